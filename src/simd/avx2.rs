@@ -1,0 +1,260 @@
+//! The level with 256-bit registers: AVX2 and FMA. A vector is two of them.
+
+#![allow(unsafe_code)]
+
+use super::{Kernel, Simd};
+use std::arch::x86_64::*;
+
+/// Proof that this CPU has AVX2, FMA and the bit instructions of their time (x86-64-v3).
+#[derive(Clone, Copy)]
+pub(crate) struct Avx2(());
+
+impl Avx2 {
+    /// The only maker of an `Avx2`.
+    #[inline]
+    pub(crate) fn detect() -> Option<Self> {
+        (is_x86_feature_detected!("avx2")
+            && is_x86_feature_detected!("fma")
+            && is_x86_feature_detected!("bmi1")
+            && is_x86_feature_detected!("bmi2")
+            && is_x86_feature_detected!("lzcnt")
+            && is_x86_feature_detected!("popcnt"))
+        .then_some(Avx2(()))
+    }
+}
+
+/// Methods whose bodies are compiled for this level. A body is safe but where it says otherwise: the compiler knows
+/// the features there and refuses any other.
+macro_rules! ops {
+    ($(fn $name:ident ($($a:ident: $t:ty),*) $(-> $r:ty)? $body:block)*) => {$(
+        #[inline(always)]
+        fn $name(self, $($a: $t),*) $(-> $r)? {
+            #[inline]
+            #[target_feature(enable = "avx2,fma,bmi1,bmi2,lzcnt,popcnt")]
+            fn op($($a: $t),*) $(-> $r)? $body
+            // SAFETY: `self` exists, so detection has seen these features.
+            unsafe { op($($a),*) }
+        }
+    )*};
+}
+
+/// For each mask of 8 lanes, the numbers of the set ones, in order, at the front.
+static FRONT: [[u32; 8]; 256] = {
+    let mut table = [[0; 8]; 256];
+    let mut mask = 0;
+    while mask < 256 {
+        let (mut lane, mut k) = (0, 0);
+        while lane < 8 {
+            if mask >> lane & 1 == 1 {
+                table[mask][k] = lane as u32;
+                k += 1;
+            }
+            lane += 1;
+        }
+        mask += 1;
+    }
+    table
+};
+
+/// For each mask of 4 lanes of 8 bytes, the numbers of their 4-byte halves, in order, at the front.
+static FRONT_PAIRS: [[u32; 8]; 16] = {
+    let mut table = [[0; 8]; 16];
+    let mut mask = 0;
+    while mask < 16 {
+        let mut lane = 0;
+        while lane < 4 {
+            table[mask][2 * lane] = 2 * FRONT[mask][lane];
+            table[mask][2 * lane + 1] = 2 * FRONT[mask][lane] + 1;
+            lane += 1;
+        }
+        mask += 1;
+    }
+    table
+};
+
+/// `Simd<$t>`, from the names that the intrinsics have for `$t`.
+macro_rules! level {
+    ($t:ident x $lanes:literal, halves of $half:literal, $v:ident, bits $bits:ident,
+     mantissa $mantissa:literal bias $bias:literal $sll:ident $srl:ident $add_int:ident $set1_int:ident;
+     $set1:ident $loadu:ident $storeu:ident $stream:ident $add:ident $sub:ident $mul:ident $div:ident $fmadd:ident
+     $max:ident $and:ident $or:ident $andnot:ident $round:ident $cmp:ident $blendv:ident $movemask:ident
+     $to_int:ident $from_int:ident;
+     $front:ident $compress_index:ident
+    ) => {
+        impl Simd<$t> for Avx2 {
+            type V = ($v, $v);
+            type M = ($v, $v);
+
+            #[inline(always)]
+            fn enter<K: Kernel<$t>>(self, kernel: K) -> K::Output {
+                #[target_feature(enable = "avx2,fma,bmi1,bmi2,lzcnt,popcnt")]
+                fn inside<K: Kernel<$t>>(kernel: K, s: Avx2) -> K::Output {
+                    kernel.run(s)
+                }
+                // SAFETY: `self` exists, so detection has seen these features.
+                unsafe { inside(kernel, self) }
+            }
+
+            ops! {
+                fn splat(x: $t) -> ($v, $v) { ($set1(x), $set1(x)) }
+                fn load(from: &[$t; $lanes]) -> ($v, $v) {
+                    // SAFETY: a reference to two registers' worth; unaligned loads take any address.
+                    unsafe { ($loadu(from.as_ptr()), $loadu(from[$half..].as_ptr())) }
+                }
+                fn store(v: ($v, $v), to: &mut [$t; $lanes]) {
+                    let to = to.as_mut_ptr();
+                    // SAFETY: a reference to two registers' worth; unaligned stores take any address.
+                    unsafe {
+                        $storeu(to, v.0);
+                        $storeu(to.add($half), v.1);
+                    }
+                }
+                fn stream(v: ($v, $v), to: &mut [$t; $lanes]) {
+                    let to = to.as_mut_ptr();
+                    if to.cast::<$v>().is_aligned() {
+                        // SAFETY: a reference to two registers' worth, aligned as the instruction asks.
+                        unsafe {
+                            $stream(to, v.0);
+                            $stream(to.add($half), v.1);
+                        }
+                    } else {
+                        // SAFETY: as in `store`.
+                        unsafe {
+                            $storeu(to, v.0);
+                            $storeu(to.add($half), v.1);
+                        }
+                    }
+                }
+                fn prefetch(at: &$t) {
+                    // SAFETY: a hint, which faults on no address.
+                    unsafe { _mm_prefetch::<_MM_HINT_T0>(std::ptr::from_ref(at).cast()) }
+                }
+                fn add(a: ($v, $v), b: ($v, $v)) -> ($v, $v) { ($add(a.0, b.0), $add(a.1, b.1)) }
+                fn sub(a: ($v, $v), b: ($v, $v)) -> ($v, $v) { ($sub(a.0, b.0), $sub(a.1, b.1)) }
+                fn mul(a: ($v, $v), b: ($v, $v)) -> ($v, $v) { ($mul(a.0, b.0), $mul(a.1, b.1)) }
+                fn div(a: ($v, $v), b: ($v, $v)) -> ($v, $v) { ($div(a.0, b.0), $div(a.1, b.1)) }
+                fn mul_add(a: ($v, $v), b: ($v, $v), c: ($v, $v)) -> ($v, $v) {
+                    ($fmadd(a.0, b.0, c.0), $fmadd(a.1, b.1, c.1))
+                }
+                fn max(a: ($v, $v), b: ($v, $v)) -> ($v, $v) { ($max(a.0, b.0), $max(a.1, b.1)) }
+                fn abs(a: ($v, $v)) -> ($v, $v) {
+                    let sign = $set1(-0.0);
+                    ($andnot(sign, a.0), $andnot(sign, a.1))
+                }
+                fn round(a: ($v, $v)) -> ($v, $v) {
+                    const NEAREST: i32 = _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC;
+                    ($round::<NEAREST>(a.0), $round::<NEAREST>(a.1))
+                }
+                fn scale(a: ($v, $v), n: ($v, $v), keep: ($v, $v)) -> ($v, $v) {
+                    #[inline]
+                    #[target_feature(enable = "avx2,fma")]
+                    fn half(a: $v, n: $v, keep: $v) -> $v {
+                        // Adding 1.5 · 2^mantissa leaves the integer n in the low bits, two's complement.
+                        let n = $to_int($add(n, $set1(1.5 * (1u64 << $mantissa) as $t)));
+                        let power = $add_int($sll::<$mantissa>(n), $set1_int($bias << $mantissa));
+                        $and($mul(a, $from_int(power)), keep)
+                    }
+                    (half(a.0, n.0, keep.0), half(a.1, n.1, keep.1))
+                }
+                fn split(a: ($v, $v)) -> (($v, $v), ($v, $v)) {
+                    #[inline]
+                    #[target_feature(enable = "avx2,fma")]
+                    fn half(a: $v) -> ($v, $v) {
+                        const LOW: $bits = (1 << $mantissa) - 1;
+                        let mantissa = $and(a, $set1($t::from_bits(LOW)));
+                        // The exponent's bits under those of 2^mantissa are the number 2^mantissa + exponent.
+                        let base = (1u64 << $mantissa) as $t;
+                        let exponent = $or($from_int($srl::<$mantissa>($to_int(a))), $set1(base));
+                        ($or(mantissa, $set1(1.0)), $sub(exponent, $set1(base + $bias as $t)))
+                    }
+                    let ((m0, e0), (m1, e1)) = (half(a.0), half(a.1));
+                    ((m0, m1), (e0, e1))
+                }
+                fn gt(a: ($v, $v), b: ($v, $v)) -> ($v, $v) {
+                    ($cmp::<_CMP_GT_OQ>(a.0, b.0), $cmp::<_CMP_GT_OQ>(a.1, b.1))
+                }
+                fn ge(a: ($v, $v), b: ($v, $v)) -> ($v, $v) {
+                    ($cmp::<_CMP_GE_OQ>(a.0, b.0), $cmp::<_CMP_GE_OQ>(a.1, b.1))
+                }
+                fn not_lt(a: ($v, $v), b: ($v, $v)) -> ($v, $v) {
+                    ($cmp::<_CMP_NLT_UQ>(a.0, b.0), $cmp::<_CMP_NLT_UQ>(a.1, b.1))
+                }
+                fn and(a: ($v, $v), b: ($v, $v)) -> ($v, $v) { ($and(a.0, b.0), $and(a.1, b.1)) }
+                fn select(m: ($v, $v), a: ($v, $v), b: ($v, $v)) -> ($v, $v) {
+                    ($blendv(b.0, a.0, m.0), $blendv(b.1, a.1, m.1))
+                }
+                fn bits(m: ($v, $v)) -> u32 { ($movemask(m.0) | $movemask(m.1) << $half) as u32 }
+                fn compress(m: ($v, $v), v: ($v, $v), to: &mut [$t; $lanes]) -> usize {
+                    #[inline]
+                    #[target_feature(enable = "avx2,fma")]
+                    fn front(bits: usize, v: $v) -> $v {
+                        // SAFETY: a row of the table is 32 bytes; unaligned loads take any address.
+                        let order = unsafe { _mm256_loadu_si256($front[bits].as_ptr().cast()) };
+                        $from_int(_mm256_permutevar8x32_epi32($to_int(v), order))
+                    }
+                    let (low, high) = ($movemask(m.0) as usize, $movemask(m.1) as usize);
+                    let k = low.count_ones() as usize;
+                    // SAFETY: `k` is at most half the block's length, so both stores of half a block stay inside.
+                    unsafe {
+                        $storeu(to.as_mut_ptr(), front(low, v.0));
+                        $storeu(to.as_mut_ptr().add(k), front(high, v.1));
+                    }
+                    k + high.count_ones() as usize
+                }
+                fn compress_index(m: ($v, $v), first: u32, to: &mut [u32; $lanes]) -> usize {
+                    $compress_index($movemask(m.0) as usize, $movemask(m.1) as usize, first, to)
+                }
+            }
+        }
+    };
+}
+
+#[inline]
+#[target_feature(enable = "avx2,fma,popcnt")]
+fn positions_of_16(low: usize, high: usize, first: u32, to: &mut [u32; 16]) -> usize {
+    #[inline]
+    #[target_feature(enable = "avx2")]
+    fn front(bits: usize, first: u32) -> __m256i {
+        // SAFETY: a row of the table is 32 bytes; unaligned loads take any address.
+        let lanes = unsafe { _mm256_loadu_si256(FRONT[bits].as_ptr().cast()) };
+        _mm256_add_epi32(lanes, _mm256_set1_epi32(first as i32))
+    }
+    let k = low.count_ones() as usize;
+    // SAFETY: `low` has 8 bits, so `k <= 8` and both stores of 8 stay inside the 16.
+    unsafe {
+        _mm256_storeu_si256(to.as_mut_ptr().cast(), front(low, first));
+        _mm256_storeu_si256(to.as_mut_ptr().add(k).cast(), front(high, first + 8));
+    }
+    k + high.count_ones() as usize
+}
+
+#[inline]
+#[target_feature(enable = "avx2,fma,popcnt")]
+fn positions_of_8(low: usize, high: usize, first: u32, to: &mut [u32; 8]) -> usize {
+    let bits = low | high << 4;
+    // SAFETY: a row of the table is 32 bytes, as are 8 positions; unaligned accesses take any address.
+    unsafe {
+        let lanes = _mm256_loadu_si256(FRONT[bits].as_ptr().cast());
+        let positions = _mm256_add_epi32(lanes, _mm256_set1_epi32(first as i32));
+        _mm256_storeu_si256(to.as_mut_ptr().cast(), positions);
+    }
+    bits.count_ones() as usize
+}
+
+level! {
+    f32 x 16, halves of 8, __m256, bits u32,
+    mantissa 23 bias 127 _mm256_slli_epi32 _mm256_srli_epi32 _mm256_add_epi32 _mm256_set1_epi32;
+    _mm256_set1_ps _mm256_loadu_ps _mm256_storeu_ps _mm256_stream_ps _mm256_add_ps _mm256_sub_ps _mm256_mul_ps
+    _mm256_div_ps _mm256_fmadd_ps _mm256_max_ps _mm256_and_ps _mm256_or_ps _mm256_andnot_ps _mm256_round_ps
+    _mm256_cmp_ps _mm256_blendv_ps _mm256_movemask_ps _mm256_castps_si256 _mm256_castsi256_ps;
+    FRONT positions_of_16
+}
+
+level! {
+    f64 x 8, halves of 4, __m256d, bits u64,
+    mantissa 52 bias 1023 _mm256_slli_epi64 _mm256_srli_epi64 _mm256_add_epi64 _mm256_set1_epi64x;
+    _mm256_set1_pd _mm256_loadu_pd _mm256_storeu_pd _mm256_stream_pd _mm256_add_pd _mm256_sub_pd _mm256_mul_pd
+    _mm256_div_pd _mm256_fmadd_pd _mm256_max_pd _mm256_and_pd _mm256_or_pd _mm256_andnot_pd _mm256_round_pd
+    _mm256_cmp_pd _mm256_blendv_pd _mm256_movemask_pd _mm256_castpd_si256 _mm256_castsi256_pd;
+    FRONT_PAIRS positions_of_8
+}

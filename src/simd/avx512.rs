@@ -1,0 +1,143 @@
+//! The level with 512-bit registers: AVX-512 F, BW, DQ and VL.
+
+#![allow(unsafe_code)]
+
+use super::{Kernel, Simd};
+use std::arch::x86_64::*;
+
+/// Proof that this CPU has AVX-512 F, BW, DQ and VL (and what comes with them: x86-64-v4).
+#[derive(Clone, Copy)]
+pub(crate) struct Avx512(());
+
+impl Avx512 {
+    /// The only maker of an `Avx512`.
+    #[inline]
+    pub(crate) fn detect() -> Option<Self> {
+        (is_x86_feature_detected!("avx512f")
+            && is_x86_feature_detected!("avx512bw")
+            && is_x86_feature_detected!("avx512dq")
+            && is_x86_feature_detected!("avx512vl")
+            && is_x86_feature_detected!("avx2")
+            && is_x86_feature_detected!("fma")
+            && is_x86_feature_detected!("bmi1")
+            && is_x86_feature_detected!("bmi2")
+            && is_x86_feature_detected!("lzcnt")
+            && is_x86_feature_detected!("popcnt"))
+        .then_some(Avx512(()))
+    }
+}
+
+/// Methods whose bodies are compiled for this level. A body is safe but where it says otherwise: the compiler knows
+/// the features there and refuses any other.
+macro_rules! ops {
+    ($(fn $name:ident $(<$k:ident: $bound:path>)? ($($a:ident: $t:ty),*) $(-> $r:ty)? $body:block)*) => {$(
+        #[inline(always)]
+        fn $name $(<$k: $bound>)? (self, $($a: $t),*) $(-> $r)? {
+            #[inline]
+            #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,bmi1,bmi2,lzcnt,popcnt")]
+            fn op $(<$k: $bound>)? ($($a: $t),*) $(-> $r)? $body
+            // SAFETY: `self` exists, so detection has seen these features.
+            unsafe { op($($a),*) }
+        }
+    )*};
+}
+
+/// `Simd<$t>`, from the names that the intrinsics have for `$t`.
+macro_rules! level {
+    ($t:ident x $lanes:literal, $v:ident, $m:ident;
+     $set1:ident $loadu:ident $storeu:ident $stream:ident $add:ident $sub:ident $mul:ident $div:ident $fmadd:ident
+     $max:ident $abs:ident $roundscale:ident $scalef:ident $getmant:ident $getexp:ident $cmp:ident $blend:ident
+     $compress:ident;
+     $positions:expr, $set1_position:ident, $add_position:ident, $compress_position:ident, $store_position:ident
+    ) => {
+        impl Simd<$t> for Avx512 {
+            type V = $v;
+            type M = $m;
+
+            #[inline(always)]
+            fn enter<K: Kernel<$t>>(self, kernel: K) -> K::Output {
+                #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,bmi1,bmi2,lzcnt,popcnt")]
+                fn inside<K: Kernel<$t>>(kernel: K, s: Avx512) -> K::Output {
+                    kernel.run(s)
+                }
+                // SAFETY: `self` exists, so detection has seen these features.
+                unsafe { inside(kernel, self) }
+            }
+
+            ops! {
+                fn splat(x: $t) -> $v { $set1(x) }
+                fn load(from: &[$t; $lanes]) -> $v {
+                    // SAFETY: a reference to 64 bytes; unaligned loads take any address.
+                    unsafe { $loadu(from.as_ptr()) }
+                }
+                fn store(v: $v, to: &mut [$t; $lanes]) {
+                    // SAFETY: a reference to 64 bytes; unaligned stores take any address.
+                    unsafe { $storeu(to.as_mut_ptr(), v) }
+                }
+                fn stream(v: $v, to: &mut [$t; $lanes]) {
+                    let to = to.as_mut_ptr();
+                    if to.cast::<$v>().is_aligned() {
+                        // SAFETY: a reference to 64 bytes, aligned as the instruction asks.
+                        unsafe { $stream(to, v) }
+                    } else {
+                        // SAFETY: as in `store`.
+                        unsafe { $storeu(to, v) }
+                    }
+                }
+                fn prefetch(at: &$t) {
+                    // SAFETY: a hint, which faults on no address.
+                    unsafe { _mm_prefetch::<_MM_HINT_T0>(std::ptr::from_ref(at).cast()) }
+                }
+                fn add(a: $v, b: $v) -> $v { $add(a, b) }
+                fn sub(a: $v, b: $v) -> $v { $sub(a, b) }
+                fn mul(a: $v, b: $v) -> $v { $mul(a, b) }
+                fn div(a: $v, b: $v) -> $v { $div(a, b) }
+                fn mul_add(a: $v, b: $v, c: $v) -> $v { $fmadd(a, b, c) }
+                fn max(a: $v, b: $v) -> $v { $max(a, b) }
+                fn abs(a: $v) -> $v { $abs(a) }
+                fn round(a: $v) -> $v { $roundscale::<{ _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC }>(a) }
+                fn scale(a: $v, n: $v, keep: $m) -> $v { $scalef(keep, a, n) }
+                fn split(a: $v) -> ($v, $v) {
+                    ($getmant::<_MM_MANT_NORM_1_2, _MM_MANT_SIGN_SRC>(a), $getexp(a))
+                }
+                fn gt(a: $v, b: $v) -> $m { $cmp::<_CMP_GT_OQ>(a, b) }
+                fn ge(a: $v, b: $v) -> $m { $cmp::<_CMP_GE_OQ>(a, b) }
+                fn not_lt(a: $v, b: $v) -> $m { $cmp::<_CMP_NLT_UQ>(a, b) }
+                fn and(a: $m, b: $m) -> $m { a & b }
+                fn select(m: $m, a: $v, b: $v) -> $v { $blend(m, b, a) }
+                fn bits(m: $m) -> u32 { m as u32 }
+                // Into a register, merged with the source itself: compressing straight to memory is microcoded on
+                // Zen 4, and the zeroing form waits for the register's old value there.
+                fn compress(m: $m, v: $v, to: &mut [$t; $lanes]) -> usize {
+                    // SAFETY: as in `store`.
+                    unsafe { $storeu(to.as_mut_ptr(), $compress(v, m, v)) }
+                    m.count_ones() as usize
+                }
+                fn compress_index(m: $m, first: u32, to: &mut [u32; $lanes]) -> usize {
+                    let positions = $add_position($set1_position(first as i32), $positions);
+                    // SAFETY: a reference to `$lanes` positions; unaligned stores take any address.
+                    unsafe { $store_position(to.as_mut_ptr().cast(), $compress_position(positions, m, positions)) }
+                    m.count_ones() as usize
+                }
+            }
+        }
+    };
+}
+
+level! {
+    f32 x 16, __m512, __mmask16;
+    _mm512_set1_ps _mm512_loadu_ps _mm512_storeu_ps _mm512_stream_ps _mm512_add_ps _mm512_sub_ps _mm512_mul_ps
+    _mm512_div_ps _mm512_fmadd_ps _mm512_max_ps _mm512_abs_ps _mm512_roundscale_ps _mm512_maskz_scalef_ps
+    _mm512_getmant_ps _mm512_getexp_ps _mm512_cmp_ps_mask _mm512_mask_blend_ps _mm512_mask_compress_ps;
+    _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15), _mm512_set1_epi32, _mm512_add_epi32,
+    _mm512_mask_compress_epi32, _mm512_storeu_si512
+}
+
+level! {
+    f64 x 8, __m512d, __mmask8;
+    _mm512_set1_pd _mm512_loadu_pd _mm512_storeu_pd _mm512_stream_pd _mm512_add_pd _mm512_sub_pd _mm512_mul_pd
+    _mm512_div_pd _mm512_fmadd_pd _mm512_max_pd _mm512_abs_pd _mm512_roundscale_pd _mm512_maskz_scalef_pd
+    _mm512_getmant_pd _mm512_getexp_pd _mm512_cmp_pd_mask _mm512_mask_blend_pd _mm512_mask_compress_pd;
+    _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7), _mm256_set1_epi32, _mm256_add_epi32, _mm256_mask_compress_epi32,
+    _mm256_storeu_si256
+}

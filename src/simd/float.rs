@@ -1,0 +1,151 @@
+//! The two element types: their constants, and the only place where a level becomes code.
+
+use super::{Kernel, Level, Simd, portable::Portable};
+#[cfg(target_arch = "x86_64")]
+use super::{avx2::Avx2, avx512::Avx512};
+use std::fmt::Debug;
+use std::ops::{Add, AddAssign, Div, Mul, MulAssign, Neg, Sub};
+
+mod sealed {
+    pub trait Sealed {}
+    impl Sealed for f32 {}
+    impl Sealed for f64 {}
+}
+
+/// The element types: `f32` and `f64`.
+#[allow(private_interfaces, private_bounds)]
+pub trait Float:
+    Copy
+    + Debug
+    + Default
+    + PartialEq
+    + PartialOrd
+    + Add<Output = Self>
+    + AddAssign
+    + Sub<Output = Self>
+    + Mul<Output = Self>
+    + MulAssign
+    + Div<Output = Self>
+    + Neg<Output = Self>
+    + Send
+    + Sync
+    + sealed::Sealed
+    + 'static
+{
+    /// 64 bytes of elements, in memory: what vectors are loaded from and stored to.
+    #[doc(hidden)]
+    type Block: Copy + Default + AsRef<[Self]> + AsMut<[Self]> + Send + Sync;
+    /// A position for each lane.
+    #[doc(hidden)]
+    type Positions: Copy + Default + AsRef<[u32]> + AsMut<[u32]>;
+    /// The number of elements in 64 bytes.
+    #[doc(hidden)]
+    const LANES: usize;
+    /// The type's name.
+    #[doc(hidden)]
+    const NAME: &'static str;
+    #[doc(hidden)]
+    const ZERO: Self;
+    #[doc(hidden)]
+    const ONE: Self;
+    #[doc(hidden)]
+    const NAN: Self;
+    #[doc(hidden)]
+    const NEG_INFINITY: Self;
+    #[doc(hidden)]
+    const INFINITY: Self;
+    /// 2^(1 − mantissa bits).
+    #[doc(hidden)]
+    const EPSILON: Self;
+
+    /// Whole blocks from the start on, and the elements left over.
+    #[doc(hidden)]
+    fn blocks(slice: &[Self]) -> (&[Self::Block], &[Self]);
+    /// Whole blocks from the start on, and the elements left over.
+    #[doc(hidden)]
+    fn blocks_mut(slice: &mut [Self]) -> (&mut [Self::Block], &mut [Self]);
+    /// Runs a kernel at a level; at [`Level::Portable`] where the CPU does not have it, which the callers' levels,
+    /// from [`Level::current`], rule out.
+    #[doc(hidden)]
+    fn dispatch<K: Kernel<Self>>(level: Level, kernel: K) -> K::Output;
+
+    /// `self · a + b`, rounded once.
+    #[doc(hidden)]
+    fn mul_add(self, a: Self, b: Self) -> Self;
+    #[doc(hidden)]
+    fn abs(self) -> Self;
+    #[doc(hidden)]
+    fn is_nan(self) -> bool;
+    /// The nearest value.
+    #[doc(hidden)]
+    fn from_f64(x: f64) -> Self;
+    #[doc(hidden)]
+    fn to_f64(self) -> f64;
+}
+
+macro_rules! float {
+    ($t:ident, $lanes:literal) => {
+        #[allow(private_interfaces, private_bounds)]
+        impl Float for $t {
+            type Block = [$t; $lanes];
+            type Positions = [u32; $lanes];
+            const LANES: usize = $lanes;
+            const NAME: &'static str = stringify!($t);
+            const ZERO: Self = 0.0;
+            const ONE: Self = 1.0;
+            const NAN: Self = $t::NAN;
+            const NEG_INFINITY: Self = $t::NEG_INFINITY;
+            const INFINITY: Self = $t::INFINITY;
+            const EPSILON: Self = $t::EPSILON;
+
+            #[inline(always)]
+            fn blocks(slice: &[Self]) -> (&[Self::Block], &[Self]) {
+                slice.as_chunks()
+            }
+            #[inline(always)]
+            fn blocks_mut(slice: &mut [Self]) -> (&mut [Self::Block], &mut [Self]) {
+                slice.as_chunks_mut()
+            }
+            #[inline]
+            fn dispatch<K: Kernel<Self>>(level: Level, kernel: K) -> K::Output {
+                #[cfg(target_arch = "x86_64")]
+                match level {
+                    Level::Avx512 => {
+                        if let Some(s) = Avx512::detect() {
+                            return Simd::<Self>::enter(s, kernel);
+                        }
+                    }
+                    Level::Avx2 => {
+                        if let Some(s) = Avx2::detect() {
+                            return Simd::<Self>::enter(s, kernel);
+                        }
+                    }
+                    Level::Portable => {}
+                }
+                Simd::<Self>::enter(Portable, kernel)
+            }
+            #[inline(always)]
+            fn mul_add(self, a: Self, b: Self) -> Self {
+                $t::mul_add(self, a, b)
+            }
+            #[inline(always)]
+            fn abs(self) -> Self {
+                $t::abs(self)
+            }
+            #[inline(always)]
+            fn is_nan(self) -> bool {
+                $t::is_nan(self)
+            }
+            #[inline(always)]
+            fn from_f64(x: f64) -> Self {
+                x as $t
+            }
+            #[inline(always)]
+            fn to_f64(self) -> f64 {
+                self as f64
+            }
+        }
+    };
+}
+float!(f32, 16);
+float!(f64, 8);

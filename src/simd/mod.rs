@@ -1,0 +1,218 @@
+//! One body per kernel, whatever the instructions.
+//!
+//! A kernel is written once, as [`Kernel::run`], generic over a level `S: Simd<T>`: a zero-sized token whose
+//! methods are the twenty-odd operations that the kernels use. There are three: [`Portable`] (the crate `wide`, with
+//! the instructions that the build was told of), [`Avx2`] and [`Avx512`]. `Float::dispatch` turns a [`Level`] into a
+//! token and runs the kernel inside a function compiled for that level.
+//!
+//! # Why this is sound
+//!
+//! *Possession is proof.* The tokens' fields are private and only `detect` makes one, after it has asked the CPU. The
+//! operations are safe `#[target_feature]` functions, so the compiler itself refuses an AVX-512 instruction in the
+//! AVX2 file; each is reached through the one `unsafe` call of its file's macro, which is sound because `self` exists.
+//! Memory is read and written through references to whole vectors ([`Float::Block`]), never through bare pointers.
+//!
+//! # One width
+//!
+//! A vector is 64 bytes on every level (16 `f32`, 8 `f64`), on those with smaller registers several of them. So the
+//! order in which a kernel adds is the same on every level, and with fused multiply-add so is every bit.
+
+#[cfg(target_arch = "x86_64")]
+mod avx2;
+#[cfg(target_arch = "x86_64")]
+mod avx512;
+mod float;
+mod portable;
+
+use crate::error::{Error, Result};
+pub use float::Float;
+use std::cell::Cell;
+use std::sync::OnceLock;
+
+/// An operation waiting for a level.
+pub(crate) trait Kernel<T: Float> {
+    /// What it answers.
+    type Output;
+    /// The one body. Implementations are `#[inline(always)]`, and so is all that they call on the way to `s`.
+    fn run<S: Simd<T>>(self, s: S) -> Self::Output;
+}
+
+/// A level's operations on vectors of 64 bytes. Lane `i` of a vector is element `i` of a [`Float::Block`].
+pub(crate) trait Simd<T: Float>: Copy + Send + Sync + 'static {
+    /// [`Float::LANES`] elements.
+    type V: Copy;
+    /// A truth value for each lane.
+    type M: Copy;
+
+    /// Runs a kernel inside a function compiled for this level.
+    fn enter<K: Kernel<T>>(self, kernel: K) -> K::Output;
+
+    /// `x` in every lane.
+    fn splat(self, x: T) -> Self::V;
+    /// The block's elements. No alignment is asked for.
+    fn load(self, from: &T::Block) -> Self::V;
+    /// Overwrites the block.
+    fn store(self, v: Self::V, to: &mut T::Block);
+    /// Overwrites the block past the caches, where it is aligned to 64 bytes and the level can.
+    fn stream(self, v: Self::V, to: &mut T::Block);
+    /// Asks for the cache line of `at`.
+    fn prefetch(self, at: &T);
+
+    /// `a + b`
+    fn add(self, a: Self::V, b: Self::V) -> Self::V;
+    /// `a − b`
+    fn sub(self, a: Self::V, b: Self::V) -> Self::V;
+    /// `a · b`
+    fn mul(self, a: Self::V, b: Self::V) -> Self::V;
+    /// `a / b`
+    fn div(self, a: Self::V, b: Self::V) -> Self::V;
+    /// `a · b + c`, rounded once on levels with FMA
+    fn mul_add(self, a: Self::V, b: Self::V, c: Self::V) -> Self::V;
+    /// The larger; where either is NaN, unspecified which of the two. Of zeros of unlike sign, likewise.
+    fn max(self, a: Self::V, b: Self::V) -> Self::V;
+    /// `|a|`
+    fn abs(self, a: Self::V) -> Self::V;
+    /// The nearest integer, ties to even. Unspecified beyond 2²² (`f32`), 2⁵¹ (`f64`).
+    fn round(self, a: Self::V) -> Self::V;
+    /// `a · 2^n` where `keep`, else 0. `a` is 0, NaN or in `0.5..2`, and n an integer with `a · 2^n` normal where kept.
+    fn scale(self, a: Self::V, n: Self::V, keep: Self::M) -> Self::V;
+    /// `(m, e)` with `a = m · 2^e` and m in `1..2`, for normal positive `a`.
+    fn split(self, a: Self::V) -> (Self::V, Self::V);
+
+    /// `a > b`; false where either is NaN.
+    fn gt(self, a: Self::V, b: Self::V) -> Self::M;
+    /// `a >= b`; false where either is NaN.
+    fn ge(self, a: Self::V, b: Self::V) -> Self::M;
+    /// Neither `a < b` nor its contrary known: `!(a < b)`, true where either is NaN.
+    fn not_lt(self, a: Self::V, b: Self::V) -> Self::M;
+    /// Both.
+    fn and(self, a: Self::M, b: Self::M) -> Self::M;
+    /// `a` where `m`, else `b`.
+    fn select(self, m: Self::M, a: Self::V, b: Self::V) -> Self::V;
+    /// Bit `i` is lane `i`'s truth value.
+    fn bits(self, m: Self::M) -> u32;
+
+    /// Writes the lanes of `v` where `m` to the front of `to`, in order, and says how many they are; what follows
+    /// them is unspecified.
+    fn compress(self, m: Self::M, v: Self::V, to: &mut T::Block) -> usize;
+    /// Writes `first + i` for each lane `i` where `m` to the front of `to`, in order, and says how many they are;
+    /// what follows them is unspecified.
+    fn compress_index(self, m: Self::M, first: u32, to: &mut T::Positions) -> usize;
+}
+
+/// The instructions that kernels run with.
+///
+/// An operation asks for the level once, on the calling thread, when it is called: [`Level::run`] if it is called
+/// inside one, else the environment variable `GRADIX_LEVEL` (`portable`, `avx2` or `avx512`), else the best that this
+/// CPU has. A level that this CPU does not have is an [`Error::Level`], never a silent substitute.
+///
+/// ```
+/// use gradix::Level;
+/// for &level in Level::available() {
+///     assert_eq!(level.run(|| gradix::take(&[1.0, 2.0], &[1]))??, [2.0]);
+/// }
+/// # Ok::<(), gradix::Error>(())
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[non_exhaustive]
+pub enum Level {
+    /// What the crate `wide` was compiled to: SSE2 in a default x86-64 build, NEON on AArch64.
+    Portable,
+    /// AVX2 with FMA, BMI1, BMI2, LZCNT and POPCNT: x86-64-v3.
+    Avx2,
+    /// AVX-512 F, BW, DQ and VL: x86-64-v4.
+    Avx512,
+}
+
+thread_local! {
+    static FORCED: Cell<Option<Level>> = const { Cell::new(None) };
+}
+
+impl Level {
+    /// Every level, from the plainest on.
+    pub const ALL: [Level; 3] = [Level::Portable, Level::Avx2, Level::Avx512];
+
+    /// The levels that this CPU has, from the plainest on.
+    pub fn available() -> &'static [Level] {
+        static AVAILABLE: OnceLock<Vec<Level>> = OnceLock::new();
+        AVAILABLE.get_or_init(|| Level::ALL.into_iter().filter(|level| level.is_detected()).collect())
+    }
+
+    /// The best level that this CPU has.
+    pub fn detected() -> Level {
+        *Level::available().last().unwrap_or(&Level::Portable)
+    }
+
+    /// The level that an operation called here and now would run with.
+    pub fn current() -> Result<Level> {
+        static FROM_ENVIRONMENT: OnceLock<Result<Level>> = OnceLock::new();
+        match FORCED.get() {
+            Some(level) => Ok(level),
+            None => FROM_ENVIRONMENT
+                .get_or_init(|| match std::env::var("GRADIX_LEVEL") {
+                    Ok(name) => Level::named(&name),
+                    Err(std::env::VarError::NotPresent) => Ok(Level::detected()),
+                    Err(std::env::VarError::NotUnicode(name)) => Level::named(&name.to_string_lossy()),
+                })
+                .clone(),
+        }
+    }
+
+    /// Runs `f`; the operations that it calls on this thread run at this level. An error, and `f` is not run,
+    /// where the CPU does not have it.
+    pub fn run<R>(self, f: impl FnOnce() -> R) -> Result<R> {
+        /// Puts the earlier level back, when `f` unwinds too.
+        struct Restore(Option<Level>);
+        impl Drop for Restore {
+            fn drop(&mut self) {
+                FORCED.set(self.0);
+            }
+        }
+        if !Level::available().contains(&self) {
+            return Err(Error::Level { name: self.name().to_string() });
+        }
+        let _restore = Restore(FORCED.replace(Some(self)));
+        Ok(f())
+    }
+
+    /// `portable`, `avx2` or `avx512`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Level::Portable => "portable",
+            Level::Avx2 => "avx2",
+            Level::Avx512 => "avx512",
+        }
+    }
+
+    /// Whether multiplication and addition are rounded once here, so that softmax cross-entropy has the bits of
+    /// [`reference`](crate::reference).
+    pub fn has_fma(self) -> bool {
+        self != Level::Portable || cfg!(any(target_feature = "fma", target_arch = "aarch64"))
+    }
+
+    fn named(name: &str) -> Result<Level> {
+        Level::available()
+            .iter()
+            .copied()
+            .find(|level| level.name() == name)
+            .ok_or_else(|| Error::Level { name: name.to_string() })
+    }
+
+    fn is_detected(self) -> bool {
+        match self {
+            Level::Portable => true,
+            #[cfg(target_arch = "x86_64")]
+            Level::Avx2 => avx2::Avx2::detect().is_some(),
+            #[cfg(target_arch = "x86_64")]
+            Level::Avx512 => avx512::Avx512::detect().is_some(),
+            #[cfg(not(target_arch = "x86_64"))]
+            _ => false,
+        }
+    }
+}
+
+impl std::fmt::Display for Level {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.pad(self.name())
+    }
+}

@@ -1,0 +1,135 @@
+//! The level that every CPU has: the crate `wide`, compiled to whatever the build was told it may use.
+
+use super::{Kernel, Simd};
+use std::array::from_fn;
+use wide::{CmpGe, CmpGt, CmpLt, f32x16, f64x8};
+
+/// The level without a condition, and so without proof.
+#[derive(Clone, Copy)]
+pub(crate) struct Portable;
+
+macro_rules! level {
+    ($t:ident x $lanes:literal, $v:ident, mantissa $mantissa:literal bias $bias:literal) => {
+        impl Simd<$t> for Portable {
+            type V = $v;
+            type M = $v;
+
+            #[inline(always)]
+            fn enter<K: Kernel<$t>>(self, kernel: K) -> K::Output {
+                kernel.run(self)
+            }
+            #[inline(always)]
+            fn splat(self, x: $t) -> $v {
+                $v::splat(x)
+            }
+            #[inline(always)]
+            fn load(self, from: &[$t; $lanes]) -> $v {
+                $v::new(*from)
+            }
+            #[inline(always)]
+            fn store(self, v: $v, to: &mut [$t; $lanes]) {
+                *to = v.to_array();
+            }
+            #[inline(always)]
+            fn stream(self, v: $v, to: &mut [$t; $lanes]) {
+                *to = v.to_array();
+            }
+            #[inline(always)]
+            fn prefetch(self, _at: &$t) {}
+            #[inline(always)]
+            fn add(self, a: $v, b: $v) -> $v {
+                a + b
+            }
+            #[inline(always)]
+            fn sub(self, a: $v, b: $v) -> $v {
+                a - b
+            }
+            #[inline(always)]
+            fn mul(self, a: $v, b: $v) -> $v {
+                a * b
+            }
+            #[inline(always)]
+            fn div(self, a: $v, b: $v) -> $v {
+                a / b
+            }
+            #[inline(always)]
+            fn mul_add(self, a: $v, b: $v, c: $v) -> $v {
+                a.mul_add(b, c)
+            }
+            #[inline(always)]
+            fn max(self, a: $v, b: $v) -> $v {
+                a.fast_max(b)
+            }
+            #[inline(always)]
+            fn abs(self, a: $v) -> $v {
+                a.abs()
+            }
+            // Adding and taking away 1.5 · 2^mantissa leaves no room for a fraction; SSE2 has no instruction for it.
+            #[inline(always)]
+            fn round(self, a: $v) -> $v {
+                let shift = $v::splat(1.5 * (1u64 << $mantissa) as $t);
+                (a + shift) - shift
+            }
+            #[inline(always)]
+            fn scale(self, a: $v, n: $v, keep: $v) -> $v {
+                // Adding 1.5 · 2^mantissa leaves the integer n in the low bits, two's complement.
+                let n = (n + $v::splat(1.5 * (1u64 << $mantissa) as $t)).to_array();
+                let one = (1.0 as $t).to_bits();
+                let power = from_fn(|i| $t::from_bits((n[i].to_bits() << $mantissa).wrapping_add(one)));
+                a * $v::new(power) & keep
+            }
+            #[inline(always)]
+            fn split(self, a: $v) -> ($v, $v) {
+                let (a, one) = (a.to_array(), (1.0 as $t).to_bits());
+                let mantissa = from_fn(|i| $t::from_bits(a[i].to_bits() & ((1 << $mantissa) - 1) | one));
+                // The exponent's bits under those of 2^mantissa are the number 2^mantissa + exponent.
+                let base = (1u64 << $mantissa) as $t;
+                let exponent = from_fn(|i| $t::from_bits(a[i].to_bits() >> $mantissa | base.to_bits()));
+                ($v::new(mantissa), $v::new(exponent) - $v::splat(base + $bias as $t))
+            }
+            #[inline(always)]
+            fn gt(self, a: $v, b: $v) -> $v {
+                a.simd_gt(b)
+            }
+            #[inline(always)]
+            fn ge(self, a: $v, b: $v) -> $v {
+                a.simd_ge(b)
+            }
+            #[inline(always)]
+            fn not_lt(self, a: $v, b: $v) -> $v {
+                !a.simd_lt(b)
+            }
+            #[inline(always)]
+            fn and(self, a: $v, b: $v) -> $v {
+                a & b
+            }
+            #[inline(always)]
+            fn select(self, m: $v, a: $v, b: $v) -> $v {
+                m.bitselect(a, b)
+            }
+            #[inline(always)]
+            fn bits(self, m: $v) -> u32 {
+                m.to_bitmask()
+            }
+            #[inline(always)]
+            fn compress(self, m: $v, v: $v, to: &mut [$t; $lanes]) -> usize {
+                let (bits, v) = (m.to_bitmask(), v.to_array());
+                (0..$lanes).fold(0, |k, lane| {
+                    to[k] = v[lane]; // k <= lane: at most one place was filled for each earlier lane
+                    k + (bits >> lane & 1) as usize
+                })
+            }
+            #[inline(always)]
+            fn compress_index(self, m: $v, first: u32, to: &mut [u32; $lanes]) -> usize {
+                let bits = m.to_bitmask();
+                (0..$lanes).fold(0, |k, lane| {
+                    to[k] = first + lane as u32; // as in `compress`
+                    k + (bits >> lane & 1) as usize
+                })
+            }
+        }
+    };
+}
+
+level!(f32 x 16, f32x16, mantissa 23 bias 127);
+level!(f64 x 8, f64x8, mantissa 52 bias 1023);
