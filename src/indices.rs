@@ -4,7 +4,6 @@
 //! only when that pass has found one. What comes out is a [`Proven`] list, whose every element is an offset below
 //! its bound.
 
-use crate::error::{Error, Result};
 use crate::view::View;
 
 mod sealed {

@@ -2,7 +2,7 @@
 
 use super::{Kernel, Simd};
 use std::array::from_fn;
-use wide::{CmpGe, CmpGt, CmpLt, f32x16, f64x8};
+use wide::{f32x16, f64x8};
 
 /// The level without a condition, and so without proof.
 #[derive(Clone, Copy)]
