@@ -497,6 +497,33 @@ impl Walk {
         offset
     }
 
+    /// Whether the lanes `i`, …, `i + count − 1` begin at neighbouring elements.
+    #[inline(always)]
+    fn are_neighbours(&self, i: usize, count: usize) -> bool {
+        assert!(i <= self.count && count <= self.count - i, "lanes beyond the last");
+        match self.rank.checked_sub(1).map(|last| self.outer[last]) {
+            Some((n, 1)) => count <= n - (self.first + i) % n,
+            _ => count <= 1,
+        }
+    }
+
+    /// The offset of element `at` of lane `i`, after which those of the `count − 1` next lanes follow.
+    #[inline(always)]
+    fn across(&self, i: usize, count: usize, at: usize) -> isize {
+        assert!(self.are_neighbours(i, count) && at < self.len, "no such elements side by side");
+        if count == 0 { 0 } else { self.offset(i) + at as isize * self.stride }
+    }
+
+    /// The offset and length of all lanes as one run of elements, lane after lane, where they stand like that.
+    fn dense(&self) -> Option<(isize, usize)> {
+        let Walk { len, stride, count, .. } = *self;
+        let dense = (stride == 1 || len <= 1) && (count <= 1 || self.step() == Some(len as isize));
+        dense.then(|| match len * count {
+            0 => (0, 0),
+            elements => (self.offset(0), elements),
+        })
+    }
+
     /// The distance between neighbouring lanes, where there is but one.
     fn step(&self) -> Option<isize> {
         match self.rank {
@@ -550,17 +577,28 @@ impl<'a, T> Lanes<'a, T> {
         Lane { start, len: self.walk.len, stride: self.walk.stride, borrow: PhantomData }
     }
 
+    /// Whether the lanes `i`, …, `i + count − 1` begin at neighbouring elements, so that `across` gives any of theirs.
+    #[inline(always)]
+    pub(crate) fn are_neighbours(&self, i: usize, count: usize) -> bool {
+        self.walk.are_neighbours(i, count)
+    }
+
+    /// Element `at` of each of the lanes `i`, …, `i + count − 1`, which are neighbours.
+    #[inline(always)]
+    pub(crate) fn across(&self, i: usize, count: usize, at: usize) -> &'a [T] {
+        let offset = self.walk.across(i, count, at);
+        // SAFETY: the element `at` of lane `i` is in bounds by the view's proof, and so are those of the `count − 1`
+        // next lanes, which begin 1, 2, … elements further and have the same stride.
+        unsafe { std::slice::from_raw_parts(self.start.offset(offset), count) }
+    }
+
     /// All lanes as one slice, lane after lane, where they stand like that.
     pub(crate) fn as_slice(&self) -> Option<&'a [T]> {
-        let Walk { len, stride, count, .. } = self.walk;
-        let dense = (stride == 1 || len <= 1) && (count <= 1 || self.walk.step() == Some(len as isize));
-        let len = len * count;
         // SAFETY: the lanes are dense and follow each other densely, so their elements, each in bounds by the
         // view's proof, are exactly the `len` from the first lane's start on.
-        dense.then(|| match len {
-            0 => &[][..],
-            _ => unsafe { std::slice::from_raw_parts(self.start.offset(self.walk.offset(0)), len) },
-        })
+        self.walk
+            .dense()
+            .map(|(offset, len)| unsafe { std::slice::from_raw_parts(self.start.offset(offset), len) })
     }
 }
 
@@ -578,6 +616,20 @@ impl<'a, T> LanesMut<'a, T> {
         LaneMut { start, len: self.walk.len, stride: self.walk.stride, borrow: PhantomData }
     }
 
+    /// See [`Lanes::are_neighbours`].
+    #[inline(always)]
+    pub(crate) fn are_neighbours(&self, i: usize, count: usize) -> bool {
+        self.walk.are_neighbours(i, count)
+    }
+
+    /// See [`Lanes::across`].
+    #[inline(always)]
+    pub(crate) fn across_mut(&mut self, i: usize, count: usize, at: usize) -> &mut [T] {
+        let offset = self.walk.across(i, count, at);
+        // SAFETY: as for `Lanes::across`; exclusive, because `self` is borrowed for as long as the slice.
+        unsafe { std::slice::from_raw_parts_mut(self.start.offset(offset), count) }
+    }
+
     /// The same lanes, to read.
     pub(crate) fn as_lanes(&self) -> Lanes<'_, T> {
         Lanes { start: self.start, walk: self.walk, borrow: PhantomData }
@@ -585,11 +637,9 @@ impl<'a, T> LanesMut<'a, T> {
 
     /// All lanes as one slice, lane after lane, where they stand like that.
     pub(crate) fn as_slice_mut(&mut self) -> Option<&mut [T]> {
-        let slice = self.as_lanes().as_slice()?;
-        let (len, start) = (slice.len(), slice.as_ptr() as *mut T);
-        // SAFETY: these are elements of this view alone, exclusively borrowed through `self`; `start` derives from
-        // `self.start`, which may be written through.
-        Some(unsafe { std::slice::from_raw_parts_mut(start, len) })
+        let (offset, len) = self.walk.dense()?;
+        // SAFETY: as for `Lanes::as_slice`; exclusive, because `self` is borrowed for as long as the slice.
+        Some(unsafe { std::slice::from_raw_parts_mut(self.start.offset(offset), len) })
     }
 }
 
@@ -675,6 +725,12 @@ impl<T: Copy> LaneMut<'_, T> {
     #[inline(always)]
     pub(crate) fn as_lane(&self) -> Lane<'_, T> {
         Lane { start: self.start, len: self.len, stride: self.stride, borrow: PhantomData }
+    }
+
+    /// Whether `as_slice_mut` gives a slice.
+    #[inline(always)]
+    pub(crate) fn is_dense(&self) -> bool {
+        self.stride == 1 || self.len <= 1
     }
 
     /// Writes element number `i`.
