@@ -3,7 +3,8 @@
 //! Work is cut by its data alone and always at the same places, so that no result depends on how many threads there
 //! were; how many there are is rayon's business (a caller's own pool is used where the caller stands in one).
 
-use std::sync::OnceLock;
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
 /// Work that can be cut in two at any unit.
 pub(crate) trait Split: Sized + Send {
@@ -83,4 +84,91 @@ pub(crate) fn for_each<W: Split>(work: W, grain: usize, f: impl Fn(usize, W) + S
     }
     let grain = grain.max(1);
     if work.len() < 2 * grain || threads() < 2 { f(0, work) } else { halves(0, work, grain, &f) }
+}
+
+/// Writes answers of unknown size one after the other: `count` tells how many units of `out` a chunk of `work` fills,
+/// `write` fills exactly these; both are told the number of the chunk's first unit. `out` has room for all.
+///
+/// A thread counts a chunk and, where all chunks before it are counted, is handed its part of `out` and fills it
+/// while the chunk is still in its cache. Where they are not, it leaves the part to whoever counts the last of them,
+/// and counts another chunk meanwhile: no thread ever waits for another, descheduled or not.
+pub(crate) fn count_then_write<W: Split, O: Split>(
+    work: W,
+    out: O,
+    chunk: usize,
+    count: impl Fn(usize, &mut W) -> usize + Sync,
+    write: impl Fn(usize, W, O) + Sync,
+) -> usize {
+    let workers = threads().min(work.len().div_ceil(chunk.max(1)));
+    let line = Mutex::new(Line {
+        unclaimed: Some(work),
+        claimed: 0,
+        counted: BTreeMap::new(),
+        next: 0,
+        room: Some(out),
+        ready: VecDeque::new(),
+        total: 0,
+    });
+    let lock = || -> MutexGuard<'_, Line<W, O>> { line.lock().unwrap_or_else(PoisonError::into_inner) };
+    let worker = || {
+        loop {
+            let ready = lock().ready.pop_front();
+            if let Some((first, work, out)) = ready {
+                write(first, work, out);
+                continue;
+            }
+            let claim = lock().claim(chunk);
+            let Some((first, mut work)) = claim else { return };
+            let hits = count(first, &mut work);
+            let mine = lock().hand_out(first, work, hits);
+            if let Some((first, work, out)) = mine {
+                write(first, work, out);
+            }
+        }
+    };
+    for_each(0..workers, 1, |_, workers: std::ops::Range<usize>| workers.for_each(|_| worker()));
+    lock().total
+}
+
+/// The chunks of [`count_then_write`] on their way: unclaimed, claimed, counted, ready to be written.
+struct Line<W, O> {
+    unclaimed: Option<W>,
+    /// How many units are claimed.
+    claimed: usize,
+    /// By first unit: chunks whose part of `room` depends on chunks not yet counted.
+    counted: BTreeMap<usize, (W, usize)>,
+    /// The first unit of the chunk whose part comes next.
+    next: usize,
+    room: Option<O>,
+    ready: VecDeque<(usize, W, O)>,
+    total: usize,
+}
+
+impl<W: Split, O: Split> Line<W, O> {
+    fn claim(&mut self, chunk: usize) -> Option<(usize, W)> {
+        let work = self.unclaimed.take()?;
+        let len = work.len().min(chunk);
+        if len == 0 {
+            return None;
+        }
+        let (now, later) = work.split_at(len);
+        self.unclaimed = Some(later);
+        let first = self.claimed;
+        self.claimed += len;
+        Some((first, now))
+    }
+
+    /// Parts for this chunk and all that waited for it alone; the first of them, if any, is the caller's to write.
+    fn hand_out(&mut self, first: usize, work: W, hits: usize) -> Option<(usize, W, O)> {
+        self.counted.insert(first, (work, hits));
+        while let Some((work, hits)) = self.counted.remove(&self.next) {
+            let (part, room) = self.room.take()?.split_at(hits);
+            self.room = Some(room);
+            self.total += hits;
+            let first = self.next;
+            self.next += work.len();
+            self.ready.push_back((first, work, part));
+        }
+        self.ready.pop_front()
+    }
 }

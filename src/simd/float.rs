@@ -64,6 +64,12 @@ pub trait Float:
     /// Whole blocks from the start on, and the elements left over.
     #[doc(hidden)]
     fn blocks_mut(slice: &mut [Self]) -> (&mut [Self::Block], &mut [Self]);
+    /// The first [`Float::LANES`] elements, where there are that many.
+    #[doc(hidden)]
+    fn first_block(slice: &mut [Self]) -> Option<&mut Self::Block>;
+    /// The first [`Float::LANES`] positions, where there are that many.
+    #[doc(hidden)]
+    fn first_positions(slice: &mut [u32]) -> Option<&mut Self::Positions>;
     /// Runs a kernel at a level; at [`Level::Portable`] where the CPU does not have it, which the callers' levels,
     /// from [`Level::current`], rule out.
     #[doc(hidden)]
@@ -105,6 +111,14 @@ macro_rules! float {
             #[inline(always)]
             fn blocks_mut(slice: &mut [Self]) -> (&mut [Self::Block], &mut [Self]) {
                 slice.as_chunks_mut()
+            }
+            #[inline(always)]
+            fn first_block(slice: &mut [Self]) -> Option<&mut Self::Block> {
+                slice.first_chunk_mut()
+            }
+            #[inline(always)]
+            fn first_positions(slice: &mut [u32]) -> Option<&mut Self::Positions> {
+                slice.first_chunk_mut()
             }
             #[inline]
             fn dispatch<K: Kernel<Self>>(level: Level, kernel: K) -> K::Output {

@@ -95,7 +95,7 @@ pub(crate) trait Simd<T: Float>: Copy + Send + Sync + 'static {
     /// Writes the lanes of `v` where `m` to the front of `to`, in order, and says how many they are; what follows
     /// them is unspecified.
     fn compress(self, m: Self::M, v: Self::V, to: &mut T::Block) -> usize;
-    /// Writes `first + i` for each lane `i` where `m` to the front of `to`, in order, and says how many they are;
+    /// Writes `first + i`, modulo 2³², for each lane `i` where `m` to the front of `to`, in order, and says how many they are;
     /// what follows them is unspecified.
     fn compress_index(self, m: Self::M, first: u32, to: &mut T::Positions) -> usize;
 }

@@ -123,7 +123,7 @@ macro_rules! level {
             fn compress_index(self, m: $v, first: u32, to: &mut [u32; $lanes]) -> usize {
                 let bits = m.to_bitmask();
                 (0..$lanes).fold(0, |k, lane| {
-                    to[k] = first + lane as u32; // as in `compress`
+                    to[k] = first.wrapping_add(lane as u32); // as in `compress`; a lane that is padding may wrap
                     k + (bits >> lane & 1) as usize
                 })
             }

@@ -13,7 +13,9 @@ use std::sync::OnceLock;
 pub fn everywhere(mut check: impl FnMut(Level, usize) + Send) {
     static POOLS: OnceLock<Vec<ThreadPool>> = OnceLock::new();
     let pools = POOLS.get_or_init(|| {
-        [1, 2, 5].map(|n| ThreadPoolBuilder::new().num_threads(n).build().expect("threads to test with")).into()
+        [1, 2, 5]
+            .map(|n| ThreadPoolBuilder::new().num_threads(n).build().expect("threads to test with"))
+            .into()
     });
     if let Ok(required) = std::env::var("GRADIX_REQUIRE_LEVELS") {
         for name in required.split(',') {

@@ -1,0 +1,3 @@
+//! The public operations: checks at the door, split, kernel.
+
+pub mod select;

@@ -1,0 +1,555 @@
+//! Selection by a threshold: `np.where(grad > t)[0]`, `grad[grad > t]`, and gradients made sparse.
+//!
+//! The predicate is part of the call, so nothing but the answer is written: no mask, no list of indices that another
+//! pass then reads. Each function has a form that allocates its answer and one, `_into`, that writes into the
+//! caller's buffer; in a loop the latter saves the page faults of fresh memory.
+//!
+//! ```
+//! use gradix::{Gt, select};
+//! let grad = [1.2, 0.8, 0.5, 1.0, 0.3, 0.9];
+//! let indices: Vec<u32> = select::indices(&grad, Gt(0.7))?;
+//! assert_eq!(indices, [0, 1, 3, 5]);
+//! assert_eq!(select::values(&grad, Gt(0.7))?, [1.2, 0.8, 1.0, 0.9]);
+//! # Ok::<(), gradix::Error>(())
+//! ```
+//!
+//! # What all of them share
+//!
+//! *Input.* Anything that becomes a [`View`] of `f32` or `f64`: slices, vectors, arrays, strided views. Strided ones
+//! are read in place. Indices are flat: an element's number in C order.
+//!
+//! *Comparisons.* Those of IEEE 754: see [`Predicate`]. NaN is never selected.
+//!
+//! *Index type.* Any [`Position`], usually inferred. An input whose last index it cannot hold is an
+//! [`Error::Count`].
+//!
+//! *Room.* `_into` writes as many elements as there are hits, returns how many, and leaves the rest of the buffer
+//! alone. Where the buffer is too small, [`Error::Room`] says how many elements are needed and nothing is written. A
+//! buffer with room for every element of the input saves a pass that counts.
+//!
+//! *Equality.* The same bits as [`reference::select`](crate::reference::select) at every level, stride and number of
+//! threads.
+//!
+//! *Cost.* Dense inputs are read from memory once, and the answer is written once; no branch depends on the data
+//! except at the end of a chunk, so the time depends on how much is selected, not on how predictable that is.
+//!
+//! # The algorithm
+//!
+//! A chunk that fits in the cache is counted, and so its answer has a known size n. Then it is read again: each
+//! vector's hits are moved to its front (`Simd::compress`), the whole vector is stored at place k of the answer, and k
+//! grows by the number of hits; what the store wrote beyond them, the next store overwrites. That is done as long
+//! as a whole vector fits into the answer's n places; the last few hits, fewer than a vector, are written to a buffer of
+//! our own in the same way and copied. So nothing outside the n places is ever written to. What is left of the input
+//! after whole vectors is one more vector, filled up with NaN, which satisfies no predicate.
+//!
+//! With several threads, chunks are counted and written by whichever thread comes; the place where a chunk's answer
+//! begins is known as soon as all chunks before it are counted.
+
+mod predicate;
+mod source;
+
+use crate::error::{Error, Result};
+use crate::indices::Index;
+use crate::parallel;
+use crate::simd::{Float, Kernel, Level, Simd};
+use crate::view::{self, View};
+pub use predicate::{AbsGe, AbsGt, Between, Ge, Gt, Le, Lt, Predicate};
+use source::Source;
+use std::marker::PhantomData;
+
+/// The elements that a thread takes at once: small enough to be still in a private cache when they are read again.
+const CHUNK: usize = 32 << 10;
+/// The elements that are counted and then written by one thread.
+const BLOCK: usize = 8 << 10;
+/// The fewest elements that are worth waking a second thread for.
+const PARALLEL: usize = 256 << 10;
+/// The most elements for which an answer is allocated as if all of them were hits, to be cut down afterwards: pages
+/// that are never written cost nothing, but no machine promises any number of them. Larger inputs are counted first.
+const ROOM_FOR_ALL: usize = 1 << 28;
+
+/// The integer types that selected indices may have: `u32`, `u64`, `usize`, `i64`.
+#[allow(private_interfaces, private_bounds)]
+pub trait Position: Index + Default {
+    /// Writes `first + i` for each lane `i` where `m` to the front of `to`, in order, and says how many they are; the
+    /// rest of the first `T::LANES` places is unspecified.
+    #[doc(hidden)]
+    fn put<T: Float, S: Simd<T>>(s: S, m: S::M, first: usize, to: &mut [Self]) -> usize;
+}
+
+#[allow(private_interfaces, private_bounds)]
+impl Position for u32 {
+    #[inline(always)]
+    fn put<T: Float, S: Simd<T>>(s: S, m: S::M, first: usize, to: &mut [u32]) -> usize {
+        // `first` is below 2³²: the operation has refused longer inputs.
+        s.compress_index(m, first as u32, T::first_positions(to).expect("room for a vector"))
+    }
+}
+
+macro_rules! wide_position {
+    ($($t:ident)*) => {$(
+        #[allow(private_interfaces, private_bounds)]
+        impl Position for $t {
+            #[inline(always)]
+            fn put<T: Float, S: Simd<T>>(s: S, m: S::M, first: usize, to: &mut [$t]) -> usize {
+                let mut lanes = T::Positions::default();
+                let hits = s.compress_index(m, 0, &mut lanes);
+                for (to, &lane) in to[..T::LANES].iter_mut().zip(lanes.as_ref()) {
+                    // Wrapping, because what follows the hits is unspecified.
+                    *to = (first as $t).wrapping_add(lane as $t);
+                }
+                hits
+            }
+        }
+    )*};
+}
+wide_position!(u64 usize i64);
+
+/// What is written about each hit. An answer has two parts, the second of which may be [`Nothing`].
+trait Part<T: Float>: Send + Sync {
+    type Item: Copy + Default + Send;
+    /// Writes this part of the lanes where `m` to the front of `to`, in order, and says how many they are; the rest of
+    /// the first `T::LANES` places is unspecified.
+    fn put<S: Simd<T>>(s: S, m: S::M, v: S::V, first: usize, to: &mut [Self::Item]) -> usize;
+}
+
+/// The hits' flat indices.
+struct Indices<I>(PhantomData<I>);
+/// The hits themselves.
+struct Values;
+/// Nothing: slices of `()` take no room.
+struct Nothing;
+
+impl<T: Float, I: Position> Part<T> for Indices<I> {
+    type Item = I;
+    #[inline(always)]
+    fn put<S: Simd<T>>(s: S, m: S::M, _v: S::V, first: usize, to: &mut [I]) -> usize {
+        I::put(s, m, first, to)
+    }
+}
+
+impl<T: Float> Part<T> for Values {
+    type Item = T;
+    #[inline(always)]
+    fn put<S: Simd<T>>(s: S, m: S::M, v: S::V, _first: usize, to: &mut [T]) -> usize {
+        s.compress(m, v, T::first_block(to).expect("room for a vector"))
+    }
+}
+
+impl<T: Float> Part<T> for Nothing {
+    type Item = ();
+    #[inline(always)]
+    fn put<S: Simd<T>>(_s: S, _m: S::M, _v: S::V, _first: usize, _to: &mut [()]) -> usize {
+        0
+    }
+}
+
+/// The remainder after whole blocks as one block: NaN is the element that no predicate selects.
+#[inline(always)]
+fn padded<T: Float>(rest: &[T]) -> T::Block {
+    let mut block = T::Block::default();
+    let lanes = block.as_mut();
+    lanes.fill(T::NAN);
+    lanes[..rest.len()].copy_from_slice(rest);
+    block
+}
+
+/// How many elements of `x` satisfy `p`.
+#[inline(always)]
+fn hits<T: Float, S: Simd<T>>(s: S, p: impl Predicate<T>, x: &[T]) -> usize {
+    let (blocks, rest) = T::blocks(x);
+    let hits = |block| s.bits(p.mask(s, s.load(block))).count_ones() as usize;
+    blocks.iter().map(hits).sum::<usize>() + if rest.is_empty() { 0 } else { hits(&padded::<T>(rest)) }
+}
+
+/// Writes the hits of `x`, whose first element has the flat index `first`, to `a` and `b`, each exactly as long as there
+/// are hits.
+#[inline(always)]
+fn write<T: Float, S: Simd<T>, A: Part<T>, B: Part<T>>(
+    s: S,
+    p: impl Predicate<T>,
+    x: &[T],
+    first: usize,
+    a: &mut [A::Item],
+    b: &mut [B::Item],
+) {
+    let (blocks, rest) = T::blocks(x);
+    let (mut k, mut i) = (0, 0);
+    while i < blocks.len() && k + T::LANES <= a.len() {
+        let v = s.load(&blocks[i]);
+        let m = p.mask(s, v);
+        B::put(s, m, v, first + i * T::LANES, &mut b[k..]);
+        k += A::put(s, m, v, first + i * T::LANES, &mut a[k..]);
+        i += 1;
+    }
+    // Fewer hits than a vector has lanes are to come: two vectors' room holds them and any overshoot.
+    let mut last_a = [A::Item::default(); 32];
+    let mut last_b = [B::Item::default(); 32];
+    let mut t = 0;
+    let mut put = |block: &T::Block, i: usize| {
+        let v = s.load(block);
+        let m = p.mask(s, v);
+        B::put(s, m, v, first + i * T::LANES, &mut last_b[t..]);
+        t += A::put(s, m, v, first + i * T::LANES, &mut last_a[t..]);
+    };
+    while i < blocks.len() {
+        put(&blocks[i], i);
+        i += 1;
+    }
+    if !rest.is_empty() {
+        put(&padded::<T>(rest), i);
+    }
+    a[k..].copy_from_slice(&last_a[..t]);
+    b[k..].copy_from_slice(&last_b[..t]);
+}
+
+/// Counts the hits of a piece.
+struct Count<'a, T, P> {
+    x: Source<'a, T>,
+    predicate: P,
+}
+
+impl<T: Float, P: Predicate<T>> Kernel<T> for Count<'_, T, P> {
+    type Output = usize;
+    #[inline(always)]
+    fn run<S: Simd<T>>(self, s: S) -> usize {
+        let mut total = 0;
+        self.x.each(
+            #[inline(always)]
+            |_, x| total += hits(s, self.predicate, x),
+        );
+        total
+    }
+}
+
+/// Counts and writes the hits of a piece, block by block, and says how many they are. `a` and `b` have room for
+/// them.
+struct Write<'a, T: Float, P, A: Part<T>, B: Part<T>> {
+    x: Source<'a, T>,
+    first: usize,
+    predicate: P,
+    a: &'a mut [A::Item],
+    b: &'a mut [B::Item],
+}
+
+impl<T: Float, P: Predicate<T>, A: Part<T>, B: Part<T>> Kernel<T> for Write<'_, T, P, A, B> {
+    type Output = usize;
+    #[inline(always)]
+    fn run<S: Simd<T>>(self, s: S) -> usize {
+        let Write { x, mut first, predicate: p, a, b } = self;
+        let mut k = 0;
+        x.each(
+            #[inline(always)]
+            |_, x| {
+                for x in x.chunks(BLOCK) {
+                    let n = hits(s, p, x);
+                    if n > 0 {
+                        write::<T, S, A, B>(s, p, x, first, &mut a[k..k + n], &mut b[k..k + n]);
+                    }
+                    k += n;
+                    first += x.len();
+                }
+            },
+        );
+        k
+    }
+}
+
+/// Whether `threads` should share a piece of this length.
+fn is_parallel(len: usize) -> bool {
+    len >= PARALLEL && parallel::threads() > 1
+}
+
+/// The number of hits.
+fn count_hits<T: Float, P: Predicate<T>>(level: Level, x: Source<'_, T>, predicate: P) -> usize {
+    let total = std::sync::atomic::AtomicUsize::new(0);
+    parallel::for_each(
+        x,
+        if is_parallel(parallel::Split::len(&x)) { CHUNK } else { usize::MAX / 2 },
+        |_, x| {
+            total.fetch_add(T::dispatch(level, Count { x, predicate }), std::sync::atomic::Ordering::Relaxed);
+        },
+    );
+    total.into_inner()
+}
+
+/// Writes the hits to the front of `a` and `b`, which have the same length and room for them.
+fn write_hits<T: Float, P: Predicate<T>, A: Part<T>, B: Part<T>>(
+    level: Level,
+    x: Source<'_, T>,
+    predicate: P,
+    a: &mut [A::Item],
+    b: &mut [B::Item],
+) -> usize {
+    if !is_parallel(parallel::Split::len(&x)) {
+        return T::dispatch(level, Write::<T, P, A, B> { x, first: 0, predicate, a, b });
+    }
+    parallel::count_then_write(
+        x,
+        (a, b),
+        CHUNK,
+        |_, &mut x| T::dispatch(level, Count { x, predicate }),
+        |first, x, (a, b)| {
+            T::dispatch(level, Write::<T, P, A, B> { x, first, predicate, a, b });
+        },
+    )
+}
+
+/// The checks of all `_into` forms, then the hits.
+fn into<T: Float, P: Predicate<T>, A: Part<T>, B: Part<T>>(
+    level: Level,
+    x: View<'_, T>,
+    predicate: P,
+    a: &mut [A::Item],
+    b: &mut [B::Item],
+) -> Result<usize> {
+    let source = Source::new(x);
+    let room = a.len().min(b.len());
+    if room < x.len() {
+        let needed = count_hits(level, source, predicate);
+        if needed > room {
+            return Err(Error::Room { needed, room });
+        }
+    }
+    Ok(write_hits::<T, P, A, B>(level, source, predicate, &mut a[..room], &mut b[..room]))
+}
+
+/// The hits in vectors of their own.
+fn collect<T: Float, P: Predicate<T>, A: Part<T>, B: Part<T>>(
+    level: Level,
+    x: View<'_, T>,
+    predicate: P,
+) -> Result<(Vec<A::Item>, Vec<B::Item>)> {
+    let source = Source::new(x);
+    let room = if x.len() <= ROOM_FOR_ALL { x.len() } else { count_hits(level, source, predicate) };
+    let (mut a, mut b) = (view::zeros(&[room])?, view::zeros(&[room])?);
+    let hits = write_hits::<T, P, A, B>(level, source, predicate, &mut a, &mut b);
+    cut(&mut a, hits);
+    cut(&mut b, hits);
+    Ok((a, b))
+}
+
+/// Shortens an answer and gives the rest of its memory back.
+fn cut<T>(answer: &mut Vec<T>, len: usize) {
+    answer.truncate(len);
+    answer.shrink_to_fit();
+}
+
+/// Whether indices of an input of this length are `I`s.
+fn fits<I: Position>(len: usize) -> Result<()> {
+    match I::from_usize(len.saturating_sub(1)) {
+        Some(_) => Ok(()),
+        None => Err(Error::Count { len, index: I::NAME }),
+    }
+}
+
+/// The flat indices of the elements that satisfy `predicate`, ascending: `np.where(x > t)[0]`.
+///
+/// ```
+/// use gradix::{Between, View, select};
+/// let x = [[0.1f32, 0.9], [0.5, 0.7]];
+/// let transposed = View::new(x.as_flattened(), &[2, 2])?.transposed();
+/// let hits: Vec<usize> = select::indices(transposed, Between(0.2, 0.8))?;
+/// assert_eq!(hits, [1, 3]);
+/// # Ok::<(), gradix::Error>(())
+/// ```
+///
+/// # Errors
+/// [`Error::Count`] where `I` is too narrow for the input's length; [`Error::Level`].
+pub fn indices<'a, T: Float, I: Position>(
+    x: impl Into<View<'a, T>>,
+    predicate: impl Predicate<T>,
+) -> Result<Vec<I>> {
+    let (level, x) = (Level::current()?, x.into());
+    fits::<I>(x.len())?;
+    Ok(collect::<T, _, Indices<I>, Nothing>(level, x, predicate)?.0)
+}
+
+/// [`indices`] into the front of `out`; returns how many there are.
+///
+/// ```
+/// use gradix::{Error, Lt, select};
+/// let mut out = [7u32; 3];
+/// assert_eq!(select::indices_into(&[3.0, -1.0, -2.0], Lt(0.0), &mut out)?, 2);
+/// assert_eq!(out, [1, 2, 7]);
+/// let refused = select::indices_into(&[-1.0; 5], Lt(0.0), &mut out);
+/// assert_eq!(refused, Err(Error::Room { needed: 5, room: 3 }));
+/// assert_eq!(out, [1, 2, 7]);
+/// # Ok::<(), gradix::Error>(())
+/// ```
+///
+/// # Errors
+/// As [`indices`]; [`Error::Room`].
+pub fn indices_into<'a, T: Float, I: Position>(
+    x: impl Into<View<'a, T>>,
+    predicate: impl Predicate<T>,
+    out: &mut [I],
+) -> Result<usize> {
+    let (level, x) = (Level::current()?, x.into());
+    fits::<I>(x.len())?;
+    let room = out.len();
+    into::<T, _, Indices<I>, Nothing>(level, x, predicate, out, &mut vec![(); room])
+}
+
+/// The elements that satisfy `predicate`, in C order: `x[x > t]`.
+///
+/// ```
+/// use gradix::{AbsGe, select};
+/// assert_eq!(select::values(&[0.5, -2.0, f64::NAN, 1.0], AbsGe(1.0))?, [-2.0, 1.0]);
+/// # Ok::<(), gradix::Error>(())
+/// ```
+///
+/// # Errors
+/// [`Error::Level`]; [`Error::Overflow`] where no allocation can have the answer's size.
+pub fn values<'a, T: Float>(x: impl Into<View<'a, T>>, predicate: impl Predicate<T>) -> Result<Vec<T>> {
+    Ok(collect::<T, _, Values, Nothing>(Level::current()?, x.into(), predicate)?.0)
+}
+
+/// [`values`] into the front of `out`; returns how many there are.
+///
+/// ```
+/// use gradix::{Gt, select};
+/// let mut out = [0.0; 4];
+/// assert_eq!(select::values_into(&[3.0, -1.0, 2.0], Gt(0.0), &mut out)?, 2);
+/// assert_eq!(out, [3.0, 2.0, 0.0, 0.0]);
+/// # Ok::<(), gradix::Error>(())
+/// ```
+///
+/// # Errors
+/// [`Error::Room`]; [`Error::Level`].
+pub fn values_into<'a, T: Float>(
+    x: impl Into<View<'a, T>>,
+    predicate: impl Predicate<T>,
+    out: &mut [T],
+) -> Result<usize> {
+    let room = out.len();
+    into::<T, _, Values, Nothing>(Level::current()?, x.into(), predicate, out, &mut vec![(); room])
+}
+
+/// [`indices`] and [`values`] in one pass: the sparse form of `x`.
+///
+/// ```
+/// use gradix::{AbsGt, select};
+/// let (indices, values): (Vec<u32>, _) = select::pairs(&[0.1, -0.9, 0.0, 0.8], AbsGt(0.5))?;
+/// assert_eq!((indices, values), (vec![1, 3], vec![-0.9, 0.8]));
+/// # Ok::<(), gradix::Error>(())
+/// ```
+///
+/// # Errors
+/// As [`indices`].
+pub fn pairs<'a, T: Float, I: Position>(
+    x: impl Into<View<'a, T>>,
+    predicate: impl Predicate<T>,
+) -> Result<(Vec<I>, Vec<T>)> {
+    let (level, x) = (Level::current()?, x.into());
+    fits::<I>(x.len())?;
+    collect::<T, _, Indices<I>, Values>(level, x, predicate)
+}
+
+/// [`pairs`] into the fronts of `indices` and `values`; returns how many there are. The shorter of the two is the
+/// room.
+///
+/// ```
+/// use gradix::{Ge, select};
+/// let (mut indices, mut values) = ([0u64; 3], [0.0; 3]);
+/// assert_eq!(select::pairs_into(&[3.0, -1.0, 2.0], Ge(2.0), &mut indices, &mut values)?, 2);
+/// assert_eq!((indices, values), ([0, 2, 0], [3.0, 2.0, 0.0]));
+/// # Ok::<(), gradix::Error>(())
+/// ```
+///
+/// # Errors
+/// As [`indices_into`].
+pub fn pairs_into<'a, T: Float, I: Position>(
+    x: impl Into<View<'a, T>>,
+    predicate: impl Predicate<T>,
+    indices: &mut [I],
+    values: &mut [T],
+) -> Result<usize> {
+    let (level, x) = (Level::current()?, x.into());
+    fits::<I>(x.len())?;
+    into::<T, _, Indices<I>, Values>(level, x, predicate, indices, values)
+}
+
+/// How many elements satisfy `predicate`: `np.count_nonzero(x > t)`.
+///
+/// ```
+/// use gradix::{Le, select};
+/// assert_eq!(select::count(&[3.0, -0.0, 2.0, f32::NAN], Le(0.0))?, 1);
+/// # Ok::<(), gradix::Error>(())
+/// ```
+///
+/// # Errors
+/// [`Error::Level`].
+pub fn count<'a, T: Float>(x: impl Into<View<'a, T>>, predicate: impl Predicate<T>) -> Result<usize> {
+    Ok(count_hits(Level::current()?, Source::new(x.into()), predicate))
+}
+
+/// Whether each element, in C order, satisfies `predicate`: `x > t`.
+///
+/// ```
+/// use gradix::{Gt, select};
+/// assert_eq!(select::mask(&[3.0, -1.0, 2.0], Gt(0.0))?, [true, false, true]);
+/// # Ok::<(), gradix::Error>(())
+/// ```
+///
+/// # Errors
+/// [`Error::Level`]; [`Error::Overflow`] where no allocation can have the answer's size.
+pub fn mask<'a, T: Float>(x: impl Into<View<'a, T>>, predicate: impl Predicate<T>) -> Result<Vec<bool>> {
+    let (level, x) = (Level::current()?, x.into());
+    let mut mask = view::zeros(&[x.len()])?;
+    write_mask(level, x, predicate, &mut mask);
+    Ok(mask)
+}
+
+/// [`mask`] into the front of `out`; returns the number of elements of `x`, which is how many it has written.
+///
+/// ```
+/// use gradix::{Gt, select};
+/// let mut out = [true; 4];
+/// assert_eq!(select::mask_into(&[3.0, -1.0, 2.0], Gt(2.5), &mut out)?, 3);
+/// assert_eq!(out, [true, false, false, true]);
+/// # Ok::<(), gradix::Error>(())
+/// ```
+///
+/// # Errors
+/// [`Error::Room`]; [`Error::Level`].
+pub fn mask_into<'a, T: Float>(
+    x: impl Into<View<'a, T>>,
+    predicate: impl Predicate<T>,
+    out: &mut [bool],
+) -> Result<usize> {
+    let (level, x) = (Level::current()?, x.into());
+    match out.get_mut(..x.len()) {
+        Some(out) => write_mask(level, x, predicate, out),
+        None => return Err(Error::Room { needed: x.len(), room: out.len() }),
+    }
+    Ok(x.len())
+}
+
+/// Writes each element's truth value to `out`, which is as long as `x`.
+fn write_mask<T: Float, P: Predicate<T>>(level: Level, x: View<'_, T>, predicate: P, out: &mut [bool]) {
+    struct Mask<'a, T, P> {
+        x: Source<'a, T>,
+        predicate: P,
+        out: &'a mut [bool],
+    }
+    impl<T: Float, P: Predicate<T>> Kernel<T> for Mask<'_, T, P> {
+        type Output = ();
+        #[inline(always)]
+        fn run<S: Simd<T>>(self, _s: S) {
+            let Mask { x, predicate, out } = self;
+            // The compiler makes vectors of this loop, those of the level that it is compiled for.
+            x.each(
+                #[inline(always)]
+                |first, x| {
+                    for (out, &x) in out[first..].iter_mut().zip(x) {
+                        *out = predicate.holds(x);
+                    }
+                },
+            );
+        }
+    }
+    let grain = if is_parallel(x.len()) { CHUNK } else { usize::MAX / 2 };
+    parallel::for_each((Source::new(x), out), grain, |_, (x, out)| {
+        T::dispatch(level, Mask { x, predicate, out });
+    });
+}

@@ -1,0 +1,126 @@
+//! Selection by a threshold, as plain loops.
+
+use crate::error::{Error, Result};
+use crate::ops::select::{Position, Predicate};
+use crate::simd::Float;
+use crate::view::View;
+
+/// The elements in C order.
+fn elements<'a, T: Float>(x: View<'a, T>) -> impl Iterator<Item = T> + 'a {
+    let lanes = x.lanes(x.rank().saturating_sub(1));
+    let lane_len = lanes.lane_len();
+    (0..x.len()).map(move |i| lanes.lane(i / lane_len).get(i % lane_len))
+}
+
+/// The positions and values of the elements that satisfy `predicate`, in C order.
+fn hits<T: Float, I: Position>(x: View<'_, T>, predicate: impl Predicate<T>) -> Result<Vec<(I, T)>> {
+    fits::<I>(x.len())?;
+    let mut hits = Vec::new();
+    for (i, x) in elements(x).enumerate() {
+        if predicate.holds(x) {
+            hits.push((position(i)?, x));
+        }
+    }
+    Ok(hits)
+}
+
+fn position<I: Position>(i: usize) -> Result<I> {
+    I::from_usize(i).ok_or(Error::Count { len: i.saturating_add(1), index: I::NAME })
+}
+
+/// Whether the last of `len` positions is an `I`.
+fn fits<I: Position>(len: usize) -> Result<()> {
+    match I::from_usize(len.saturating_sub(1)) {
+        Some(_) => Ok(()),
+        None => Err(Error::Count { len, index: I::NAME }),
+    }
+}
+
+fn room(needed: usize, room: usize) -> Result<()> {
+    if needed <= room { Ok(()) } else { Err(Error::Room { needed, room }) }
+}
+
+/// As [`select::indices`](crate::select::indices).
+pub fn indices<'a, T: Float, I: Position>(
+    x: impl Into<View<'a, T>>,
+    predicate: impl Predicate<T>,
+) -> Result<Vec<I>> {
+    Ok(hits(x.into(), predicate)?.into_iter().map(|(i, _)| i).collect())
+}
+
+/// As [`select::indices_into`](crate::select::indices_into).
+pub fn indices_into<'a, T: Float, I: Position>(
+    x: impl Into<View<'a, T>>,
+    predicate: impl Predicate<T>,
+    out: &mut [I],
+) -> Result<usize> {
+    let hits: Vec<I> = indices(x, predicate)?;
+    room(hits.len(), out.len())?;
+    out[..hits.len()].copy_from_slice(&hits);
+    Ok(hits.len())
+}
+
+/// As [`select::values`](crate::select::values).
+pub fn values<'a, T: Float>(x: impl Into<View<'a, T>>, predicate: impl Predicate<T>) -> Result<Vec<T>> {
+    Ok(elements(x.into()).filter(|&x| predicate.holds(x)).collect())
+}
+
+/// As [`select::values_into`](crate::select::values_into).
+pub fn values_into<'a, T: Float>(
+    x: impl Into<View<'a, T>>,
+    predicate: impl Predicate<T>,
+    out: &mut [T],
+) -> Result<usize> {
+    let hits = values(x, predicate)?;
+    room(hits.len(), out.len())?;
+    out[..hits.len()].copy_from_slice(&hits);
+    Ok(hits.len())
+}
+
+/// As [`select::pairs`](crate::select::pairs).
+pub fn pairs<'a, T: Float, I: Position>(
+    x: impl Into<View<'a, T>>,
+    predicate: impl Predicate<T>,
+) -> Result<(Vec<I>, Vec<T>)> {
+    Ok(hits::<T, I>(x.into(), predicate)?.into_iter().unzip())
+}
+
+/// As [`select::pairs_into`](crate::select::pairs_into).
+pub fn pairs_into<'a, T: Float, I: Position>(
+    x: impl Into<View<'a, T>>,
+    predicate: impl Predicate<T>,
+    indices: &mut [I],
+    values: &mut [T],
+) -> Result<usize> {
+    let hits = hits(x.into(), predicate)?;
+    room(hits.len(), indices.len().min(values.len()))?;
+    for (k, &(i, x)) in hits.iter().enumerate() {
+        indices[k] = i;
+        values[k] = x;
+    }
+    Ok(hits.len())
+}
+
+/// As [`select::count`](crate::select::count).
+pub fn count<'a, T: Float>(x: impl Into<View<'a, T>>, predicate: impl Predicate<T>) -> Result<usize> {
+    Ok(elements(x.into()).filter(|&x| predicate.holds(x)).count())
+}
+
+/// As [`select::mask`](crate::select::mask).
+pub fn mask<'a, T: Float>(x: impl Into<View<'a, T>>, predicate: impl Predicate<T>) -> Result<Vec<bool>> {
+    Ok(elements(x.into()).map(|x| predicate.holds(x)).collect())
+}
+
+/// As [`select::mask_into`](crate::select::mask_into).
+pub fn mask_into<'a, T: Float>(
+    x: impl Into<View<'a, T>>,
+    predicate: impl Predicate<T>,
+    out: &mut [bool],
+) -> Result<usize> {
+    let x = x.into();
+    room(x.len(), out.len())?;
+    for (out, x) in out.iter_mut().zip(elements(x)) {
+        *out = predicate.holds(x);
+    }
+    Ok(x.len())
+}
