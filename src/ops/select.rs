@@ -313,12 +313,15 @@ fn into<T: Float, P: Predicate<T>, A: Part<T>, B: Part<T>>(
     Ok(write_hits::<T, P, A, B>(level, source, predicate, &mut a[..room], &mut b[..room]))
 }
 
+/// Both parts of an answer.
+type Answer<T, A, B> = (Vec<<A as Part<T>>::Item>, Vec<<B as Part<T>>::Item>);
+
 /// The hits in vectors of their own.
 fn collect<T: Float, P: Predicate<T>, A: Part<T>, B: Part<T>>(
     level: Level,
     x: View<'_, T>,
     predicate: P,
-) -> Result<(Vec<A::Item>, Vec<B::Item>)> {
+) -> Result<Answer<T, A, B>> {
     let source = Source::new(x);
     let room = if x.len() <= ROOM_FOR_ALL { x.len() } else { count_hits(level, source, predicate) };
     let (mut a, mut b) = (view::zeros(&[room])?, view::zeros(&[room])?);
