@@ -1,17 +1,23 @@
 //! Index lists of any integer type, read in place, and the proof that they are in bounds.
 //!
 //! A list is checked once, at the door of an operation, by a pass without branches; the first culprit is looked for
-//! only when that pass has found one. What comes out is a [`Proven`] list, whose every element is an offset below
-//! its bound.
+//! only when that pass has found one. What comes out is a [`Proven`] list, whose every element names an offset below
+//! its bound. Kernels read it a block at a time, as [`Offsets`]: whatever the type, the mode and the strides, they see
+//! a few hundred `usize` on the stack.
 
-use crate::view::View;
+use crate::error::{Error, Result};
+use crate::parallel::{self, Split};
+use crate::simd::{Float, Kernel, Level, Simd};
+use crate::view::cube::{self, Cube, Plan};
+use crate::view::{Lane, View};
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
 mod sealed {
     pub trait Sealed {}
 }
 
 /// An integer type that indices and labels may have: `u8`, `u16`, `u32`, `u64`, `usize`, `i32`, `i64`.
-pub trait Index: Copy + Send + Sync + std::fmt::Debug + sealed::Sealed + 'static {
+pub trait Index: Copy + Ord + Send + Sync + std::fmt::Debug + sealed::Sealed + 'static {
     /// The type's name, for messages.
     #[doc(hidden)]
     const NAME: &'static str;
@@ -148,5 +154,151 @@ impl<'a, I, L: Into<View<'a, I>>> From<Wrap<L>> for Indices<'a, I> {
 impl<'a, I, L: Into<View<'a, I>>> From<Clip<L>> for Indices<'a, I> {
     fn from(Clip(list): Clip<L>) -> Self {
         Indices { list: list.into(), mode: Mode::Clip }
+    }
+}
+
+/// The number of indices that a second thread should at least check.
+const CHECK_GRAIN: usize = 1 << 16;
+
+impl<'a, I: Index> Indices<'a, I> {
+    /// The same indices, each shown to name an offset below `bound`; or the first that does not.
+    pub(crate) fn prove(self, bound: usize, level: Level) -> Result<Proven<View<'a, I>>> {
+        let Indices { list, mode } = self;
+        if list.is_empty() || self.all_inside(bound, level) {
+            return Ok(Proven { list, mode, bound });
+        }
+        let inside = |i: I| mode != Mode::Raise && bound > 0 || mode == Mode::Raise && i.raise(bound) < bound;
+        let mut culprits = elements(list).enumerate().filter(|&(_, i)| !inside(i));
+        let (position, value) = culprits.next().expect("the pass over all indices has found one");
+        Err(Error::Index { position, value: value.value(), bound })
+    }
+
+    fn all_inside(&self, bound: usize, level: Level) -> bool {
+        if self.mode != Mode::Raise {
+            return bound > 0;
+        }
+        let inside = AtomicBool::new(true);
+        let check = |slice: &[I]| {
+            if !f32::dispatch(level, Inside { slice, bound }) {
+                inside.store(false, Relaxed);
+            }
+        };
+        match self.list.as_slice() {
+            Some(slice) => parallel::for_each(slice, CHECK_GRAIN, |_, slice| check(slice)),
+            None => elements(self.list).for_each(|i| check(&[i])),
+        }
+        inside.into_inner()
+    }
+}
+
+/// The elements in C order.
+fn elements<I: Index>(list: View<'_, I>) -> impl Iterator<Item = I> {
+    let list = list.flattened().unwrap_or(list); // of rank 1, or at least 2
+    let lanes = list.lanes(list.rank() - 1);
+    (0..lanes.len()).flat_map(move |l| {
+        let lane = lanes.lane(l);
+        (0..lanes.lane_len()).map(move |i| lane.get(i))
+    })
+}
+
+/// Whether each of some bare indices is inside: their least and greatest are.
+struct Inside<'a, I> {
+    slice: &'a [I],
+    bound: usize,
+}
+
+impl<I: Index> Kernel<f32> for Inside<'_, I> {
+    type Output = bool;
+    #[inline(always)]
+    fn run<S: Simd<f32>>(self, _: S) -> bool {
+        let Some(&first) = self.slice.first() else { return true };
+        let least_and_greatest = |(low, high): (I, I), &i: &I| (low.min(i), high.max(i));
+        let (low, high) = self.slice.iter().fold((first, first), least_and_greatest);
+        let bound = self.bound as i128;
+        -bound <= low.value() && high.value() < bound
+    }
+}
+
+/// Indices of which each is known to name an offset below `bound`. Only [`Indices::prove`] makes one from nothing;
+/// the other constructors select from what is proven.
+#[derive(Clone, Copy)]
+pub(crate) struct Proven<L> {
+    list: L,
+    mode: Mode,
+    bound: usize,
+}
+
+impl<'a, I> Proven<View<'a, I>> {
+    /// Cube number `i` of the plan's list.
+    pub(crate) fn cube(&self, plan: &Plan, i: usize) -> Proven<Cube<'a, I>> {
+        Proven { list: self.list.cube(plan, cube::LIST, i), mode: self.mode, bound: self.bound }
+    }
+}
+
+impl<'a, I> Proven<Cube<'a, I>> {
+    pub(crate) fn strides(&self) -> [isize; 3] {
+        self.list.strides()
+    }
+
+    /// The indices from `at` on along one axis.
+    #[inline(always)]
+    pub(crate) fn lane(&self, axis: usize, at: [usize; 3]) -> Proven<Lane<'a, I>> {
+        Proven { list: self.list.lane(axis, at), mode: self.mode, bound: self.bound }
+    }
+
+    /// The first `mid` of an axis, and the rest.
+    pub(crate) fn split_at(self, axis: usize, mid: usize) -> (Self, Self) {
+        let (a, b) = self.list.split_at(axis, mid);
+        (Proven { list: a, ..self }, Proven { list: b, ..self })
+    }
+}
+
+impl<I: Index> Proven<Lane<'_, I>> {
+    /// Fills the block with the offsets that `len` indices from `first` on name.
+    #[inline(always)]
+    pub(crate) fn fill(&self, first: usize, len: usize, block: &mut Offsets) {
+        block.len = 0; // so that no offset of another bound remains, should a check below fail
+        let offsets = &mut block.offsets[..len];
+        let bound = self.bound;
+        match self.mode {
+            Mode::Raise => self.each(first, offsets, |i| i.raise(bound)),
+            Mode::Wrap => self.each(first, offsets, |i| i.wrap(bound)),
+            Mode::Clip => self.each(first, offsets, |i| i.clip(bound)),
+        }
+        (block.bound, block.len) = (bound, len);
+    }
+
+    #[inline(always)]
+    fn each(&self, first: usize, offsets: &mut [usize], resolve: impl Fn(I) -> usize) {
+        match self.list.as_slice() {
+            Some(slice) => {
+                let slice = &slice[first..first + offsets.len()];
+                offsets.iter_mut().zip(slice).for_each(|(o, &i)| *o = resolve(i))
+            }
+            None => offsets.iter_mut().enumerate().for_each(|(k, o)| *o = resolve(self.list.get(first + k))),
+        }
+    }
+}
+
+/// Offsets for a stretch of a kernel's run, each below the bound that it was proven for.
+pub(crate) struct Offsets {
+    bound: usize,
+    len: usize,
+    offsets: [usize; Offsets::ROOM],
+}
+
+impl Offsets {
+    /// How many fit: few enough to stay in L1 beside the data, enough to forget the cost of a block.
+    pub(crate) const ROOM: usize = 256;
+
+    pub(crate) fn new() -> Self {
+        Offsets { bound: 0, len: 0, offsets: [0; Offsets::ROOM] }
+    }
+
+    /// The offsets, known to be below `n`: the bound they were proven for is not above it.
+    #[inline(always)]
+    pub(crate) fn below(&self, n: usize) -> &[usize] {
+        assert!(self.bound <= n, "indices proven for a longer axis");
+        &self.offsets[..self.len]
     }
 }

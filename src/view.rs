@@ -13,6 +13,8 @@ use crate::error::{Error, Result};
 use crate::parallel::Split;
 use std::marker::PhantomData;
 
+pub(crate) mod cube;
+
 /// The largest rank of a view.
 pub const MAX_RANK: usize = 8;
 
@@ -110,6 +112,30 @@ impl Layout {
             step = step.saturating_mul(n as isize);
         }
         true
+    }
+
+    /// The offset of the element at `index`, where the shape has such a place.
+    fn offset(&self, index: &[usize]) -> Option<isize> {
+        let inside = index.len() == self.rank && index.iter().zip(self.shape()).all(|(&i, &n)| i < n);
+        inside.then(|| index.iter().zip(self.strides()).map(|(&i, &s)| i as isize * s).sum())
+    }
+
+    /// The layout of all elements in C order as one axis, where one stride leads through them.
+    fn flattened(&self) -> Option<Layout> {
+        let mut one = flat(self.len());
+        if one.shape[0] > 1 {
+            let axes = self.shape().iter().zip(self.strides()).filter(|&(&n, _)| n > 1);
+            let (mut inner, mut step) = (None, None);
+            for (&n, &stride) in axes.rev() {
+                if step.is_some_and(|step| step != Some(stride)) {
+                    return None;
+                }
+                inner = inner.or(Some(stride));
+                step = Some(stride.checked_mul(n as isize)); // nothing continues an axis that ends past all strides
+            }
+            one.strides[0] = inner.unwrap_or(1);
+        }
+        Some(one)
     }
 
     /// The axis that `axis` names, negative ones counted from the end.
@@ -273,10 +299,24 @@ impl<'a, T> View<'a, T> {
     where
         T: Copy,
     {
-        let inside = index.len() == self.rank() && index.iter().zip(self.shape()).all(|(&i, &n)| i < n);
-        let offset = || index.iter().zip(self.strides()).map(|(&i, &s)| i as isize * s).sum();
-        // SAFETY: the index is inside the shape, so the constructor has shown the element to be borrowed.
-        inside.then(|| unsafe { *self.start.offset(offset()) })
+        // SAFETY: the offset is that of an index inside the shape, so the constructor has shown the element to be
+        // borrowed.
+        self.layout.offset(index).map(|offset| unsafe { *self.start.offset(offset) })
+    }
+
+    /// The same elements with one axis more, the last, of length 1.
+    pub(crate) fn with_axis_of_one(mut self) -> Result<Self> {
+        let rank = self.rank();
+        if rank == MAX_RANK {
+            return Err(Error::Rank { what: "the array", expected: "less than 8 is needed", got: rank });
+        }
+        (self.layout.rank, self.layout.shape[rank], self.layout.strides[rank]) = (rank + 1, 1, 0);
+        Ok(self)
+    }
+
+    /// All elements in C order as one axis, where one stride leads through them.
+    pub(crate) fn flattened(&self) -> Option<Self> {
+        Some(View { layout: self.layout.flattened()?, ..*self })
     }
 
     /// The elements as a slice, where they stand one after the other in C order.
@@ -357,6 +397,26 @@ impl<'a, T> ViewMut<'a, T> {
     /// The same elements with the axes in reverse order.
     pub fn transposed(self) -> Self {
         ViewMut { layout: self.layout.transposed(), ..self }
+    }
+
+    /// The element at `index`, or `None` where the shape has no such place.
+    pub fn get_mut(&mut self, index: &[usize]) -> Option<&mut T> {
+        // SAFETY: the offset is that of an index inside the shape, so the constructor has shown the element to be
+        // borrowed; exclusively, as `self` is.
+        self.layout.offset(index).map(|offset| unsafe { &mut *self.start.offset(offset) })
+    }
+
+    /// The axis that `axis` names, negative ones counted from the end.
+    pub(crate) fn axis(&self, axis: isize) -> Result<usize> {
+        self.layout.axis(axis)
+    }
+
+    /// All elements in C order as one axis, where one stride leads through them; otherwise the view back.
+    pub(crate) fn flattened(self) -> std::result::Result<Self, Self> {
+        match self.layout.flattened() {
+            Some(layout) => Ok(ViewMut { layout, ..self }),
+            None => Err(self),
+        }
     }
 
     /// The elements as a slice, where they stand one after the other in C order; otherwise the view back.

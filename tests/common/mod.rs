@@ -2,6 +2,8 @@
 
 #![allow(dead_code)] // each test file uses its part
 
+pub mod strided;
+
 use gradix::Level;
 use rayon::{ThreadPool, ThreadPoolBuilder};
 use std::sync::OnceLock;

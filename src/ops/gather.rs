@@ -1,0 +1,385 @@
+//! Gather: the elements that a list of indices names, in the list's order.
+//!
+//! ```text
+//! take              out[k]         = src[idx[k]]             src flattened in C order
+//! take_axis         out[p, k, m]   = src[p, idx[k], m]
+//! take_along_axis   out[p, k, m]   = src[p, idx[p, k, m], m]
+//! pick              out[p]         = src[p, idx[p]]
+//! ```
+//!
+//! All are copies, so the bits are those of [`reference`](crate::reference) at every level, stride and thread count,
+//! NaN payloads included. Indices are of any [`Index`] type and are read where they stand; bare ones must lie in
+//! `-n..n` for an axis of length `n`, negative ones counting from its end; in [`Wrap`](crate::Wrap) or
+//! [`Clip`](crate::Clip) any will do, as long as the axis has an element.
+//!
+//! Arrays are used in place whatever their strides. The forms that end in `_into` write into the caller's array and
+//! allocate nothing; the others return a vector in C order, which costs a page fault for each 4 KiB that the
+//! allocator has to ask for, several times the copy itself. So training loops use `_into`.
+//!
+//! Nothing is written unless every shape and every index is right.
+
+use crate::error::{Error, Result};
+use crate::indices::{Index, Indices, Offsets, Proven};
+use crate::parallel::{self, Split};
+use crate::simd::{Float, Kernel, Level, Simd};
+use crate::view::cube::{Cube, CubeMut, FLOW, K, M, P, Plan, TABLE};
+use crate::view::{View, ViewMut, zeros};
+
+/// The elements of `src`, flattened in C order, that `idx` names: `np.take(src, idx)`. The result has the shape of
+/// `idx`, as a vector in C order.
+///
+/// # Errors
+/// [`Error::Index`] for the first index out of bounds; [`Error::Level`] if `GRADIX_LEVEL` names none.
+///
+/// ```
+/// let grad = [1.2, 0.8, 0.5, 1.0, 0.3, 0.9];
+/// assert_eq!(gradix::take(&grad, &[1, 3, 5])?, [0.8, 1.0, 0.9]);
+/// assert_eq!(gradix::take(&grad, &[-1])?, [0.9]);
+/// # Ok::<(), gradix::Error>(())
+/// ```
+pub fn take<'s, 'i, T: Float, I: Index>(
+    src: impl Into<View<'s, T>>,
+    idx: impl Into<Indices<'i, I>>,
+) -> Result<Vec<T>> {
+    let idx = idx.into();
+    let mut out = zeros(idx.list.shape())?;
+    take_into(src, idx, &mut out)?;
+    Ok(out)
+}
+
+/// As [`take`], into `out`: of the shape of `idx`, or flat with as many elements.
+///
+/// # Errors
+/// Those of [`take`]; [`Error::Shape`] if `out` has another shape. `out` is then as before.
+///
+/// ```
+/// let mut out = [0.0; 3];
+/// gradix::take_into(&[1.2, 0.8, 0.5], &[2, 0, 2], &mut out)?;
+/// assert_eq!(out, [0.5, 1.2, 0.5]);
+/// # Ok::<(), gradix::Error>(())
+/// ```
+pub fn take_into<'s, 'i, 'o, T: Float, I: Index>(
+    src: impl Into<View<'s, T>>,
+    idx: impl Into<Indices<'i, I>>,
+    out: impl Into<ViewMut<'o, T>>,
+) -> Result<()> {
+    let (src, idx, out) = (src.into(), idx.into(), out.into());
+    match src.flattened() {
+        Some(src) => gather(src, 0, idx, false, out),
+        None => take_scattered(src, idx, out),
+    }
+}
+
+/// The slices of `src` at the places on `axis` that `idx` names: `np.take(src, idx, axis)`, a vector in C order of
+/// the shape of `src` with `axis` replaced by the shape of `idx`. A negative axis counts from the end.
+///
+/// Rows (the last axis not being `axis`) are copied at the speed of memory.
+///
+/// # Errors
+/// [`Error::Axis`]; [`Error::Index`] for the first index out of bounds; [`Error::Overflow`] if the result cannot
+/// exist.
+///
+/// ```
+/// use gradix::View;
+/// let grad = [1.2, 0.8, 0.5, 1.0, 0.3, 0.9];
+/// let grad = View::new(&grad, &[3, 2])?;
+/// assert_eq!(gradix::take_axis(grad, 0, &[0, 2])?, [1.2, 0.8, 0.3, 0.9]);
+/// assert_eq!(gradix::take_axis(grad, -1, &[1])?, [0.8, 1.0, 0.9]);
+/// # Ok::<(), gradix::Error>(())
+/// ```
+pub fn take_axis<'s, 'i, T: Float, I: Index>(
+    src: impl Into<View<'s, T>>,
+    axis: isize,
+    idx: impl Into<Indices<'i, I>>,
+) -> Result<Vec<T>> {
+    let (src, idx) = (src.into(), idx.into());
+    let at = src.axis(axis)?;
+    let mut out = zeros(&[&src.shape()[..at], idx.list.shape(), &src.shape()[at + 1..]].concat())?;
+    gather(src, at, idx, false, (&mut out).into())?;
+    Ok(out)
+}
+
+/// As [`take_axis`], into `out`: of the shape told there, or flat with as many elements.
+///
+/// # Errors
+/// Those of [`take_axis`]; [`Error::Shape`] if `out` has another shape. `out` is then as before.
+///
+/// ```
+/// use gradix::{View, ViewMut};
+/// let mut columns = [0.0; 6];
+/// let rows = View::new(&[1.0, 2.0, 3.0, 4.0], &[2, 2])?;
+/// let columns_first = ViewMut::new(&mut columns, &[2, 3])?.transposed();
+/// gradix::take_axis_into(rows, 0, &[1, 0, 1], columns_first)?;
+/// assert_eq!(columns, [3.0, 1.0, 3.0, 4.0, 2.0, 4.0]);
+/// # Ok::<(), gradix::Error>(())
+/// ```
+pub fn take_axis_into<'s, 'i, 'o, T: Float, I: Index>(
+    src: impl Into<View<'s, T>>,
+    axis: isize,
+    idx: impl Into<Indices<'i, I>>,
+    out: impl Into<ViewMut<'o, T>>,
+) -> Result<()> {
+    let src = src.into();
+    let axis = src.axis(axis)?;
+    gather(src, axis, idx.into(), false, out.into())
+}
+
+/// For each place of `idx`, the element of `src` at the same place but for `axis`, where `idx` says which:
+/// `np.take_along_axis`, a vector in C order of the shape of `idx`. `idx` has the shape of `src` on all other axes
+/// (one that repeats along an axis is a view with stride 0).
+///
+/// # Errors
+/// [`Error::Axis`]; [`Error::Shape`] if `idx` has another shape; [`Error::Index`] for the first index out of bounds.
+///
+/// ```
+/// use gradix::View;
+/// let x = [4.0, 6.0, 5.0, 1.0, 3.0, 2.0];
+/// let order = [0, 2, 1, 0, 2, 1];
+/// let sorted = gradix::take_along_axis(View::new(&x, &[2, 3])?, 1, View::new(&order, &[2, 3])?)?;
+/// assert_eq!(sorted, [4.0, 5.0, 6.0, 1.0, 2.0, 3.0]);
+/// # Ok::<(), gradix::Error>(())
+/// ```
+pub fn take_along_axis<'s, 'i, T: Float, I: Index>(
+    src: impl Into<View<'s, T>>,
+    axis: isize,
+    idx: impl Into<Indices<'i, I>>,
+) -> Result<Vec<T>> {
+    let idx = idx.into();
+    let mut out = zeros(idx.list.shape())?;
+    take_along_axis_into(src, axis, idx, &mut out)?;
+    Ok(out)
+}
+
+/// As [`take_along_axis`], into `out`: of the shape of `idx`, or flat with as many elements.
+///
+/// # Errors
+/// Those of [`take_along_axis`]; [`Error::Shape`] if `out` has another shape. `out` is then as before.
+///
+/// ```
+/// let mut out = [0.0; 2];
+/// gradix::take_along_axis_into(&[4.0, 6.0, 5.0], 0, &[2, 0], &mut out)?;
+/// assert_eq!(out, [5.0, 4.0]);
+/// # Ok::<(), gradix::Error>(())
+/// ```
+pub fn take_along_axis_into<'s, 'i, 'o, T: Float, I: Index>(
+    src: impl Into<View<'s, T>>,
+    axis: isize,
+    idx: impl Into<Indices<'i, I>>,
+    out: impl Into<ViewMut<'o, T>>,
+) -> Result<()> {
+    let src = src.into();
+    let axis = src.axis(axis)?;
+    gather(src, axis, idx.into(), true, out.into())
+}
+
+/// One element of each row: `src[range(m), labels]` of a matrix with `m` rows.
+///
+/// # Errors
+/// [`Error::Rank`] if `src` is no matrix; [`Error::Shape`] if there are not `m` labels; [`Error::Index`] for the
+/// first label out of bounds.
+///
+/// ```
+/// use gradix::View;
+/// let p = [0.7, 0.2, 0.1, 0.3, 0.3, 0.4];
+/// assert_eq!(gradix::pick(View::new(&p, &[2, 3])?, &[0u8, 2])?, [0.7, 0.4]);
+/// # Ok::<(), gradix::Error>(())
+/// ```
+pub fn pick<'s, 'i, T: Float, I: Index>(
+    src: impl Into<View<'s, T>>,
+    labels: impl Into<Indices<'i, I>>,
+) -> Result<Vec<T>> {
+    let labels = labels.into();
+    let mut out = zeros(labels.list.shape())?;
+    pick_into(src, labels, &mut out)?;
+    Ok(out)
+}
+
+/// As [`pick`], into `out` of length `m`.
+///
+/// # Errors
+/// Those of [`pick`]; [`Error::Shape`] if `out` has another shape. `out` is then as before.
+///
+/// ```
+/// use gradix::View;
+/// let mut out = [0.0; 2];
+/// gradix::pick_into(View::new(&[0.7, 0.3, 0.4, 0.6], &[2, 2])?, &[1, -1], &mut out)?;
+/// assert_eq!(out, [0.3, 0.6]);
+/// # Ok::<(), gradix::Error>(())
+/// ```
+pub fn pick_into<'s, 'i, 'o, T: Float, I: Index>(
+    src: impl Into<View<'s, T>>,
+    labels: impl Into<Indices<'i, I>>,
+    out: impl Into<ViewMut<'o, T>>,
+) -> Result<()> {
+    let src = src.into();
+    gather(src, 1, as_column(src.shape(), labels.into())?, true, out.into())
+}
+
+/// The labels of a matrix of this shape, one for each row, as a matrix of one column.
+pub(super) fn as_column<'i, I>(matrix: &[usize], labels: Indices<'i, I>) -> Result<Indices<'i, I>> {
+    let &[rows, _] = matrix else {
+        return Err(Error::Rank { what: "the array", expected: "2 is needed", got: matrix.len() });
+    };
+    match labels.list.shape() {
+        &[n] if n == rows => Ok(Indices { list: labels.list.with_axis_of_one()?, ..labels }),
+        got => Err(Error::Shape { what: "the list of labels", expected: vec![rows], got: got.to_vec() }),
+    }
+}
+
+/// The elements that a second thread should at least move.
+const GRAIN: usize = 1 << 14;
+
+/// All of the above but for a flattened source that no stride leads through.
+fn gather<T: Float, I: Index>(
+    src: View<'_, T>,
+    axis: usize,
+    idx: Indices<'_, I>,
+    along: bool,
+    mut out: ViewMut<'_, T>,
+) -> Result<()> {
+    let level = Level::current()?;
+    let plan = Plan::gather(&src, axis, &idx.list, along, &out)?;
+    let idx = idx.prove(src.shape()[axis], level)?;
+    let shape = plan.shape();
+    // Cut where whole planes go to one thread, if there are many; else along the longest axis.
+    let axis = if shape[P] >= 64 { P } else { if shape[K] >= shape[M] { K } else { M } };
+    let unit = shape.iter().product::<usize>() / shape[axis].max(1);
+    for i in 0..plan.cubes() {
+        let piece = Piece {
+            src: src.cube(&plan, TABLE, i),
+            idx: idx.cube(&plan, i),
+            out: out.cube(&plan, FLOW, i),
+            axis,
+        };
+        parallel::for_each(piece, GRAIN / unit.max(1), |_, piece| T::dispatch(level, piece));
+    }
+    Ok(())
+}
+
+/// A cube to be gathered.
+struct Piece<'a, T, I> {
+    src: Cube<'a, T>,
+    idx: Proven<Cube<'a, I>>,
+    out: CubeMut<'a, T>,
+    /// The axis to cut.
+    axis: usize,
+}
+
+impl<T: Float, I: Index> Split for Piece<'_, T, I> {
+    fn len(&self) -> usize {
+        self.out.shape()[self.axis]
+    }
+    fn split_at(self, mid: usize) -> (Self, Self) {
+        let Piece { src, idx, out, axis } = self;
+        // Along the indexed axis the indices are cut, and each part may name all of the source.
+        let src = if axis == K { (src, src) } else { src.split_at(axis, mid) };
+        let (idx, out) = (idx.split_at(axis, mid), out.split_at(axis, mid));
+        (
+            Piece { src: src.0, idx: idx.0, out: out.0, axis },
+            Piece { src: src.1, idx: idx.1, out: out.1, axis },
+        )
+    }
+}
+
+impl<T: Float, I: Index> Kernel<T> for Piece<'_, T, I> {
+    type Output = ();
+    #[inline(always)]
+    fn run<S: Simd<T>>(self, s: S) {
+        let Piece { src, idx, mut out, .. } = self;
+        if out.shape().contains(&0) {
+            return;
+        }
+        let dense = src.strides()[M] == 1 && out.strides()[M] == 1;
+        if out.shape()[M] > 1 && idx.strides()[M] == 0 && dense {
+            rows(s, src, idx, &mut out)
+        } else {
+            elements(src, idx, &mut out)
+        }
+    }
+}
+
+/// Rows: one index names a run of neighbours.
+#[inline(always)]
+fn rows<T: Float, I: Index, S: Simd<T>>(
+    s: S,
+    src: Cube<'_, T>,
+    idx: Proven<Cube<'_, I>>,
+    out: &mut CubeMut<'_, T>,
+) {
+    let [planes, len, _] = out.shape();
+    let mut offsets = Offsets::new();
+    for p in 0..planes {
+        let list = idx.lane(K, [p, 0, 0]);
+        for first in (0..len).step_by(Offsets::ROOM) {
+            list.fill(first, Offsets::ROOM.min(len - first), &mut offsets);
+            for (k, &o) in offsets.below(src.shape()[K]).iter().enumerate() {
+                let mut to = out.lane(M, [p, first + k, 0]);
+                if let (Some(from), Some(to)) = (src.lane(M, [p, o, 0]).as_slice(), to.as_slice_mut()) {
+                    copy(s, from, to);
+                }
+            }
+        }
+    }
+}
+
+/// A copy of at most a few thousand elements: whole vectors and a rest.
+#[inline(always)]
+fn copy<T: Float, S: Simd<T>>(s: S, from: &[T], to: &mut [T]) {
+    let ((from, from_rest), (to, to_rest)) = (T::blocks(from), T::blocks_mut(to));
+    from.iter().zip(to).for_each(|(from, to)| s.store(s.load(from), to));
+    from_rest.iter().zip(to_rest).for_each(|(from, to)| *to = *from);
+}
+
+/// Elements one by one, along the longest axis.
+#[inline(always)]
+fn elements<T: Float, I: Index>(src: Cube<'_, T>, idx: Proven<Cube<'_, I>>, out: &mut CubeMut<'_, T>) {
+    let shape = out.shape();
+    let axis = (0..3).max_by_key(|&axis| shape[axis]).unwrap_or(K);
+    let [a, b] = [[K, M], [P, M], [P, K]][axis];
+    let mut offsets = Offsets::new();
+    let mut block = [T::ZERO; Offsets::ROOM];
+    for i in 0..shape[a] {
+        for j in 0..shape[b] {
+            let mut at = [0; 3];
+            (at[a], at[b]) = (i, j);
+            let (plane, list) = (src.plane(axis, [at[P], 0, at[M]]), idx.lane(axis, at));
+            let mut lane = out.lane(axis, at);
+            for first in (0..shape[axis]).step_by(Offsets::ROOM) {
+                let len = Offsets::ROOM.min(shape[axis] - first);
+                list.fill(first, len, &mut offsets);
+                match lane.as_slice_mut() {
+                    Some(out) => plane.gather(first, &offsets, &mut out[first..first + len]),
+                    None => {
+                        plane.gather(first, &offsets, &mut block[..len]);
+                        lane.copy_from(first, &block[..len]);
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// `take` from an array that no stride leads through in C order: the place of each element by a division.
+fn take_scattered<T: Float, I: Index>(
+    src: View<'_, T>,
+    idx: Indices<'_, I>,
+    mut out: ViewMut<'_, T>,
+) -> Result<()> {
+    let level = Level::current()?;
+    let places = vec![(); src.len()]; // no memory: as many places as the source has elements
+    let plan = Plan::gather(&View::from(&places), 0, &idx.list, false, &out)?;
+    let idx = idx.prove(src.len(), level)?;
+    let lanes = src.lanes(src.rank() - 1); // an array of rank 0 is flat
+    let mut offsets = Offsets::new();
+    for i in 0..plan.cubes() {
+        let (list, mut out) = (idx.cube(&plan, i).lane(K, [0; 3]), out.cube(&plan, FLOW, i));
+        let (len, mut out) = (out.shape()[K], out.lane(K, [0; 3]));
+        for first in (0..len).step_by(Offsets::ROOM) {
+            list.fill(first, Offsets::ROOM.min(len - first), &mut offsets);
+            for (k, &o) in offsets.below(src.len()).iter().enumerate() {
+                out.set(first + k, lanes.lane(o / lanes.lane_len()).get(o % lanes.lane_len()));
+            }
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,388 @@
+//! Scatter: adding to the elements that a list of indices names. The gradient of each form of [gather](crate::take).
+//!
+//! ```text
+//! scatter_add              dst[idx[k]]           += src[k]             dst flattened in C order
+//! scatter_add_axis         dst[p, idx[k], m]     += src[p, k, m]
+//! scatter_add_along_axis   dst[p, idx[p,k,m], m] += src[p, k, m]
+//! pick_add                 dst[p, idx[p]]        += x
+//! ```
+//!
+//! Each has a form that ends in `_scaled` and takes a factor `a` last: it adds `a · src`, rounded before it is added,
+//! which is what a step of SGD on an embedding does with `a` = −(learning rate).
+//!
+//! An index may come as often as it likes. What belongs to one element is added in the order of the indices,
+//! whatever the number of threads, so the bits are those of [`reference`](crate::reference) at every level. Threads
+//! share the work by destination, hence without atomics and without a copy of the destination.
+//!
+//! Indices, strides and errors are as for [`take`](crate::take) and its kin: nothing is added unless every shape and
+//! every index is right.
+
+use super::gather::as_column;
+use crate::error::Result;
+use crate::indices::{Index, Indices, Offsets, Proven};
+use crate::parallel::{self, Split};
+use crate::simd::{Float, Kernel, Level, Simd};
+use crate::view::cube::{Cube, CubeMut, FLOW, K, M, P, Plan, TABLE};
+use crate::view::{View, ViewMut};
+
+/// `dst[idx[k]] += src[k]`, `dst` flattened in C order: `np.add.at(dst, idx, src)`. `src` has the shape of `idx`, or
+/// is flat with as many elements.
+///
+/// # Errors
+/// [`Error::Shape`](crate::Error::Shape) if `src` has another shape; [`Error::Index`](crate::Error::Index) for the
+/// first index out of bounds.
+///
+/// ```
+/// let mut dst = [0.0; 3];
+/// gradix::scatter_add(&mut dst, &[2, 0, 2], &[1.0, 10.0, 100.0])?;
+/// assert_eq!(dst, [10.0, 0.0, 101.0]);
+/// # Ok::<(), gradix::Error>(())
+/// ```
+pub fn scatter_add<'d, 'i, 's, T: Float, I: Index>(
+    dst: impl Into<ViewMut<'d, T>>,
+    idx: impl Into<Indices<'i, I>>,
+    src: impl Into<View<'s, T>>,
+) -> Result<()> {
+    scatter_add_scaled(dst, idx, src, T::ONE)
+}
+
+/// `dst[idx[k]] += a · src[k]`, otherwise as [`scatter_add`].
+///
+/// # Errors
+/// Those of [`scatter_add`].
+///
+/// ```
+/// let mut dst = [1.0, 1.0];
+/// gradix::scatter_add_scaled(&mut dst, &[0, 0], &[1.0, 2.0], -0.5)?;
+/// assert_eq!(dst, [-0.5, 1.0]);
+/// # Ok::<(), gradix::Error>(())
+/// ```
+pub fn scatter_add_scaled<'d, 'i, 's, T: Float, I: Index>(
+    dst: impl Into<ViewMut<'d, T>>,
+    idx: impl Into<Indices<'i, I>>,
+    src: impl Into<View<'s, T>>,
+    a: T,
+) -> Result<()> {
+    match dst.into().flattened() {
+        Ok(dst) => scatter(dst, 0, idx.into(), false, src.into(), a),
+        Err(dst) => scatter_scattered(dst, idx.into(), src.into(), a),
+    }
+}
+
+/// `dst[.., idx[k], ..] += src[.., k, ..]` with the index on `axis`: torch's `index_add_`. `src` has the shape of
+/// `dst` with `axis` replaced by the shape of `idx`, or is flat with as many elements.
+///
+/// # Errors
+/// [`Error::Axis`](crate::Error::Axis), [`Error::Shape`](crate::Error::Shape) if `src` has another shape,
+/// [`Error::Index`](crate::Error::Index) for the first index out of bounds.
+///
+/// ```
+/// use gradix::{View, ViewMut};
+/// let mut table = [0.0; 4];
+/// let rows = [1.0, 2.0, 10.0, 20.0];
+/// gradix::scatter_add_axis(ViewMut::new(&mut table, &[2, 2])?, 0, &[1, 1], View::new(&rows, &[2, 2])?)?;
+/// assert_eq!(table, [0.0, 0.0, 11.0, 22.0]);
+/// # Ok::<(), gradix::Error>(())
+/// ```
+pub fn scatter_add_axis<'d, 'i, 's, T: Float, I: Index>(
+    dst: impl Into<ViewMut<'d, T>>,
+    axis: isize,
+    idx: impl Into<Indices<'i, I>>,
+    src: impl Into<View<'s, T>>,
+) -> Result<()> {
+    scatter_add_axis_scaled(dst, axis, idx, src, T::ONE)
+}
+
+/// `dst[.., idx[k], ..] += a · src[.., k, ..]`, otherwise as [`scatter_add_axis`]: a step of SGD on the rows of an
+/// embedding, with `a` the negative learning rate.
+///
+/// # Errors
+/// Those of [`scatter_add_axis`].
+///
+/// ```
+/// use gradix::{View, ViewMut};
+/// let mut embedding = [1.0, 1.0, 1.0, 1.0];
+/// let grad = [0.5, 1.0];
+/// let (table, grad) = (ViewMut::new(&mut embedding, &[2, 2])?, View::new(&grad, &[1, 2])?);
+/// gradix::scatter_add_axis_scaled(table, 0, &[1], grad, -0.1)?;
+/// assert_eq!(embedding, [1.0, 1.0, 0.95, 0.9]);
+/// # Ok::<(), gradix::Error>(())
+/// ```
+pub fn scatter_add_axis_scaled<'d, 'i, 's, T: Float, I: Index>(
+    dst: impl Into<ViewMut<'d, T>>,
+    axis: isize,
+    idx: impl Into<Indices<'i, I>>,
+    src: impl Into<View<'s, T>>,
+    a: T,
+) -> Result<()> {
+    let dst = dst.into();
+    let axis = dst.axis(axis)?;
+    scatter(dst, axis, idx.into(), false, src.into(), a)
+}
+
+/// For each place of `idx`, adds the element of `src` there to that of `dst` at the same place but for `axis`, where
+/// `idx` says which: torch's `scatter_add_`. `idx` has the shape of `dst` on all other axes, and `src` that of `idx`
+/// (or is flat with as many elements).
+///
+/// # Errors
+/// [`Error::Axis`](crate::Error::Axis), [`Error::Shape`](crate::Error::Shape) if the shapes do not fit,
+/// [`Error::Index`](crate::Error::Index) for the first index out of bounds.
+///
+/// ```
+/// use gradix::{View, ViewMut};
+/// let mut dst = [0.0; 4];
+/// let idx = [1, 1, 0, 1, 0, 0];
+/// let src = [1.0, 2.0, 3.0, 4.0, 5.0, 6.0];
+/// let table = ViewMut::new(&mut dst, &[2, 2])?;
+/// gradix::scatter_add_along_axis(table, 1, View::new(&idx, &[2, 3])?, View::new(&src, &[2, 3])?)?;
+/// assert_eq!(dst, [3.0, 3.0, 11.0, 4.0]);
+/// # Ok::<(), gradix::Error>(())
+/// ```
+pub fn scatter_add_along_axis<'d, 'i, 's, T: Float, I: Index>(
+    dst: impl Into<ViewMut<'d, T>>,
+    axis: isize,
+    idx: impl Into<Indices<'i, I>>,
+    src: impl Into<View<'s, T>>,
+) -> Result<()> {
+    scatter_add_along_axis_scaled(dst, axis, idx, src, T::ONE)
+}
+
+/// Adds `a · src`, otherwise as [`scatter_add_along_axis`].
+///
+/// # Errors
+/// Those of [`scatter_add_along_axis`].
+///
+/// ```
+/// let mut dst = [0.0; 2];
+/// gradix::scatter_add_along_axis_scaled(&mut dst, 0, &[1, 1, 0], &[1.0, 2.0, 3.0], 2.0)?;
+/// assert_eq!(dst, [6.0, 6.0]);
+/// # Ok::<(), gradix::Error>(())
+/// ```
+pub fn scatter_add_along_axis_scaled<'d, 'i, 's, T: Float, I: Index>(
+    dst: impl Into<ViewMut<'d, T>>,
+    axis: isize,
+    idx: impl Into<Indices<'i, I>>,
+    src: impl Into<View<'s, T>>,
+    a: T,
+) -> Result<()> {
+    let dst = dst.into();
+    let axis = dst.axis(axis)?;
+    scatter(dst, axis, idx.into(), true, src.into(), a)
+}
+
+/// Adds `x` to one element of each row: `dst[range(m), labels] += x` for a matrix with `m` rows.
+///
+/// # Errors
+/// [`Error::Rank`](crate::Error::Rank) if `dst` is no matrix; [`Error::Shape`](crate::Error::Shape) if there are not
+/// `m` labels; [`Error::Index`](crate::Error::Index) for the first label out of bounds.
+///
+/// ```
+/// use gradix::ViewMut;
+/// let mut p = [0.7, 0.2, 0.1, 0.3, 0.3, 0.4];
+/// gradix::pick_add(ViewMut::new(&mut p, &[2, 3])?, &[0, 2], -1.0)?; // p[range(m), y] -= 1
+/// assert_eq!(p, [0.7 - 1.0, 0.2, 0.1, 0.3, 0.3, 0.4 - 1.0]);
+/// # Ok::<(), gradix::Error>(())
+/// ```
+pub fn pick_add<'d, 'i, T: Float, I: Index>(
+    dst: impl Into<ViewMut<'d, T>>,
+    labels: impl Into<Indices<'i, I>>,
+    x: T,
+) -> Result<()> {
+    let dst = dst.into();
+    let one_for_all = dst.shape().first().map_or(1, |&rows| rows);
+    pick_add_scaled(dst, labels, View::strided(&[x], &[one_for_all], &[0], 0)?, T::ONE)
+}
+
+/// Adds `a · src[p]` to one element of each row p: `dst[range(m), labels] += a * src`, the gradient of
+/// [`pick`](crate::pick).
+///
+/// # Errors
+/// Those of [`pick_add`]; [`Error::Shape`](crate::Error::Shape) if `src` has not `m` elements.
+///
+/// ```
+/// use gradix::ViewMut;
+/// let mut grad = [0.0; 4];
+/// gradix::pick_add_scaled(ViewMut::new(&mut grad, &[2, 2])?, &[1, 0], &[3.0, 4.0], 0.5)?;
+/// assert_eq!(grad, [0.0, 1.5, 2.0, 0.0]);
+/// # Ok::<(), gradix::Error>(())
+/// ```
+pub fn pick_add_scaled<'d, 'i, 's, T: Float, I: Index>(
+    dst: impl Into<ViewMut<'d, T>>,
+    labels: impl Into<Indices<'i, I>>,
+    src: impl Into<View<'s, T>>,
+    a: T,
+) -> Result<()> {
+    let dst = dst.into();
+    let labels = as_column(dst.shape(), labels.into())?;
+    scatter(dst, 1, labels, true, src.into(), a)
+}
+
+/// The elements that a second thread should at least add.
+const GRAIN: usize = 1 << 14;
+
+/// All of the above but for a flattened destination that no stride leads through.
+fn scatter<T: Float, I: Index>(
+    mut dst: ViewMut<'_, T>,
+    axis: usize,
+    idx: Indices<'_, I>,
+    along: bool,
+    src: View<'_, T>,
+    a: T,
+) -> Result<()> {
+    let level = Level::current()?;
+    let plan = Plan::scatter(&dst.as_view(), axis, &idx.list, along, &src)?;
+    let idx = idx.prove(dst.shape()[axis], level)?;
+    let shape = plan.shape();
+    let axis = if shape[P] >= shape[M] { P } else { M };
+    let unit = shape.iter().product::<usize>() / shape[axis].max(1);
+    for i in 0..plan.cubes() {
+        let piece = Piece {
+            dst: dst.cube(&plan, TABLE, i),
+            idx: idx.cube(&plan, i),
+            src: src.cube(&plan, FLOW, i),
+            axis,
+            a,
+        };
+        parallel::for_each(piece, GRAIN / unit.max(1), |_, piece| T::dispatch(level, piece));
+    }
+    Ok(())
+}
+
+/// A cube to be added to.
+struct Piece<'a, T, I> {
+    dst: CubeMut<'a, T>,
+    idx: Proven<Cube<'a, I>>,
+    src: Cube<'a, T>,
+    /// The axis to cut: planes or the places of a row, which no two indices share.
+    axis: usize,
+    /// What the source is multiplied by.
+    a: T,
+}
+
+impl<T: Float, I: Index> Split for Piece<'_, T, I> {
+    fn len(&self) -> usize {
+        self.src.shape()[self.axis]
+    }
+    fn split_at(self, mid: usize) -> (Self, Self) {
+        let Piece { dst, idx, src, axis, a } = self;
+        let (dst, idx, src) = (dst.split_at(axis, mid), idx.split_at(axis, mid), src.split_at(axis, mid));
+        (
+            Piece { dst: dst.0, idx: idx.0, src: src.0, axis, a },
+            Piece { dst: dst.1, idx: idx.1, src: src.1, axis, a },
+        )
+    }
+}
+
+impl<T: Float, I: Index> Kernel<T> for Piece<'_, T, I> {
+    type Output = ();
+    #[inline(always)]
+    fn run<S: Simd<T>>(self, s: S) {
+        let Piece { mut dst, idx, src, a, .. } = self;
+        if src.shape().contains(&0) {
+            return;
+        }
+        let dense = src.strides()[M] == 1 && dst.strides()[M] == 1;
+        if src.shape()[M] > 1 && idx.strides()[M] == 0 && dense {
+            rows(s, &mut dst, idx, src, a)
+        } else {
+            elements(&mut dst, idx, src, a)
+        }
+    }
+}
+
+/// Rows: one index names a run of neighbours.
+#[inline(always)]
+fn rows<T: Float, I: Index, S: Simd<T>>(
+    s: S,
+    dst: &mut CubeMut<'_, T>,
+    idx: Proven<Cube<'_, I>>,
+    src: Cube<'_, T>,
+    a: T,
+) {
+    let [planes, len, _] = src.shape();
+    let bound = dst.shape()[K];
+    let mut offsets = Offsets::new();
+    for p in 0..planes {
+        let list = idx.lane(K, [p, 0, 0]);
+        for first in (0..len).step_by(Offsets::ROOM) {
+            list.fill(first, Offsets::ROOM.min(len - first), &mut offsets);
+            for (k, &o) in offsets.below(bound).iter().enumerate() {
+                let mut to = dst.lane(M, [p, o, 0]);
+                if let (Some(from), Some(to)) = (src.lane(M, [p, first + k, 0]).as_slice(), to.as_slice_mut())
+                {
+                    add(s, from, to, a);
+                }
+            }
+        }
+    }
+}
+
+/// `to += a · from`, rounded twice.
+#[inline(always)]
+fn add<T: Float, S: Simd<T>>(s: S, from: &[T], to: &mut [T], a: T) {
+    let ((from, from_rest), (to, to_rest)) = (T::blocks(from), T::blocks_mut(to));
+    let factor = s.splat(a);
+    from.iter().zip(to).for_each(|(from, to)| s.store(s.add(s.load(to), s.mul(factor, s.load(from))), to));
+    from_rest.iter().zip(to_rest).for_each(|(from, to)| *to += a * *from);
+}
+
+/// Elements one by one: along the indices where they share places, else along the longest axis.
+#[inline(always)]
+fn elements<T: Float, I: Index>(dst: &mut CubeMut<'_, T>, idx: Proven<Cube<'_, I>>, src: Cube<'_, T>, a: T) {
+    let shape = src.shape();
+    let axis = (0..3).max_by_key(|&axis| shape[axis]).unwrap_or(K);
+    // The indices come last but for the run itself, and in order, so that what shares a place is added in order.
+    let [outer, inner] = [[M, K], [P, M], [P, K]][axis];
+    let mut offsets = Offsets::new();
+    let mut block = [T::ZERO; Offsets::ROOM];
+    for i in 0..shape[outer] {
+        for j in 0..shape[inner] {
+            let mut at = [0; 3];
+            (at[outer], at[inner]) = (i, j);
+            let (lane, list) = (src.lane(axis, at), idx.lane(axis, at));
+            let mut plane = dst.plane(axis, [at[P], 0, at[M]]);
+            for first in (0..shape[axis]).step_by(Offsets::ROOM) {
+                let len = Offsets::ROOM.min(shape[axis] - first);
+                list.fill(first, len, &mut offsets);
+                let from = match lane.as_slice() {
+                    Some(from) => &from[first..first + len],
+                    None => {
+                        lane.copy_to(first, &mut block[..len]);
+                        &block[..len]
+                    }
+                };
+                plane.scatter(first, &offsets, from, |old, x| old + a * x);
+            }
+        }
+    }
+}
+
+/// `scatter_add` to an array that no stride leads through in C order: the place of each element by a division.
+fn scatter_scattered<T: Float, I: Index>(
+    dst: ViewMut<'_, T>,
+    idx: Indices<'_, I>,
+    src: View<'_, T>,
+    a: T,
+) -> Result<()> {
+    let level = Level::current()?;
+    let places = vec![(); dst.len()]; // no memory: as many places as the destination has elements
+    let plan = Plan::scatter(&View::from(&places), 0, &idx.list, false, &src)?;
+    let idx = idx.prove(dst.len(), level)?;
+    let (bound, axis) = (dst.len(), dst.rank() - 1); // an array of rank 0 is flat
+    let mut lanes = dst.into_lanes(axis);
+    let width = lanes.lane_len();
+    let mut offsets = Offsets::new();
+    for i in 0..plan.cubes() {
+        let (list, src) = (idx.cube(&plan, i).lane(K, [0; 3]), src.cube(&plan, FLOW, i));
+        let (len, src) = (src.shape()[K], src.lane(K, [0; 3]));
+        for first in (0..len).step_by(Offsets::ROOM) {
+            list.fill(first, Offsets::ROOM.min(len - first), &mut offsets);
+            for (k, &o) in offsets.below(bound).iter().enumerate() {
+                let mut lane = lanes.lane(o / width);
+                let sum = lane.as_lane().get(o % width) + a * src.get(first + k);
+                lane.set(o % width, sum);
+            }
+        }
+    }
+    Ok(())
+}

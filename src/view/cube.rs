@@ -1,0 +1,388 @@
+//! Three arrays seen as planes of rows, together: what gather and scatter walk.
+//!
+//! Every such operation has a *table* (read by gather, added to by scatter), a *list* of indices into one axis of it,
+//! and a *flow* (written by gather, read by scatter) with one element for each index and each position on the table's
+//! other axes. Let P stand for the axes before the indexed one, K for those of the list and M for those after:
+//!
+//! ```text
+//! table  P × n × M        flow  P × K × M        list  K, or P × K × M (take_along_axis)
+//! ```
+//!
+//! A list without P and M is read as if it had them with stride 0. A [`Plan`] merges the axes of each group that
+//! continue each other in all three arrays. What is left of a group is one axis nearly always; where it is more, the
+//! last stays in the [`Cube`]s and the others are looped over outside, cube by cube.
+
+use super::{Lane, LaneMut, Layout, MAX_RANK, View, ViewMut, count};
+use crate::error::{Error, Result};
+use crate::indices::Offsets;
+use std::marker::PhantomData;
+
+/// The table's place in a [`Plan`].
+pub(crate) const TABLE: usize = 0;
+/// The list's place in a [`Plan`].
+pub(crate) const LIST: usize = 1;
+/// The flow's place in a [`Plan`].
+pub(crate) const FLOW: usize = 2;
+
+/// The axis of a cube that counts planes.
+pub(crate) const P: usize = 0;
+/// The axis of a cube that is indexed (table) or follows the indices (list, flow).
+pub(crate) const K: usize = 1;
+/// The axis of a cube along its rows.
+pub(crate) const M: usize = 2;
+
+/// Up to 7 axes of the table and 8 of the list.
+const MAX_AXES: usize = 2 * MAX_RANK;
+
+/// An axis and its strides in the three arrays.
+type Axis = (usize, [isize; 3]);
+
+/// How the three arrays are cut into cubes.
+pub(crate) struct Plan {
+    /// The layouts that this plan was made for, and is good for.
+    layouts: [Layout; 3],
+    shapes: [[usize; 3]; 3],
+    strides: [[isize; 3]; 3],
+    outer: [Axis; MAX_AXES],
+    outer_rank: usize,
+    cubes: usize,
+}
+
+impl Plan {
+    /// The plan for a table indexed along `axis` (which exists) by a list that is one for all lanes, or `along` all of
+    /// them. The flow must have the shape P × K × M, or be of rank 1 with as many elements.
+    fn new(
+        table: Layout,
+        axis: usize,
+        list: Layout,
+        along: bool,
+        flow: Layout,
+        name: &'static str,
+    ) -> Result<Self> {
+        if along {
+            let fits = (0..table.rank).all(|d| d == axis || list.shape().get(d) == Some(&table.shape[d]));
+            if list.rank != table.rank || !fits {
+                let mut expected = table.shape().to_vec();
+                expected[axis] = list.shape().get(axis).copied().unwrap_or(0);
+                return Err(Error::Shape { what: "the index array", expected, got: list.shape().to_vec() });
+            }
+        }
+        let mut axes: [Axis; MAX_AXES] = [(1, [0; 3]); MAX_AXES];
+        let mut rank = 0;
+        let mut push = |n, table, list| {
+            axes[rank] = (n, [table, list, 0]);
+            rank += 1;
+        };
+        let other = |d: usize| (table.shape[d], table.strides[d], if along { list.strides[d] } else { 0 });
+        let listed = if along { axis..axis + 1 } else { 0..list.rank };
+        for (n, table, list) in (0..axis).map(other) {
+            push(n, table, list);
+        }
+        let first_k = axis;
+        for d in listed.clone() {
+            push(list.shape[d], 0, list.strides[d]);
+        }
+        for (n, table, list) in (axis + 1..table.rank).map(other) {
+            push(n, table, list);
+        }
+        let first_m = first_k + listed.len();
+        let axes = &mut axes[..rank];
+
+        let mut shape = [0; MAX_AXES];
+        shape.iter_mut().zip(axes.iter()).for_each(|(n, axis)| *n = axis.0);
+        let shape = &shape[..rank];
+        let len = count(shape)?;
+        if flow.shape() == shape {
+            axes.iter_mut().zip(flow.strides()).for_each(|(axis, &stride)| axis.1[FLOW] = stride);
+        } else if flow.rank == 1 && flow.shape[0] == len {
+            // C order over the flow's own stride. No product overflows where there is an element; nothing is read
+            // where there is none.
+            let mut step = flow.strides[0];
+            for axis in axes.iter_mut().rev() {
+                axis.1[FLOW] = step;
+                step = step.wrapping_mul(axis.0 as isize);
+            }
+        } else {
+            return Err(Error::Shape { what: name, expected: shape.to_vec(), got: flow.shape().to_vec() });
+        }
+
+        let mut plan = Plan {
+            layouts: [table, list, flow],
+            shapes: [[1; 3]; 3],
+            strides: [[0; 3]; 3],
+            outer: [(1, [0; 3]); MAX_AXES],
+            outer_rank: 0,
+            cubes: if len == 0 { 0 } else { 1 },
+        };
+        if len > 0 {
+            for (k, group) in [0..first_k, first_k..first_m, first_m..rank].into_iter().enumerate() {
+                plan.group(k, &axes[group]);
+            }
+            plan.shapes[TABLE][K] = table.shape[axis];
+            plan.strides[TABLE][K] = table.strides[axis];
+        }
+        Ok(plan)
+    }
+
+    /// Merges the axes of one group into axis `k` of the cubes and those outside.
+    fn group(&mut self, k: usize, axes: &[Axis]) {
+        let first = self.outer_rank;
+        for &(n, strides) in axes.iter().filter(|axis| axis.0 != 1) {
+            let merged = self.outer_rank.checked_sub(1).filter(|&last| last >= first).filter(|&last| {
+                let steps = self.outer[last].1;
+                steps.iter().zip(strides).all(|(&step, stride)| stride.checked_mul(n as isize) == Some(step))
+            });
+            match merged {
+                Some(last) => self.outer[last] = (self.outer[last].0 * n, strides),
+                None => {
+                    self.outer[self.outer_rank] = (n, strides);
+                    self.outer_rank += 1;
+                }
+            }
+        }
+        if self.outer_rank > first {
+            self.outer_rank -= 1;
+            let (n, strides) = self.outer[self.outer_rank];
+            for array in 0..3 {
+                self.shapes[array][k] = n;
+                self.strides[array][k] = strides[array];
+            }
+            self.cubes *= self.outer[first..self.outer_rank].iter().map(|axis| axis.0).product::<usize>();
+        }
+    }
+
+    /// The plan of `take_axis` and its kin.
+    pub(crate) fn gather<A, T, I>(
+        table: &View<'_, A>,
+        axis: usize,
+        list: &View<'_, I>,
+        along: bool,
+        out: &ViewMut<'_, T>,
+    ) -> Result<Self> {
+        Plan::new(table.layout, axis, list.layout, along, out.layout, "the output")
+    }
+
+    /// The plan of `scatter_add_axis` and its kin.
+    pub(crate) fn scatter<A, T, I>(
+        table: &View<'_, A>,
+        axis: usize,
+        list: &View<'_, I>,
+        along: bool,
+        src: &View<'_, T>,
+    ) -> Result<Self> {
+        Plan::new(table.layout, axis, list.layout, along, src.layout, "the source")
+    }
+
+    /// How many cubes there are; 0 where there is no element to move.
+    pub(crate) fn cubes(&self) -> usize {
+        self.cubes
+    }
+
+    /// The shape of the flow's cubes.
+    pub(crate) fn shape(&self) -> [usize; 3] {
+        self.shapes[FLOW]
+    }
+
+    /// Where cube number `i` of one of the arrays starts.
+    fn offset(&self, array: usize, mut i: usize) -> isize {
+        assert!(i < self.cubes, "a cube beyond the last");
+        let mut offset = 0;
+        for &(n, strides) in self.outer[..self.outer_rank].iter().rev() {
+            offset += (i % n) as isize * strides[array];
+            i /= n;
+        }
+        offset
+    }
+}
+
+/// A 3-d strided array to read: planes, the indexed axis, rows.
+pub(crate) struct Cube<'a, T> {
+    start: *const T,
+    shape: [usize; 3],
+    strides: [isize; 3],
+    borrow: PhantomData<&'a [T]>,
+}
+
+impl<T> Clone for Cube<'_, T> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+impl<T> Copy for Cube<'_, T> {}
+
+/// A 3-d strided array to write: planes, the indexed axis, rows.
+pub(crate) struct CubeMut<'a, T> {
+    start: *mut T,
+    shape: [usize; 3],
+    strides: [isize; 3],
+    borrow: PhantomData<&'a mut [T]>,
+}
+
+// SAFETY: a shared borrow, as a `View`.
+unsafe impl<T: Sync> Send for Cube<'_, T> {}
+// SAFETY: as above.
+unsafe impl<T: Sync> Sync for Cube<'_, T> {}
+// SAFETY: an exclusive borrow, as a `ViewMut`.
+unsafe impl<T: Send> Send for CubeMut<'_, T> {}
+
+impl<'a, T> View<'a, T> {
+    /// Cube number `i` of this array, which has the given place in the plan.
+    pub(crate) fn cube(&self, plan: &Plan, array: usize, i: usize) -> Cube<'a, T> {
+        assert!(self.layout == plan.layouts[array], "a plan made for another array");
+        // SAFETY: the plan was made for this layout, and its axes only regroup the layout's own, so each index inside
+        // cube `i` is one inside the view's shape.
+        let start = unsafe { self.start.offset(plan.offset(array, i)) };
+        Cube { start, shape: plan.shapes[array], strides: plan.strides[array], borrow: PhantomData }
+    }
+}
+
+impl<T> ViewMut<'_, T> {
+    /// Cube number `i` of this array, which has the given place in the plan. (Not the list's, whose strides repeat.)
+    pub(crate) fn cube(&mut self, plan: &Plan, array: usize, i: usize) -> CubeMut<'_, T> {
+        assert!(self.layout == plan.layouts[array] && array != LIST, "a plan made for another array");
+        // SAFETY: as for `View::cube`; exclusive, because `self` is borrowed for as long as the cube.
+        let start = unsafe { self.start.offset(plan.offset(array, i)) };
+        CubeMut { start, shape: plan.shapes[array], strides: plan.strides[array], borrow: PhantomData }
+    }
+}
+
+/// The offset of an index, which must be inside the shape.
+#[inline(always)]
+fn offset(shape: &[usize; 3], strides: &[isize; 3], at: [usize; 3]) -> isize {
+    assert!(at[P] < shape[P] && at[K] < shape[K] && at[M] < shape[M], "a place outside the cube");
+    at[P] as isize * strides[P] + at[K] as isize * strides[K] + at[M] as isize * strides[M]
+}
+
+impl<'a, T> Cube<'a, T> {
+    pub(crate) fn shape(&self) -> [usize; 3] {
+        self.shape
+    }
+
+    pub(crate) fn strides(&self) -> [isize; 3] {
+        self.strides
+    }
+
+    /// The elements from `at` on along one axis.
+    #[inline(always)]
+    pub(crate) fn lane(&self, axis: usize, at: [usize; 3]) -> Lane<'a, T> {
+        // SAFETY: `offset` has asserted that the place is inside, and so are those that follow it up to the end.
+        let start = unsafe { self.start.offset(offset(&self.shape, &self.strides, at)) };
+        Lane { start, len: self.shape[axis] - at[axis], stride: self.strides[axis], borrow: PhantomData }
+    }
+
+    /// The first `mid` of an axis, and the rest.
+    pub(crate) fn split_at(self, axis: usize, mid: usize) -> (Self, Self) {
+        assert!(mid <= self.shape[axis], "a split beyond the end");
+        let (mut a, mut b) = (self, self);
+        (a.shape[axis], b.shape[axis]) = (mid, self.shape[axis] - mid);
+        // SAFETY: `mid` is inside the axis, unless the second part is empty and keeps the start.
+        b.start =
+            unsafe { b.start.offset(if b.shape[axis] == 0 { 0 } else { mid as isize * self.strides[axis] }) };
+        (a, b)
+    }
+
+    /// What a run along `axis` from `at` on may name: for each step, every place on the indexed axis. A run along the
+    /// indexed axis itself stays at `at`, however long.
+    #[inline(always)]
+    pub(crate) fn plane(&self, axis: usize, at: [usize; 3]) -> Plane<'a, T> {
+        // SAFETY: `offset` has asserted that the place is inside.
+        let start = unsafe { self.start.offset(offset(&self.shape, &self.strides, [at[P], 0, at[M]])) };
+        let (len, step) =
+            if axis == K { (usize::MAX, 0) } else { (self.shape[axis] - at[axis], self.strides[axis]) };
+        Plane { start, n: self.shape[K], stride: self.strides[K], len, step, borrow: PhantomData }
+    }
+}
+
+impl<'a, T> CubeMut<'a, T> {
+    pub(crate) fn shape(&self) -> [usize; 3] {
+        self.shape
+    }
+
+    pub(crate) fn strides(&self) -> [isize; 3] {
+        self.strides
+    }
+
+    /// The same elements, to read.
+    #[inline(always)]
+    pub(crate) fn as_cube(&self) -> Cube<'_, T> {
+        Cube { start: self.start, shape: self.shape, strides: self.strides, borrow: PhantomData }
+    }
+
+    /// The elements from `at` on along one axis.
+    #[inline(always)]
+    pub(crate) fn lane(&mut self, axis: usize, at: [usize; 3]) -> LaneMut<'_, T> {
+        let Lane { start, len, stride, .. } = self.as_cube().lane(axis, at);
+        LaneMut { start: start.cast_mut(), len, stride, borrow: PhantomData }
+    }
+
+    /// The first `mid` of an axis, and the rest.
+    pub(crate) fn split_at(self, axis: usize, mid: usize) -> (Self, Self) {
+        // The two parts have no index in common, and a `ViewMut` has no element under two indices.
+        let (a, b) = Cube { start: self.start.cast_const(), ..self.as_cube() }.split_at(axis, mid);
+        let to_mut = |c: Cube<'_, T>| CubeMut {
+            start: c.start.cast_mut(),
+            shape: c.shape,
+            strides: c.strides,
+            borrow: PhantomData,
+        };
+        (to_mut(a), to_mut(b))
+    }
+
+    /// As [`Cube::plane`].
+    #[inline(always)]
+    pub(crate) fn plane(&mut self, axis: usize, at: [usize; 3]) -> PlaneMut<'_, T> {
+        let Plane { start, n, stride, len, step, .. } = self.as_cube().plane(axis, at);
+        PlaneMut { start: start.cast_mut(), n, stride, len, step, borrow: PhantomData }
+    }
+}
+
+/// What a run of indices may name in a table: at step `t`, any of `n` places.
+#[derive(Clone, Copy)]
+pub(crate) struct Plane<'a, T> {
+    start: *const T,
+    n: usize,
+    stride: isize,
+    len: usize,
+    step: isize,
+    borrow: PhantomData<&'a [T]>,
+}
+
+/// A [`Plane`] to write through.
+pub(crate) struct PlaneMut<'a, T> {
+    start: *mut T,
+    n: usize,
+    stride: isize,
+    len: usize,
+    step: isize,
+    borrow: PhantomData<&'a mut [T]>,
+}
+
+impl<T: Copy> Plane<'_, T> {
+    /// `out[k]` = what index `k` names at step `first + k`.
+    #[inline(always)]
+    pub(crate) fn gather(&self, first: usize, offsets: &Offsets, out: &mut [T]) {
+        let offsets = offsets.below(self.n);
+        assert!(offsets.len() == out.len() && first <= self.len && out.len() <= self.len - first);
+        for (k, (out, &o)) in out.iter_mut().zip(offsets).enumerate() {
+            // SAFETY: `o < n` by the proof that `Offsets` carries, and the step is below `len`, asserted above: an
+            // index inside the cube's shape.
+            *out = unsafe { *self.start.offset(o as isize * self.stride + (first + k) as isize * self.step) };
+        }
+    }
+}
+
+impl<T: Copy> PlaneMut<'_, T> {
+    /// Replaces what index `k` names at step `first + k` by `f` of it and `from[k]`, in order of `k`.
+    #[inline(always)]
+    pub(crate) fn scatter(&mut self, first: usize, offsets: &Offsets, from: &[T], f: impl Fn(T, T) -> T) {
+        let offsets = offsets.below(self.n);
+        assert!(offsets.len() == from.len() && first <= self.len && from.len() <= self.len - first);
+        for (k, (&x, &o)) in from.iter().zip(offsets).enumerate() {
+            // SAFETY: as in `Plane::gather`; exclusive, because the cube is borrowed for as long as `self`.
+            unsafe {
+                let at = self.start.offset(o as isize * self.stride + (first + k) as isize * self.step);
+                *at = f(*at, x);
+            }
+        }
+    }
+}
