@@ -2,6 +2,7 @@
 
 #![allow(dead_code)] // each test file uses its part
 
+pub mod indexed;
 pub mod strided;
 
 use gradix::Level;

@@ -1,0 +1,105 @@
+//! Calls of gather and scatter on arrays of any layout, with indices of any type and mode, some of them wrong.
+
+use super::strided::{Strided, layout};
+use gradix::{Clip, Index, Indices, View, Wrap};
+use proptest::collection::vec;
+use proptest::prelude::*;
+
+/// What an index out of bounds means.
+#[derive(Debug, Clone, Copy)]
+pub enum Mode {
+    Bare,
+    Wrap,
+    Clip,
+}
+
+/// Which of the four forms.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Op {
+    Flat,
+    Axis,
+    Along,
+    Pick,
+}
+
+/// One call: the table is indexed by the list; the flow is what gather writes and scatter reads.
+#[derive(Debug, Clone)]
+pub struct Case {
+    pub op: Op,
+    /// May be negative.
+    pub axis: isize,
+    mode: Mode,
+    pub table: Strided,
+    list: Strided,
+    pub flow: Strided,
+    /// For each element of the list's buffer: what the index is made from.
+    seeds: Vec<i64>,
+    /// The length of the indexed axis.
+    bound: usize,
+}
+
+impl Case {
+    /// The buffer of indices.
+    pub fn buffer<I: Index + TryFrom<i64>>(&self) -> Vec<I> {
+        let most = (self.bound as i64).clamp(1, 100);
+        let index = |&seed| I::try_from(seed).or_else(|_| I::try_from(i64::rem_euclid(seed, most)));
+        self.seeds.iter().map(index).map(|i| i.ok().expect("at most 100")).collect()
+    }
+
+    /// The indices, read from that buffer.
+    pub fn indices<'a, I: Index>(&self, buffer: &'a [I]) -> Indices<'a, I> {
+        let list: View<'a, I> = self.list.view(buffer).expect("a buffer of the layout's size");
+        match self.mode {
+            Mode::Bare => list.into(),
+            Mode::Wrap => Wrap(list).into(),
+            Mode::Clip => Clip(list).into(),
+        }
+    }
+}
+
+/// Any call; where the flow is written the table may repeat elements, else the flow may.
+pub fn case(flow_is_written: bool) -> impl Strategy<Value = Case> {
+    let op = prop_oneof![Just(Op::Flat), Just(Op::Axis), Just(Op::Along), Just(Op::Pick)];
+    let mode = prop_oneof![3 => Just(Mode::Bare), 1 => Just(Mode::Wrap), 1 => Just(Mode::Clip)];
+    let length = || prop_oneof![1 => Just(0usize), 20 => 1usize..6, 2 => 6usize..40];
+    (op, mode, vec(length(), 1..5), 0usize..4, vec(length(), 0..3), any::<(bool, bool)>())
+        .prop_flat_map(move |(op, mode, mut table, axis, listed, (flat, negative))| {
+            if op == Op::Pick {
+                table = vec![table[0], *table.last().unwrap()];
+            }
+            let (rank, axis) = (table.len(), axis % table.len());
+            let list = match op {
+                Op::Flat | Op::Axis => listed,
+                Op::Along => {
+                    let mut list = table.clone();
+                    list[axis] = listed.first().copied().unwrap_or(7);
+                    list
+                }
+                Op::Pick => vec![table[0]],
+            };
+            let flow = match op {
+                Op::Axis => [&table[..axis], &list[..], &table[axis + 1..]].concat(),
+                _ => list.clone(),
+            };
+            let flow = if flat { vec![flow.iter().product()] } else { flow };
+            let bound = match op {
+                Op::Flat => table.iter().product(),
+                Op::Pick => table[1],
+                _ => table[axis],
+            };
+            let axis = axis as isize - if negative { rank as isize } else { 0 };
+            let arrays = (layout(table, flow_is_written), layout(list, true), layout(flow, !flow_is_written));
+            (Just((op, axis, mode, bound)), arrays)
+        })
+        .prop_flat_map(|(call, (table, list, flow))| {
+            let seeds = vec(prop_oneof![20 => -1000i64..1000, 1 => any::<i64>()], list.len);
+            (Just(call), Just((table, list, flow)), seeds, 0u32..10)
+        })
+        .prop_map(|((op, axis, mode, bound), (table, list, flow), mut seeds, wild)| {
+            // Nearly always in bounds where they must be.
+            if matches!(mode, Mode::Bare) && wild > 0 && bound > 0 {
+                seeds.iter_mut().for_each(|seed| *seed = seed.rem_euclid(2 * bound as i64) - bound as i64);
+            }
+            Case { op, axis, mode, table, list, flow, seeds, bound }
+        })
+}
