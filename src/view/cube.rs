@@ -143,10 +143,8 @@ impl Plan {
         if self.outer_rank > first {
             self.outer_rank -= 1;
             let (n, strides) = self.outer[self.outer_rank];
-            for array in 0..3 {
-                self.shapes[array][k] = n;
-                self.strides[array][k] = strides[array];
-            }
+            self.shapes.iter_mut().for_each(|shape| shape[k] = n);
+            self.strides.iter_mut().zip(strides).for_each(|(steps, stride)| steps[k] = stride);
             self.cubes *= self.outer[first..self.outer_rank].iter().map(|axis| axis.0).product::<usize>();
         }
     }
