@@ -24,6 +24,7 @@ fn the_levels_here() {
 fn run_forces_the_level_and_gives_the_answer() {
     for &level in Level::available() {
         assert_eq!(level.run(Level::current), Ok(Ok(level)));
+        assert_eq!(level.run(|| gradix::take(&[1.0, 2.0], &[1])), Ok(Ok(vec![2.0])));
     }
 }
 
@@ -71,7 +72,10 @@ fn a_level_that_is_not_here_is_an_error_and_runs_nothing() {
 #[test]
 #[ignore = "run by the tests of the environment variable"]
 fn print_the_current_level() {
-    println!("{}", Level::current().map_or_else(|e| e.to_string(), |l| l.to_string()));
+    println!(
+        "{}",
+        gradix::take(&[1.0], &[0]).and(Level::current()).map_or_else(|e| e.to_string(), |l| l.to_string())
+    );
 }
 
 /// What an operation in a new process says with this in the environment.
