@@ -4,7 +4,9 @@ mod common;
 
 use common::{everywhere, misaligned};
 use gradix::reference::select as reference;
-use gradix::{AbsGe, AbsGt, Between, Error, Float, Ge, Gt, Le, Level, Lt, Position, Predicate, View, select};
+use gradix::{
+    AbsGe, AbsGt, Between, Error, Float, Ge, Gt, Le, Level, Lt, Position, Predicate, View, ViewMut, select,
+};
 use proptest::prelude::*;
 use std::fmt::Debug;
 
@@ -268,6 +270,140 @@ fn any_elements<T: Element>() -> impl Strategy<Value = Vec<T>> {
         1 => prop::sample::select(vec![f64::NAN, 0.0, -0.0, f64::INFINITY, f64::NEG_INFINITY]).prop_map(T::new),
     ];
     prop::collection::vec(element, 0..300)
+}
+
+/// The sparsifying functions against their definitions, with this gradient and residual.
+fn sparsify_agrees<T: Element, I: Position + PartialEq>(grad: &[T], residual: &[T], p: impl Predicate<T>) {
+    let (mut expected, mut got) = (residual.to_vec(), residual.to_vec());
+    let (i, v): (Vec<I>, Vec<T>) = reference::sparsify(&mut expected, p).unwrap();
+    let (gi, gv): (Vec<I>, Vec<T>) = select::sparsify(&mut got, p).unwrap();
+    assert_eq!((gi, bits(&gv), bits(&got)), (i, bits(&v), bits(&expected)));
+
+    let (mut expected, mut got) = (residual.to_vec(), residual.to_vec());
+    let (i, v): (Vec<I>, Vec<T>) = reference::sparsify_with(grad, &mut expected, p).unwrap();
+    let (gi, gv): (Vec<I>, Vec<T>) = select::sparsify_with(grad, &mut got, p).unwrap();
+    assert_eq!((&gi, bits(&gv), bits(&got)), (&i, bits(&v), bits(&expected)));
+
+    let (n, marker) = (i.len(), T::new(-12345.0));
+    for room in [n, grad.len() + 1] {
+        let (mut oi, mut ov) = (vec![sentinel::<I>(); room], vec![marker; room]);
+        let mut got = residual.to_vec();
+        assert_eq!(select::sparsify_with_into(grad, &mut got, p, &mut oi, &mut ov).unwrap(), n);
+        assert_eq!((&oi[..n], bits(&ov[..n]), bits(&got)), (&i[..], bits(&v), bits(&expected)));
+        assert!(oi[n..].iter().all(|&i| i == sentinel()));
+        assert!(ov[n..].iter().all(|x| x.bits() == marker.bits()));
+    }
+    if n > 0 {
+        let (mut oi, mut ov) = (vec![sentinel::<I>(); n - 1], vec![marker; n]);
+        let mut got = residual.to_vec();
+        let refused = Err(Error::Room { needed: n, room: n - 1 });
+        assert_eq!(select::sparsify_with_into(grad, &mut got, p, &mut oi, &mut ov), refused);
+        assert_eq!(reference::sparsify_with_into(grad, &mut got, p, &mut oi, &mut ov), refused);
+        assert_eq!(bits(&got), bits(residual));
+        assert!(oi.iter().all(|&i| i == sentinel()));
+        assert!(ov.iter().all(|x| x.bits() == marker.bits()));
+    }
+}
+
+fn sparsify_everywhere<T: Element>() {
+    everywhere(|_, threads| {
+        for len in (0..4 * T::LANES + 2).chain([4095, 4096, 10_001]).chain((threads > 1).then_some(300_001)) {
+            let (grad, mut residual) = (uniform::<T>(len, 1), uniform::<T>(len, 2));
+            if len > 7 {
+                (residual[3], residual[5], residual[7]) = (T::NAN, T::INFINITY, T::new(-0.0));
+            }
+            for t in [3.0, 0.9, 0.0] {
+                sparsify_agrees::<T, u32>(&grad, &residual, AbsGt(T::new(t)));
+                sparsify_agrees::<T, usize>(&grad, &residual, Lt(T::new(t)));
+            }
+        }
+    });
+}
+
+#[test]
+fn sparsify_moves_the_hits_and_keeps_the_rest() {
+    sparsify_everywhere::<f32>();
+    sparsify_everywhere::<f64>();
+}
+
+#[test]
+fn sparsify_strided_arrays() {
+    let (grad, data) = (uniform::<f64>(6000, 6), uniform::<f64>(6000, 7));
+    let layouts: [(&[usize], &[isize], usize); 5] = [
+        (&[2999], &[-2], 5999),
+        (&[60, 50], &[1, 70], 3),
+        (&[3, 4, 5, 6], &[1000, -7, 100, 1], 30),
+        (&[], &[], 9),
+        (&[4, 0, 3], &[3, 3, 1], 9),
+    ];
+    everywhere(|_, _| {
+        for (shape, strides, offset) in layouts {
+            let grad = View::strided(&grad, shape, strides, offset).unwrap();
+            let (mut expected, mut got) = (data.clone(), data.clone());
+            let r = ViewMut::strided(&mut expected, shape, strides, offset).unwrap();
+            let (i, v): (Vec<i64>, _) = reference::sparsify_with(grad, r, AbsGe(0.8)).unwrap();
+            let r = ViewMut::strided(&mut got, shape, strides, offset).unwrap();
+            let (gi, gv): (Vec<i64>, _) = select::sparsify_with(grad, r, AbsGe(0.8)).unwrap();
+            assert_eq!((gi, bits(&gv), bits(&got)), (i, bits(&v), bits(&expected)));
+
+            let r = ViewMut::strided(&mut expected, shape, strides, offset).unwrap();
+            let (i, v): (Vec<u32>, _) = reference::sparsify(r, Gt(0.1)).unwrap();
+            let (mut gi, mut gv) = (vec![0u32; i.len()], vec![0.0; i.len()]);
+            let r = ViewMut::strided(&mut got, shape, strides, offset).unwrap();
+            assert_eq!(select::sparsify_into(r, Gt(0.1), &mut gi, &mut gv).unwrap(), i.len());
+            assert_eq!((gi, bits(&gv), bits(&got)), (i, bits(&v), bits(&expected)));
+        }
+    });
+}
+
+#[test]
+fn sparsify_wants_equal_shapes() {
+    let (grad, mut residual) = ([1.0; 6], [1.0; 6]);
+    let refused = Error::Shape { what: "the gradient", expected: vec![6], got: vec![2, 3] };
+    let grad = View::new(&grad, &[2, 3]).unwrap();
+    assert_eq!(select::sparsify_with::<_, u32>(grad, &mut residual, Gt(0.0)), Err(refused.clone()));
+    assert_eq!(reference::sparsify_with::<_, u32>(grad, &mut residual, Gt(0.0)), Err(refused));
+    assert_eq!(residual, [1.0; 6]);
+}
+
+fn thresholds<T: Element>() {
+    let n = T::new;
+    let mut arrays: Vec<Vec<T>> = vec![
+        vec![],
+        vec![n(-2.0)],
+        vec![n(0.0), n(-0.0), n(0.0)],
+        vec![T::NAN; 5],
+        vec![n(1.0); 100],
+        vec![T::INFINITY, T::NEG_INFINITY, T::NAN, n(1.0), n(-0.0), n(1e-45), n(5e-324), n(-3e38)],
+        uniform(1000, 1),
+        uniform(300_001, 2),
+    ];
+    // Magnitudes of every size, and ones that differ in the last bits alone.
+    arrays.push(uniform::<T>(5000, 3).iter().map(|&x| n(10.0f64.powf(x.to_f64() * 40.0))).collect());
+    arrays.push((0..5000).map(|i| n(1.0 + (i % 1700) as f64 * f64::from(f32::EPSILON))).collect());
+    arrays.push((0..5000).map(|i| if i % 3 == 0 { T::NAN } else { n(f64::from(i % 7) - 3.0) }).collect());
+    everywhere(|_, _| {
+        for x in &arrays {
+            let ks = [0, 1, 2, 3, 4, 7, 8, 9, 10, x.len() / 100, x.len() / 3, x.len().saturating_sub(1)];
+            for k in ks.into_iter().chain([x.len(), x.len() + 1, usize::MAX]) {
+                let (expected, got) = (reference::top_k_threshold(x, k), select::top_k_threshold(x, k));
+                assert_eq!(got, expected, "k = {k} of {}", x.len());
+                if let Ok(t) = got {
+                    assert!(select::count(x, AbsGe(t)).unwrap() >= k);
+                    assert!(select::count(x, AbsGt(t)).unwrap() < k);
+                }
+            }
+        }
+        let (x, k) = (&arrays[6], 123);
+        let transposed = View::new(x, &[10, 100]).unwrap().transposed();
+        assert_eq!(select::top_k_threshold(transposed, k), reference::top_k_threshold(x, k));
+    });
+}
+
+#[test]
+fn the_kth_largest_magnitude() {
+    thresholds::<f32>();
+    thresholds::<f64>();
 }
 
 #[test]

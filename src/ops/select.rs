@@ -47,6 +47,8 @@
 
 mod predicate;
 mod source;
+mod sparsify;
+mod threshold;
 
 use crate::error::{Error, Result};
 use crate::indices::Index;
@@ -55,7 +57,9 @@ use crate::simd::{Float, Kernel, Level, Simd};
 use crate::view::{self, View};
 pub use predicate::{AbsGe, AbsGt, Between, Ge, Gt, Le, Lt, Predicate};
 use source::Source;
+pub use sparsify::{sparsify, sparsify_into, sparsify_with, sparsify_with_into};
 use std::marker::PhantomData;
+pub use threshold::top_k_threshold;
 
 /// The elements that a thread takes at once: small enough to be still in a private cache when they are read again.
 const CHUNK: usize = 32 << 10;
@@ -161,42 +165,86 @@ fn hits<T: Float, S: Simd<T>>(s: S, p: impl Predicate<T>, x: &[T]) -> usize {
     blocks.iter().map(hits).sum::<usize>() + if rest.is_empty() { 0 } else { hits(&padded::<T>(rest)) }
 }
 
+/// Elements to be selected from: whole blocks and the remainder after them.
+trait Elements<T: Float> {
+    fn blocks(&self) -> usize;
+    fn block(&self, i: usize) -> &T::Block;
+    fn rest(&self) -> &[T];
+    /// The lanes of block `i` where `m` have been written to the answer; the number [`Elements::blocks`] means the
+    /// remainder.
+    fn taken<S: Simd<T>>(&mut self, s: S, i: usize, m: S::M, v: S::V);
+}
+
+/// Elements that stay.
+struct Kept<'a, T: Float> {
+    blocks: &'a [T::Block],
+    rest: &'a [T],
+}
+
+impl<'a, T: Float> Kept<'a, T> {
+    #[inline(always)]
+    fn new(x: &'a [T]) -> Self {
+        let (blocks, rest) = T::blocks(x);
+        Kept { blocks, rest }
+    }
+}
+
+impl<T: Float> Elements<T> for Kept<'_, T> {
+    #[inline(always)]
+    fn blocks(&self) -> usize {
+        self.blocks.len()
+    }
+    #[inline(always)]
+    fn block(&self, i: usize) -> &T::Block {
+        &self.blocks[i]
+    }
+    #[inline(always)]
+    fn rest(&self) -> &[T] {
+        self.rest
+    }
+    #[inline(always)]
+    fn taken<S: Simd<T>>(&mut self, _s: S, _i: usize, _m: S::M, _v: S::V) {}
+}
+
 /// Writes the hits of `x`, whose first element has the flat index `first`, to `a` and `b`, each exactly as long as there
 /// are hits.
 #[inline(always)]
 fn write<T: Float, S: Simd<T>, A: Part<T>, B: Part<T>>(
     s: S,
     p: impl Predicate<T>,
-    x: &[T],
+    mut x: impl Elements<T>,
     first: usize,
     a: &mut [A::Item],
     b: &mut [B::Item],
 ) {
-    let (blocks, rest) = T::blocks(x);
     let (mut k, mut i) = (0, 0);
-    while i < blocks.len() && k + T::LANES <= a.len() {
-        let v = s.load(&blocks[i]);
+    while i < x.blocks() && k + T::LANES <= a.len() {
+        let v = s.load(x.block(i));
         let m = p.mask(s, v);
         B::put(s, m, v, first + i * T::LANES, &mut b[k..]);
         k += A::put(s, m, v, first + i * T::LANES, &mut a[k..]);
+        x.taken(s, i, m, v);
         i += 1;
     }
     // Fewer hits than a vector has lanes are to come: two vectors' room holds them and any overshoot.
     let mut last_a = [A::Item::default(); 32];
     let mut last_b = [B::Item::default(); 32];
     let mut t = 0;
-    let mut put = |block: &T::Block, i: usize| {
+    let mut put = |x: &mut _, block: &T::Block, i: usize| {
         let v = s.load(block);
         let m = p.mask(s, v);
         B::put(s, m, v, first + i * T::LANES, &mut last_b[t..]);
         t += A::put(s, m, v, first + i * T::LANES, &mut last_a[t..]);
+        Elements::taken(x, s, i, m, v);
     };
-    while i < blocks.len() {
-        put(&blocks[i], i);
+    while i < x.blocks() {
+        let block = *x.block(i);
+        put(&mut x, &block, i);
         i += 1;
     }
-    if !rest.is_empty() {
-        put(&padded::<T>(rest), i);
+    if !x.rest().is_empty() {
+        let block = padded::<T>(x.rest());
+        put(&mut x, &block, i);
     }
     a[k..].copy_from_slice(&last_a[..t]);
     b[k..].copy_from_slice(&last_b[..t]);
@@ -221,21 +269,26 @@ impl<T: Float, P: Predicate<T>> Kernel<T> for Count<'_, T, P> {
     }
 }
 
-/// Counts and writes the hits of a piece, block by block, and says how many they are. `a` and `b` have room for
-/// them.
+/// Writes the hits of a piece to the fronts of `a` and `b`, which have the same length, and says how many they are.
 struct Write<'a, T: Float, P, A: Part<T>, B: Part<T>> {
     x: Source<'a, T>,
     first: usize,
     predicate: P,
     a: &'a mut [A::Item],
     b: &'a mut [B::Item],
+    /// Whether `a` is known to be as long as there are hits; else it is at least that long.
+    exact: bool,
 }
 
 impl<T: Float, P: Predicate<T>, A: Part<T>, B: Part<T>> Kernel<T> for Write<'_, T, P, A, B> {
     type Output = usize;
     #[inline(always)]
     fn run<S: Simd<T>>(self, s: S) -> usize {
-        let Write { x, mut first, predicate: p, a, b } = self;
+        let Write { x, mut first, predicate: p, a, b, exact } = self;
+        if let (Source::Dense(x), true) = (x, exact) {
+            write::<T, S, A, B>(s, p, Kept::new(x), first, a, b);
+            return a.len();
+        }
         let mut k = 0;
         x.each(
             #[inline(always)]
@@ -243,7 +296,7 @@ impl<T: Float, P: Predicate<T>, A: Part<T>, B: Part<T>> Kernel<T> for Write<'_, 
                 for x in x.chunks(BLOCK) {
                     let n = hits(s, p, x);
                     if n > 0 {
-                        write::<T, S, A, B>(s, p, x, first, &mut a[k..k + n], &mut b[k..k + n]);
+                        write::<T, S, A, B>(s, p, Kept::new(x), first, &mut a[k..k + n], &mut b[k..k + n]);
                     }
                     k += n;
                     first += x.len();
@@ -281,7 +334,7 @@ fn write_hits<T: Float, P: Predicate<T>, A: Part<T>, B: Part<T>>(
     b: &mut [B::Item],
 ) -> usize {
     if !is_parallel(parallel::Split::len(&x)) {
-        return T::dispatch(level, Write::<T, P, A, B> { x, first: 0, predicate, a, b });
+        return T::dispatch(level, Write::<T, P, A, B> { x, first: 0, predicate, a, b, exact: false });
     }
     parallel::count_then_write(
         x,
@@ -289,7 +342,7 @@ fn write_hits<T: Float, P: Predicate<T>, A: Part<T>, B: Part<T>>(
         CHUNK,
         |_, &mut x| T::dispatch(level, Count { x, predicate }),
         |first, x, (a, b)| {
-            T::dispatch(level, Write::<T, P, A, B> { x, first, predicate, a, b });
+            T::dispatch(level, Write::<T, P, A, B> { x, first, predicate, a, b, exact: true });
         },
     )
 }

@@ -3,7 +3,7 @@
 use crate::error::{Error, Result};
 use crate::ops::select::{Position, Predicate};
 use crate::simd::Float;
-use crate::view::View;
+use crate::view::{View, ViewMut};
 
 /// The elements in C order.
 fn elements<'a, T: Float>(x: View<'a, T>) -> impl Iterator<Item = T> + 'a {
@@ -123,4 +123,96 @@ pub fn mask_into<'a, T: Float>(
         *out = predicate.holds(x);
     }
     Ok(x.len())
+}
+
+/// As [`select::sparsify`](crate::select::sparsify).
+pub fn sparsify<'r, T: Float, I: Position>(
+    residual: impl Into<ViewMut<'r, T>>,
+    predicate: impl Predicate<T>,
+) -> Result<(Vec<I>, Vec<T>)> {
+    let residual = residual.into();
+    let answer = pairs(residual.as_view(), predicate)?;
+    replace(residual, |x| if predicate.holds(x) { T::ZERO } else { x });
+    Ok(answer)
+}
+
+/// As [`select::sparsify_into`](crate::select::sparsify_into).
+pub fn sparsify_into<'r, T: Float, I: Position>(
+    residual: impl Into<ViewMut<'r, T>>,
+    predicate: impl Predicate<T>,
+    indices: &mut [I],
+    values: &mut [T],
+) -> Result<usize> {
+    let residual = residual.into();
+    let hits = pairs_into(residual.as_view(), predicate, indices, values)?;
+    replace(residual, |x| if predicate.holds(x) { T::ZERO } else { x });
+    Ok(hits)
+}
+
+/// As [`select::sparsify_with`](crate::select::sparsify_with).
+pub fn sparsify_with<'g, 'r, T: Float, I: Position>(
+    grad: impl Into<View<'g, T>>,
+    residual: impl Into<ViewMut<'r, T>>,
+    predicate: impl Predicate<T>,
+) -> Result<(Vec<I>, Vec<T>)> {
+    let (grad, mut residual) = (grad.into(), residual.into());
+    let sum = sum(grad, &residual)?;
+    fits::<I>(sum.len())?;
+    let mut left = sum.into_iter();
+    replace(residual.reborrow(), |_| left.next().unwrap_or(T::NAN));
+    sparsify(residual, predicate)
+}
+
+/// As [`select::sparsify_with_into`](crate::select::sparsify_with_into).
+pub fn sparsify_with_into<'g, 'r, T: Float, I: Position>(
+    grad: impl Into<View<'g, T>>,
+    residual: impl Into<ViewMut<'r, T>>,
+    predicate: impl Predicate<T>,
+    indices: &mut [I],
+    values: &mut [T],
+) -> Result<usize> {
+    let (grad, residual) = (grad.into(), residual.into());
+    let sum = sum(grad, &residual)?;
+    fits::<I>(sum.len())?;
+    room(count(&sum, predicate)?, indices.len().min(values.len()))?;
+    let (i, v) = sparsify_with(grad, residual, predicate)?;
+    indices[..i.len()].copy_from_slice(&i);
+    values[..v.len()].copy_from_slice(&v);
+    Ok(i.len())
+}
+
+/// `residual + grad`, in C order.
+fn sum<T: Float>(grad: View<'_, T>, residual: &ViewMut<'_, T>) -> Result<Vec<T>> {
+    if grad.shape() != residual.shape() {
+        return Err(Error::Shape {
+            what: "the gradient",
+            expected: residual.shape().to_vec(),
+            got: grad.shape().to_vec(),
+        });
+    }
+    Ok(elements(residual.as_view()).zip(elements(grad)).map(|(r, g)| r + g).collect())
+}
+
+/// Applies `f` to each element, in C order.
+fn replace<T: Float>(x: ViewMut<'_, T>, mut f: impl FnMut(T) -> T) {
+    let (len, axis) = (x.len(), x.rank().saturating_sub(1));
+    let mut lanes = x.into_lanes(axis);
+    let lane_len = lanes.lane_len();
+    for i in 0..len {
+        let mut lane = lanes.lane(i / lane_len);
+        let x = lane.as_lane().get(i % lane_len);
+        lane.set(i % lane_len, f(x));
+    }
+}
+
+/// As [`select::top_k_threshold`](crate::select::top_k_threshold).
+pub fn top_k_threshold<'a, T: Float>(x: impl Into<View<'a, T>>, k: usize) -> Result<T> {
+    let mut magnitudes: Vec<T> = elements(x.into()).map(|x| x.abs()).filter(|x| !x.is_nan()).collect();
+    magnitudes.sort_by(|a, b| b.partial_cmp(a).unwrap_or(std::cmp::Ordering::Equal));
+    let kth = k.checked_sub(1).and_then(|last| magnitudes.get(last));
+    kth.copied().ok_or_else(|| Error::Option {
+        option: "k",
+        value: k.to_string(),
+        expected: "between 1 and the number of elements that are not NaN",
+    })
 }

@@ -82,6 +82,15 @@ pub trait Float:
     fn abs(self) -> Self;
     #[doc(hidden)]
     fn is_nan(self) -> bool;
+    /// The bits of a [`Float::magnitude_key`].
+    #[doc(hidden)]
+    const KEY_BITS: u32;
+    /// A number that orders magnitudes: 0 for NaN, otherwise 1 more than the bits of `|self|`.
+    #[doc(hidden)]
+    fn magnitude_key(self) -> u64;
+    /// The magnitude with this key, which is not 0.
+    #[doc(hidden)]
+    fn from_magnitude_key(key: u64) -> Self;
     /// The nearest value.
     #[doc(hidden)]
     fn from_f64(x: f64) -> Self;
@@ -90,7 +99,7 @@ pub trait Float:
 }
 
 macro_rules! float {
-    ($t:ident, $lanes:literal) => {
+    ($t:ident, $bits:ident, $lanes:literal) => {
         #[allow(private_interfaces, private_bounds)]
         impl Float for $t {
             type Block = [$t; $lanes];
@@ -103,6 +112,7 @@ macro_rules! float {
             const NEG_INFINITY: Self = $t::NEG_INFINITY;
             const INFINITY: Self = $t::INFINITY;
             const EPSILON: Self = $t::EPSILON;
+            const KEY_BITS: u32 = $bits::BITS - 1; // all but the sign
 
             #[inline(always)]
             fn blocks(slice: &[Self]) -> (&[Self::Block], &[Self]) {
@@ -151,6 +161,14 @@ macro_rules! float {
                 $t::is_nan(self)
             }
             #[inline(always)]
+            fn magnitude_key(self) -> u64 {
+                if self.is_nan() { 0 } else { u64::from($t::abs(self).to_bits()) + 1 }
+            }
+            #[inline(always)]
+            fn from_magnitude_key(key: u64) -> Self {
+                $t::from_bits((key - 1) as $bits)
+            }
+            #[inline(always)]
             fn from_f64(x: f64) -> Self {
                 x as $t
             }
@@ -161,5 +179,5 @@ macro_rules! float {
         }
     };
 }
-float!(f32, 16);
-float!(f64, 8);
+float!(f32, u32, 16);
+float!(f64, u64, 8);

@@ -2,7 +2,7 @@
 
 use crate::simd::{Float, Simd};
 
-mod sealed {
+pub(super) mod sealed {
     pub trait Sealed {}
 }
 

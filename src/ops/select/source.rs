@@ -5,7 +5,7 @@ use crate::simd::Float;
 use crate::view::{Lanes, View};
 
 /// The elements that a strided source hands over at once; they stay in the first cache.
-const PIECE: usize = 2048;
+pub(super) const PIECE: usize = 2048;
 
 /// Some consecutive elements, in C order, of a view.
 #[derive(Clone, Copy)]
