@@ -1,0 +1,89 @@
+//! Inputs: drawn from fixed seeds, and kept in huge pages where the system grants them.
+
+use memmap2::MmapMut;
+use rand::{RngExt, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+use rand_distr::{Distribution, StandardNormal};
+use std::ops::{Deref, DerefMut};
+
+const HUGE_PAGE: usize = 2 << 20;
+
+/// Elements in pages of their own, huge ones if the system has them for those who ask (Linux:
+/// `transparent_hugepage` is `madvise` or `always`). They are written when made, so that no timing pays for a page
+/// fault, and both sides of a comparison read and write the same ones.
+pub struct Buffer<T> {
+    pages: MmapMut,
+    first: usize,
+    len: usize,
+    element: std::marker::PhantomData<T>,
+}
+
+impl<T: bytemuck::Pod> Buffer<T> {
+    pub fn filled(len: usize, element: impl FnMut(usize) -> T) -> Self {
+        let bytes = len * size_of::<T>();
+        let slack = if bytes < HUGE_PAGE { 0 } else { HUGE_PAGE };
+        let pages = MmapMut::map_anon(bytes + slack).expect("memory for a benchmark's data");
+        #[cfg(target_os = "linux")]
+        let _ = pages.advise(memmap2::Advice::HugePage); // refused where the kernel has none: then small pages
+        let first = if slack == 0 { 0 } else { pages.as_ptr().align_offset(HUGE_PAGE) };
+        let mut buffer = Buffer { pages, first, len, element: std::marker::PhantomData };
+        let mut element = element;
+        buffer.iter_mut().enumerate().for_each(|(i, x)| *x = element(i));
+        buffer
+    }
+
+    pub fn zeros(len: usize) -> Self {
+        Self::filled(len, |_| T::zeroed())
+    }
+}
+
+impl<T: bytemuck::Pod> Deref for Buffer<T> {
+    type Target = [T];
+    fn deref(&self) -> &[T] {
+        bytemuck::cast_slice(&self.pages[self.first..self.first + self.len * size_of::<T>()])
+    }
+}
+
+impl<T: bytemuck::Pod> DerefMut for Buffer<T> {
+    fn deref_mut(&mut self) -> &mut [T] {
+        bytemuck::cast_slice_mut(&mut self.pages[self.first..self.first + self.len * size_of::<T>()])
+    }
+}
+
+fn seeded(len: usize) -> ChaCha8Rng {
+    ChaCha8Rng::seed_from_u64(len as u64)
+}
+
+/// The element types that are timed.
+pub trait Element:
+    gradix::Float + bytemuck::Pod + num_traits::Float + std::ops::AddAssign + std::iter::Sum
+{
+    const NAME: &'static str;
+}
+impl Element for f32 {
+    const NAME: &'static str = "f32";
+}
+impl Element for f64 {
+    const NAME: &'static str = "f64";
+}
+
+/// Uniform in 0..1.
+pub fn uniform<T: Element>(len: usize) -> Buffer<T> {
+    let mut rng = seeded(len);
+    Buffer::filled(len, |_| num_traits::cast(rng.random::<f32>()).expect("a float"))
+}
+
+/// Normal with mean 0 and variance 1.
+pub fn normal<T: Element>(len: usize) -> Buffer<T> {
+    let mut rng = seeded(len);
+    Buffer::filled(len, |_| {
+        let x: f64 = StandardNormal.sample(&mut rng);
+        num_traits::cast(x).expect("a float")
+    })
+}
+
+/// `len` indices, uniform in 0..bound.
+pub fn indices(len: usize, bound: usize) -> Buffer<u32> {
+    let mut rng = seeded(len ^ bound.rotate_left(32));
+    Buffer::filled(len, |_| rng.random_range(0..bound as u32))
+}

@@ -1,0 +1,85 @@
+//! What all benchmarks share: the data, the loops that people write, the limits, timing in turns, and the list of
+//! what is measured. The criterion files, the gate (`speedups.rs`), the curves and `peers/` all use it, so that a name such
+//! as `take/f32/64M_of_128M` means the same work everywhere.
+
+#![allow(dead_code, unreachable_pub)] // each benchmark uses its part
+
+pub mod data;
+pub mod gate;
+pub mod limits;
+pub mod machine;
+pub mod paired;
+pub mod record;
+pub mod tables;
+pub mod textbook;
+
+/// One file per operation: its work, and the cases that are measured.
+pub mod work {
+    pub mod gather;
+    pub mod scatter;
+    pub mod select;
+}
+
+use gradix::Level;
+use rayon::{ThreadPool, ThreadPoolBuilder};
+
+/// Who does the work.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Side {
+    /// This crate, as it would be called.
+    Gradix,
+    /// The loop that people write, on one thread.
+    Textbook,
+    /// The definition, on one thread. In a default build its fused multiply-adds may be calls of a library, so it is
+    /// shown but no speedup is taken from it.
+    Reference,
+    /// The least that the memory allows for the same bytes and threads.
+    Limit,
+}
+
+/// Data, and everybody who works on it.
+pub trait Work: Send {
+    fn run(&mut self, side: Side);
+    /// Panics unless gradix, here and now, answers as the reference and the textbook loop do.
+    fn assert_equal(&mut self);
+}
+
+/// Something that is measured.
+pub struct Case {
+    /// Its name in the comparison with other libraries, where it is part of that.
+    pub peer: &'static str,
+    pub op: &'static str,
+    pub dtype: &'static str,
+    pub shape: &'static str,
+    /// The elements that are worked on.
+    pub elements: usize,
+    /// The bytes that must be read and written, indices included.
+    pub bytes: usize,
+    /// What its limit is.
+    pub limit: &'static str,
+    pub make: fn() -> Box<dyn Work>,
+}
+
+impl Case {
+    /// `op/dtype/shape`
+    pub fn id(&self) -> String {
+        format!("{}/{}/{}", self.op, self.dtype, self.shape)
+    }
+}
+
+/// All that is measured.
+pub fn cases() -> Vec<Case> {
+    [work::gather::cases(), work::scatter::cases(), work::select::cases()].into_iter().flatten().collect()
+}
+
+/// A pool of so many threads. Timing loops run inside, so that entering it is not part of what is timed.
+pub fn pool(threads: usize) -> ThreadPool {
+    ThreadPoolBuilder::new().num_threads(threads).build().expect("threads to measure with")
+}
+
+/// One thread, and as many as there are CPUs.
+pub fn thread_counts() -> Vec<usize> {
+    let mut counts = vec![1, num_cpus::get()];
+    counts.dedup();
+    counts
+}

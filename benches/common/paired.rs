@@ -1,0 +1,86 @@
+//! Timing in turns. What shares a machine with others is slow for seconds at a time; whoever is compared within a
+//! few milliseconds meets the same machine. So the sides take turns (A B C, C B A, A B C, …), and what is compared
+//! are the ratios within one round.
+
+use super::gate::Interval;
+use std::time::{Duration, Instant};
+
+/// The seconds per call of each side, round by round.
+pub struct Rounds<S> {
+    sides: Vec<S>,
+    seconds: Vec<Vec<f64>>,
+}
+
+/// When to stop.
+#[derive(Clone, Copy)]
+pub struct Patience {
+    /// Not before this many rounds.
+    pub rounds: usize,
+    /// Then as soon as every ratio's interval is narrower than this, relative to its median,
+    pub width: f64,
+    /// or this much time has gone.
+    pub budget: Duration,
+}
+
+/// The shortest stretch that is timed: many readings of the clock long.
+const STRETCH: Duration = Duration::from_micros(200);
+
+/// The fewest rounds, however late it is: what a median is a median of.
+const FEWEST: usize = 3;
+
+impl<S: Copy + PartialEq> Rounds<S> {
+    /// Lets the sides take turns until the ratios of these pairs are known well enough.
+    pub fn run(sides: &[S], pairs: &[(S, S)], patience: Patience, mut call: impl FnMut(S)) -> Self {
+        let begin = Instant::now();
+        let mut seconds_of = |side: S, calls: u32| {
+            let start = Instant::now();
+            (0..calls).for_each(|_| call(side));
+            start.elapsed().as_secs_f64() / f64::from(calls)
+        };
+        let calls: Vec<u32> = (sides.iter())
+            .map(|&side| {
+                let first = seconds_of(side, 1).min(seconds_of(side, 1));
+                let guess = (STRETCH.as_secs_f64() / first.max(1e-9)).clamp(1.0, 1e6) as u32;
+                (STRETCH.as_secs_f64() / seconds_of(side, guess).max(1e-9)).clamp(1.0, 1e6) as u32
+            })
+            .collect();
+        let mut rounds = Rounds { sides: sides.to_vec(), seconds: vec![Vec::new(); sides.len()] };
+        for round in 1.. {
+            let mut order: Vec<usize> = (0..sides.len()).collect();
+            if round % 2 == 0 {
+                order.reverse();
+            }
+            for i in order {
+                rounds.seconds[i].push(seconds_of(sides[i], calls[i]));
+            }
+            let known =
+                || pairs.iter().all(|&(slow, fast)| rounds.ratio(slow, fast).width() < patience.width);
+            let late = begin.elapsed() > patience.budget && round >= FEWEST;
+            if late || round >= patience.rounds && round % 4 == 0 && known() {
+                break;
+            }
+        }
+        rounds
+    }
+
+    /// How often `slow` takes as long as `fast`: the median over the rounds.
+    pub fn ratio(&self, slow: S, fast: S) -> Interval {
+        let ratios: Vec<f64> = self.of(slow).iter().zip(self.of(fast)).map(|(a, b)| a / b).collect();
+        Interval::of_median(&ratios)
+    }
+
+    /// The seconds that one call takes.
+    pub fn seconds(&self, side: S) -> Interval {
+        Interval::of_median(self.of(side))
+    }
+
+    /// How many rounds there were.
+    pub fn len(&self) -> usize {
+        self.seconds[0].len()
+    }
+
+    fn of(&self, side: S) -> &[f64] {
+        let at = self.sides.iter().position(|&s| s == side).expect("a side that took part");
+        &self.seconds[at]
+    }
+}

@@ -1,0 +1,65 @@
+//! The figures of one machine as they are kept in `results/`.
+
+use super::gate::{Interval, Recorded};
+use super::machine::{Machine, Made};
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use std::fs;
+use std::path::PathBuf;
+
+/// One kernel on one shape, level and number of threads.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Row {
+    /// `op/dtype/shape/level/threads`. The level `best` is whatever gradix chooses by itself.
+    pub id: String,
+    /// Its name in the comparison with other libraries, or nothing.
+    pub peer: String,
+    pub op: String,
+    pub dtype: String,
+    pub shape: String,
+    pub level: String,
+    pub threads: usize,
+    pub elements: usize,
+    pub bytes: usize,
+    /// How often the textbook loop, on one thread, takes as long.
+    pub speedup: Recorded,
+    /// The limit's time as a part of gradix's.
+    pub of_limit: Recorded,
+    /// What the limit is: `scale`, `memcpy`, `add` or `sum`.
+    pub limit: String,
+    pub seconds: Interval,
+    pub textbook_seconds: Interval,
+    pub limit_seconds: Interval,
+    pub reference_seconds: f64,
+    /// In each pass.
+    pub rounds: Vec<usize>,
+    pub made: Made,
+}
+
+/// `speedups.json`
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub struct Speedups {
+    pub machine: Machine,
+    pub rows: Vec<Row>,
+}
+
+/// The folder `results/` of this repository.
+pub fn results() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("results")
+}
+
+/// A file of a machine's figures, where it exists. A file that cannot be read is an error: nobody wants it overwritten.
+pub fn load<T: DeserializeOwned>(machine: &str, file: &str) -> Option<T> {
+    let path = results().join(machine).join(file);
+    let text = fs::read_to_string(&path).ok()?;
+    Some(serde_json::from_str(&text).unwrap_or_else(|error| panic!("{}: {error}", path.display())))
+}
+
+pub fn save<T: Serialize>(machine: &str, file: &str, figures: &T) -> PathBuf {
+    let folder = results().join(machine);
+    fs::create_dir_all(&folder).expect("a folder to write figures to");
+    let path = folder.join(file);
+    let text = serde_json::to_string_pretty(figures).expect("figures are plain data");
+    fs::write(&path, text + "\n").expect("a file to write figures to");
+    path
+}

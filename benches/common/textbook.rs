@@ -1,0 +1,77 @@
+//! The loops that people write: iterators and the standard library's `exp`, compiled like everything else. They
+//! write into memory that the caller keeps, which is kinder to them than the usual `collect`.
+
+use super::data::Element;
+
+/// `out = src[idx]`
+pub fn take<T: Copy>(src: &[T], idx: &[u32], out: &mut [T]) {
+    for (out, &i) in out.iter_mut().zip(idx) {
+        *out = src[i as usize];
+    }
+}
+
+/// `out = src[idx, :]`, rows of `width` elements
+pub fn take_rows<T: Copy>(src: &[T], width: usize, idx: &[u32], out: &mut [T]) {
+    for (out, &i) in out.chunks_exact_mut(width).zip(idx) {
+        out.copy_from_slice(&src[i as usize * width..][..width]);
+    }
+}
+
+/// `out = src[:, idx]`, rows of `width` elements
+pub fn take_columns<T: Copy>(src: &[T], width: usize, idx: &[u32], out: &mut [T]) {
+    for (out, row) in out.chunks_exact_mut(idx.len()).zip(src.chunks_exact(width)) {
+        take(row, idx, out);
+    }
+}
+
+/// `out = src[range(rows), labels]`
+pub fn pick<T: Copy>(src: &[T], width: usize, labels: &[u32], out: &mut [T]) {
+    for ((out, row), &y) in out.iter_mut().zip(src.chunks_exact(width)).zip(labels) {
+        *out = row[y as usize];
+    }
+}
+
+/// `dst[idx] += src`, for every index as often as it comes
+pub fn scatter_add<T: Element>(dst: &mut [T], idx: &[u32], src: &[T]) {
+    for (&i, &x) in idx.iter().zip(src) {
+        dst[i as usize] += x;
+    }
+}
+
+/// `dst[idx, :] += src`, rows of `width` elements
+pub fn scatter_add_rows<T: Element>(dst: &mut [T], width: usize, idx: &[u32], src: &[T]) {
+    for (&i, src) in idx.iter().zip(src.chunks_exact(width)) {
+        for (dst, &x) in dst[i as usize * width..][..width].iter_mut().zip(src) {
+            *dst += x;
+        }
+    }
+}
+
+/// `where(x > threshold)[0]`
+pub fn indices_above<T: Element>(x: &[T], threshold: T, out: &mut Vec<u32>) {
+    out.clear();
+    out.extend(x.iter().enumerate().filter(|&(_, &x)| x > threshold).map(|(i, _)| i as u32));
+}
+
+/// `x[x > threshold]`
+pub fn values_above<T: Element>(x: &[T], threshold: T, out: &mut Vec<T>) {
+    out.clear();
+    out.extend(x.iter().copied().filter(|&x| x > threshold));
+}
+
+/// `p = softmax(x); p[range(m), y] -= 1; p /= m`, and the mean loss
+pub fn softmax_xent<T: Element>(logits: &[T], classes: usize, labels: &[u32], grad: &mut [T]) -> T {
+    let rows = T::from(labels.len()).expect("a float");
+    let mut loss = T::zero();
+    for ((x, grad), &y) in logits.chunks_exact(classes).zip(grad.chunks_exact_mut(classes)).zip(labels) {
+        let max = x.iter().copied().fold(T::neg_infinity(), T::max);
+        for (grad, &x) in grad.iter_mut().zip(x) {
+            *grad = (x - max).exp();
+        }
+        let sum: T = grad.iter().copied().sum();
+        grad.iter_mut().for_each(|p| *p = *p / sum / rows);
+        grad[y as usize] = grad[y as usize] - rows.recip();
+        loss += sum.ln() - (x[y as usize] - max);
+    }
+    loss / rows
+}

@@ -1,0 +1,83 @@
+//! Scatters: the cases T1 and T2 of the comparison with other libraries.
+
+use crate::common::data::{self, Buffer, Element};
+use crate::common::{Case, Side, Work, limits, textbook};
+use gradix::{View, ViewMut};
+use std::hint::black_box;
+
+/// `dst[idx, :] += src`, rows of `width` elements; single elements where the width is 1.
+pub struct Scatter<T> {
+    pub rows: usize,
+    pub width: usize,
+    pub dst: Buffer<T>,
+    pub idx: Buffer<u32>,
+    pub src: Buffer<T>,
+}
+
+impl<T: Element> Scatter<T> {
+    pub fn new(rows: usize, width: usize, count: usize) -> Self {
+        Scatter {
+            rows,
+            width,
+            dst: Buffer::zeros(rows * width),
+            idx: data::indices(count, rows),
+            src: data::uniform(count * width),
+        }
+    }
+}
+
+impl<T: Element> Work for Scatter<T> {
+    fn run(&mut self, side: Side) {
+        let Scatter { rows, width, .. } = *self;
+        let (dst, idx, src) = (&mut *self.dst, &*self.idx, &*self.src);
+        let values = View::new(src, &[idx.len(), width]).expect("the source's shape");
+        let whole = |dst| ViewMut::new(dst, &[rows, width]).expect("the destination's shape");
+        match side {
+            Side::Gradix if width == 1 => gradix::scatter_add(&mut *dst, idx, src),
+            Side::Gradix => gradix::scatter_add_axis(whole(dst), 0, idx, values),
+            Side::Reference if width == 1 => gradix::reference::scatter_add(&mut *dst, idx, src),
+            Side::Reference => gradix::reference::scatter_add_axis(whole(dst), 0, idx, values),
+            Side::Textbook if width == 1 => Ok(textbook::scatter_add(dst, idx, src)),
+            Side::Textbook => Ok(textbook::scatter_add_rows(dst, width, idx, src)),
+            Side::Limit => {
+                // As much of the destination as there is, as often as it takes.
+                src.chunks(dst.len()).for_each(|src| limits::add(src, &mut dst[..src.len()]));
+                Ok(())
+            }
+        }
+        .expect("indices in bounds");
+        black_box(dst);
+    }
+
+    fn assert_equal(&mut self) {
+        let mut answer = |side| {
+            self.dst.fill(T::zero());
+            self.run(side);
+            self.dst.to_vec()
+        };
+        let gradix = answer(Side::Gradix);
+        assert!(gradix == answer(Side::Reference) && gradix == answer(Side::Textbook), "a scatter differs");
+    }
+}
+
+macro_rules! case {
+    ($peer:literal $op:literal $shape:literal ($rows:expr, $width:expr, $count:expr)) => {
+        Case {
+            peer: $peer,
+            op: $op,
+            dtype: "f32",
+            shape: $shape,
+            elements: $count * $width,
+            bytes: 3 * 4 * $count * $width + 4 * $count,
+            limit: "add",
+            make: || Box::new(Scatter::<f32>::new($rows, $width, $count)),
+        }
+    };
+}
+
+pub fn cases() -> Vec<Case> {
+    vec![
+        case!("T1" "scatter_add_axis" "65536_rows_to_100000x64" (100_000, 64, 65_536)),
+        case!("T2" "scatter_add" "4M_to_1M" (1 << 20, 1, 4 << 20)),
+    ]
+}
