@@ -3,8 +3,8 @@
 #![cfg(feature = "ndarray")]
 
 use gradix::{Error, Gt, View, ViewMut, select};
-use ndarray::prelude::*;
 use ndarray::Slice;
+use ndarray::prelude::*;
 use proptest::prelude::*;
 
 /// 0, 1, 2 … in this shape.

@@ -20,7 +20,6 @@ pub mod work {
     pub mod select;
 }
 
-use gradix::Level;
 use rayon::{ThreadPool, ThreadPoolBuilder};
 
 /// Who does the work.
@@ -40,8 +39,8 @@ pub enum Side {
 /// Data, and everybody who works on it.
 pub trait Work: Send {
     fn run(&mut self, side: Side);
-    /// Panics unless gradix, here and now, answers as the reference and the textbook loop do.
-    fn assert_equal(&mut self);
+    /// Panics unless gradix, at the level and on the threads of this call, answers as another side does.
+    fn assert_equal(&mut self, to: Side);
 }
 
 /// Something that is measured.

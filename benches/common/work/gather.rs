@@ -76,14 +76,13 @@ impl<T: Element> Work for Gather<T> {
         black_box(out);
     }
 
-    fn assert_equal(&mut self) {
+    fn assert_equal(&mut self, to: Side) {
         let mut answer = |side| {
             self.out.fill(T::zero());
             self.run(side);
             self.out.to_vec()
         };
-        let gradix = answer(Side::Gradix);
-        assert!(gradix == answer(Side::Reference) && gradix == answer(Side::Textbook), "a gather differs");
+        assert!(answer(Side::Gradix) == answer(to), "a gather differs from {to:?}");
     }
 }
 

@@ -49,14 +49,13 @@ impl<T: Element> Work for Scatter<T> {
         black_box(dst);
     }
 
-    fn assert_equal(&mut self) {
+    fn assert_equal(&mut self, to: Side) {
         let mut answer = |side| {
             self.dst.fill(T::zero());
             self.run(side);
             self.dst.to_vec()
         };
-        let gradix = answer(Side::Gradix);
-        assert!(gradix == answer(Side::Reference) && gradix == answer(Side::Textbook), "a scatter differs");
+        assert!(answer(Side::Gradix) == answer(to), "a scatter differs from {to:?}");
     }
 }
 
