@@ -412,6 +412,7 @@ impl<'a, T> ViewMut<'a, T> {
     }
 
     /// All elements in C order as one axis, where one stride leads through them; otherwise the view back.
+    #[allow(clippy::result_large_err)] // the view itself, not an error
     pub(crate) fn flattened(self) -> std::result::Result<Self, Self> {
         match self.layout.flattened() {
             Some(layout) => Ok(ViewMut { layout, ..self }),
@@ -420,6 +421,7 @@ impl<'a, T> ViewMut<'a, T> {
     }
 
     /// The elements as a slice, where they stand one after the other in C order; otherwise the view back.
+    #[allow(clippy::result_large_err)] // the view itself, not an error
     pub fn into_slice(self) -> std::result::Result<&'a mut [T], Self> {
         if self.layout.is_c_order() {
             // SAFETY: in C order the indices name exactly the `len` elements from `start` on, exclusively
@@ -703,6 +705,7 @@ impl<'a, T> LanesMut<'a, T> {
     }
 }
 
+#[allow(clippy::misnamed_getters)] // the units are lanes, not elements
 impl<T> Split for Lanes<'_, T>
 where
     T: Sync,
@@ -717,6 +720,7 @@ where
 }
 
 // Two ranges of lane numbers that do not meet reach no common element: a `ViewMut` has no index twice.
+#[allow(clippy::misnamed_getters)] // the units are lanes, not elements
 impl<T: Send> Split for LanesMut<'_, T> {
     fn len(&self) -> usize {
         self.walk.count

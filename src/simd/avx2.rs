@@ -126,8 +126,8 @@ macro_rules! level {
                     }
                 }
                 fn prefetch(at: &$t) {
-                    // SAFETY: a hint, which faults on no address.
                     #[allow(unused_unsafe)] // the intrinsic is safe in newer compilers than our oldest
+                    // SAFETY: a hint, which faults on no address.
                     unsafe { _mm_prefetch::<_MM_HINT_T0>(std::ptr::from_ref(at).cast()) }
                 }
                 fn add(a: ($v, $v), b: ($v, $v)) -> ($v, $v) { ($add(a.0, b.0), $add(a.1, b.1)) }

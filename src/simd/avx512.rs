@@ -85,8 +85,8 @@ macro_rules! level {
                     }
                 }
                 fn prefetch(at: &$t) {
-                    // SAFETY: a hint, which faults on no address.
                     #[allow(unused_unsafe)] // the intrinsic is safe in newer compilers than our oldest
+                    // SAFETY: a hint, which faults on no address.
                     unsafe { _mm_prefetch::<_MM_HINT_T0>(std::ptr::from_ref(at).cast()) }
                 }
                 fn add(a: $v, b: $v) -> $v { $add(a, b) }
