@@ -19,5 +19,6 @@ pub use ops::scatter::{
     scatter_add_axis, scatter_add_axis_scaled, scatter_add_scaled,
 };
 pub use ops::select::{self, AbsGe, AbsGt, Between, Ge, Gt, Le, Lt, Position, Predicate};
+pub use ops::softmax_xent::{Loss, Partial, Reduction, Rows, SoftmaxXent};
 pub use simd::{Float, Level};
 pub use view::{MAX_RANK, View, ViewMut};

@@ -805,6 +805,11 @@ impl<T: Copy> LaneMut<'_, T> {
         unsafe { *self.start.offset(i as isize * self.stride) = x }
     }
 
+    /// Overwrites every element with `x`.
+    pub(crate) fn fill(&mut self, x: T) {
+        (0..self.len).for_each(|i| self.set(i, x));
+    }
+
     /// Copies `from` over the elements from `first` on.
     #[inline(always)]
     pub(crate) fn copy_from(&mut self, first: usize, from: &[T]) {

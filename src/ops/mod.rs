@@ -3,3 +3,4 @@
 pub(crate) mod gather;
 pub(crate) mod scatter;
 pub mod select;
+pub(crate) mod softmax_xent;

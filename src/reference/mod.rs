@@ -5,6 +5,7 @@
 mod gather;
 mod scatter;
 pub mod select;
+mod softmax_xent;
 
 pub use gather::{
     pick, pick_into, take, take_along_axis, take_along_axis_into, take_axis, take_axis_into, take_into,
@@ -13,6 +14,7 @@ pub use scatter::{
     pick_add, pick_add_scaled, scatter_add, scatter_add_along_axis, scatter_add_along_axis_scaled,
     scatter_add_axis, scatter_add_axis_scaled, scatter_add_scaled,
 };
+pub use softmax_xent::SoftmaxXent;
 
 use crate::error::{Error, Result};
 use crate::indices::{Index, Indices, Mode};

@@ -1,6 +1,6 @@
 //! The two element types: their constants, and the only place where a level becomes code.
 
-use super::{Kernel, Level, Simd, portable::Portable};
+use super::{Kernel, Level, Simd, exp, portable::Portable};
 #[cfg(target_arch = "x86_64")]
 use super::{avx2::Avx2, avx512::Avx512};
 use std::fmt::Debug;
@@ -57,6 +57,22 @@ pub trait Float:
     /// 2^(1 − mantissa bits).
     #[doc(hidden)]
     const EPSILON: Self;
+    /// See [`exp`](super::exp) for this and the next five.
+    #[doc(hidden)]
+    const EXP2: &'static [Self];
+    #[doc(hidden)]
+    const EXP2_MIN: Self;
+    #[doc(hidden)]
+    const LOG: &'static [Self];
+    #[doc(hidden)]
+    const LOG2_E: Self;
+    #[doc(hidden)]
+    const LN_2: Self;
+    #[doc(hidden)]
+    const LN_2_REST: Self;
+    /// The largest |x| with x·log₂e within what [`Simd::round`] rounds.
+    #[doc(hidden)]
+    const MAX_INTEGER_SHIFT: Self;
 
     /// Whole blocks from the start on, and the elements left over.
     #[doc(hidden)]
@@ -99,7 +115,7 @@ pub trait Float:
 }
 
 macro_rules! float {
-    ($t:ident, $bits:ident, $lanes:literal) => {
+    ($t:ident, $bits:ident, $lanes:literal, ln2 $ln2:expr, $ln2_rest:expr) => {
         #[allow(private_interfaces, private_bounds)]
         impl Float for $t {
             type Block = [$t; $lanes];
@@ -113,6 +129,13 @@ macro_rules! float {
             const INFINITY: Self = $t::INFINITY;
             const EPSILON: Self = $t::EPSILON;
             const KEY_BITS: u32 = $bits::BITS - 1; // all but the sign
+            const EXP2: &'static [Self] = &exp::$t::EXP2;
+            const EXP2_MIN: Self = ($t::MIN_EXP) as $t;
+            const LOG: &'static [Self] = &exp::$t::LOG;
+            const LOG2_E: Self = std::$t::consts::LOG2_E;
+            const LN_2: Self = $ln2;
+            const LN_2_REST: Self = $ln2_rest;
+            const MAX_INTEGER_SHIFT: Self = (1u64 << ($t::MANTISSA_DIGITS - 3)) as $t;
 
             #[inline(always)]
             fn blocks(slice: &[Self]) -> (&[Self::Block], &[Self]) {
@@ -179,5 +202,6 @@ macro_rules! float {
         }
     };
 }
-float!(f32, u32, 16);
-float!(f64, u64, 8);
+// ln 2 in two pieces: the nearest value, and what it leaves.
+float!(f32, u32, 16, ln2 std::f32::consts::LN_2, -1.904_654_2e-9);
+float!(f64, u64, 8, ln2 std::f64::consts::LN_2, 2.319_046_813_846_299_6e-17);

@@ -21,8 +21,10 @@
 mod avx2;
 #[cfg(target_arch = "x86_64")]
 mod avx512;
+pub(crate) mod exp;
 mod float;
 mod portable;
+pub(crate) mod slices;
 
 use crate::error::{Error, Result};
 pub use float::Float;
@@ -68,6 +70,12 @@ pub(crate) trait Simd<T: Float>: Copy + Send + Sync + 'static {
     fn div(self, a: Self::V, b: Self::V) -> Self::V;
     /// `a · b + c`, rounded once on levels with FMA
     fn mul_add(self, a: Self::V, b: Self::V, c: Self::V) -> Self::V;
+    /// `a · b + c` without rounding the product first; `mul_add` on levels with FMA. For |a| up to 2⁶⁰ and b of order 1;
+    /// beyond that a rounded product does.
+    #[inline(always)]
+    fn mul_add_exact(self, a: Self::V, b: Self::V, c: Self::V) -> Self::V {
+        self.mul_add(a, b, c)
+    }
     /// The larger; where either is NaN, unspecified which of the two. Of zeros of unlike sign, likewise.
     fn max(self, a: Self::V, b: Self::V) -> Self::V;
     /// `|a|`

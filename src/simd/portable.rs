@@ -1,6 +1,6 @@
 //! The level that every CPU has: the crate `wide`, compiled to whatever the build was told it may use.
 
-use super::{Kernel, Simd};
+use super::{Kernel, Level, Simd};
 use std::array::from_fn;
 use wide::{f32x16, f64x8};
 
@@ -55,6 +55,24 @@ macro_rules! level {
             #[inline(always)]
             fn mul_add(self, a: $v, b: $v, c: $v) -> $v {
                 a.mul_add(b, c)
+            }
+            // The product's rounding error by Dekker's algorithm (1971), with Veltkamp's splitting.
+            #[inline(always)]
+            fn mul_add_exact(self, a: $v, b: $v, c: $v) -> $v {
+                if Level::Portable.has_fma() {
+                    return a.mul_add(b, c);
+                }
+                let halves = |x: $v| {
+                    let shifted = x * $v::splat((1u64 << ($mantissa / 2 + 1)) as $t + 1.0);
+                    let high = shifted - (shifted - x);
+                    (high, x - high)
+                };
+                let product = a * b;
+                let ((a_high, a_low), (b_high, b_low)) = (halves(a), halves(b));
+                let error = ((a_high * b_high - product) + a_high * b_low + a_low * b_high) + a_low * b_low;
+                // The splitting of a huge number overflows; its fraction means nothing anyway.
+                let small = a.abs().simd_le($v::splat((1u64 << 60) as $t));
+                (product + c) + (error & small)
             }
             #[inline(always)]
             fn max(self, a: $v, b: $v) -> $v {

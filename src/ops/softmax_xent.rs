@@ -1,0 +1,591 @@
+//! Softmax cross-entropy: forward and backward in one pass over the logits.
+//!
+//! The equations and the departures from them are in [`rows`], the accuracy of the exponentials in
+//! [`exp`](crate::simd::exp).
+
+mod drive;
+mod partial;
+pub(crate) mod plan;
+mod rows;
+mod tile;
+
+use crate::error::{Error, Result};
+use crate::indices::Index;
+use crate::parallel;
+use crate::simd::{Float, Level};
+use crate::view::{View, ViewMut, zeros};
+use drive::{Drive, Rows as Work, class_of};
+pub use partial::Partial;
+use plan::{CLASSES_ACROSS, Plan};
+use rows::NO_CLASS;
+
+/// How the losses of the rows become one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub enum Reduction {
+    /// Their sum, divided by the number of rows that count (with class weights: by the sum of their targets' weights,
+    /// as PyTorch has it; with [`SoftmaxXent::normalizer`]: by the caller's number).
+    #[default]
+    Mean,
+    /// Their sum.
+    Sum,
+    /// Not at all: each row's gradient is of its own loss. [`Loss::value`] is their sum.
+    None,
+}
+
+/// The loss of all rows together.
+#[derive(Debug, Clone, Copy, PartialEq)]
+#[non_exhaustive]
+pub struct Loss<T> {
+    /// The reduced loss.
+    pub value: T,
+    /// The number of rows whose label is not the ignored one.
+    pub count: usize,
+    /// The sum of these rows' target weights; their number where there are no class weights.
+    pub weight: T,
+}
+
+/// What [`SoftmaxXent::forward`] finds out about each row, in C order over all axes but the class axis.
+#[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
+pub struct Rows<T> {
+    /// Each row's loss; 0 for an ignored row.
+    pub losses: Vec<T>,
+    /// The logarithm of the sum of each row's exponentials.
+    pub lse: Vec<T>,
+    /// Each row's sums, for [`SoftmaxXent::backward_from`].
+    pub partials: Vec<Partial<T>>,
+    /// The losses, reduced.
+    pub loss: Loss<T>,
+}
+
+/// Softmax cross-entropy, configured once and run every step.
+///
+/// *Logits*: a [`View`] of rank 1 to 8 of `f32` or `f64`, any strides; the class axis is the last unless
+/// [`class_axis`](Self::class_axis) says otherwise. All other axes together make the rows. *Labels*: a slice of any
+/// [`Index`] type, one per row in C order. *Gradient*: a [`ViewMut`] of the logits' shape and any strides, or a slice of as
+/// many elements in C order.
+///
+/// ```
+/// use gradix::{SoftmaxXent, View};
+/// let logits = [2.0, 1.0, 0.0, 0.0, 3.0, 0.0_f32];
+/// let mut grad = [0.0; 6];
+/// let xent = SoftmaxXent::new();
+/// let loss = xent.forward_backward(View::new(&logits, &[2, 3])?, &[0, 1], &mut grad)?;
+/// assert!((loss.value - 0.2513).abs() < 1e-4);
+/// assert!((grad[0] - (0.6652 - 1.0) / 2.0).abs() < 1e-4);
+/// # Ok::<(), gradix::Error>(())
+/// ```
+///
+/// **Edges.** A row with a NaN, with +∞, or of nothing but −∞ has NaN for its loss and gradient; other rows are not
+/// touched by it. A logit of −∞ is a masked class: probability and gradient 0. An ignored row has loss 0 and gradient 0.
+/// Where no row counts, so are the loss and all gradients, and [`Loss::count`] says 0.
+///
+/// **Errors.** [`Error::Shape`], [`Error::Axis`], [`Error::Rank`], [`Error::Label`], [`Error::Option`],
+/// [`Error::Conflict`], [`Error::Level`]; all before anything is written.
+///
+/// **Equality class.** The same bits for every number of threads; the same bits as [`reference`](crate::reference) on
+/// every level with FMA.
+///
+/// **Cost.** Out of cache, one read of the logits and one write of the gradient; scratch of one chunk (8 KiB) and of
+/// 192 bytes per 8 KiB of a row (per 32 classes where rows sit in lanes) for each thread.
+#[derive(Debug, Clone, PartialEq)]
+pub struct SoftmaxXent<T> {
+    class_axis: isize,
+    ignore_index: Option<i64>,
+    class_weights: Option<Vec<T>>,
+    label_smoothing: T,
+    z_loss: T,
+    softcap: Option<T>,
+    reduction: Reduction,
+    normalizer: Option<T>,
+    shard: Option<(usize, usize)>,
+}
+
+impl<T: Float> Default for SoftmaxXent<T> {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl<T: Float> SoftmaxXent<T> {
+    /// The mean over all rows, classes on the last axis, no other option.
+    pub fn new() -> Self {
+        SoftmaxXent {
+            class_axis: -1,
+            ignore_index: None,
+            class_weights: None,
+            label_smoothing: T::ZERO,
+            z_loss: T::ZERO,
+            softcap: None,
+            reduction: Reduction::Mean,
+            normalizer: None,
+            shard: None,
+        }
+    }
+
+    /// The axis of the classes, negative ones counted from the end: 1 for (N, C, d1, d2 …).
+    #[must_use]
+    pub fn class_axis(self, axis: isize) -> Self {
+        SoftmaxXent { class_axis: axis, ..self }
+    }
+
+    /// Rows with this label have no loss and no gradient. −100 in PyTorch; none here unless said.
+    #[must_use]
+    pub fn ignore_index(self, label: i64) -> Self {
+        SoftmaxXent { ignore_index: Some(label), ..self }
+    }
+
+    /// A weight for each class, finite and not negative. They are copied.
+    #[must_use]
+    pub fn class_weights(self, weights: &[T]) -> Self {
+        SoftmaxXent { class_weights: Some(weights.to_vec()), ..self }
+    }
+
+    /// The share ε of the target that is spread over all classes, in 0..=1 (Szegedy et al. 2016), with class weights as
+    /// `torch.nn.CrossEntropyLoss` defines it.
+    #[must_use]
+    pub fn label_smoothing(self, share: T) -> Self {
+        SoftmaxXent { label_smoothing: share, ..self }
+    }
+
+    /// Adds `factor`·lse² to each row's loss, finite and not negative (Zoph et al. 2022, ST-MoE). Class weights do not
+    /// apply to it.
+    #[must_use]
+    pub fn z_loss(self, factor: T) -> Self {
+        SoftmaxXent { z_loss: factor, ..self }
+    }
+
+    /// Takes `cap`·tanh(x/`cap`) for each logit x, `cap` finite and positive (Gemma 2, 2024). A logit of −∞ becomes
+    /// −`cap` and is no longer masked.
+    #[must_use]
+    pub fn softcap(self, cap: T) -> Self {
+        SoftmaxXent { softcap: Some(cap), ..self }
+    }
+
+    /// How the rows' losses become one. The mean unless said.
+    #[must_use]
+    pub fn reduction(self, reduction: Reduction) -> Self {
+        SoftmaxXent { reduction, ..self }
+    }
+
+    /// What the mean divides by, finite and positive, in place of the number of rows that count: the number in the
+    /// whole step, where it is distributed or accumulated. Only with [`Reduction::Mean`].
+    #[must_use]
+    pub fn normalizer(self, n: T) -> Self {
+        SoftmaxXent { normalizer: Some(n), ..self }
+    }
+
+    /// The logits hold but some of `classes` classes, from class `first` on; labels and class weights are those of all.
+    /// For [`partials`](Self::partials) and [`backward_from`](Self::backward_from); not with label smoothing.
+    #[must_use]
+    pub fn shard(self, first: usize, classes: usize) -> Self {
+        SoftmaxXent { shard: Some((first, classes)), ..self }
+    }
+
+    /// The loss, and the gradient of it into `grad`.
+    ///
+    /// See [`SoftmaxXent`] for shapes, errors and edges.
+    pub fn forward_backward<'a, I: Index>(
+        &self,
+        logits: impl Into<View<'a, T>>,
+        labels: &[I],
+        grad: impl Into<ViewMut<'a, T>>,
+    ) -> Result<Loss<T>> {
+        let logits = logits.into();
+        let call = self.call(logits.shape(), labels, false)?;
+        let grad = shaped(grad.into(), logits.shape())?;
+        call.gradient(Some(logits), grad, None, None)
+    }
+
+    /// The loss; the logits become its gradient.
+    ///
+    /// ```
+    /// # use gradix::{SoftmaxXent, View, ViewMut};
+    /// let mut logits = [2.0, 1.0, 0.0_f64];
+    /// SoftmaxXent::new().forward_backward_in_place(&mut logits, &[0])?;
+    /// assert!((logits.iter().sum::<f64>()).abs() < 1e-15);
+    /// # Ok::<(), gradix::Error>(())
+    /// ```
+    pub fn forward_backward_in_place<'a, I: Index>(
+        &self,
+        logits: impl Into<ViewMut<'a, T>>,
+        labels: &[I],
+    ) -> Result<Loss<T>>
+    where
+        T: 'a,
+    {
+        let logits = logits.into();
+        let call = self.call(logits.shape(), labels, false)?;
+        call.gradient(None, logits, None, None)
+    }
+
+    /// Each row's loss and log-sum-exp, for evaluation or for a later backward pass. Reads the logits once and writes no
+    /// gradient.
+    ///
+    /// ```
+    /// # use gradix::{SoftmaxXent, View};
+    /// let logits = [0.0, 0.0, 0.0, 5.0_f32];
+    /// let rows = SoftmaxXent::new().ignore_index(-1).forward(View::new(&logits, &[2, 2])?, &[1, -1])?;
+    /// assert_eq!(rows.losses, [2.0_f32.ln(), 0.0]);
+    /// assert_eq!(rows.loss.count, 1);
+    /// # Ok::<(), gradix::Error>(())
+    /// ```
+    pub fn forward<'a, I: Index>(&self, logits: impl Into<View<'a, T>>, labels: &[I]) -> Result<Rows<T>>
+    where
+        T: 'a,
+    {
+        let logits = logits.into();
+        let call = self.call(logits.shape(), labels, false)?;
+        let mut rows = Rows {
+            losses: zeros(&[call.labels.len()])?,
+            lse: zeros(&[call.labels.len()])?,
+            partials: vec![Partial::empty(); call.labels.len()],
+            loss: call.loss(&[]),
+        };
+        let mut totals = call.totals();
+        call.run(Work {
+            from: Some(logits.lanes(call.axis)),
+            losses: Some(&mut rows.losses),
+            lse: Some(&mut rows.lse),
+            found: Some(&mut rows.partials),
+            totals: Some(&mut totals),
+            ..call.work()
+        });
+        rows.loss = call.loss(&totals);
+        Ok(rows)
+    }
+
+    /// The gradient alone, times `upstream`: one value, or, with [`Reduction::None`], one per row.
+    ///
+    /// ```
+    /// # use gradix::{Reduction, SoftmaxXent, View};
+    /// let logits = [0.0, 0.0, 0.0, 0.0_f32];
+    /// let mut grad = [0.0; 4];
+    /// let xent = SoftmaxXent::new().reduction(Reduction::None);
+    /// xent.backward(View::new(&logits, &[2, 2])?, &[0, 1], &[1.0, 10.0], &mut grad)?;
+    /// assert_eq!(grad, [-0.5, 0.5, 5.0, -5.0]);
+    /// # Ok::<(), gradix::Error>(())
+    /// ```
+    pub fn backward<'a, 'u, I: Index>(
+        &self,
+        logits: impl Into<View<'a, T>>,
+        labels: &[I],
+        upstream: impl Into<View<'u, T>>,
+        grad: impl Into<ViewMut<'a, T>>,
+    ) -> Result<()>
+    where
+        T: 'u,
+    {
+        let logits = logits.into();
+        let call = self.call(logits.shape(), labels, false)?;
+        let upstream = self.upstream(upstream.into(), labels.len())?;
+        let grad = shaped(grad.into(), logits.shape())?;
+        call.gradient(Some(logits), grad, Some(&upstream), None).map(|_| ())
+    }
+
+    /// The sums that these classes contribute to each row: see [`Partial`].
+    pub fn partials<'a, I: Index>(
+        &self,
+        logits: impl Into<View<'a, T>>,
+        labels: &[I],
+    ) -> Result<Vec<Partial<T>>>
+    where
+        T: 'a,
+    {
+        let logits = logits.into();
+        let call = self.call(logits.shape(), labels, true)?;
+        let mut partials = vec![Partial::empty(); labels.len()];
+        call.run(Work { from: Some(logits.lanes(call.axis)), found: Some(&mut partials), ..call.work() });
+        Ok(partials)
+    }
+
+    /// The loss, and the gradient of these classes times `upstream`, from sums that are known already: those of
+    /// [`forward`](Self::forward), or the merged [`partials`](Self::partials) of all shards. One read of the logits, one
+    /// write of the gradient.
+    ///
+    /// ```
+    /// # use gradix::{SoftmaxXent, View};
+    /// let logits = [2.0, 1.0, 0.0_f32];
+    /// let (mut grad, mut later) = ([0.0; 3], [0.0; 3]);
+    /// let xent = SoftmaxXent::new();
+    /// let loss = xent.forward_backward(&logits, &[0], &mut grad)?;
+    /// let rows = xent.forward(&logits, &[0])?;
+    /// assert_eq!(loss, xent.backward_from(&logits, &[0], &rows.partials, &[1.0], &mut later)?);
+    /// # Ok::<(), gradix::Error>(())
+    /// ```
+    pub fn backward_from<'a, 'u, I: Index>(
+        &self,
+        logits: impl Into<View<'a, T>>,
+        labels: &[I],
+        partials: &[Partial<T>],
+        upstream: impl Into<View<'u, T>>,
+        grad: impl Into<ViewMut<'a, T>>,
+    ) -> Result<Loss<T>>
+    where
+        T: 'u,
+    {
+        let logits = logits.into();
+        let call = self.call(logits.shape(), labels, true)?;
+        let partials = call.checked(partials)?;
+        let upstream = self.upstream(upstream.into(), labels.len())?;
+        let grad = shaped(grad.into(), logits.shape())?;
+        call.gradient(Some(logits), grad, Some(&upstream), Some(partials))
+    }
+
+    /// One value, or one for each of `rows` rows.
+    pub(crate) fn upstream(&self, upstream: View<'_, T>, rows: usize) -> Result<Vec<T>> {
+        let expected = if self.reduction == Reduction::None && upstream.len() != 1 { rows } else { 1 };
+        let values = upstream.as_slice().filter(|values| values.len() == expected);
+        values.map(<[T]>::to_vec).ok_or_else(|| Error::Shape {
+            what: "the upstream gradient",
+            expected: vec![expected],
+            got: upstream.shape().to_vec(),
+        })
+    }
+
+    /// Checks the options against each other and the inputs.
+    pub(crate) fn call<'c, I: Index>(
+        &'c self,
+        shape: &[usize],
+        labels: &'c [I],
+        in_parts: bool,
+    ) -> Result<Call<'c, T, I>> {
+        if shape.is_empty() {
+            return Err(Error::Rank { what: "the logits", expected: "at least 1 is needed", got: 0 });
+        }
+        let axis = self.class_axis;
+        let from_start = if axis < 0 { axis.checked_add_unsigned(shape.len()) } else { Some(axis) };
+        let axis = from_start
+            .and_then(|axis| usize::try_from(axis).ok())
+            .filter(|&axis| axis < shape.len())
+            .ok_or(Error::Axis { axis, rank: shape.len() })?;
+        let here = shape[axis];
+        let (first_class, classes) = self.shard.unwrap_or((0, here));
+        self.check_options(classes, in_parts)?;
+        if first_class.checked_add(here).is_none_or(|end| end > classes) {
+            return Err(Error::Option {
+                option: "shard",
+                value: format!("{:?}", (first_class, classes)),
+                expected: "room for the logits' classes",
+            });
+        }
+        let rows = shape.iter().enumerate().filter(|&(k, _)| k != axis).map(|(_, &n)| n).product::<usize>();
+        if labels.len() != rows {
+            let mut expected = shape.to_vec();
+            expected.remove(axis);
+            return Err(Error::Shape { what: "the labels", expected, got: vec![labels.len()] });
+        }
+        let across = axis + 1 != shape.len() || here <= CLASSES_ACROSS;
+        let weights = self.class_weights.as_deref();
+        let plan =
+            Plan::new(classes, first_class, weights, self.label_smoothing, self.z_loss, self.softcap, across);
+        let (count, weight) = self.count(&plan, labels, classes)?;
+        let level = Level::current()?;
+        Ok(Call { xent: self, plan, labels, axis, here, across, level, count, weight })
+    }
+
+    fn check_options(&self, classes: usize, in_parts: bool) -> Result<()> {
+        let option =
+            |option, value: T, expected| Err(Error::Option { option, value: format!("{value:?}"), expected });
+        let conflict = |first, second, why| Err(Error::Conflict { first, second, why });
+        let from_zero = |x: T| x >= T::ZERO && x < T::INFINITY;
+        if let Some(weights) = &self.class_weights {
+            if weights.len() != classes {
+                let (expected, got) = (vec![classes], vec![weights.len()]);
+                return Err(Error::Shape { what: "class_weights", expected, got });
+            }
+            if let Some(&weight) = weights.iter().find(|&&weight| !from_zero(weight)) {
+                return option("class_weights", weight, "finite and not negative");
+            }
+        }
+        if !(self.label_smoothing >= T::ZERO && self.label_smoothing <= T::ONE) {
+            return option("label_smoothing", self.label_smoothing, "in 0..=1");
+        }
+        if !from_zero(self.z_loss) {
+            return option("z_loss", self.z_loss, "finite and not negative");
+        }
+        if let Some(cap) = self.softcap
+            && !(from_zero(cap) && cap > T::ZERO)
+        {
+            return option("softcap", cap, "finite and positive");
+        }
+        if let Some(n) = self.normalizer {
+            if !(from_zero(n) && n > T::ZERO) {
+                return option("normalizer", n, "finite and positive");
+            }
+            if self.reduction != Reduction::Mean {
+                return conflict("normalizer", "reduction", "only a mean divides by a number of rows");
+            }
+        }
+        if self.label_smoothing > T::ZERO && in_parts {
+            let why = "smoothing needs the sum of all logits, which a partial does not carry";
+            return conflict("label_smoothing", "partials", why);
+        }
+        if self.shard.is_some() && !in_parts {
+            return conflict("shard", "a pass over whole rows", "the other classes' sums are missing");
+        }
+        Ok(())
+    }
+
+    /// The number of rows that count, and the sum of their weights.
+    fn count<I: Index>(&self, plan: &Plan<'_, T>, labels: &[I], classes: usize) -> Result<(usize, f64)> {
+        let ignored = self.ignore_index;
+        let is_ignored = |label: I| ignored.is_some_and(|ignored| label.value() == i128::from(ignored));
+        let is_wrong = |label: I| label.raise(0) >= classes && !is_ignored(label);
+        if labels.iter().fold(false, |wrong, &label| wrong | is_wrong(label)) {
+            let row = labels.iter().position(|&label| is_wrong(label)).unwrap_or(0);
+            return Err(Error::Label { row, value: labels[row].value(), classes });
+        }
+        let counting =
+            || labels.iter().map(|&label| class_of(label, ignored)).filter(|&class| class != NO_CLASS);
+        let count = if ignored.is_none() { labels.len() } else { counting().count() };
+        let weight = match plan.weights {
+            None => count as f64,
+            Some(_) => counting().map(|class| plan.weight(class).to_f64()).sum(),
+        };
+        Ok((count, weight))
+    }
+}
+
+/// `grad` in the logits' shape: as it is, or a slice of as many elements taken in C order.
+pub(crate) fn shaped<'g, T>(grad: ViewMut<'g, T>, shape: &[usize]) -> Result<ViewMut<'g, T>> {
+    if grad.shape() == shape {
+        return Ok(grad);
+    }
+    let got = grad.shape().to_vec();
+    let wrong = || Error::Shape { what: "the gradient", expected: shape.to_vec(), got: got.clone() };
+    if grad.rank() != 1 {
+        return Err(wrong());
+    }
+    let slice = grad.into_slice().map_err(|_| wrong())?;
+    ViewMut::new(slice, shape).map_err(|_| wrong())
+}
+
+/// A call whose inputs are checked.
+pub(crate) struct Call<'c, T: Float, I> {
+    xent: &'c SoftmaxXent<T>,
+    pub(crate) plan: Plan<'c, T>,
+    pub(crate) labels: &'c [I],
+    pub(crate) axis: usize,
+    /// The number of classes of these logits.
+    pub(crate) here: usize,
+    /// Whether rows sit in lanes.
+    pub(crate) across: bool,
+    level: Level,
+    count: usize,
+    weight: f64,
+}
+
+/// Elements of a block of rows: what a task has at least, and what losses are summed over before the blocks are.
+const BLOCK: usize = 16_384;
+
+/// Rows of a block: a multiple of a vector's lanes, or one where a row has more elements.
+pub(crate) fn rows_per_block<T: Float>(classes: usize) -> usize {
+    match BLOCK / classes.max(1) {
+        0 => 1,
+        rows if rows < T::LANES => rows,
+        rows => rows / T::LANES * T::LANES,
+    }
+}
+
+impl<T: Float, I: Index> Call<'_, T, I> {
+    /// The class of a row's target, if it counts.
+    pub(crate) fn class(&self, row: usize) -> Option<usize> {
+        Some(class_of(self.labels[row], self.xent.ignore_index)).filter(|&class| class != NO_CLASS)
+    }
+
+    /// The partials, one a row.
+    pub(crate) fn checked<'p>(&self, partials: &'p [Partial<T>]) -> Result<&'p [Partial<T>]> {
+        if partials.len() == self.labels.len() {
+            return Ok(partials);
+        }
+        let (expected, got) = (vec![self.labels.len()], vec![partials.len()]);
+        Err(Error::Shape { what: "the partials", expected, got })
+    }
+
+    /// Rows of a block.
+    pub(crate) fn block(&self) -> usize {
+        let rows = rows_per_block::<T>(self.here);
+        if self.across { rows.next_multiple_of(T::LANES) } else { rows }
+    }
+
+    /// Room for each block's loss.
+    pub(crate) fn totals(&self) -> Vec<f64> {
+        vec![0.0; self.labels.len().div_ceil(self.block())]
+    }
+
+    /// Nothing but the rows.
+    fn work(&self) -> Work<'_, T, I> {
+        Work {
+            labels: self.labels,
+            from: None,
+            to: None,
+            upstream: None,
+            known: None,
+            found: None,
+            losses: None,
+            lse: None,
+            totals: None,
+            block: self.block(),
+        }
+    }
+
+    fn run(&self, work: Work<'_, T, I>) {
+        self.run_scaled(work, T::ONE);
+    }
+
+    fn run_scaled(&self, work: Work<'_, T, I>, scale: T) {
+        parallel::for_each(work, 1, |_, rows| {
+            let (classes, across, ignored) = (self.here, self.across, self.xent.ignore_index);
+            T::dispatch(self.level, Drive { plan: &self.plan, rows, classes, scale, across, ignored });
+        });
+    }
+
+    /// What the sum of the losses is divided by; 1 unless it is a mean.
+    fn divisor(&self) -> f64 {
+        match (self.xent.reduction, self.xent.normalizer) {
+            (Reduction::Mean, Some(n)) => n.to_f64(),
+            (Reduction::Mean, None) => self.weight,
+            (Reduction::Sum | Reduction::None, _) => 1.0,
+        }
+    }
+
+    /// What each row's gradient is multiplied by; 0 where no row counts, or all weigh nothing.
+    pub(crate) fn mean(&self) -> T {
+        let divisor = self.divisor();
+        if divisor == 0.0 { T::ZERO } else { T::ONE / T::from_f64(divisor) }
+    }
+
+    /// The loss from those of the blocks.
+    pub(crate) fn loss(&self, totals: &[f64]) -> Loss<T> {
+        let (sum, divisor) = (totals.iter().sum::<f64>(), self.divisor());
+        let value = if divisor == 0.0 { sum } else { sum / divisor };
+        Loss { value: T::from_f64(value), count: self.count, weight: T::from_f64(self.weight) }
+    }
+
+    fn gradient(
+        &self,
+        logits: Option<View<'_, T>>,
+        grad: ViewMut<'_, T>,
+        upstream: Option<&[T]>,
+        known: Option<&[Partial<T>]>,
+    ) -> Result<Loss<T>> {
+        let mean = self.mean();
+        let (scale, upstream) = match upstream {
+            Some(&[upstream]) => (mean * upstream, None),
+            upstream => (mean, upstream),
+        };
+        let mut totals = self.totals();
+        let work = Work {
+            from: logits.map(|logits| logits.lanes(self.axis)),
+            to: Some(grad.into_lanes(self.axis)),
+            upstream,
+            known,
+            totals: Some(&mut totals),
+            ..self.work()
+        };
+        self.run_scaled(work, scale);
+        Ok(self.loss(&totals))
+    }
+}

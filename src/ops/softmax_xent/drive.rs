@@ -1,0 +1,287 @@
+//! Which rows go through the kernel together, and where what it finds out about them goes.
+
+use super::partial::Partial;
+use super::plan::{Plan, Term, chunk_classes};
+use super::rows::{self, Group, Left, NO_CLASS, Normalizer, Part, Sums, stored};
+use super::tile::{Columns, Row, Tile};
+use crate::indices::Index;
+use crate::parallel::Split;
+use crate::simd::{Float, Kernel, Simd};
+use crate::view::{Lanes, LanesMut};
+
+/// Rows to work on, and all that is read and written of them. What is `None` is not wanted.
+pub(super) struct Rows<'a, T, I> {
+    pub(super) labels: &'a [I],
+    /// The logits; where `None`, they are in `to`.
+    pub(super) from: Option<Lanes<'a, T>>,
+    /// The gradient.
+    pub(super) to: Option<LanesMut<'a, T>>,
+    /// A factor for each row's gradient.
+    pub(super) upstream: Option<&'a [T]>,
+    /// The rows' sums, where they are known already.
+    pub(super) known: Option<&'a [Partial<T>]>,
+    pub(super) found: Option<&'a mut [Partial<T>]>,
+    pub(super) losses: Option<&'a mut [T]>,
+    pub(super) lse: Option<&'a mut [T]>,
+    /// The sum of the losses of each block of rows.
+    pub(super) totals: Option<&'a mut [f64]>,
+    /// Rows of a block, the unit of work.
+    pub(super) block: usize,
+}
+
+/// Cuts what is there.
+fn cut<W: Split>(work: Option<W>, at: usize) -> (Option<W>, Option<W>) {
+    work.map(|work| work.split_at(at)).map_or((None, None), |(a, b)| (Some(a), Some(b)))
+}
+
+impl<T: Float, I: Index> Split for Rows<'_, T, I> {
+    fn len(&self) -> usize {
+        self.labels.len().div_ceil(self.block)
+    }
+
+    fn split_at(self, mid: usize) -> (Self, Self) {
+        let at = self.labels.len().min(mid * self.block);
+        let (labels, labels_b) = self.labels.split_at(at);
+        let (from, from_b) = cut(self.from, at);
+        let (to, to_b) = cut(self.to, at);
+        let (upstream, upstream_b) = cut(self.upstream, at);
+        let (known, known_b) = cut(self.known, at);
+        let (found, found_b) = cut(self.found, at);
+        let (losses, losses_b) = cut(self.losses, at);
+        let (lse, lse_b) = cut(self.lse, at);
+        let (totals, totals_b) = cut(self.totals, mid);
+        let block = self.block;
+        (
+            Rows { labels, from, to, upstream, known, found, losses, lse, totals, block },
+            Rows {
+                labels: labels_b,
+                from: from_b,
+                to: to_b,
+                upstream: upstream_b,
+                known: known_b,
+                found: found_b,
+                losses: losses_b,
+                lse: lse_b,
+                totals: totals_b,
+                block,
+            },
+        )
+    }
+}
+
+/// The kernel for a piece of the rows.
+pub(super) struct Drive<'p, 'a, T: Float, I> {
+    pub(super) plan: &'p Plan<'p, T>,
+    pub(super) rows: Rows<'a, T, I>,
+    pub(super) classes: usize,
+    /// The factor of every row's gradient.
+    pub(super) scale: T,
+    /// Whether rows sit in lanes.
+    pub(super) across: bool,
+    pub(super) ignored: Option<i64>,
+}
+
+impl<T: Float, I: Index> Kernel<T> for Drive<'_, '_, T, I> {
+    type Output = ();
+    #[inline(always)]
+    fn run<S: Simd<T>>(self, s: S) {
+        if self.across { self.blocks::<S, true>(s) } else { self.blocks::<S, false>(s) }
+    }
+}
+
+/// The class that a label names, `NO_CLASS` for the ignored one.
+#[inline(always)]
+pub(super) fn class_of<I: Index>(label: I, ignored: Option<i64>) -> usize {
+    match ignored {
+        Some(ignored) if label.value() == i128::from(ignored) => NO_CLASS,
+        // With a bound of 0 a negative label is out of bounds, not counted from the end.
+        _ => label.raise(0),
+    }
+}
+
+impl<T: Float, I: Index> Drive<'_, '_, T, I> {
+    #[inline(always)]
+    fn blocks<S: Simd<T>, const ACROSS: bool>(mut self, s: S) {
+        let mut parts = Vec::new();
+        let elements = chunk_classes::<T, ACROSS>().min(self.classes) * if ACROSS { T::LANES } else { 1 };
+        // Rows that are their own buffers need none.
+        let mut room = vec![T::ZERO; elements];
+        let mut waiting = Waiting::default();
+        let step = if ACROSS { T::LANES } else { 1 };
+        let (rows, block) = (self.rows.labels.len(), self.rows.block);
+        for (number, first) in (0..rows).step_by(block).enumerate() {
+            let mut total = 0.0;
+            let end = rows.min(first + block);
+            for row in (first..end).step_by(step) {
+                let count = step.min(end - row);
+                self.group::<S, ACROSS>(s, row, count, &mut parts, &mut room, &mut waiting);
+                if waiting.count + step > T::LANES {
+                    total = waiting.flush(s, self.plan, &mut self.rows, total);
+                }
+            }
+            total = waiting.flush(s, self.plan, &mut self.rows, total);
+            if let Some(totals) = &mut self.rows.totals {
+                totals[number] = total;
+            }
+        }
+    }
+
+    /// One row, or a row a lane.
+    #[inline(always)]
+    fn group<S: Simd<T>, const ACROSS: bool>(
+        &mut self,
+        s: S,
+        first: usize,
+        count: usize,
+        parts: &mut Vec<Part<T>>,
+        room: &mut [T],
+        waiting: &mut Waiting<T>,
+    ) {
+        let mut group: Group<T> = Group { classes: [NO_CLASS; 16], scale: T::Block::default(), count };
+        for i in 0..count {
+            let class = class_of(self.rows.labels[first + i], self.ignored);
+            group.classes[i] = class;
+            if class != NO_CLASS {
+                group.scale.as_mut()[i] = match self.rows.upstream {
+                    Some(upstream) => self.scale * upstream[first + i],
+                    None => self.scale,
+                };
+            }
+        }
+        if !ACROSS {
+            let scale = group.scale.as_ref()[0];
+            group.scale.as_mut().fill(scale);
+            if let Some(to) = &mut self.rows.to
+                && group.classes[0] == NO_CLASS
+            {
+                // An ignored row's gradient is 0, whatever its logits are.
+                to.lane(first).fill(T::ZERO);
+                if self.rows.known.is_none() {
+                    waiting.push_ignored(first);
+                    return;
+                }
+            }
+        }
+        let term = rows::terms::<T, S, ACROSS>(s, self.plan, &group);
+        let (plan, classes) = (self.plan, self.classes);
+        let known = self.rows.known.map(|known| Sums::load(s, &known[first..first + count], &group, ACROSS));
+        let keep = self.rows.to.is_some();
+        let (sums, row) = if ACROSS {
+            let (from, to) = (self.rows.from, self.rows.to.as_mut());
+            let mut tile = Columns { from, to, first, count, classes, room };
+            work::<T, S, ACROSS>(s, plan, &mut tile, &group, parts, known, &term, keep)
+        } else {
+            let from = self.rows.from.as_ref().map(|from| from.lane(first));
+            let to = self.rows.to.as_mut().filter(|_| group.classes[0] != NO_CLASS).map(|to| to.lane(first));
+            let keep = to.is_some();
+            let mut tile = Row { from, to, classes, room };
+            work::<T, S, ACROSS>(s, plan, &mut tile, &group, parts, known, &term, keep)
+        };
+        waiting.push::<S>(s, first, &group, &sums, &row, &term);
+    }
+}
+
+/// Sums, and gradient if wanted.
+#[inline(always)]
+#[allow(clippy::too_many_arguments)]
+fn work<T: Float, S: Simd<T>, const ACROSS: bool>(
+    s: S,
+    plan: &Plan<'_, T>,
+    tile: &mut impl Tile<T>,
+    group: &Group<T>,
+    parts: &mut Vec<Part<T>>,
+    known: Option<Sums<S::V>>,
+    term: &Term<S::V>,
+    keep: bool,
+) -> (Sums<S::V>, Normalizer<S::V>) {
+    let left = if known.is_some() { Left::Nothing } else { Left::Sums };
+    let sums = known.unwrap_or_else(|| rows::sums::<T, S, ACROSS>(s, plan, tile, group, parts, keep));
+    let row = Normalizer::of(s, &sums);
+    if keep {
+        rows::finish::<T, S, ACROSS>(s, plan, tile, group, left, parts, &sums, &row, term);
+    }
+    (sums, row)
+}
+
+/// Rows whose losses are still to be computed: a logarithm costs the same for one as for a whole vector.
+struct Waiting<T: Float> {
+    count: usize,
+    rows: [usize; 16],
+    classes: [usize; 16],
+    sums: [T::Block; 4],
+    own: T::Block,
+}
+
+impl<T: Float> Default for Waiting<T> {
+    fn default() -> Self {
+        let blank = T::Block::default();
+        Waiting { count: 0, rows: [0; 16], classes: [NO_CLASS; 16], sums: [blank; 4], own: blank }
+    }
+}
+
+impl<T: Float> Waiting<T> {
+    #[inline(always)]
+    fn push<S: Simd<T>>(
+        &mut self,
+        s: S,
+        first: usize,
+        group: &Group<T>,
+        sums: &Sums<S::V>,
+        _row: &Normalizer<S::V>,
+        term: &Term<S::V>,
+    ) {
+        let from = sums.stored(s);
+        let own = stored(s, term.own);
+        for i in 0..group.count {
+            let at = self.count + i;
+            self.rows[at] = first + i;
+            self.classes[at] = group.classes[i];
+            for (to, from) in self.sums.iter_mut().zip(&from) {
+                to.as_mut()[at] = from.as_ref()[i];
+            }
+            self.own.as_mut()[at] = own.as_ref()[i];
+        }
+        self.count += group.count;
+    }
+
+    /// A row of which nothing is asked.
+    #[inline(always)]
+    fn push_ignored(&mut self, row: usize) {
+        self.rows[self.count] = row;
+        self.classes[self.count] = NO_CLASS;
+        self.count += 1;
+    }
+
+    /// Computes what is asked of the waiting rows; `total` and their losses.
+    #[inline(always)]
+    fn flush<S: Simd<T>, I>(
+        &mut self,
+        s: S,
+        plan: &Plan<'_, T>,
+        rows: &mut Rows<'_, T, I>,
+        total: f64,
+    ) -> f64 {
+        let sums = Sums::of_blocks(s, &self.sums);
+        let row = Normalizer::of(s, &sums);
+        let loss = stored(s, row.loss(s, plan, &sums, s.load(&self.own)));
+        let lse = stored(s, row.lse(s));
+        let mut total = total;
+        for i in 0..self.count {
+            let number = self.rows[i];
+            let loss = if self.classes[i] == NO_CLASS { T::ZERO } else { loss.as_ref()[i] };
+            total += loss.to_f64();
+            if let Some(losses) = &mut rows.losses {
+                losses[number] = loss;
+            }
+            if let Some(to) = &mut rows.lse {
+                to[number] = lse.as_ref()[i];
+            }
+            if let Some(found) = &mut rows.found {
+                let [max, others, target, _] = self.sums.each_ref().map(|block| block.as_ref()[i]);
+                found[number] = Partial { max, others, target };
+            }
+        }
+        self.count = 0;
+        total
+    }
+}

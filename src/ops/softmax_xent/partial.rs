@@ -1,0 +1,96 @@
+//! Rows whose classes live on several machines: what each sends, and how two of them join.
+
+use super::rows::{Shift, stored};
+use crate::simd::{Float, Kernel, Level, Simd, exp};
+
+/// What one part of a row's classes contributes to its softmax: the three numbers that a vocabulary split over ranks
+/// exchanges per row, and that [`SoftmaxXent::forward`](crate::SoftmaxXent::forward) keeps for a later backward pass.
+///
+/// More than a log-sum-exp: the target is kept apart from the others, so that no digit is lost when the target's
+/// probability goes to 1.
+///
+/// ```
+/// use gradix::{Partial, SoftmaxXent, View};
+/// let row = [1.0, 2.0, 3.0, 4.0_f32];
+/// let whole = SoftmaxXent::new().forward(View::new(&row, &[1, 4])?, &[2])?;
+/// let left = SoftmaxXent::new().shard(0, 4).partials(View::new(&row[..2], &[1, 2])?, &[2])?;
+/// let right = SoftmaxXent::new().shard(2, 4).partials(View::new(&row[2..], &[1, 2])?, &[2])?;
+/// let merged = left[0].merge(right[0]);
+/// assert!((merged.lse() - whole.lse[0]).abs() < 1e-6);
+/// # Ok::<(), gradix::Error>(())
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq)]
+#[non_exhaustive]
+pub struct Partial<T> {
+    /// The largest logit, the target's included; −∞ where there are no classes.
+    pub max: T,
+    /// The sum over all classes but the target of 2^(x·log₂e − k), where k = round(max·log₂e) (of e^(x − max) where
+    /// |max| > 2²¹, or 2⁵⁰ for `f64`).
+    pub others: T,
+    /// The target's logit; −∞ where it is none of these classes.
+    pub target: T,
+}
+
+impl<T: Float> Partial<T> {
+    /// A part without classes: merging it changes nothing.
+    pub fn empty() -> Self {
+        Partial { max: T::NEG_INFINITY, others: T::ZERO, target: T::NEG_INFINITY }
+    }
+
+    /// From a log-sum-exp saved elsewhere and the target's logit. What rounding the log-sum-exp has lost stays lost:
+    /// probabilities have a relative error of |lse|·ε.
+    pub fn from_lse(lse: T, target: T) -> Self {
+        struct FromLse<T>(T, T);
+        impl<T: Float> Kernel<T> for FromLse<T> {
+            type Output = T;
+            #[inline(always)]
+            fn run<S: Simd<T>>(self, s: S) -> T {
+                let shift = Shift::of(s, s.splat(self.0));
+                let all = exp::exp2(s, shift.exponent(s, s.splat(self.0)));
+                // The others' share of the whole: 1 − e^(target − lse).
+                let t = s.mul(s.sub(s.splat(self.1), s.splat(self.0)), s.splat(T::LOG2_E));
+                let share = s.sub(s.splat(T::ZERO), exp::exp2_m1(s, t));
+                stored(s, s.mul(all, share)).as_ref()[0]
+            }
+        }
+        Partial { max: lse, others: T::dispatch(Level::detected(), FromLse(lse, target)), target }
+    }
+
+    /// The part of both. The order in which three or more are merged may change the last bit of `others`.
+    #[must_use]
+    pub fn merge(self, other: Self) -> Self {
+        struct Merge<T>([Partial<T>; 2]);
+        impl<T: Float> Kernel<T> for Merge<T> {
+            type Output = T;
+            #[inline(always)]
+            fn run<S: Simd<T>>(self, s: S) -> T {
+                let [a, b] = self.0;
+                let [a_max, b_max] = [s.splat(a.max), s.splat(b.max)];
+                let to = Shift::of(s, s.max(a_max, b_max));
+                let a = s.mul(s.splat(a.others), Shift::of(s, a_max).factor(s, to));
+                let b = s.mul(s.splat(b.others), Shift::of(s, b_max).factor(s, to));
+                stored(s, s.add(a, b)).as_ref()[0]
+            }
+        }
+        let larger = |a: T, b: T| if a > b { a } else { b };
+        Partial {
+            max: larger(self.max, other.max),
+            others: T::dispatch(Level::detected(), Merge([self, other])),
+            target: larger(self.target, other.target),
+        }
+    }
+
+    /// The logarithm of the sum of all exponentials.
+    pub fn lse(self) -> T {
+        struct Lse<T>(Partial<T>);
+        impl<T: Float> Kernel<T> for Lse<T> {
+            type Output = T;
+            #[inline(always)]
+            fn run<S: Simd<T>>(self, s: S) -> T {
+                let sums = super::rows::Sums::splat(s, self.0);
+                stored(s, super::rows::Normalizer::of(s, &sums).lse(s)).as_ref()[0]
+            }
+        }
+        T::dispatch(Level::detected(), Lse(self))
+    }
+}

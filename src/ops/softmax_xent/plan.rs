@@ -1,0 +1,122 @@
+//! The options of a call, turned into the numbers that the kernel multiplies by.
+
+use crate::simd::Float;
+
+/// Bytes of a row's chunk: with what is read and what is written, half of a 32 KiB cache.
+pub(crate) const CHUNK_BYTES: usize = 8192;
+
+/// Classes of a chunk where rows sit in lanes; rows of at most so many classes are put there.
+pub(crate) const CLASSES_ACROSS: usize = 32;
+
+/// Elements of a chunk where rows sit in lanes, at most.
+pub(crate) const MAX_ACROSS: usize = CLASSES_ACROSS * 16;
+
+/// Classes of a chunk.
+pub(crate) const fn chunk_classes<T: Float, const ACROSS: bool>() -> usize {
+    if ACROSS { CLASSES_ACROSS } else { CHUNK_BYTES / size_of::<T>() }
+}
+
+/// Options, as numbers.
+pub(crate) struct Plan<'a, T> {
+    pub(crate) weights: Option<&'a [T]>,
+    /// ε/C
+    pub(crate) share: T,
+    /// 1 − ε
+    own: T,
+    /// W, the sum of the weights.
+    pub(crate) total_weight: T,
+    /// The sum of each chunk's weights, where there is smoothing.
+    pub(crate) chunk_weight: Vec<T>,
+    pub(crate) z_loss: T,
+    pub(crate) cap: Option<T>,
+    /// The number of the logits' first class.
+    pub(crate) first_class: usize,
+}
+
+/// What a row's target makes of the options.
+#[derive(Clone, Copy)]
+pub(crate) struct Term<V> {
+    /// (1 − ε)·w_y, the factor of the target's loss
+    pub(crate) own: V,
+    /// A = (1 − ε)·w_y + (ε/C)·W, the factor of the probabilities
+    pub(crate) all: V,
+    /// (ε/C)·(W − w_y), what is left to the target's gradient when p_y = 1
+    pub(crate) rest: V,
+}
+
+impl<'a, T: Float> Plan<'a, T> {
+    /// `classes` is the number of all classes, `first_class` that of the logits' first; `across` says how rows lie.
+    pub(crate) fn new(
+        classes: usize,
+        first_class: usize,
+        weights: Option<&'a [T]>,
+        smoothing: T,
+        z_loss: T,
+        cap: Option<T>,
+        across: bool,
+    ) -> Self {
+        let sum = |weights: &[T]| T::from_f64(weights.iter().map(|w| w.to_f64()).sum());
+        let chunk = if across { chunk_classes::<T, true>() } else { chunk_classes::<T, false>() };
+        let chunk_weight = match weights {
+            _ if smoothing == T::ZERO => Vec::new(),
+            Some(weights) => weights.chunks(chunk).map(sum).collect(),
+            None => (0..classes).step_by(chunk).map(|c| T::from_f64(chunk.min(classes - c) as f64)).collect(),
+        };
+        Plan {
+            weights,
+            share: T::from_f64(smoothing.to_f64() / classes as f64),
+            own: T::ONE - smoothing,
+            total_weight: weights.map_or(T::from_f64(classes as f64), sum),
+            chunk_weight,
+            z_loss,
+            cap,
+            first_class,
+        }
+    }
+
+    /// Whether every term is 1, 1, 0.
+    #[inline(always)]
+    pub(crate) fn is_plain(&self) -> bool {
+        self.weights.is_none() && !self.is_smooth()
+    }
+
+    /// Whether there is label smoothing.
+    #[inline(always)]
+    pub(crate) fn is_smooth(&self) -> bool {
+        self.share != T::ZERO
+    }
+
+    /// The target's weight.
+    pub(crate) fn weight(&self, class: usize) -> T {
+        self.weights.map_or(T::ONE, |weights| weights[class])
+    }
+
+    /// The terms of a row; zeros for a row without a target.
+    pub(crate) fn term(&self, class: Option<usize>) -> Term<T> {
+        let Some(class) = class else {
+            return Term { own: T::ZERO, all: T::ZERO, rest: T::ZERO };
+        };
+        let weight = self.weight(class);
+        let own = if self.is_smooth() { self.own * weight } else { weight };
+        let all = if self.weights.is_none() { T::ONE } else { self.share.mul_add(self.total_weight, own) };
+        Term { own, all, rest: self.share * (self.total_weight - weight) }
+    }
+
+    /// A chunk's weights as the elements of its buffer lie, `len` of them; `None` where all are 1.
+    #[inline(always)]
+    pub(crate) fn chunk_weights<'w, const ACROSS: bool>(
+        &'w self,
+        chunk: usize,
+        len: usize,
+        room: &'w mut [T; MAX_ACROSS],
+    ) -> Option<&'w [T]> {
+        let weights = &self.weights?[chunk * chunk_classes::<T, ACROSS>()..];
+        if !ACROSS {
+            return Some(&weights[..len]);
+        }
+        for (lanes, &w) in room[..len].chunks_exact_mut(T::LANES).zip(weights) {
+            lanes.fill(w);
+        }
+        Some(&room[..len])
+    }
+}

@@ -1,0 +1,423 @@
+//! Softmax cross-entropy, one number at a time: what the bits of [`crate::SoftmaxXent`] are.
+//!
+//! The equations are in `ops/softmax_xent/rows.rs`, the polynomials in `simd/exp.rs`. This is the order of every
+//! operation, without vectors and threads: for rows that lie along vectors, `lanes` partial sums that are then joined by
+//! halves; for rows in lanes, one sum; chunk by chunk.
+
+use crate::error::Result;
+use crate::indices::Index;
+use crate::ops::softmax_xent::plan::{Plan, Term, chunk_classes};
+use crate::ops::softmax_xent::{Call, Loss, Partial, Rows, shaped};
+use crate::simd::Float;
+use crate::view::{View, ViewMut};
+
+/// The definition of [`crate::SoftmaxXent`], with the options of the one it is made of.
+///
+/// ```
+/// use gradix::{SoftmaxXent, reference};
+/// let xent = SoftmaxXent::new().label_smoothing(0.1);
+/// let (mut fast, mut plain) = ([0.0_f32; 3], [0.0; 3]);
+/// let loss = xent.forward_backward(&[2.0, 1.0, 0.0], &[0], &mut fast)?;
+/// assert_eq!(loss.count, reference::SoftmaxXent(&xent).forward_backward(&[2.0, 1.0, 0.0], &[0], &mut plain)?.count);
+/// assert!(fast.iter().zip(&plain).all(|(a, b)| (a - b).abs() < 1e-6));
+/// # Ok::<(), gradix::Error>(())
+/// ```
+#[derive(Debug, Clone, Copy)]
+pub struct SoftmaxXent<'x, T>(pub &'x crate::SoftmaxXent<T>);
+
+impl<T: Float> SoftmaxXent<'_, T> {
+    /// See [`crate::SoftmaxXent::forward_backward`].
+    pub fn forward_backward<'a, I: Index>(
+        &self,
+        logits: impl Into<View<'a, T>>,
+        labels: &[I],
+        grad: impl Into<ViewMut<'a, T>>,
+    ) -> Result<Loss<T>> {
+        let logits = logits.into();
+        let call = self.0.call(logits.shape(), labels, false)?;
+        Ok(gradient(&call, Some(logits), shaped(grad.into(), logits.shape())?, &[T::ONE], None))
+    }
+
+    /// See [`crate::SoftmaxXent::forward_backward_in_place`].
+    pub fn forward_backward_in_place<'a, I: Index>(
+        &self,
+        logits: impl Into<ViewMut<'a, T>>,
+        labels: &[I],
+    ) -> Result<Loss<T>>
+    where
+        T: 'a,
+    {
+        let logits = logits.into();
+        let call = self.0.call(logits.shape(), labels, false)?;
+        Ok(gradient(&call, None, logits, &[T::ONE], None))
+    }
+
+    /// See [`crate::SoftmaxXent::forward`].
+    pub fn forward<'a, I: Index>(&self, logits: impl Into<View<'a, T>>, labels: &[I]) -> Result<Rows<T>>
+    where
+        T: 'a,
+    {
+        let logits = logits.into();
+        let call = self.0.call(logits.shape(), labels, false)?;
+        let mut rows = Rows { losses: vec![], lse: vec![], partials: vec![], loss: call.loss(&[]) };
+        let mut totals = call.totals();
+        for row in 0..labels.len() {
+            let x = read(&call, &logits, row);
+            let sums = sums(&call, &x, call.class(row));
+            let loss = loss(&call.plan, &sums, call.class(row));
+            rows.losses.push(loss);
+            rows.lse.push(Normalizer::of(&sums).lse());
+            rows.partials.push(Partial { max: sums.max, others: sums.others, target: sums.target });
+            totals[row / call.block()] += loss.to_f64();
+        }
+        rows.loss = call.loss(&totals);
+        Ok(rows)
+    }
+
+    /// See [`crate::SoftmaxXent::backward`].
+    pub fn backward<'a, 'u, I: Index>(
+        &self,
+        logits: impl Into<View<'a, T>>,
+        labels: &[I],
+        upstream: impl Into<View<'u, T>>,
+        grad: impl Into<ViewMut<'a, T>>,
+    ) -> Result<()>
+    where
+        T: 'u,
+    {
+        let logits = logits.into();
+        let call = self.0.call(logits.shape(), labels, false)?;
+        let upstream = self.0.upstream(upstream.into(), labels.len())?;
+        gradient(&call, Some(logits), shaped(grad.into(), logits.shape())?, &upstream, None);
+        Ok(())
+    }
+
+    /// See [`crate::SoftmaxXent::partials`].
+    pub fn partials<'a, I: Index>(
+        &self,
+        logits: impl Into<View<'a, T>>,
+        labels: &[I],
+    ) -> Result<Vec<Partial<T>>>
+    where
+        T: 'a,
+    {
+        let logits = logits.into();
+        let call = self.0.call(logits.shape(), labels, true)?;
+        let sums = (0..labels.len()).map(|row| sums(&call, &read(&call, &logits, row), call.class(row)));
+        Ok(sums.map(|sums| Partial { max: sums.max, others: sums.others, target: sums.target }).collect())
+    }
+
+    /// See [`crate::SoftmaxXent::backward_from`].
+    pub fn backward_from<'a, 'u, I: Index>(
+        &self,
+        logits: impl Into<View<'a, T>>,
+        labels: &[I],
+        partials: &[Partial<T>],
+        upstream: impl Into<View<'u, T>>,
+        grad: impl Into<ViewMut<'a, T>>,
+    ) -> Result<Loss<T>>
+    where
+        T: 'u,
+    {
+        let logits = logits.into();
+        let call = self.0.call(logits.shape(), labels, true)?;
+        let partials = call.checked(partials)?;
+        let upstream = self.0.upstream(upstream.into(), labels.len())?;
+        Ok(gradient(&call, Some(logits), shaped(grad.into(), logits.shape())?, &upstream, Some(partials)))
+    }
+}
+
+/// A row's logits, capped.
+fn read<T: Float, I: Index>(call: &Call<'_, T, I>, logits: &View<'_, T>, row: usize) -> Vec<T> {
+    let lane = logits.lanes(call.axis).lane(row);
+    let x = (0..call.here).map(|class| lane.get(class));
+    match call.plan.cap {
+        None => x.collect(),
+        Some(cap) => x.map(|x| cap * tanh(x / cap)).collect(),
+    }
+}
+
+/// Every row's gradient, and the loss.
+fn gradient<T: Float, I: Index>(
+    call: &Call<'_, T, I>,
+    logits: Option<View<'_, T>>,
+    mut grad: ViewMut<'_, T>,
+    upstream: &[T],
+    known: Option<&[Partial<T>]>,
+) -> Loss<T> {
+    let mut totals = call.totals();
+    let mean = call.mean();
+    for row in 0..call.labels.len() {
+        let class = call.class(row);
+        let x = read(call, logits.as_ref().unwrap_or(&grad.as_view()), row);
+        let mut to = grad.reborrow().into_lanes(call.axis);
+        let mut to = to.lane(row);
+        let scale = if upstream.len() == 1 { mean * upstream[0] } else { mean * upstream[row] };
+        let sums = match known {
+            None => sums(call, &x, class),
+            Some(known) => {
+                let Partial { max, others, target } = known[row];
+                Sums { max, others, target, gap: T::ZERO, chunks: vec![] }
+            }
+        };
+        match class {
+            None => to.fill(T::ZERO),
+            Some(class) => {
+                let gradient = row_gradient(call, &x, class, scale, &sums, known.is_some());
+                to.copy_from(0, &gradient);
+                totals[row / call.block()] += loss(&call.plan, &sums, Some(class)).to_f64();
+            }
+        }
+    }
+    call.loss(&totals)
+}
+
+/// Where the exponentials of a chunk or row are taken from: they are 2^((x − origin)·log₂e − k).
+#[derive(Clone, Copy)]
+struct Shift<T> {
+    origin: T,
+    k: T,
+}
+
+impl<T: Float> Shift<T> {
+    fn of(max: T) -> Self {
+        if max.abs() <= T::MAX_INTEGER_SHIFT {
+            Shift { origin: T::ZERO, k: round(max * T::LOG2_E) }
+        } else if max > T::NEG_INFINITY {
+            Shift { origin: max, k: T::ZERO }
+        } else {
+            Shift { origin: T::ZERO, k: T::ZERO }
+        }
+    }
+
+    fn exponent(self, x: T) -> T {
+        (x - self.origin).mul_add(T::LOG2_E, T::ZERO - self.k)
+    }
+
+    fn factor(self, to: Self) -> T {
+        let t = (self.origin - to.origin).mul_add(T::LOG2_E, self.k - to.k);
+        exp2(if t > T::ONE { T::ONE } else { t })
+    }
+}
+
+struct Sums<T> {
+    max: T,
+    others: T,
+    target: T,
+    gap: T,
+    /// Each chunk's shift.
+    chunks: Vec<Shift<T>>,
+}
+
+/// A row's sums, from those of its chunks.
+fn sums<T: Float, I: Index>(call: &Call<'_, T, I>, x: &[T], class: Option<usize>) -> Sums<T> {
+    let (plan, across) = (&call.plan, call.across);
+    let chunk_len = if across { chunk_classes::<T, true>() } else { chunk_classes::<T, false>() };
+    let lanes = if across { 1 } else { T::LANES };
+    let target = class.map_or(usize::MAX, |class| class.wrapping_sub(plan.first_class));
+    let larger = |a: T, b: T| if a > b { a } else { b };
+    let mut parts = vec![];
+    for (c, chunk) in x.chunks(chunk_len).enumerate() {
+        let max = chunk.iter().fold(T::NEG_INFINITY, |max, &x| larger(max, x));
+        let shift = Shift::of(max);
+        let mut powers = vec![T::ZERO; lanes];
+        let mut gaps = vec![T::ZERO; lanes];
+        let anchor = if max > T::NEG_INFINITY { max } else { T::ZERO };
+        for (j, &x) in chunk.iter().enumerate() {
+            let class = c * chunk_len + j;
+            if class != target {
+                powers[j % lanes] += exp2(shift.exponent(x));
+            }
+            if plan.is_smooth() {
+                let gap = &mut gaps[j % lanes];
+                *gap = match plan.weights {
+                    None => *gap + (x - anchor),
+                    Some(weights) => weights[class].mul_add(x - anchor, *gap),
+                };
+            }
+        }
+        parts.push((max, join_lanes(powers), join_lanes(gaps)));
+    }
+    let chunks = parts.iter().map(|part| Shift::of(part.0)).collect();
+    let target = x.get(target).copied().unwrap_or(T::NEG_INFINITY);
+    if let [(max, others, gap)] = parts[..] {
+        return Sums { max, others, target, gap, chunks };
+    }
+    let max = parts.iter().fold(T::NEG_INFINITY, |max, part| larger(max, part.0));
+    let (mut others, mut dropped, mut gap) = (T::ZERO, T::ZERO, T::ZERO);
+    for (c, &(part_max, sum, part_gap)) in parts.iter().enumerate() {
+        let x = sum * Shift::of(part_max).factor(Shift::of(max));
+        let sum = others + x;
+        dropped += if others >= x { (others - sum) + x } else { (x - sum) + others };
+        others = sum;
+        if plan.is_smooth() {
+            gap += (part_max - max).mul_add(plan.chunk_weight[c], part_gap);
+        }
+    }
+    Sums { max, others: others + dropped, target, gap, chunks }
+}
+
+/// Lane i with lane i + half, until one is left.
+fn join_lanes<T: Float>(mut lanes: Vec<T>) -> T {
+    while lanes.len() > 1 {
+        let half = lanes.len() / 2;
+        for i in 0..half {
+            lanes[i] += lanes[i + half];
+        }
+        lanes.truncate(half);
+    }
+    lanes[0]
+}
+
+struct Normalizer<T> {
+    shift: Shift<T>,
+    z: T,
+    target: T,
+    t: T,
+}
+
+impl<T: Float> Normalizer<T> {
+    fn of(sums: &Sums<T>) -> Self {
+        let shift = Shift::of(sums.max);
+        let t = shift.exponent(sums.target);
+        let target = exp2(t);
+        let z = sums.others + target;
+        Normalizer { shift, z: if z > T::ZERO { z } else { T::NAN }, target, t }
+    }
+
+    fn lse(&self) -> T {
+        let ln_z = ln(self.z) + self.shift.k * T::LN_2_REST;
+        self.shift.origin + self.shift.k.mul_add(T::LN_2, ln_z)
+    }
+}
+
+/// A row's loss.
+fn loss<T: Float>(plan: &Plan<'_, T>, sums: &Sums<T>, class: Option<usize>) -> T {
+    let Some(class) = class else { return T::ZERO };
+    let row = Normalizer::of(sums);
+    let far = T::EXP2_MIN * T::from_f64(0.5);
+    let nll = if row.t < far { row.t.mul_add(-T::LN_2, ln(row.z)) } else { ln_1p(sums.others / row.target) };
+    let mut loss = if plan.is_plain() { nll } else { plan.term(Some(class)).own * nll };
+    if plan.is_smooth() {
+        let above_max = row.shift.exponent(sums.max).mul_add(-T::LN_2, ln(row.z));
+        loss = plan.share.mul_add(plan.total_weight * above_max - sums.gap, loss);
+    }
+    if plan.z_loss != T::ZERO {
+        let lse = row.lse();
+        loss = (plan.z_loss * lse).mul_add(lse, loss);
+    }
+    loss
+}
+
+/// A row's gradient.
+fn row_gradient<T: Float, I: Index>(
+    call: &Call<'_, T, I>,
+    x: &[T],
+    class: usize,
+    scale: T,
+    sums: &Sums<T>,
+    known: bool,
+) -> Vec<T> {
+    let plan = &call.plan;
+    let row = Normalizer::of(sums);
+    let Term { all, rest, .. } = plan.term(Some(class));
+    let mut factor = scale * all / row.z;
+    let pull = T::ZERO - scale * plan.share;
+    let mut target = T::ZERO - factor * sums.others;
+    if plan.is_smooth() {
+        target = scale.mul_add(rest, target);
+    }
+    if plan.z_loss != T::ZERO {
+        let extra = scale * ((plan.z_loss + plan.z_loss) * row.lse()) / row.z;
+        target = extra.mul_add(row.target, target);
+        factor += extra;
+    }
+    let slope = |cap: T, x: T| (T::ONE - x / cap) * (T::ONE + x / cap);
+    if let Some(cap) = plan.cap {
+        target *= slope(cap, sums.target);
+    }
+    let chunk_len = if call.across { chunk_classes::<T, true>() } else { chunk_classes::<T, false>() };
+    let gradient = |(j, &x): (usize, &T)| {
+        let pull = plan.weights.filter(|_| plan.is_smooth()).map_or(pull, |weights| pull * weights[j]);
+        if plan.first_class + j == class {
+            target
+        } else if let Some(cap) = plan.cap {
+            exp2(row.shift.exponent(x)).mul_add(factor, pull) * slope(cap, x)
+        } else if known {
+            exp2(row.shift.exponent(x)).mul_add(factor, pull)
+        } else {
+            let shift = sums.chunks[j / chunk_len];
+            let factor = if sums.chunks.len() == 1 { factor } else { factor * shift.factor(row.shift) };
+            exp2(shift.exponent(x)).mul_add(factor, pull)
+        }
+    };
+    x.iter().enumerate().map(gradient).collect()
+}
+
+fn round<T: Float>(x: T) -> T {
+    T::from_f64(x.to_f64().round_ties_even())
+}
+
+/// 2^n for an integer n, exactly: a power of two is built in `f64`, which holds those of both types.
+fn power_of_two<T: Float>(n: T) -> T {
+    T::from_f64(2.0_f64.powi(n.to_f64() as i32))
+}
+
+fn polynomial<T: Float>(x: T, coefficients: &[T]) -> T {
+    let (&last, others) = coefficients.split_last().expect("a polynomial has a coefficient");
+    others.iter().rev().fold(last, |sum, &c| sum.mul_add(x, c))
+}
+
+fn exp2<T: Float>(t: T) -> T {
+    if t < T::EXP2_MIN {
+        return T::ZERO;
+    }
+    let n = round(t);
+    let r = t - n;
+    polynomial(r, T::EXP2).mul_add(r, T::ONE) * power_of_two(n)
+}
+
+fn exp2_m1<T: Float>(t: T) -> T {
+    if t < T::EXP2_MIN {
+        return -T::ONE;
+    }
+    let n = round(t);
+    let r = t - n;
+    let power = power_of_two(n);
+    power.mul_add(polynomial(r, T::EXP2) * r, power - T::ONE)
+}
+
+/// (m, e) with u = m·2^e, 1 <= m < 2.
+fn split<T: Float>(u: T) -> (T, T) {
+    let bits = u.to_f64().to_bits();
+    let e = (bits >> 52 & 0x7ff) as f64 - 1023.0;
+    let m = f64::from_bits(bits & ((1 << 52) - 1) | 1.0_f64.to_bits());
+    (T::from_f64(m), T::from_f64(e))
+}
+
+fn ln<T: Float>(u: T) -> T {
+    if u.is_nan() {
+        return u;
+    }
+    let (mut m, mut e) = split(u);
+    if m > T::from_f64(std::f64::consts::SQRT_2) {
+        (m, e) = (m * T::from_f64(0.5), e + T::ONE);
+    }
+    let f = m - T::ONE;
+    let q = f / (T::ONE + m);
+    let z = q * q;
+    let ln_m = f - q * (f - z * polynomial(z, T::LOG));
+    e.mul_add(T::LN_2, e.mul_add(T::LN_2_REST, ln_m))
+}
+
+fn ln_1p<T: Float>(r: T) -> T {
+    let u = T::ONE + r;
+    let dropped = if r > T::ONE { T::ONE - (u - r) } else { r - (u - T::ONE) };
+    ln(u) + dropped / u
+}
+
+fn tanh<T: Float>(u: T) -> T {
+    let less_one = exp2_m1(u.abs() * (T::from_f64(-2.0) * T::LOG2_E));
+    let magnitude = (T::ZERO - less_one) / (T::from_f64(2.0) + less_one);
+    if u < T::ZERO { T::ZERO - magnitude } else { magnitude }
+}

@@ -1,0 +1,440 @@
+//! Softmax cross-entropy against its reference, bit for bit, and its edges and errors.
+
+mod common;
+
+use common::everywhere;
+use gradix::{Error, Float, Level, Loss, Reduction, SoftmaxXent, View, ViewMut, reference};
+use proptest::prelude::*;
+
+/// Numbers in a range, the same for the same seed.
+fn numbers<T: Float>(seed: u64, len: usize, scale: f64) -> Vec<T> {
+    let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
+    let mut next = || {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        (state >> 11) as f64 / (1u64 << 53) as f64
+    };
+    // The sum of four uniform numbers: near enough to a bell.
+    (0..len).map(|_| T::from_f64(((0..4).map(|_| next()).sum::<f64>() - 2.0) * 1.7 * scale)).collect()
+}
+
+/// The same bits, or both NaN.
+fn same<T: Float>(a: T, b: T) -> bool {
+    (a.is_nan() && b.is_nan()) || a.to_f64().to_bits() == b.to_f64().to_bits()
+}
+
+/// Equal as the level promises: bit for bit with FMA, else within a bound.
+fn check<T: Float>(level: Level, what: &str, fast: &[T], plain: &[T]) {
+    assert_eq!(fast.len(), plain.len());
+    // Without FMA: relative to the largest, because smoothing subtracts numbers of its size.
+    let largest = plain.iter().filter(|x| !x.is_nan()).fold(0.0, |max, x| x.to_f64().abs().max(max));
+    for (i, (&a, &b)) in fast.iter().zip(plain).enumerate() {
+        let near = (a - b).to_f64().abs() <= 64.0 * T::EPSILON.to_f64() * largest;
+        assert!(same(a, b) || (!level.has_fma() && near), "{level} {what}[{i}]: {a:?}, reference {b:?}");
+    }
+}
+
+fn check_loss<T: Float>(level: Level, fast: Loss<T>, plain: Loss<T>) {
+    check(level, "loss", &[fast.value, fast.weight], &[plain.value, plain.weight]);
+    assert_eq!(fast.count, plain.count);
+}
+
+/// Every method of `xent` on these logits against the reference, everywhere.
+fn compare<T: Float>(xent: &SoftmaxXent<T>, shape: &[usize], x: &[T], labels: &[i64]) {
+    let plain = reference::SoftmaxXent(xent);
+    let view = View::new(x, shape).unwrap();
+    let mut expected = vec![T::NAN; x.len()];
+    let loss = plain.forward_backward(view, labels, &mut expected).unwrap();
+    let rows = plain.forward(view, labels).unwrap();
+    let mut expected_from = vec![T::NAN; x.len()];
+    let one = [T::ONE];
+    plain.backward_from(view, labels, &rows.partials, &one, &mut expected_from).ok();
+    everywhere(|level, _| {
+        let mut grad = vec![T::NAN; x.len()];
+        check_loss(level, xent.forward_backward(view, labels, &mut grad).unwrap(), loss);
+        check(level, "gradient", &grad, &expected);
+        let mut place = x.to_vec();
+        let found = xent.forward_backward_in_place(ViewMut::new(&mut place, shape).unwrap(), labels).unwrap();
+        check_loss(level, found, loss);
+        check(level, "gradient in place", &place, &expected);
+        grad.fill(T::NAN);
+        xent.backward(view, labels, &one, &mut grad).unwrap();
+        check(level, "backward", &grad, &expected);
+        let found = xent.forward(view, labels).unwrap();
+        check(level, "losses", &found.losses, &rows.losses);
+        check(level, "lse", &found.lse, &rows.lse);
+        check_loss(level, found.loss, rows.loss);
+        grad.fill(T::NAN);
+        if xent.backward_from(view, labels, &rows.partials, &one, &mut grad).is_ok() {
+            check(level, "backward_from", &grad, &expected_from);
+        }
+    });
+}
+
+fn compare_both(
+    options: impl Fn() -> (SoftmaxXent<f32>, SoftmaxXent<f64>),
+    shape: &[usize],
+    labels: &[i64],
+    scale: f64,
+) {
+    let len = shape.iter().product();
+    let (single, double) = options();
+    compare(&single, shape, &numbers(len as u64 + 7, len, scale), labels);
+    compare(&double, shape, &numbers(len as u64 + 9, len, scale), labels);
+}
+
+fn labels(rows: usize, classes: usize) -> Vec<i64> {
+    (0..rows).map(|row| (row * 7919 % classes) as i64).collect()
+}
+
+#[test]
+fn every_width_has_the_bits_of_the_reference() {
+    for classes in (1..70).chain([255, 256, 257, 1000, 1023, 1024, 1025, 2047, 2048, 2049, 4096, 4097, 5000])
+    {
+        for rows in [0, 1, 3, 17] {
+            let plain = || (SoftmaxXent::new(), SoftmaxXent::new());
+            compare_both(plain, &[rows, classes], &labels(rows, classes), 5.0);
+        }
+    }
+}
+
+#[test]
+fn one_row_of_200_000_has_the_bits_of_the_reference() {
+    compare_both(|| (SoftmaxXent::new(), SoftmaxXent::new()), &[1, 200_000], &[199_999], 5.0);
+    compare_both(|| (SoftmaxXent::new(), SoftmaxXent::new()), &[200_000], &[0], 30.0);
+}
+
+#[test]
+fn many_rows_have_the_bits_of_the_reference() {
+    for (rows, classes) in [(5000, 10), (3001, 33), (70, 1000), (9, 5000)] {
+        compare_both(
+            || (SoftmaxXent::new(), SoftmaxXent::new()),
+            &[rows, classes],
+            &labels(rows, classes),
+            5.0,
+        );
+    }
+}
+
+#[test]
+fn class_axes_that_are_not_last_have_the_bits_of_the_reference() {
+    for (shape, axis) in [
+        (vec![3, 10, 7], 1),
+        (vec![2, 5, 4, 9], 1),
+        (vec![100, 40], 0),
+        (vec![2, 100, 33], 1),
+        (vec![1, 70, 1, 16], -3),
+        (vec![4, 3, 1], 1),
+    ] {
+        let classes = shape[if axis < 0 { shape.len() - 3 } else { axis as usize }];
+        let rows = shape.iter().product::<usize>() / classes;
+        let both = || (SoftmaxXent::new().class_axis(axis), SoftmaxXent::new().class_axis(axis));
+        compare_both(both, &shape, &labels(rows, classes), 5.0);
+    }
+}
+
+fn arbitrary_options(classes: usize) -> impl Strategy<Value = (SoftmaxXent<f32>, SoftmaxXent<f64>)> {
+    let weights = proptest::option::of(proptest::collection::vec(0.0..3.0_f64, classes));
+    let reduction = prop_oneof![Just(Reduction::Mean), Just(Reduction::Sum), Just(Reduction::None)];
+    (weights, prop_oneof![Just(0.0), 0.0..1.0], prop_oneof![Just(0.0), Just(1e-4)], reduction).prop_flat_map(
+        |(weights, smoothing, z_loss, reduction)| {
+            let cap = proptest::option::of(prop_oneof![Just(3.0), Just(30.0)]);
+            let normalizer = proptest::option::of(Just(77.0));
+            (Just(weights), Just(smoothing), Just(z_loss), Just(reduction), cap, normalizer).prop_map(
+                |(weights, smoothing, z_loss, reduction, cap, normalizer)| {
+                    let mut single = SoftmaxXent::new()
+                        .ignore_index(-100)
+                        .label_smoothing(smoothing as f32)
+                        .z_loss(z_loss as f32);
+                    let mut double =
+                        SoftmaxXent::new().ignore_index(-100).label_smoothing(smoothing).z_loss(z_loss);
+                    (single, double) = (single.reduction(reduction), double.reduction(reduction));
+                    if let Some(weights) = weights {
+                        let narrow: Vec<f32> = weights.iter().map(|&w| w as f32).collect();
+                        (single, double) = (single.class_weights(&narrow), double.class_weights(&weights));
+                    }
+                    if let Some(cap) = cap {
+                        (single, double) = (single.softcap(cap as f32), double.softcap(cap));
+                    }
+                    if let (Some(n), Reduction::Mean) = (normalizer, reduction) {
+                        (single, double) = (single.normalizer(n as f32), double.normalizer(n));
+                    }
+                    (single, double)
+                },
+            )
+        },
+    )
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(48))]
+    #[test]
+    fn every_combination_of_options_has_the_bits_of_the_reference(
+        ((rows, classes, middle), seed, (single, double)) in (
+            0usize..40,
+            prop_oneof![1usize..40, 30usize..300, 2040usize..2060],
+            any::<bool>(),
+        ).prop_flat_map(|size| (Just(size), any::<u64>(), arbitrary_options(size.1)))
+    ) {
+        let shape = if middle { vec![2, classes, rows.div_ceil(2)] } else { vec![rows, classes] };
+        let rows = shape.iter().product::<usize>() / classes;
+        let labels: Vec<i64> =
+            labels(rows, classes).iter().enumerate().map(|(row, &y)| if row % 5 == 3 { -100 } else { y }).collect();
+        let (single, double) = if middle { (single.class_axis(1), double.class_axis(1)) } else { (single, double) };
+        compare(&single, &shape, &numbers(seed, rows * classes, 5.0), &labels);
+        compare(&double, &shape, &numbers(seed, rows * classes, 5.0), &labels);
+    }
+}
+
+#[test]
+fn strides_of_any_kind_give_the_same_bits() {
+    for (rows, classes) in [(20, 10), (5, 100), (3, 3000)] {
+        let labels = labels(rows, classes);
+        let x: Vec<f32> = numbers(3, rows * classes, 5.0);
+        let xent = SoftmaxXent::new();
+        let mut expected = vec![0.0; x.len()];
+        let loss =
+            xent.forward_backward(View::new(&x, &[rows, classes]).unwrap(), &labels, &mut expected).unwrap();
+        // Padded rows, a transposed matrix, and one that runs backwards.
+        let layouts = [
+            (vec![classes as isize + 3, 1], 1, rows * (classes + 3) + 1),
+            (vec![1, rows as isize], 0, rows * classes),
+            (vec![-(classes as isize), -1], rows * classes - 1, rows * classes),
+        ];
+        for (strides, offset, room) in &layouts {
+            let place = |row: usize, class: usize| {
+                (*offset as isize + row as isize * strides[0] + class as isize * strides[1]) as usize
+            };
+            let scatter = |values: &[f32], filler: f32| {
+                let mut data = vec![filler; *room];
+                for row in 0..rows {
+                    for class in 0..classes {
+                        data[place(row, class)] = values[row * classes + class];
+                    }
+                }
+                data
+            };
+            everywhere(|level, _| {
+                let mut from = scatter(&x, 7.0);
+                let mut to = vec![9.0; *room];
+                let logits = View::strided(&from, &[rows, classes], strides, *offset).unwrap();
+                let grad = ViewMut::strided(&mut to, &[rows, classes], strides, *offset).unwrap();
+                let found = xent.forward_backward(logits, &labels, grad).unwrap();
+                if level.has_fma() {
+                    assert_eq!(found, loss);
+                    assert_eq!(to, scatter(&expected, 9.0), "{level} {strides:?}");
+                    let place = ViewMut::strided(&mut from, &[rows, classes], strides, *offset).unwrap();
+                    assert_eq!(xent.forward_backward_in_place(place, &labels).unwrap(), loss);
+                    assert_eq!(from, scatter(&expected, 7.0), "{level} {strides:?} in place");
+                }
+            });
+        }
+    }
+}
+
+#[test]
+fn rows_that_are_not_numbers_stay_alone() {
+    let inf = f32::INFINITY;
+    for classes in [5, 40, 5000] {
+        for (bad, masked) in [(f32::NAN, false), (inf, false), (-inf, true)] {
+            for at in [0, classes / 2, classes - 1] {
+                let mut x: Vec<f32> = numbers(11, 3 * classes, 3.0);
+                x[classes + at] = bad;
+                let labels = [0, 1, 2];
+                compare(&SoftmaxXent::new(), &[3, classes], &x, &labels);
+                let mut grad = vec![0.0; x.len()];
+                SoftmaxXent::new()
+                    .forward_backward(View::new(&x, &[3, classes]).unwrap(), &labels, &mut grad)
+                    .unwrap();
+                let (first, others) = grad.split_at(classes);
+                let (middle, last) = others.split_at(classes);
+                assert!(first.iter().chain(last).all(|x| x.is_finite()));
+                if masked {
+                    assert!(middle.iter().all(|x| x.is_finite()));
+                    assert!(at == 1 || middle[at] == 0.0);
+                } else {
+                    assert!(middle.iter().all(|x| x.is_nan()), "{bad} at {at} of {classes}");
+                }
+            }
+        }
+        let mut nothing: Vec<f32> = numbers(11, 3 * classes, 3.0);
+        nothing[classes..2 * classes].fill(-inf);
+        compare(&SoftmaxXent::new(), &[3, classes], &nothing, &[0, 1, 2]);
+        let rows =
+            SoftmaxXent::new().forward(View::new(&nothing, &[3, classes]).unwrap(), &[0, 1, 2]).unwrap();
+        assert!(rows.losses[1].is_nan() && rows.lse[1].is_nan() && rows.losses[0].is_finite());
+    }
+}
+
+#[test]
+fn an_ignored_row_is_zero_whatever_it_holds() {
+    for classes in [5, 40, 3000] {
+        let mut x: Vec<f64> = numbers(5, 2 * classes, 3.0);
+        x[3] = f64::NAN;
+        let xent = SoftmaxXent::new().ignore_index(255);
+        compare(&xent, &[2, classes], &x, &[255, 1]);
+        let mut grad = vec![1.0; 2 * classes];
+        let view = View::new(&x, &[2, classes]).unwrap();
+        let loss = xent.forward_backward(view, &[255_u8, 255], &mut grad).unwrap();
+        assert_eq!((loss.value, loss.count), (0.0, 0));
+        assert!(grad.iter().all(|&x| x == 0.0));
+    }
+}
+
+/// A mask value that is not −∞, in whole chunks of it, before and after real logits.
+#[test]
+fn huge_and_mixed_magnitudes_have_the_bits_of_the_reference() {
+    for classes in [20, 7000] {
+        for huge in [1e9, -1e9, 1e30, -1e30, 3e6, -3e6] {
+            let mut x: Vec<f32> = numbers(5, 2 * classes, 3.0);
+            x[..classes / 2].fill(huge);
+            x[classes + classes / 2..].fill(huge);
+            compare(&SoftmaxXent::new(), &[2, classes], &x, &[0, classes as i64 - 1]);
+            let x: Vec<f64> = x.iter().map(|&x| f64::from(x)).collect();
+            compare(&SoftmaxXent::new(), &[2, classes], &x, &[classes as i64 - 1, 3]);
+        }
+    }
+}
+
+#[test]
+fn a_vocabulary_in_shards_agrees_with_the_whole() {
+    let (rows, classes) = (6, 5000);
+    let x: Vec<f64> = numbers(21, rows * classes, 6.0);
+    let labels = labels(rows, classes);
+    let xent = SoftmaxXent::new().z_loss(1e-4);
+    let mut whole = vec![0.0; x.len()];
+    let loss = xent.forward_backward(View::new(&x, &[rows, classes]).unwrap(), &labels, &mut whole).unwrap();
+    for shards in [1, 2, 3, 7] {
+        let width = classes.div_ceil(shards);
+        let part = |shard: usize| shard * width..classes.min((shard + 1) * width);
+        let view = |shard: usize| {
+            let classes_here = part(shard);
+            let shape = [rows, classes_here.len()];
+            View::strided(&x, &shape, &[classes as isize, 1], classes_here.start).unwrap()
+        };
+        let sharded = |shard: usize| xent.clone().shard(part(shard).start, classes);
+        let all = (0..shards)
+            .map(|shard| sharded(shard).partials(view(shard), &labels).unwrap())
+            .reduce(|a, b| a.into_iter().zip(b).map(|(a, b)| a.merge(b)).collect())
+            .unwrap();
+        for shard in 0..shards {
+            let mut grad = vec![0.0; rows * part(shard).len()];
+            let found = sharded(shard).backward_from(view(shard), &labels, &all, &[1.0], &mut grad).unwrap();
+            assert!((found.value - loss.value).abs() <= 8.0 * f64::EPSILON * loss.value);
+            for (row, grad) in grad.chunks(part(shard).len()).enumerate() {
+                for (&a, &b) in grad.iter().zip(&whole[row * classes..][part(shard)]) {
+                    assert!(
+                        (a - b).abs() <= 40.0 * f64::EPSILON * b.abs(),
+                        "{shards} shards: {a:e}, whole {b:e}"
+                    );
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn every_label_type_is_taken() {
+    let x: Vec<f32> = numbers(5, 40, 3.0);
+    let view = View::new(&x, &[4, 10]).unwrap();
+    let xent = SoftmaxXent::new();
+    let expected = xent.forward(view, &[0_i64, 3, 9, 5]).unwrap().losses;
+    assert_eq!(xent.forward(view, &[0_u8, 3, 9, 5]).unwrap().losses, expected);
+    assert_eq!(xent.forward(view, &[0_u16, 3, 9, 5]).unwrap().losses, expected);
+    assert_eq!(xent.forward(view, &[0_u32, 3, 9, 5]).unwrap().losses, expected);
+    assert_eq!(xent.forward(view, &[0_u64, 3, 9, 5]).unwrap().losses, expected);
+    assert_eq!(xent.forward(view, &[0_usize, 3, 9, 5]).unwrap().losses, expected);
+    assert_eq!(xent.forward(view, &[0_i32, 3, 9, 5]).unwrap().losses, expected);
+}
+
+#[test]
+fn errors_come_before_anything_is_written() {
+    let x: Vec<f32> = numbers(5, 12, 3.0);
+    let view = View::new(&x, &[3, 4]).unwrap();
+    let plain = SoftmaxXent::new;
+    let label = |row, value| Error::Label { row, value, classes: 4 };
+    let fails = |xent: SoftmaxXent<f32>, labels: &[i64], expected: &dyn Fn(&Error) -> bool| {
+        let mut grad = vec![7.0; 12];
+        let error = xent.forward_backward(view, labels, &mut grad).unwrap_err();
+        assert!(expected(&error), "{error:?}");
+        assert!(grad.iter().all(|&x| x == 7.0));
+        let mut place = x.clone();
+        let in_place = ViewMut::new(&mut place, &[3, 4]).unwrap();
+        assert_eq!(xent.forward_backward_in_place(in_place, labels).unwrap_err(), error);
+        assert_eq!(place, x);
+        assert_eq!(xent.backward(view, labels, &[1.0], &mut grad).unwrap_err(), error);
+        assert_eq!(xent.forward(view, labels).unwrap_err(), error);
+        let mut reference_grad = vec![7.0; 12];
+        let reference = reference::SoftmaxXent(&xent).forward_backward(view, labels, &mut reference_grad);
+        assert_eq!(reference.unwrap_err(), error);
+    };
+    fails(plain(), &[0, 4, 1], &|e| *e == label(1, 4));
+    fails(plain(), &[0, 1, -1], &|e| *e == label(2, -1));
+    fails(plain(), &[i64::MIN, 1, 9], &|e| *e == label(0, i128::from(i64::MIN)));
+    fails(plain().ignore_index(-100), &[-100, -99, 0], &|e| *e == label(1, -99));
+    fails(plain(), &[0, 1], &|e| matches!(e, Error::Shape { what: "the labels", .. }));
+    fails(plain().class_axis(2), &[0, 1, 2], &|e| *e == Error::Axis { axis: 2, rank: 2 });
+    fails(plain().class_axis(isize::MIN), &[0, 1, 2], &|e| *e == Error::Axis { axis: isize::MIN, rank: 2 });
+    fails(plain().class_weights(&[1.0; 3]), &[0, 1, 2], &|e| {
+        matches!(e, Error::Shape { what: "class_weights", .. })
+    });
+    for wrong in [-1.0, f32::NAN, f32::INFINITY] {
+        let is = |option| move |e: &Error| matches!(e, Error::Option { option: o, .. } if *o == option);
+        fails(plain().class_weights(&[1.0, wrong, 1.0, 1.0]), &[0, 1, 2], &is("class_weights"));
+        fails(plain().label_smoothing(wrong), &[0, 1, 2], &is("label_smoothing"));
+        fails(plain().z_loss(wrong), &[0, 1, 2], &is("z_loss"));
+        fails(plain().softcap(wrong), &[0, 1, 2], &is("softcap"));
+        fails(plain().normalizer(wrong), &[0, 1, 2], &is("normalizer"));
+    }
+    fails(plain().softcap(0.0), &[0, 1, 2], &|e| matches!(e, Error::Option { option: "softcap", .. }));
+    fails(plain().normalizer(0.0), &[0, 1, 2], &|e| matches!(e, Error::Option { option: "normalizer", .. }));
+    fails(plain().label_smoothing(1.5), &[0, 1, 2], &|e| {
+        matches!(e, Error::Option { option: "label_smoothing", .. })
+    });
+    let conflict = |first, second| move |e: &Error| matches!(e, Error::Conflict { first: f, second: s, .. } if (*f, *s) == (first, second));
+    fails(
+        plain().normalizer(3.0).reduction(Reduction::Sum),
+        &[0, 1, 2],
+        &conflict("normalizer", "reduction"),
+    );
+    fails(
+        plain().normalizer(3.0).reduction(Reduction::None),
+        &[0, 1, 2],
+        &conflict("normalizer", "reduction"),
+    );
+    fails(plain().shard(0, 4), &[0, 1, 2], &conflict("shard", "a pass over whole rows"));
+
+    let mut short = vec![7.0; 11];
+    let error = plain().forward_backward(view, &[0, 1, 2], &mut short).unwrap_err();
+    assert!(matches!(error, Error::Shape { what: "the gradient", .. }));
+    let mut grad = vec![7.0; 12];
+    let turned = ViewMut::new(&mut grad, &[4, 3]).unwrap();
+    assert!(plain().forward_backward(view, &[0, 1, 2], turned).is_err());
+    assert!(plain().backward(view, &[0, 1, 2], &[1.0, 2.0, 3.0], &mut grad).is_err());
+    let none = plain().reduction(Reduction::None);
+    assert!(none.backward(view, &[0, 1, 2], &[1.0, 2.0], &mut grad).is_err());
+    let partials = plain().partials(view, &[0, 1, 2]).unwrap();
+    assert!(plain().backward_from(view, &[0, 1, 2], &partials[1..], &[1.0], &mut grad).is_err());
+    let smooth = plain().label_smoothing(0.1);
+    let error = smooth.partials(view, &[0, 1, 2]).unwrap_err();
+    assert!(matches!(error, Error::Conflict { first: "label_smoothing", second: "partials", .. }));
+    for shard in [(1, 4), (usize::MAX, 4), (0, 3)] {
+        assert!(plain().shard(shard.0, shard.1).partials(view, &[0, 1, 2]).is_err());
+    }
+    assert!(grad.iter().all(|&x| x == 7.0));
+    let scalar = View::<f32>::strided(&[1.0], &[], &[], 0).unwrap();
+    assert!(matches!(plain().forward::<i64>(scalar, &[]), Err(Error::Rank { .. })));
+}
+
+#[test]
+fn nothing_in_nothing_out() {
+    let xent = SoftmaxXent::<f32>::new().ignore_index(-1);
+    for shape in [[0, 5], [0, 0], [3, 0]] {
+        let empty = View::new(&[], &shape).unwrap();
+        let labels = vec![-1_i64; shape[0]];
+        let loss = xent.forward_backward(empty, &labels, &mut []).unwrap();
+        assert_eq!((loss.value, loss.count), (0.0, 0));
+        assert_eq!(xent.forward(empty, &labels).unwrap().losses.len(), shape[0]);
+    }
+}
