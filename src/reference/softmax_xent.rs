@@ -262,7 +262,8 @@ fn join_lanes<T: Float>(mut lanes: Vec<T>) -> T {
     while lanes.len() > 1 {
         let half = lanes.len() / 2;
         for i in 0..half {
-            lanes[i] += lanes[i + half];
+            let other = lanes[i + half];
+            lanes[i] += other;
         }
         lanes.truncate(half);
     }
