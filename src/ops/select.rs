@@ -64,7 +64,9 @@ pub use threshold::top_k_threshold;
 /// The elements that a thread takes at once: small enough to be still in a private cache when they are read again.
 const CHUNK: usize = 32 << 10;
 /// The elements that are counted and then written by one thread.
-const BLOCK: usize = 8 << 10;
+const BLOCK: usize = 16 << 10;
+/// How many bytes ahead of the vector at hand memory is asked for: the processor's own prefetching stops at page ends.
+const AHEAD: usize = 8 << 10;
 /// The fewest elements that are worth waking a second thread for.
 const PARALLEL: usize = 256 << 10;
 /// The most elements for which an answer is allocated as if all of them were hits, to be cut down afterwards: pages
@@ -74,18 +76,24 @@ const ROOM_FOR_ALL: usize = 1 << 28;
 /// The integer types that selected indices may have: `u32`, `u64`, `usize`, `i64`.
 #[allow(private_interfaces, private_bounds)]
 pub trait Position: Index + Default {
-    /// Writes `first + i` for each lane `i` where `m` to the front of `to`, in order, and says how many they are; the
-    /// rest of the first `T::LANES` places is unspecified.
+    /// Whether [`Position::put`] leaves what follows the hits as it was.
     #[doc(hidden)]
-    fn put<T: Float, S: Simd<T>>(s: S, m: S::M, first: usize, to: &mut [Self]) -> usize;
+    fn is_exact<T: Float, S: Simd<T>>() -> bool;
+    /// Writes the position of each lane where `m` to the front of `to`, in order, and says how many they are; the
+    /// rest of the first `T::LANES` places is unspecified, unless [`Position::is_exact`].
+    #[doc(hidden)]
+    fn put<T: Float, S: Simd<T>>(s: S, m: S::M, at: At<T, S>, to: &mut [Self]) -> usize;
 }
 
 #[allow(private_interfaces, private_bounds)]
 impl Position for u32 {
     #[inline(always)]
-    fn put<T: Float, S: Simd<T>>(s: S, m: S::M, first: usize, to: &mut [u32]) -> usize {
-        // `first` is below 2³²: the operation has refused longer inputs.
-        s.compress_index(m, first as u32, T::first_positions(to).expect("room for a vector"))
+    fn is_exact<T: Float, S: Simd<T>>() -> bool {
+        S::EXACT
+    }
+    #[inline(always)]
+    fn put<T: Float, S: Simd<T>>(s: S, m: S::M, at: At<T, S>, to: &mut [u32]) -> usize {
+        s.compress_index(m, at.positions, T::first_positions(to).expect("room for a vector"))
     }
 }
 
@@ -94,12 +102,16 @@ macro_rules! wide_position {
         #[allow(private_interfaces, private_bounds)]
         impl Position for $t {
             #[inline(always)]
-            fn put<T: Float, S: Simd<T>>(s: S, m: S::M, first: usize, to: &mut [$t]) -> usize {
+            fn is_exact<T: Float, S: Simd<T>>() -> bool {
+                false
+            }
+            #[inline(always)]
+            fn put<T: Float, S: Simd<T>>(s: S, m: S::M, at: At<T, S>, to: &mut [$t]) -> usize {
                 let mut lanes = T::Positions::default();
-                let hits = s.compress_index(m, 0, &mut lanes);
+                let hits = s.compress_index(m, s.positions(0), &mut lanes);
                 for (to, &lane) in to[..T::LANES].iter_mut().zip(lanes.as_ref()) {
                     // Wrapping, because what follows the hits is unspecified.
-                    *to = (first as $t).wrapping_add(lane as $t);
+                    *to = (at.first as $t).wrapping_add(lane as $t);
                 }
                 hits
             }
@@ -108,12 +120,33 @@ macro_rules! wide_position {
 }
 wide_position!(u64 usize i64);
 
+/// Where a vector stands among the elements: the flat index of its first lane, and what the positions of all are.
+#[derive(Clone, Copy)]
+struct At<T: Float, S: Simd<T>> {
+    first: usize,
+    /// Modulo 2³².
+    positions: S::P,
+}
+
+impl<T: Float, S: Simd<T>> At<T, S> {
+    #[inline(always)]
+    fn new(s: S, first: usize) -> Self {
+        At { first, positions: s.positions(first as u32) }
+    }
+    #[inline(always)]
+    fn next(self, s: S) -> Self {
+        At { first: self.first.wrapping_add(T::LANES), positions: s.next_positions(self.positions) }
+    }
+}
+
 /// What is written about each hit. An answer has two parts, the second of which may be [`Nothing`].
 trait Part<T: Float>: Send + Sync {
     type Item: Copy + Default + Send;
+    /// Whether [`Part::put`] leaves what follows the hits as it was.
+    fn is_exact<S: Simd<T>>() -> bool;
     /// Writes this part of the lanes where `m` to the front of `to`, in order, and says how many they are; the rest of
-    /// the first `T::LANES` places is unspecified.
-    fn put<S: Simd<T>>(s: S, m: S::M, v: S::V, first: usize, to: &mut [Self::Item]) -> usize;
+    /// the first `T::LANES` places is unspecified, unless [`Part::is_exact`].
+    fn put<S: Simd<T>>(s: S, m: S::M, v: S::V, at: At<T, S>, to: &mut [Self::Item]) -> usize;
 }
 
 /// The hits' flat indices.
@@ -126,15 +159,23 @@ struct Nothing;
 impl<T: Float, I: Position> Part<T> for Indices<I> {
     type Item = I;
     #[inline(always)]
-    fn put<S: Simd<T>>(s: S, m: S::M, _v: S::V, first: usize, to: &mut [I]) -> usize {
-        I::put(s, m, first, to)
+    fn is_exact<S: Simd<T>>() -> bool {
+        I::is_exact::<T, S>()
+    }
+    #[inline(always)]
+    fn put<S: Simd<T>>(s: S, m: S::M, _v: S::V, at: At<T, S>, to: &mut [I]) -> usize {
+        I::put(s, m, at, to)
     }
 }
 
 impl<T: Float> Part<T> for Values {
     type Item = T;
     #[inline(always)]
-    fn put<S: Simd<T>>(s: S, m: S::M, v: S::V, _first: usize, to: &mut [T]) -> usize {
+    fn is_exact<S: Simd<T>>() -> bool {
+        S::EXACT
+    }
+    #[inline(always)]
+    fn put<S: Simd<T>>(s: S, m: S::M, v: S::V, _at: At<T, S>, to: &mut [T]) -> usize {
         s.compress(m, v, T::first_block(to).expect("room for a vector"))
     }
 }
@@ -142,7 +183,11 @@ impl<T: Float> Part<T> for Values {
 impl<T: Float> Part<T> for Nothing {
     type Item = ();
     #[inline(always)]
-    fn put<S: Simd<T>>(_s: S, _m: S::M, _v: S::V, _first: usize, _to: &mut [()]) -> usize {
+    fn is_exact<S: Simd<T>>() -> bool {
+        true
+    }
+    #[inline(always)]
+    fn put<S: Simd<T>>(_s: S, _m: S::M, _v: S::V, _at: At<T, S>, _to: &mut [()]) -> usize {
         0
     }
 }
@@ -206,8 +251,9 @@ impl<T: Float> Elements<T> for Kept<'_, T> {
     fn taken<S: Simd<T>>(&mut self, _s: S, _i: usize, _m: S::M, _v: S::V) {}
 }
 
-/// Writes the hits of `x`, whose first element has the flat index `first`, to `a` and `b`, each exactly as long as there
-/// are hits.
+/// Writes the hits of `x`, whose first element has the flat index `first`, to the fronts of `a` and `b`, which have the
+/// same length, and says how many they are. Where a part is not exact, up to `T::LANES` places after the hits may be
+/// written too, as far as `a` goes.
 #[inline(always)]
 fn write<T: Float, S: Simd<T>, A: Part<T>, B: Part<T>>(
     s: S,
@@ -216,38 +262,51 @@ fn write<T: Float, S: Simd<T>, A: Part<T>, B: Part<T>>(
     first: usize,
     a: &mut [A::Item],
     b: &mut [B::Item],
-) {
+) -> usize {
     let (mut k, mut i) = (0, 0);
+    let mut at = At::new(s, first);
     while i < x.blocks() && k + T::LANES <= a.len() {
-        let v = s.load(x.block(i));
+        let block = x.block(i);
+        s.prefetch_after(&block.as_ref()[0], AHEAD / size_of::<T>());
+        let v = s.load(block);
         let m = p.mask(s, v);
-        B::put(s, m, v, first + i * T::LANES, &mut b[k..]);
-        k += A::put(s, m, v, first + i * T::LANES, &mut a[k..]);
+        B::put(s, m, v, at, &mut b[k..]);
+        k += A::put(s, m, v, at, &mut a[k..]);
         x.taken(s, i, m, v);
+        at = at.next(s);
         i += 1;
     }
     // Fewer hits than a vector has lanes are to come: two vectors' room holds them and any overshoot.
     let mut last_a = [A::Item::default(); 32];
     let mut last_b = [B::Item::default(); 32];
     let mut t = 0;
-    let mut put = |x: &mut _, block: &T::Block, i: usize| {
-        let v = s.load(block);
+    while i < x.blocks() || (i == x.blocks() && !x.rest().is_empty()) {
+        let block = if i < x.blocks() { *x.block(i) } else { padded::<T>(x.rest()) };
+        let v = s.load(&block);
         let m = p.mask(s, v);
-        B::put(s, m, v, first + i * T::LANES, &mut last_b[t..]);
-        t += A::put(s, m, v, first + i * T::LANES, &mut last_a[t..]);
-        Elements::taken(x, s, i, m, v);
-    };
-    while i < x.blocks() {
-        let block = *x.block(i);
-        put(&mut x, &block, i);
+        B::put(s, m, v, at, &mut last_b[t..]);
+        t += A::put(s, m, v, at, &mut last_a[t..]);
+        x.taken(s, i, m, v);
+        at = at.next(s);
         i += 1;
     }
-    if !x.rest().is_empty() {
-        let block = padded::<T>(x.rest());
-        put(&mut x, &block, i);
+    a[k..k + t].copy_from_slice(&last_a[..t]);
+    b[k..k + t].copy_from_slice(&last_b[..t]);
+    k + t
+}
+
+/// Where the shortest end of `x` begins, in steps of some vectors, that has at least as many hits as a vector has lanes
+/// (or the beginning), and the number of hits there.
+#[inline(always)]
+fn end<T: Float, S: Simd<T>>(s: S, p: impl Predicate<T>, x: &[T]) -> (usize, usize) {
+    let step = 4 * T::LANES;
+    let (mut start, mut n) = (x.len(), 0);
+    while start > 0 && n < T::LANES {
+        let stop = start;
+        start = (stop - 1) / step * step;
+        n += hits(s, p, &x[start..stop]);
     }
-    a[k..].copy_from_slice(&last_a[..t]);
-    b[k..].copy_from_slice(&last_b[..t]);
+    (start, n)
 }
 
 /// Counts the hits of a piece.
@@ -285,21 +344,28 @@ impl<T: Float, P: Predicate<T>, A: Part<T>, B: Part<T>> Kernel<T> for Write<'_, 
     #[inline(always)]
     fn run<S: Simd<T>>(self, s: S) -> usize {
         let Write { x, mut first, predicate: p, a, b, exact } = self;
-        if let (Source::Dense(x), true) = (x, exact) {
-            write::<T, S, A, B>(s, p, Kept::new(x), first, a, b);
-            return a.len();
-        }
         let mut k = 0;
         x.each(
             #[inline(always)]
             |_, x| {
-                for x in x.chunks(BLOCK) {
-                    let n = hits(s, p, x);
-                    if n > 0 {
-                        write::<T, S, A, B>(s, p, Kept::new(x), first, &mut a[k..k + n], &mut b[k..k + n]);
+                let whole = A::is_exact::<S>() && B::is_exact::<S>() || exact;
+                for x in x.chunks(if whole { x.len().max(1) } else { BLOCK }) {
+                    let (start, n) = if whole { (x.len(), 0) } else { end(s, p, x) };
+                    // Before the end, a whole vector may be stored anywhere: the end's hits will overwrite the rest.
+                    for (x, room) in [(&x[..start], a.len() - k), (&x[start..], n)] {
+                        if !x.is_empty() {
+                            let room = room.min(a.len() - k);
+                            k += write::<T, S, A, B>(
+                                s,
+                                p,
+                                Kept::new(x),
+                                first,
+                                &mut a[k..k + room],
+                                &mut b[k..k + room],
+                            );
+                            first += x.len();
+                        }
                     }
-                    k += n;
-                    first += x.len();
                 }
             },
         );

@@ -84,6 +84,8 @@ macro_rules! level {
         impl Simd<$t> for Avx2 {
             type V = ($v, $v);
             type M = ($v, $v);
+            type P = __m256i; // that of lane 0, eight times
+            const EXACT: bool = false;
 
             #[inline(always)]
             fn enter<K: Kernel<$t>>(self, kernel: K) -> K::Output {
@@ -129,6 +131,11 @@ macro_rules! level {
                     #[allow(unused_unsafe)] // the intrinsic is safe in newer compilers than our oldest
                     // SAFETY: a hint, which faults on no address.
                     unsafe { _mm_prefetch::<_MM_HINT_T0>(std::ptr::from_ref(at).cast()) }
+                }
+                fn prefetch_after(at: &$t, n: usize) {
+                    // SAFETY: a hint, which faults on no address.
+                    #[allow(unused_unsafe)] // as above
+                    unsafe { _mm_prefetch::<_MM_HINT_T0>(std::ptr::from_ref(at).wrapping_add(n).cast()) }
                 }
                 fn add(a: ($v, $v), b: ($v, $v)) -> ($v, $v) { ($add(a.0, b.0), $add(a.1, b.1)) }
                 fn sub(a: ($v, $v), b: ($v, $v)) -> ($v, $v) { ($sub(a.0, b.0), $sub(a.1, b.1)) }
@@ -202,43 +209,43 @@ macro_rules! level {
                     }
                     k + high.count_ones() as usize
                 }
-                fn compress_index(m: ($v, $v), first: u32, to: &mut [u32; $lanes]) -> usize {
-                    $compress_index($movemask(m.0) as usize, $movemask(m.1) as usize, first, to)
+                fn positions(first: u32) -> __m256i { _mm256_set1_epi32(first as i32) }
+                fn next_positions(p: __m256i) -> __m256i { _mm256_add_epi32(p, _mm256_set1_epi32($lanes)) }
+                fn compress_index(m: ($v, $v), p: __m256i, to: &mut [u32; $lanes]) -> usize {
+                    $compress_index($movemask(m.0) as usize, $movemask(m.1) as usize, p, to)
                 }
             }
         }
     };
 }
 
+/// The positions of the lanes with set bits, at the front.
+#[inline]
+#[target_feature(enable = "avx2")]
+fn front_positions(bits: usize, first: __m256i) -> __m256i {
+    // SAFETY: a row of the table is 32 bytes; unaligned loads take any address.
+    _mm256_add_epi32(unsafe { _mm256_loadu_si256(FRONT[bits].as_ptr().cast()) }, first)
+}
+
 #[inline]
 #[target_feature(enable = "avx2,fma,popcnt")]
-fn positions_of_16(low: usize, high: usize, first: u32, to: &mut [u32; 16]) -> usize {
-    #[inline]
-    #[target_feature(enable = "avx2")]
-    fn front(bits: usize, first: u32) -> __m256i {
-        // SAFETY: a row of the table is 32 bytes; unaligned loads take any address.
-        let lanes = unsafe { _mm256_loadu_si256(FRONT[bits].as_ptr().cast()) };
-        _mm256_add_epi32(lanes, _mm256_set1_epi32(first as i32))
-    }
+fn positions_of_16(low: usize, high: usize, first: __m256i, to: &mut [u32; 16]) -> usize {
     let k = low.count_ones() as usize;
+    let second = _mm256_add_epi32(first, _mm256_set1_epi32(8));
     // SAFETY: `low` has 8 bits, so `k <= 8` and both stores of 8 stay inside the 16.
     unsafe {
-        _mm256_storeu_si256(to.as_mut_ptr().cast(), front(low, first));
-        _mm256_storeu_si256(to.as_mut_ptr().add(k).cast(), front(high, first + 8));
+        _mm256_storeu_si256(to.as_mut_ptr().cast(), front_positions(low, first));
+        _mm256_storeu_si256(to.as_mut_ptr().add(k).cast(), front_positions(high, second));
     }
     k + high.count_ones() as usize
 }
 
 #[inline]
 #[target_feature(enable = "avx2,fma,popcnt")]
-fn positions_of_8(low: usize, high: usize, first: u32, to: &mut [u32; 8]) -> usize {
+fn positions_of_8(low: usize, high: usize, first: __m256i, to: &mut [u32; 8]) -> usize {
     let bits = low | high << 4;
-    // SAFETY: a row of the table is 32 bytes, as are 8 positions; unaligned accesses take any address.
-    unsafe {
-        let lanes = _mm256_loadu_si256(FRONT[bits].as_ptr().cast());
-        let positions = _mm256_add_epi32(lanes, _mm256_set1_epi32(first as i32));
-        _mm256_storeu_si256(to.as_mut_ptr().cast(), positions);
-    }
+    // SAFETY: a reference to 8 positions; unaligned stores take any address.
+    unsafe { _mm256_storeu_si256(to.as_mut_ptr().cast(), front_positions(bits, first)) }
     bits.count_ones() as usize
 }
 

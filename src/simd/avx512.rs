@@ -4,6 +4,8 @@
 
 use super::{Kernel, Simd};
 use std::arch::x86_64::*;
+use std::hint::select_unpredictable;
+use std::mem::MaybeUninit;
 
 /// Proof that this CPU has AVX-512 F, BW, DQ and VL (and what comes with them: x86-64-v4).
 #[derive(Clone, Copy)]
@@ -44,19 +46,23 @@ macro_rules! ops {
 
 /// `Simd<$t>`, from the names that the intrinsics have for `$t`.
 macro_rules! level {
-    ($t:ident x $lanes:literal, $v:ident, $m:ident;
+    ($t:ident x $lanes:literal, $v:ident, $m:ident, $p:ident;
      $set1:ident $loadu:ident $storeu:ident $stream:ident $add:ident $sub:ident $mul:ident $div:ident $fmadd:ident
      $max:ident $abs:ident $roundscale:ident $scalef:ident $getmant:ident $getexp:ident $cmp:ident $blend:ident
-     $compress:ident;
+     $compress:ident $mask_store:ident;
      $positions:expr, $set1_position:ident, $add_position:ident, $compress_position:ident, $store_position:ident
     ) => {
         impl Simd<$t> for Avx512 {
             type V = $v;
             type M = $m;
+            type P = $p;
+            const EXACT: bool = true;
 
             #[inline(always)]
             fn enter<K: Kernel<$t>>(self, kernel: K) -> K::Output {
-                #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,bmi1,bmi2,lzcnt,popcnt")]
+                #[target_feature(
+                    enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,bmi1,bmi2,lzcnt,popcnt"
+                )]
                 fn inside<K: Kernel<$t>>(kernel: K, s: Avx512) -> K::Output {
                     kernel.run(s)
                 }
@@ -89,6 +95,11 @@ macro_rules! level {
                     // SAFETY: a hint, which faults on no address.
                     unsafe { _mm_prefetch::<_MM_HINT_T0>(std::ptr::from_ref(at).cast()) }
                 }
+                fn prefetch_after(at: &$t, n: usize) {
+                    // SAFETY: a hint, which faults on no address.
+                    #[allow(unused_unsafe)] // as above
+                    unsafe { _mm_prefetch::<_MM_HINT_T0>(std::ptr::from_ref(at).wrapping_add(n).cast()) }
+                }
                 fn add(a: $v, b: $v) -> $v { $add(a, b) }
                 fn sub(a: $v, b: $v) -> $v { $sub(a, b) }
                 fn mul(a: $v, b: $v) -> $v { $mul(a, b) }
@@ -108,17 +119,28 @@ macro_rules! level {
                 fn select(m: $m, a: $v, b: $v) -> $v { $blend(m, b, a) }
                 fn bits(m: $m) -> u32 { m as u32 }
                 // Into a register, merged with the source itself: compressing straight to memory is microcoded on
-                // Zen 4, and the zeroing form waits for the register's old value there.
+                // Zen 4, and the zeroing form waits for the register's old value there. From there the hits alone
+                // are stored: fewer stores cross a cache line than if all lanes were. A store of no lane goes to
+                // room of our own, because one after the other across the same line they are slow.
                 fn compress(m: $m, v: $v, to: &mut [$t; $lanes]) -> usize {
-                    // SAFETY: as in `store`.
-                    unsafe { $storeu(to.as_mut_ptr(), $compress(v, m, v)) }
-                    m.count_ones() as usize
+                    let mut own = MaybeUninit::<[$t; $lanes]>::uninit();
+                    let to = select_unpredictable(m == 0, own.as_mut_ptr().cast(), to.as_mut_ptr());
+                    let hits = m.count_ones();
+                    // SAFETY: a reference to 64 bytes, or our own 64; unaligned stores take any address.
+                    unsafe { $mask_store(to, _bzhi_u32(!0, hits) as $m, $compress(v, m, v)) }
+                    hits as usize
                 }
-                fn compress_index(m: $m, first: u32, to: &mut [u32; $lanes]) -> usize {
-                    let positions = $add_position($set1_position(first as i32), $positions);
-                    // SAFETY: a reference to `$lanes` positions; unaligned stores take any address.
-                    unsafe { $store_position(to.as_mut_ptr().cast(), $compress_position(positions, m, positions)) }
-                    m.count_ones() as usize
+                fn positions(first: u32) -> $p { $add_position($set1_position(first as i32), $positions) }
+                fn next_positions(p: $p) -> $p { $add_position(p, $set1_position($lanes)) }
+                fn compress_index(m: $m, p: $p, to: &mut [u32; $lanes]) -> usize {
+                    let mut own = MaybeUninit::<[u32; $lanes]>::uninit();
+                    let to = select_unpredictable(m == 0, own.as_mut_ptr().cast(), to.as_mut_ptr());
+                    let hits = m.count_ones();
+                    // SAFETY: a reference to `$lanes` positions, or our own; unaligned stores take any address.
+                    unsafe {
+                        $store_position(to.cast(), _bzhi_u32(!0, hits) as $m, $compress_position(p, m, p));
+                    }
+                    hits as usize
                 }
             }
         }
@@ -126,19 +148,21 @@ macro_rules! level {
 }
 
 level! {
-    f32 x 16, __m512, __mmask16;
+    f32 x 16, __m512, __mmask16, __m512i;
     _mm512_set1_ps _mm512_loadu_ps _mm512_storeu_ps _mm512_stream_ps _mm512_add_ps _mm512_sub_ps _mm512_mul_ps
     _mm512_div_ps _mm512_fmadd_ps _mm512_max_ps _mm512_abs_ps _mm512_roundscale_ps _mm512_maskz_scalef_ps
-    _mm512_getmant_ps _mm512_getexp_ps _mm512_cmp_ps_mask _mm512_mask_blend_ps _mm512_mask_compress_ps;
+    _mm512_getmant_ps _mm512_getexp_ps _mm512_cmp_ps_mask _mm512_mask_blend_ps _mm512_mask_compress_ps
+    _mm512_mask_storeu_ps;
     _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15), _mm512_set1_epi32, _mm512_add_epi32,
-    _mm512_mask_compress_epi32, _mm512_storeu_si512
+    _mm512_mask_compress_epi32, _mm512_mask_storeu_epi32
 }
 
 level! {
-    f64 x 8, __m512d, __mmask8;
+    f64 x 8, __m512d, __mmask8, __m256i;
     _mm512_set1_pd _mm512_loadu_pd _mm512_storeu_pd _mm512_stream_pd _mm512_add_pd _mm512_sub_pd _mm512_mul_pd
     _mm512_div_pd _mm512_fmadd_pd _mm512_max_pd _mm512_abs_pd _mm512_roundscale_pd _mm512_maskz_scalef_pd
-    _mm512_getmant_pd _mm512_getexp_pd _mm512_cmp_pd_mask _mm512_mask_blend_pd _mm512_mask_compress_pd;
+    _mm512_getmant_pd _mm512_getexp_pd _mm512_cmp_pd_mask _mm512_mask_blend_pd _mm512_mask_compress_pd
+    _mm512_mask_storeu_pd;
     _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7), _mm256_set1_epi32, _mm256_add_epi32, _mm256_mask_compress_epi32,
-    _mm256_storeu_si256
+    _mm256_mask_storeu_epi32
 }

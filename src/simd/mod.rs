@@ -45,6 +45,8 @@ pub(crate) trait Simd<T: Float>: Copy + Send + Sync + 'static {
     type V: Copy;
     /// A truth value for each lane.
     type M: Copy;
+    /// A position for each lane.
+    type P: Copy;
 
     /// Runs a kernel inside a function compiled for this level.
     fn enter<K: Kernel<T>>(self, kernel: K) -> K::Output;
@@ -59,6 +61,8 @@ pub(crate) trait Simd<T: Float>: Copy + Send + Sync + 'static {
     fn stream(self, v: Self::V, to: &mut T::Block);
     /// Asks for the cache line of `at`.
     fn prefetch(self, at: &T);
+    /// Asks for the cache line `n` elements after `at`, whether there is such an element or not.
+    fn prefetch_after(self, at: &T, n: usize);
 
     /// `a + b`
     fn add(self, a: Self::V, b: Self::V) -> Self::V;
@@ -100,12 +104,17 @@ pub(crate) trait Simd<T: Float>: Copy + Send + Sync + 'static {
     /// Bit `i` is lane `i`'s truth value.
     fn bits(self, m: Self::M) -> u32;
 
+    /// Whether [`Simd::compress`] and [`Simd::compress_index`] leave what follows the hits as it was.
+    const EXACT: bool;
     /// Writes the lanes of `v` where `m` to the front of `to`, in order, and says how many they are; what follows
-    /// them is unspecified.
+    /// them is unspecified, unless [`Simd::EXACT`].
     fn compress(self, m: Self::M, v: Self::V, to: &mut T::Block) -> usize;
-    /// Writes `first + i`, modulo 2³², for each lane `i` where `m` to the front of `to`, in order, and says how many they are;
-    /// what follows them is unspecified.
-    fn compress_index(self, m: Self::M, first: u32, to: &mut T::Positions) -> usize;
+    /// The position `first + i`, modulo 2³², for each lane `i`.
+    fn positions(self, first: u32) -> Self::P;
+    /// The positions of the next vector's lanes.
+    fn next_positions(self, p: Self::P) -> Self::P;
+    /// [`Simd::compress`] for positions.
+    fn compress_index(self, m: Self::M, p: Self::P, to: &mut T::Positions) -> usize;
 }
 
 /// The instructions that kernels run with.

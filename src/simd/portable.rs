@@ -13,6 +13,8 @@ macro_rules! level {
         impl Simd<$t> for Portable {
             type V = $v;
             type M = $v;
+            type P = u32; // that of lane 0
+            const EXACT: bool = false;
 
             #[inline(always)]
             fn enter<K: Kernel<$t>>(self, kernel: K) -> K::Output {
@@ -36,6 +38,8 @@ macro_rules! level {
             }
             #[inline(always)]
             fn prefetch(self, _at: &$t) {}
+            #[inline(always)]
+            fn prefetch_after(self, _at: &$t, _n: usize) {}
             #[inline(always)]
             fn add(self, a: $v, b: $v) -> $v {
                 a + b
@@ -136,6 +140,14 @@ macro_rules! level {
                     to[k] = v[lane]; // k <= lane: at most one place was filled for each earlier lane
                     k + (bits >> lane & 1) as usize
                 })
+            }
+            #[inline(always)]
+            fn positions(self, first: u32) -> u32 {
+                first
+            }
+            #[inline(always)]
+            fn next_positions(self, p: u32) -> u32 {
+                p.wrapping_add($lanes)
             }
             #[inline(always)]
             fn compress_index(self, m: $v, first: u32, to: &mut [u32; $lanes]) -> usize {
