@@ -2,7 +2,7 @@
 
 #![cfg(feature = "ndarray")]
 
-use gradix::{Error, Gt, View, ViewMut, select};
+use gradix::{Error, Gt, SoftmaxXent, View, ViewMut, select};
 use ndarray::Slice;
 use ndarray::prelude::*;
 use proptest::prelude::*;
@@ -83,6 +83,30 @@ proptest! {
         prop_assert_eq!(got, expected);
     }
 
+    /// The gradient of a part, written to a part, has the bits of the one from a copy to a new array; around it
+    /// nothing changes.
+    #[test]
+    fn softmax_reads_and_writes_parts(cuts in cuts(2..3), rotation in 0..2usize, classes in 0..2usize) {
+        let logits = counted(&lengths(&cuts)).mapv(|x| (x * 0.37).sin() * 9.0);
+        let logits = part(&logits, &cuts, rotation);
+        prop_assume!(logits.len_of(Axis(classes)) > 0);
+        let labels: Vec<usize> = (0..logits.len_of(Axis(1 - classes))).map(|i| i % logits.len_of(Axis(classes))).collect();
+        let xent = SoftmaxXent::new().class_axis(classes as isize);
+
+        let copy = logits.as_standard_layout().into_owned();
+        let mut expected = ArrayD::<f64>::zeros(logits.shape());
+        let expected_loss = xent
+            .forward_backward(View::try_from(copy.view()).unwrap(), &labels, ViewMut::try_from(expected.view_mut()).unwrap())
+            .unwrap();
+
+        let mut outer = ArrayD::from_elem(lengths(&cuts), f64::MAX);
+        let grad = ViewMut::try_from(part_mut(&mut outer, &cuts, rotation)).unwrap();
+        let loss = xent.forward_backward(View::try_from(logits).unwrap(), &labels, grad).unwrap();
+        prop_assert_eq!(loss.value.to_bits(), expected_loss.value.to_bits());
+        prop_assert_eq!(bits(part(&outer, &cuts, rotation).iter()), bits(&expected));
+        part_mut(&mut outer, &cuts, rotation).fill(f64::MAX);
+        prop_assert!(outer.iter().all(|&x| x == f64::MAX));
+    }
 }
 
 #[test]
@@ -107,6 +131,9 @@ fn arrays_of_fixed_rank_are_written_to_in_place() {
     let columns = matrix.slice_mut(s![.., ..;-2]);
     gradix::scatter_add_axis(columns, 1, &[1, 1], &array![[1., 2.], [3., 4.], [5., 6.]]).unwrap();
     assert_eq!(matrix, array![[-1., 3., 0., 0.], [0., 6., 0., 0.], [0., 11., 0., -1.]]);
+    let mut logits = array![[0.0, 0.0], [0.0, 0.0]];
+    SoftmaxXent::new().forward_backward_in_place(logits.view_mut().reversed_axes(), &[0, 1]).unwrap();
+    assert_eq!(logits, array![[-0.25, 0.25], [0.25, -0.25]]);
 }
 
 #[test]
