@@ -576,25 +576,6 @@ impl Walk {
         if count == 0 { 0 } else { self.offset(i) + at as isize * self.stride }
     }
 
-    /// The offset and length of all lanes as one run of elements, lane after lane, where they stand like that.
-    fn dense(&self) -> Option<(isize, usize)> {
-        let Walk { len, stride, count, .. } = *self;
-        let dense = (stride == 1 || len <= 1) && (count <= 1 || self.step() == Some(len as isize));
-        dense.then(|| match len * count {
-            0 => (0, 0),
-            elements => (self.offset(0), elements),
-        })
-    }
-
-    /// The distance between neighbouring lanes, where there is but one.
-    fn step(&self) -> Option<isize> {
-        match self.rank {
-            0 => Some(0),
-            1 => Some(self.outer[0].1),
-            _ => None,
-        }
-    }
-
     fn split_at(self, mid: usize) -> (Self, Self) {
         assert!(mid <= self.count, "a split beyond the end");
         (Walk { count: mid, ..self }, Walk { first: self.first + mid, count: self.count - mid, ..self })
@@ -653,15 +634,6 @@ impl<'a, T> Lanes<'a, T> {
         // next lanes, which begin 1, 2, … elements further and have the same stride.
         unsafe { std::slice::from_raw_parts(self.start.offset(offset), count) }
     }
-
-    /// All lanes as one slice, lane after lane, where they stand like that.
-    pub(crate) fn as_slice(&self) -> Option<&'a [T]> {
-        // SAFETY: the lanes are dense and follow each other densely, so their elements, each in bounds by the
-        // view's proof, are exactly the `len` from the first lane's start on.
-        self.walk
-            .dense()
-            .map(|(offset, len)| unsafe { std::slice::from_raw_parts(self.start.offset(offset), len) })
-    }
 }
 
 impl<'a, T> LanesMut<'a, T> {
@@ -695,13 +667,6 @@ impl<'a, T> LanesMut<'a, T> {
     /// The same lanes, to read.
     pub(crate) fn as_lanes(&self) -> Lanes<'_, T> {
         Lanes { start: self.start, walk: self.walk, borrow: PhantomData }
-    }
-
-    /// All lanes as one slice, lane after lane, where they stand like that.
-    pub(crate) fn as_slice_mut(&mut self) -> Option<&mut [T]> {
-        let (offset, len) = self.walk.dense()?;
-        // SAFETY: as for `Lanes::as_slice`; exclusive, because `self` is borrowed for as long as the slice.
-        Some(unsafe { std::slice::from_raw_parts_mut(self.start.offset(offset), len) })
     }
 }
 

@@ -133,8 +133,8 @@ macro_rules! level {
                     unsafe { _mm_prefetch::<_MM_HINT_T0>(std::ptr::from_ref(at).cast()) }
                 }
                 fn prefetch_after(at: &$t, n: usize) {
-                    // SAFETY: a hint, which faults on no address.
                     #[allow(unused_unsafe)] // as above
+                    // SAFETY: a hint, which faults on no address.
                     unsafe { _mm_prefetch::<_MM_HINT_T0>(std::ptr::from_ref(at).wrapping_add(n).cast()) }
                 }
                 fn add(a: ($v, $v), b: ($v, $v)) -> ($v, $v) { ($add(a.0, b.0), $add(a.1, b.1)) }

@@ -96,8 +96,8 @@ macro_rules! level {
                     unsafe { _mm_prefetch::<_MM_HINT_T0>(std::ptr::from_ref(at).cast()) }
                 }
                 fn prefetch_after(at: &$t, n: usize) {
-                    // SAFETY: a hint, which faults on no address.
                     #[allow(unused_unsafe)] // as above
+                    // SAFETY: a hint, which faults on no address.
                     unsafe { _mm_prefetch::<_MM_HINT_T0>(std::ptr::from_ref(at).wrapping_add(n).cast()) }
                 }
                 fn add(a: $v, b: $v) -> $v { $add(a, b) }

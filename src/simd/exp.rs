@@ -27,6 +27,9 @@
 //! (f64), error 2·10⁻⁴ ε and 6·10⁻³ ε. This is the reduction of fdlibm's `e_log.c` (Sun Microsystems, 1993) with
 //! coefficients of our own.
 
+// The leading coefficients are near ln 2, and meant to be just as near as they are.
+#![allow(clippy::approx_constant)]
+
 use super::{Float, Simd};
 
 pub(super) mod f32 {
