@@ -116,8 +116,8 @@ fn arrays_of_fixed_rank_need_no_conversion() {
     assert_eq!(gradix::take_axis(matrix.t(), 0, &[1]).unwrap(), [0.8, 1.0, 0.9]);
     assert_eq!(gradix::take_axis(matrix.slice(s![..;-1, 1..]), 0, &[0]).unwrap(), [0.9]);
     assert_eq!(gradix::pick(&matrix, &array![0, 1, 0]).unwrap(), [1.2, 1.0, 0.3]);
-    assert_eq!(select::values(&matrix.row(1), Gt(0.7)).unwrap(), [1.0]);
-    assert_eq!(gradix::take(&array![1.0, 2.0, 3.0].slice(s![..;-1]), &array![0u8, 2]).unwrap(), [3.0, 1.0]);
+    assert_eq!(select::values(matrix.row(1), Gt(0.7)).unwrap(), [1.0]);
+    assert_eq!(gradix::take(array![1.0, 2.0, 3.0].slice(s![..;-1]), &array![0u8, 2]).unwrap(), [3.0, 1.0]);
     assert_eq!(View::from(&arr0(7.0)).get(&[]), Some(7.0));
     assert_eq!(View::from(&Array6::<f32>::zeros([1, 2, 1, 2, 1, 2])).len(), 8);
 }

@@ -2,6 +2,7 @@
 //! what is measured. The criterion files, the gate (`speedups.rs`), the curves and `peers/` all use it, so that a name such
 //! as `take/f32/64M_of_128M` means the same work everywhere.
 
+#![allow(clippy::unit_arg)] // `Ok(f())`, so that forms with and without errors are arms of one match
 #![allow(dead_code, unreachable_pub)] // each benchmark uses its part
 
 pub mod data;

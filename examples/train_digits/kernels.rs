@@ -3,42 +3,79 @@
 use gradix::{AbsGt, Loss, Result, SoftmaxXent, View, ViewMut, reference, select};
 use std::time::{Duration, Instant};
 
-/// One and the same training step runs with either of two such tables.
-pub struct Kernels {
-    pub name: &'static str,
+/// What a training step calls. It is written once, for any implementation.
+pub trait Kernels {
+    const NAME: &'static str;
+
     /// `np.take(images, rows, axis=0)`: the images of a minibatch.
-    pub take_axis: fn(View<f32>, isize, &[u32]) -> Result<Vec<f32>>,
+    fn take_rows(images: View<f32>, rows: &[u32]) -> Result<Vec<f32>>;
     /// The mean loss; the logits become their gradient.
-    pub softmax_xent: fn(ViewMut<f32>, &[u8]) -> Result<Loss<f32>>,
+    fn softmax_xent(logits: ViewMut<f32>, labels: &[u8]) -> Result<Loss<f32>>;
     /// The k-th largest magnitude.
-    pub top_k_threshold: fn(&[f32], usize) -> Result<f32>,
+    fn top_k_threshold(gradient: &[f32], k: usize) -> Result<f32>;
     /// Adds the gradient to the residual; what then exceeds the threshold leaves it, as indices and values.
-    pub sparsify_with: fn(&[f32], &mut [f32], AbsGt<f32>) -> Result<(Vec<u32>, Vec<f32>)>,
+    fn sparsify_with(
+        gradient: &[f32],
+        residual: &mut [f32],
+        above: AbsGt<f32>,
+    ) -> Result<(Vec<u32>, Vec<f32>)>;
     /// `np.add.at(dst, indices, values)`
-    pub scatter_add: fn(&mut [f32], &[u32], &[f32]) -> Result<()>,
+    fn scatter_add(dst: &mut [f32], indices: &[u32], values: &[f32]) -> Result<()>;
 }
 
 /// The kernels that this crate is about.
-pub const GRADIX: Kernels = Kernels {
-    name: "gradix",
-    take_axis: |images, axis, rows| gradix::take_axis(images, axis, rows),
-    softmax_xent: |logits, labels| SoftmaxXent::new().forward_backward_in_place(logits, labels),
-    top_k_threshold: |gradient, k| select::top_k_threshold(gradient, k),
-    sparsify_with: |gradient, residual, above| select::sparsify_with(gradient, residual, above),
-    scatter_add: |dst, indices, values| gradix::scatter_add(dst, indices, values),
-};
+pub struct Gradix;
+
+impl Kernels for Gradix {
+    const NAME: &'static str = "gradix";
+
+    fn take_rows(images: View<f32>, rows: &[u32]) -> Result<Vec<f32>> {
+        gradix::take_axis(images, 0, rows)
+    }
+    fn softmax_xent(logits: ViewMut<f32>, labels: &[u8]) -> Result<Loss<f32>> {
+        SoftmaxXent::new().forward_backward_in_place(logits, labels)
+    }
+    fn top_k_threshold(gradient: &[f32], k: usize) -> Result<f32> {
+        select::top_k_threshold(gradient, k)
+    }
+    fn sparsify_with(
+        gradient: &[f32],
+        residual: &mut [f32],
+        above: AbsGt<f32>,
+    ) -> Result<(Vec<u32>, Vec<f32>)> {
+        select::sparsify_with(gradient, residual, above)
+    }
+    fn scatter_add(dst: &mut [f32], indices: &[u32], values: &[f32]) -> Result<()> {
+        gradix::scatter_add(dst, indices, values)
+    }
+}
 
 /// Their definitions, as plain loops.
-pub const REFERENCE: Kernels = Kernels {
-    name: "reference",
-    take_axis: |images, axis, rows| reference::take_axis(images, axis, rows),
-    softmax_xent: |logits, labels| {
+pub struct Reference;
+
+impl Kernels for Reference {
+    const NAME: &'static str = "reference";
+
+    fn take_rows(images: View<f32>, rows: &[u32]) -> Result<Vec<f32>> {
+        reference::take_axis(images, 0, rows)
+    }
+    fn softmax_xent(logits: ViewMut<f32>, labels: &[u8]) -> Result<Loss<f32>> {
         reference::SoftmaxXent(&SoftmaxXent::new()).forward_backward_in_place(logits, labels)
-    },
-    top_k_threshold: |gradient, k| reference::select::top_k_threshold(gradient, k),
-    sparsify_with: |gradient, residual, above| reference::select::sparsify_with(gradient, residual, above),
-    scatter_add: |dst, indices, values| reference::scatter_add(dst, indices, values),
-};
+    }
+    fn top_k_threshold(gradient: &[f32], k: usize) -> Result<f32> {
+        reference::select::top_k_threshold(gradient, k)
+    }
+    fn sparsify_with(
+        gradient: &[f32],
+        residual: &mut [f32],
+        above: AbsGt<f32>,
+    ) -> Result<(Vec<u32>, Vec<f32>)> {
+        reference::select::sparsify_with(gradient, residual, above)
+    }
+    fn scatter_add(dst: &mut [f32], indices: &[u32], values: &[f32]) -> Result<()> {
+        reference::scatter_add(dst, indices, values)
+    }
+}
 
 /// How often each kernel was called, and for how long it ran in all, in the order of the first calls.
 #[derive(Default)]

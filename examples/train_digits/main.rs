@@ -4,7 +4,7 @@
 //! cargo run --release --example train_digits [FILE]
 //! ```
 //!
-//! The two runs go through the same code and differ in the table of kernels alone; at the end the time that each
+//! The two runs go through the same code and differ in the kernels alone; at the end the time that each
 //! kernel took stands next to that of its definition, and the weights of both runs are compared bit for bit.
 //! `FILE` has the form of `examples/data/optdigits.csv`, which is used when none is named.
 
@@ -18,7 +18,7 @@ use anyhow::{Result, ensure};
 use data::{CLASSES, Digits, PIXELS};
 use gradix::{Level, View};
 use indicatif::{ProgressBar, ProgressStyle};
-use kernels::{Clock, GRADIX, Kernels, REFERENCE};
+use kernels::{Clock, Gradix, Kernels, Reference};
 use network::{HIDDEN, Network, Optimizer};
 use rand::SeedableRng;
 use rand::seq::SliceRandom;
@@ -57,8 +57,8 @@ fn compare() -> Result<()> {
     println!("{} digits to train on, {} held out", training.len(), held_out.len());
     println!("{PIXELS}-{HIDDEN}-{CLASSES} network, minibatches of {BATCH}, level {level}");
 
-    let fast = train(&digits, &training, &held_out, &GRADIX, rng.clone())?;
-    let plain = train(&digits, &training, &held_out, &REFERENCE, rng)?;
+    let fast = train::<Gradix>(&digits, &training, &held_out, rng.clone())?;
+    let plain = train::<Reference>(&digits, &training, &held_out, rng)?;
 
     println!("\n{:<16}{:>7}{:>12}{:>12}{:>9}", "time in kernels", "calls", "gradix", "reference", "ratio");
     for (fast, plain) in fast.clock.spent().iter().zip(plain.clock.spent()) {
@@ -88,15 +88,14 @@ struct Run {
 }
 
 /// Trains a network with these kernels, and says after each epoch how it does.
-fn train(
+fn train<K: Kernels>(
     digits: &Digits,
     training: &[u32],
     held_out: &[u32],
-    kernels: &Kernels,
     mut rng: ChaCha8Rng,
 ) -> Result<Run> {
     let images = View::new(&digits.images, &[digits.len(), PIXELS])?;
-    let unseen_images = (kernels.take_axis)(images, 0, held_out)?;
+    let unseen_images = K::take_rows(images, held_out)?;
     let unseen_labels = digits.labels_of(held_out);
 
     let mut network = Network::random(&mut rng);
@@ -105,18 +104,18 @@ fn train(
     let mut accuracy = 0.0;
     let mut rows = training.to_vec();
 
-    println!("\n{}", kernels.name);
+    println!("\n{}", K::NAME);
     let bar = ProgressBar::new(EPOCHS * rows.len() as u64)
         .with_style(ProgressStyle::with_template("{bar:40} {percent} %")?);
     for epoch in 1..=EPOCHS {
         rows.shuffle(&mut rng);
         let mut loss_sum = 0.0;
         for batch in rows.chunks(BATCH) {
-            let batch_images = clock.time("take_axis", || (kernels.take_axis)(images, 0, batch))?;
+            let batch_images = clock.time("take_axis", || K::take_rows(images, batch))?;
             let batch_labels = digits.labels_of(batch);
             let (loss, gradient) =
-                network.loss_and_gradient(&batch_images, &batch_labels, kernels, &mut clock)?;
-            optimizer.step(&mut network.parameters, &gradient, kernels, &mut clock)?;
+                network.loss_and_gradient::<K>(&batch_images, &batch_labels, &mut clock)?;
+            optimizer.step::<K>(&mut network.parameters, &gradient, &mut clock)?;
             loss_sum += loss * batch.len() as f32;
             bar.inc(batch.len() as u64);
         }

@@ -61,11 +61,10 @@ impl Network {
     }
 
     /// The mean loss of a minibatch, and its gradient in the order of the parameters.
-    pub fn loss_and_gradient(
+    pub fn loss_and_gradient<K: Kernels>(
         &self,
         images: &[f32],
         labels: &[u8],
-        kernels: &Kernels,
         clock: &mut Clock,
     ) -> Result<(f32, Vec<f32>)> {
         let images = images_of(images)?;
@@ -74,7 +73,7 @@ impl Network {
 
         let view =
             ViewMut::new(logits.as_slice_mut().context("logits in C order")?, &[labels.len(), CLASSES])?;
-        let loss = clock.time("softmax_xent", || (kernels.softmax_xent)(view, labels))?;
+        let loss = clock.time("softmax_xent", || K::softmax_xent(view, labels))?;
         let d_logits = logits; // which the kernel has overwritten
 
         let mut d_hidden = d_logits.dot(&layers.w2.t());
@@ -115,22 +114,21 @@ impl Optimizer {
         Optimizer { velocity: vec![0.0; parameters], residual: vec![0.0; parameters] }
     }
 
-    pub fn step(
+    pub fn step<K: Kernels>(
         &mut self,
         parameters: &mut [f32],
         gradient: &[f32],
-        kernels: &Kernels,
         clock: &mut Clock,
     ) -> Result<()> {
         let Optimizer { velocity, residual } = self;
         let k = gradient.len() / THINNING;
-        let threshold = clock.time("top_k_threshold", || (kernels.top_k_threshold)(gradient, k))?;
+        let threshold = clock.time("top_k_threshold", || K::top_k_threshold(gradient, k))?;
         let above = AbsGt(threshold);
         let (indices, values) =
-            clock.time("sparsify_with", || (kernels.sparsify_with)(gradient, residual, above))?;
+            clock.time("sparsify_with", || K::sparsify_with(gradient, residual, above))?;
 
         velocity.iter_mut().for_each(|v| *v *= MOMENTUM);
-        clock.time("scatter_add", || (kernels.scatter_add)(velocity, &indices, &values))?;
+        clock.time("scatter_add", || K::scatter_add(velocity, &indices, &values))?;
         for (parameter, v) in parameters.iter_mut().zip(velocity) {
             *parameter -= LEARNING_RATE * *v;
         }

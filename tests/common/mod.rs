@@ -1,6 +1,6 @@
 //! What every test of equality shares: all levels, several thread counts, arrays at every misalignment.
 
-#![allow(dead_code)] // each test file uses its part
+#![allow(dead_code, unreachable_pub)] // each test file uses its part, of all that is shared
 
 pub mod indexed;
 pub mod strided;
