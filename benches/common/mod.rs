@@ -19,9 +19,11 @@ pub mod work {
     pub mod gather;
     pub mod scatter;
     pub mod select;
+    pub mod softmax_xent;
 }
 
 use rayon::{ThreadPool, ThreadPoolBuilder};
+use std::any::Any;
 
 /// Who does the work.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -38,10 +40,19 @@ pub enum Side {
 }
 
 /// Data, and everybody who works on it.
-pub trait Work: Send {
+pub trait Work: Any + Send {
     fn run(&mut self, side: Side);
+    /// What a side answers, in numbers that hold every bit of it.
+    fn answer(&mut self, side: Side) -> Vec<f64>;
     /// Panics unless gradix, at the level and on the threads of this call, answers as another side does.
-    fn assert_equal(&mut self, to: Side);
+    fn assert_equal(&mut self, to: Side) {
+        assert!(self.answer(Side::Gradix) == self.answer(to), "gradix answers differently from {to:?}");
+    }
+}
+
+/// The numbers of an answer.
+pub fn numbers<T: num_traits::ToPrimitive>(answer: &[T]) -> Vec<f64> {
+    answer.iter().map(|x| x.to_f64().expect("a number")).collect()
 }
 
 /// Something that is measured.
@@ -69,7 +80,11 @@ impl Case {
 
 /// All that is measured.
 pub fn cases() -> Vec<Case> {
-    [work::gather::cases(), work::scatter::cases(), work::select::cases()].into_iter().flatten().collect()
+    use work::{gather, scatter, select, softmax_xent};
+    [gather::cases(), scatter::cases(), select::cases(), softmax_xent::cases()]
+        .into_iter()
+        .flatten()
+        .collect()
 }
 
 /// A pool of so many threads. Timing loops run inside, so that entering it is not part of what is timed.

@@ -5,7 +5,7 @@ use super::machine::{Machine, Made};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// One kernel on one shape, level and number of threads.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -43,9 +43,43 @@ pub struct Speedups {
     pub rows: Vec<Row>,
 }
 
+/// A case beside other libraries.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Compared {
+    /// Its name: G1, T1, S1 1%, X1, …
+    pub case: String,
+    /// `op/dtype/shape`
+    pub id: String,
+    pub threads: usize,
+    pub gradix_seconds: Interval,
+    pub peers: Vec<PeerFigure>,
+    pub made: Made,
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct PeerFigure {
+    pub name: String,
+    pub seconds: Interval,
+    /// How often the peer takes as long as gradix.
+    pub ratio: Interval,
+}
+
+/// `peers.json`, and `python.json`
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub struct Peers {
+    pub machine: Machine,
+    /// Each library and its version.
+    pub versions: Vec<(String, String)>,
+    /// What could not be compared with, and why.
+    pub absent: Vec<(String, String)>,
+    pub rows: Vec<Compared>,
+}
+
 /// The folder `results/` of this repository.
 pub fn results() -> PathBuf {
-    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("results")
+    // From the crate itself, or from benches/peers in it.
+    let here = Path::new(env!("CARGO_MANIFEST_DIR"));
+    here.ancestors().find(|folder| folder.join("CHANGELOG.md").exists()).unwrap_or(here).join("results")
 }
 
 /// A file of a machine's figures, where it exists. A file that cannot be read is an error: nobody wants it overwritten.

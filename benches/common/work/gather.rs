@@ -1,7 +1,7 @@
 //! Gathers: the cases G1 to G8 of the comparison with other libraries.
 
 use crate::common::data::{self, Buffer, Element};
-use crate::common::{Case, Side, Work, limits, textbook};
+use crate::common::{Case, Side, Work, limits, numbers, textbook};
 use gradix::View;
 use std::hint::black_box;
 
@@ -76,13 +76,10 @@ impl<T: Element> Work for Gather<T> {
         black_box(out);
     }
 
-    fn assert_equal(&mut self, to: Side) {
-        let mut answer = |side| {
-            self.out.fill(T::zero());
-            self.run(side);
-            self.out.to_vec()
-        };
-        assert!(answer(Side::Gradix) == answer(to), "a gather differs from {to:?}");
+    fn answer(&mut self, side: Side) -> Vec<f64> {
+        self.out.fill(T::zero());
+        self.run(side);
+        numbers(&self.out)
     }
 }
 

@@ -1,1 +1,192 @@
-fn main() {}
+//! gradix beside what other libraries offer for the same work, on the same data, in turns.
+//!
+//! ```text
+//! cargo run --release                      from this folder: every case, one table
+//! cargo run --release -- --record          and keep it, as results/<machine>/peers.json
+//! cargo run --release -- --filter X3       only cases, or ids op/dtype/shape, that contain this
+//! ```
+//!
+//! Every peer's answer is checked against the reference before anybody is timed. A peer that allocates its answer
+//! does so in memory kept from the call before (`.cargo/config.toml`); the others and gradix write into memory of the
+//! caller's.
+
+#[path = "../../common/mod.rs"]
+mod common;
+mod gather;
+mod peer;
+mod scatter;
+mod select;
+mod softmax_xent;
+
+use clap::{Arg, ArgAction, Command};
+use common::machine::{Machine, Made};
+use common::paired::{Patience, Rounds};
+use common::record::{Compared, PeerFigure, Peers, load, save};
+use common::tables::table;
+use common::work::{gather::Gather, scatter::Scatter, select::Select, softmax_xent::Xent};
+use common::{Case, Side, Work, cases, pool, thread_counts};
+use indicatif::{ProgressBar, ProgressStyle};
+use peer::{Peer, burn, candle};
+use std::any::Any;
+use std::time::Duration;
+
+const FILE: &str = "peers.json";
+/// For a case on some number of threads.
+const BUDGET: Duration = Duration::from_secs(6);
+/// The libraries, whose versions stand in the lock file.
+const LIBRARIES: [&str; 7] =
+    ["arrow-select", "burn-flex", "candle-core", "ndarray", "rayon", "rten-vecmath", "gradix"];
+
+fn main() {
+    let arguments = Command::new("peers")
+        .about("gradix beside other libraries")
+        .arg(
+            Arg::new("record").long("record").action(ArgAction::SetTrue).help("Keep the figures in results/"),
+        )
+        .arg(Arg::new("filter").long("filter").help("Only cases or ids that contain this"))
+        .get_matches();
+    let filter = arguments.get_one::<String>("filter").cloned().unwrap_or_default();
+    let wanted = |case: &Case| case.peer.contains(&filter) || case.id().contains(&filter);
+    let cases: Vec<Case> = cases().into_iter().filter(|case| !case.peer.is_empty() && wanted(case)).collect();
+
+    let bar = ProgressBar::new((cases.len() * thread_counts().len()) as u64);
+    bar.set_style(ProgressStyle::with_template("{bar:30} {pos}/{len} {elapsed} {msg}").expect("a template"));
+    let mut rows = Vec::new();
+    for case in &cases {
+        bar.set_message(format!("{} {}", case.peer, case.id()));
+        rows.extend(compare(case, &bar));
+    }
+    bar.finish_and_clear();
+    print(&rows);
+
+    if arguments.get_flag("record") {
+        let machine = Machine::here();
+        let kept: Peers = load(&machine.name, FILE).unwrap_or_default();
+        let remeasured =
+            |old: &Compared| rows.iter().any(|new| new.id == old.id && new.threads == old.threads);
+        let mut all: Vec<Compared> = kept.rows.into_iter().filter(|old| !remeasured(old)).collect();
+        all.append(&mut rows);
+        let order: Vec<&str> = common::cases().iter().map(|case| case.peer).collect();
+        all.sort_by_key(|row| (row.threads, order.iter().position(|&name| name == row.case)));
+        let all = Peers { machine, versions: versions(), absent: Vec::new(), rows: all };
+        println!("kept in {}", save(&all.machine.name, FILE, &all).display());
+    }
+}
+
+/// A case on each number of threads.
+fn compare(case: &Case, bar: &ProgressBar) -> Vec<Compared> {
+    let mut work = (case.make)();
+    let mut peers = peers(&*work);
+    peers.retain_mut(|peer| check(&mut *work, peer));
+    let made = Made::now();
+    let rows = thread_counts().into_iter().map(|threads| {
+        // Of those who take turns, 0 is gradix, 1 the textbook loop, and from 2 on the others.
+        let turns: Vec<usize> = (0..peers.len() + 2).collect();
+        let pairs: Vec<(usize, usize)> = turns[1..].iter().map(|&peer| (peer, 0)).collect();
+        let patience = Patience { rounds: 21, width: 0.05, budget: BUDGET };
+        let rounds = pool(threads).install(|| {
+            Rounds::run(&turns, &pairs, patience, |turn| match turn {
+                0 => work.run(Side::Gradix),
+                1 => work.run(Side::Textbook),
+                peer => peers[peer - 2].run(),
+            })
+        });
+        let names = ["loop"].into_iter().chain(peers.iter().map(|peer| peer.name));
+        let figure = |(name, turn): (&str, usize)| PeerFigure {
+            name: name.to_string(),
+            seconds: rounds.seconds(turn),
+            ratio: rounds.ratio(turn, 0),
+        };
+        bar.inc(1);
+        Compared {
+            case: case.peer.to_string(),
+            id: case.id(),
+            threads,
+            gradix_seconds: rounds.seconds(0),
+            peers: names.zip(1..).map(figure).collect(),
+            made: made.clone(),
+        }
+    });
+    rows.collect()
+}
+
+fn peers(work: &dyn Work) -> Vec<Peer> {
+    let work: &dyn Any = work;
+    if let Some(work) = work.downcast_ref::<Gather<f32>>() {
+        gather::peers(work)
+    } else if let Some(work) = work.downcast_ref::<Scatter<f32>>() {
+        scatter::peers(work)
+    } else if let Some(work) = work.downcast_ref::<Select<f32>>() {
+        select::peers(work)
+    } else if let Some(work) = work.downcast_ref::<Select<f64>>() {
+        select::peers_f64(work)
+    } else if let Some(work) = work.downcast_ref::<Xent<f32>>() {
+        softmax_xent::peers(work)
+    } else if let Some(work) = work.downcast_ref::<Xent<f64>>() {
+        softmax_xent::peers_f64(work)
+    } else {
+        Vec::new()
+    }
+}
+
+/// Whether a peer answers as the reference does; if not, that is said and it is not timed.
+fn check(work: &mut dyn Work, peer: &mut Peer) -> bool {
+    work.assert_equal(Side::Reference);
+    let (expected, answer) = (work.answer(Side::Reference), peer.answer());
+    let any: &dyn Any = work;
+    let right = if let Some(work) = any.downcast_ref::<Xent<f32>>() {
+        work.is_near(&answer, &expected)
+    } else if let Some(work) = any.downcast_ref::<Xent<f64>>() {
+        work.is_near(&answer, &expected)
+    } else {
+        answer == expected
+    };
+    if !right {
+        eprintln!("{} answers differently and is left out", peer.name);
+    }
+    right
+}
+
+/// One line per case, one column per peer: milliseconds, and how often it takes as long as gradix.
+fn print(rows: &[Compared]) {
+    let mut names: Vec<&str> = Vec::new();
+    for peer in rows.iter().flat_map(|row| &row.peers) {
+        if !names.contains(&peer.name.as_str()) {
+            names.push(&peer.name);
+        }
+    }
+    let mut header = vec!["case", "threads", "gradix, ms"];
+    header.extend(&names);
+    let mut table = table(&header, 1);
+    for row in rows {
+        let mut cells = vec![
+            row.case.clone(),
+            row.threads.to_string(),
+            format!("{:.4}", row.gradix_seconds.median * 1e3),
+        ];
+        cells.extend(names.iter().map(|name| {
+            let peer = row.peers.iter().find(|peer| peer.name == *name);
+            peer.map_or("–".into(), |peer| {
+                format!("{:.4} ({:.2}x)", peer.seconds.median * 1e3, peer.ratio.median)
+            })
+        }));
+        table.add_row(cells);
+    }
+    println!("{table}");
+}
+
+/// The versions in the lock file.
+fn versions() -> Vec<(String, String)> {
+    let lock = include_str!("../Cargo.lock");
+    let mut versions = Vec::new();
+    for (name, version) in lock.lines().zip(lock.lines().skip(1)) {
+        let quoted = |line: &str| line.split('"').nth(1).map(str::to_string);
+        if let (true, Some(name), Some(version)) =
+            (name.starts_with("name = "), quoted(name), quoted(version))
+            && LIBRARIES.contains(&name.as_str())
+        {
+            versions.push((name, version));
+        }
+    }
+    versions
+}

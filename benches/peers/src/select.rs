@@ -1,0 +1,139 @@
+//! Who else selects: S1 to S3.
+
+use crate::common::data::{Buffer, Element};
+use crate::common::numbers;
+use crate::common::work::select::{Answer, Select};
+use crate::gather::{arrow_numbers, floats};
+use crate::peer::{Peer, burn};
+use arrow_array::{ArrowPrimitiveType, BooleanArray, PrimitiveArray, types::Float64Type};
+use ndarray::Array1;
+use rayon::prelude::*;
+
+pub fn peers(work: &Select<f32>) -> Vec<Peer> {
+    let (x, threshold) = (&*work.x, work.threshold);
+    let tensor = burn::floats(x, [x.len()]);
+    let indices = matches!(work.answer, Answer::Indices { .. });
+    let mut peers = loops(work);
+    if indices {
+        peers.push(arrow_indices(floats(x), threshold));
+        peers.push(Peer::new(
+            "burn",
+            move || tensor.clone().greater_elem(threshold).argwhere(),
+            |answer| answer.into_data().iter::<f64>().collect(),
+        ));
+    } else {
+        let array = floats(x);
+        peers.push(Peer::new(
+            "arrow",
+            move || {
+                let mask = BooleanArray::from_unary(&array, |x| x > threshold);
+                arrow_select::filter::filter(&array, &mask).expect("filter")
+            },
+            arrow_numbers,
+        ));
+        peers.push(Peer::new(
+            "burn",
+            move || {
+                let hits = tensor.clone().greater_elem(threshold).argwhere().flatten::<1>(0, 1);
+                tensor.clone().select(0, hits)
+            },
+            burn::numbers,
+        ));
+    }
+    peers
+}
+
+pub fn peers_f64(work: &Select<f64>) -> Vec<Peer> {
+    let mut peers = loops(work);
+    peers.push(arrow_indices(PrimitiveArray::<Float64Type>::from(work.x.to_vec()), work.threshold));
+    peers
+}
+
+fn arrow_indices<A: ArrowPrimitiveType>(array: PrimitiveArray<A>, threshold: A::Native) -> Peer
+where
+    A::Native: Copy + PartialOrd + Send,
+{
+    Peer::into(
+        "arrow",
+        Vec::<u32>::with_capacity(arrow_array::Array::len(&array)),
+        move |out| {
+            let mask = BooleanArray::from_unary(&array, |x| x > threshold);
+            out.clear();
+            out.extend(mask.values().set_indices_u32());
+        },
+        |out| numbers(out),
+    )
+}
+
+/// ndarray, the loop without branches and the loop with rayon.
+fn loops<T: Element>(work: &Select<T>) -> Vec<Peer> {
+    let (x, threshold) = (&*work.x, work.threshold);
+    let array = Array1::from_vec(x.to_vec());
+    let (one, all) = (x.to_vec(), x.to_vec());
+    if matches!(work.answer, Answer::Indices { .. }) {
+        let room = Room { kept: Buffer::<u32>::zeros(x.len()), hits: 0 };
+        vec![
+            Peer::new(
+                "ndarray",
+                move || {
+                    let hits = array.indexed_iter().filter(|&(_, &x)| x > threshold);
+                    hits.map(|(i, _)| i).collect::<Vec<usize>>()
+                },
+                |hits| numbers(&hits),
+            ),
+            Peer::into(
+                "branch-free loop",
+                room,
+                move |room| {
+                    let mut hits = 0;
+                    for (i, &x) in one.iter().enumerate() {
+                        room.kept[hits] = i as u32;
+                        hits += usize::from(x > threshold);
+                    }
+                    room.hits = hits;
+                },
+                |room| numbers(&room.kept[..room.hits]),
+            ),
+            Peer::new(
+                "loop, rayon",
+                move || {
+                    let hits = all.par_iter().enumerate().filter(|&(_, &x)| x > threshold);
+                    hits.map(|(i, _)| i as u32).collect::<Vec<u32>>()
+                },
+                |hits| numbers(&hits),
+            ),
+        ]
+    } else {
+        let room = Room { kept: Buffer::<T>::zeros(x.len()), hits: 0 };
+        vec![
+            Peer::new(
+                "ndarray",
+                move || array.iter().copied().filter(|&x| x > threshold).collect::<Vec<T>>(),
+                |hits| numbers(&hits),
+            ),
+            Peer::into(
+                "branch-free loop",
+                room,
+                move |room| {
+                    let mut hits = 0;
+                    for &x in &one {
+                        room.kept[hits] = x;
+                        hits += usize::from(x > threshold);
+                    }
+                    room.hits = hits;
+                },
+                |room| numbers(&room.kept[..room.hits]),
+            ),
+            Peer::new(
+                "loop, rayon",
+                move || all.par_iter().copied().filter(|&x| x > threshold).collect::<Vec<T>>(),
+                |hits| numbers(&hits),
+            ),
+        ]
+    }
+}
+
+struct Room<T> {
+    kept: Buffer<T>,
+    hits: usize,
+}
