@@ -69,7 +69,7 @@ impl<T: Element> Work for Xent<T> {
 impl<T: Element> Xent<T> {
     /// Whether an answer is the other but for rounding, by another exp and in another order of sums.
     pub fn is_near(&self, answer: &[f64], other: &[f64]) -> bool {
-        let allowed = T::epsilon().to_f64().expect("a number") * (self.classes + 1000) as f64;
+        let allowed = numbers(&[T::epsilon()])[0] * (self.classes + 1000) as f64;
         // A target's gradient is a difference of numbers as large as this.
         let mean = 1.0 / self.labels.len() as f64;
         let is_target =

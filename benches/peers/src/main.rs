@@ -26,7 +26,7 @@ use common::tables::table;
 use common::work::{gather::Gather, scatter::Scatter, select::Select, softmax_xent::Xent};
 use common::{Case, Side, Work, cases, pool, thread_counts};
 use indicatif::{ProgressBar, ProgressStyle};
-use peer::{Peer, burn, candle};
+use peer::Peer;
 use std::any::Any;
 use std::time::Duration;
 

@@ -15,7 +15,7 @@ impl Peer {
         mut work: impl FnMut() -> A + Send + 'static,
         numbers: impl Fn(A) -> Vec<f64> + Send + 'static,
     ) -> Self {
-        let call = move |wanted| {
+        let call = move |wanted: bool| {
             let answer = black_box(work());
             wanted.then(|| numbers(answer))
         };
@@ -29,7 +29,7 @@ impl Peer {
         mut work: impl FnMut(&mut A) + Send + 'static,
         numbers: impl Fn(&A) -> Vec<f64> + Send + 'static,
     ) -> Self {
-        let call = move |wanted| {
+        let call = move |wanted: bool| {
             work(&mut kept);
             black_box(&mut kept);
             wanted.then(|| numbers(&kept))

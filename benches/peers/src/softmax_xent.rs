@@ -80,7 +80,9 @@ fn both<T: Element + candle_core::WithDType + ndarray::ScalarOperand>(work: &Xen
             "ndarray",
             move || {
                 let scale = <T as num_traits::NumCast>::from(rows).expect("a number");
-                let max = array.map_axis(Axis(1), |row| row.fold(T::neg_infinity(), |a, &b| a.max(b)));
+                let max = array.map_axis(Axis(1), |row| {
+                    row.fold(T::neg_infinity(), |a, &b| num_traits::Float::max(a, b))
+                });
                 let mut p = &array - &max.insert_axis(Axis(1));
                 p.mapv_inplace(num_traits::Float::exp);
                 let sums = p.map_axis(Axis(1), |row| row.iter().copied().sum::<T>());
