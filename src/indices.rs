@@ -31,6 +31,9 @@ pub trait Index: Copy + Ord + Send + Sync + std::fmt::Debug + sealed::Sealed + '
     /// out of bounds. `bound` is at most `isize::MAX`.
     #[doc(hidden)]
     fn raise(self, bound: usize) -> usize;
+    /// As `raise`, for an index that is known to be in bounds.
+    #[doc(hidden)]
+    fn raise_proven(self, bound: usize) -> usize;
     /// The offset modulo `bound`, which is not 0.
     #[doc(hidden)]
     fn wrap(self, bound: usize) -> usize;
@@ -53,6 +56,10 @@ macro_rules! unsigned {
             #[inline(always)]
             fn raise(self, _bound: usize) -> usize {
                 usize::try_from(self).unwrap_or(usize::MAX)
+            }
+            #[inline(always)]
+            fn raise_proven(self, _bound: usize) -> usize {
+                self as usize
             }
             #[inline(always)]
             fn wrap(self, bound: usize) -> usize {
@@ -85,6 +92,11 @@ macro_rules! signed {
                 let i = self as i64;
                 let i = if i < 0 { i + bound as i64 } else { i };
                 usize::try_from(i).unwrap_or(usize::MAX)
+            }
+            #[inline(always)]
+            fn raise_proven(self, bound: usize) -> usize {
+                // The sign, spread over all bits, lets `bound` through where the index is negative.
+                (self as isize + (bound as isize & self as isize >> (isize::BITS - 1))) as usize
             }
             #[inline(always)]
             fn wrap(self, bound: usize) -> usize {
@@ -261,7 +273,7 @@ impl<I: Index> Proven<Lane<'_, I>> {
         let offsets = &mut block.offsets[..len];
         let bound = self.bound;
         match self.mode {
-            Mode::Raise => self.each(first, offsets, |i| i.raise(bound)),
+            Mode::Raise => self.each(first, offsets, |i| i.raise_proven(bound)),
             Mode::Wrap => self.each(first, offsets, |i| i.wrap(bound)),
             Mode::Clip => self.each(first, offsets, |i| i.clip(bound)),
         }
@@ -293,6 +305,27 @@ impl Offsets {
 
     pub(crate) fn new() -> Self {
         Offsets { bound: 0, len: 0, offsets: [0; Offsets::ROOM] }
+    }
+
+    /// Keeps of `all` those in `range`, as offsets from its start, and in `kept` says which they were.
+    #[inline(always)]
+    pub(crate) fn keep(
+        &mut self,
+        all: &Offsets,
+        range: std::ops::Range<usize>,
+        kept: &mut [u8; Offsets::ROOM],
+    ) {
+        const { assert!(Offsets::ROOM == 256) }; // so that a place fits into a `u8`, and `len` cannot run past the end
+        self.bound = range.end - range.start;
+        self.len = 0;
+        let mut len = 0;
+        for (k, &o) in all.offsets[..all.len].iter().enumerate() {
+            let o = o.wrapping_sub(range.start);
+            self.offsets[len % Offsets::ROOM] = o;
+            kept[len % Offsets::ROOM] = k as u8;
+            len += usize::from(o < self.bound); // an offset left out is overwritten by the next, or beyond the end
+        }
+        self.len = len;
     }
 
     /// The offsets, known to be below `n`: the bound they were proven for is not above it.

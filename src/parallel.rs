@@ -32,6 +32,17 @@ impl<T: Send> Split for &mut [T] {
     }
 }
 
+/// Pieces that were cut by other means.
+impl<T: Send> Split for Vec<T> {
+    fn len(&self) -> usize {
+        Vec::len(self)
+    }
+    fn split_at(mut self, mid: usize) -> (Self, Self) {
+        let rest = self.split_off(mid);
+        (self, rest)
+    }
+}
+
 impl Split for std::ops::Range<usize> {
     fn len(&self) -> usize {
         self.end - self.start

@@ -730,6 +730,14 @@ impl<'a, T: Copy> Lane<'a, T> {
         unsafe { *self.start.offset(i as isize * self.stride) }
     }
 
+    /// Element number `i`, where it stands.
+    #[inline(always)]
+    pub(crate) fn at(&self, i: usize) -> &'a T {
+        assert!(i < self.len, "an element beyond the lane's end");
+        // SAFETY: as in `get`.
+        unsafe { &*self.start.offset(i as isize * self.stride) }
+    }
+
     /// Copies the elements from `first` on into `out`.
     #[inline(always)]
     pub(crate) fn copy_to(&self, first: usize, out: &mut [T]) {
@@ -773,6 +781,16 @@ impl<T: Copy> LaneMut<'_, T> {
     /// Overwrites every element with `x`.
     pub(crate) fn fill(&mut self, x: T) {
         (0..self.len).for_each(|i| self.set(i, x));
+    }
+
+    /// Copies the first `len` elements of `from` over the first of this lane.
+    #[inline(always)]
+    pub(crate) fn copy_from_lane(&mut self, from: Lane<'_, T>, len: usize) {
+        assert!(len <= self.len && len <= from.len, "elements beyond the lane's end");
+        for i in 0..len as isize {
+            // SAFETY: `i < len`, which is inside both lanes, asserted above; then as in `get` and `set`.
+            unsafe { *self.start.offset(i * self.stride) = *from.start.offset(i * from.stride) };
+        }
     }
 
     /// Copies `from` over the elements from `first` on.

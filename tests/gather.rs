@@ -4,7 +4,7 @@ mod common;
 
 use common::everywhere;
 use common::indexed::{Case, Op, case};
-use gradix::{Float, Index, Indices, Result, View, ViewMut, reference};
+use gradix::{Clip, Error, Float, Index, Indices, Result, View, ViewMut, Wrap, reference};
 use proptest::prelude::*;
 
 fn call<T: Float, I: Index>(
@@ -56,4 +56,193 @@ proptest! {
             _ => check::<f32, i64>(&case),
         }
     }
+}
+
+/// 0, 1, 2, …
+fn counted(len: usize) -> Vec<f32> {
+    (0..len).map(|i| i as f32).collect()
+}
+
+/// Indices below `n` in no order, 40 % of them among the first few.
+fn scrambled(n: usize, len: usize) -> Vec<u32> {
+    (0..len).map(|k| ((k * 7919 + k / 3) % if k % 5 < 2 { n.min(3) } else { n }) as u32).collect()
+}
+
+#[test]
+fn runs_of_every_length() {
+    let src = counted(300);
+    for len in (0..70).chain([255, 256, 257, 511, 513, 40_000]) {
+        let idx = scrambled(300, len);
+        let expected: Vec<f32> = idx.iter().map(|&i| i as f32).collect();
+        everywhere(|_, _| assert_eq!(gradix::take(&src, &idx).unwrap(), expected));
+    }
+}
+
+#[test]
+fn rows_of_every_width() {
+    for width in (1..70).chain([127, 128, 129, 300]) {
+        for places in [7, 4_000] {
+            let (src, idx) = (counted(places * width), scrambled(places, 600));
+            let expected: Vec<f32> =
+                idx.iter().flat_map(|&i| &src[i as usize * width..][..width]).copied().collect();
+            let view = View::new(&src, &[places, width]).unwrap();
+            everywhere(|_, _| assert_eq!(gradix::take_axis(view, 0, &idx).unwrap(), expected, "{width}"));
+        }
+    }
+}
+
+#[test]
+fn few_and_many_columns() {
+    // Wide rows beyond any cache's size, so that lines to come are asked for; and narrow ones.
+    for (planes, n) in [(300, 1_100), (2_000, 24)] {
+        let src = counted(planes * n);
+        let view = View::new(&src, &[planes, n]).unwrap();
+        for len in [0, 1, 2, 5, 9, 40, 256, 700] {
+            let idx = scrambled(n, len);
+            let row = |p: usize| idx.iter().map(move |&i| (p * n + i as usize) as f32);
+            let expected: Vec<f32> = (0..planes).flat_map(row).collect();
+            everywhere(|_, _| assert_eq!(gradix::take_axis(view, 1, &idx).unwrap(), expected, "{len}"));
+            // The same as rows of the transposed matrix, whose planes are strided.
+            let mut out = vec![0.0; expected.len()];
+            everywhere(|_, _| {
+                let out = ViewMut::new(&mut out, &[planes, len]).unwrap().transposed();
+                gradix::take_axis_into(view.transposed(), 0, &idx, out).unwrap();
+            });
+            assert_eq!(out, expected, "{len}");
+        }
+        let labels: Vec<u32> = scrambled(n, planes);
+        let expected: Vec<f32> =
+            labels.iter().enumerate().map(|(p, &y)| (p * n + y as usize) as f32).collect();
+        everywhere(|_, _| assert_eq!(gradix::pick(view, &labels).unwrap(), expected));
+    }
+}
+
+/// The culprit, with the output as it was.
+fn refused<I: Index>(src: &[f32], idx: &[I], position: usize, value: i128) {
+    let mut out = vec![-1.0; idx.len()];
+    everywhere(|_, _| {
+        let error = Err(Error::Index { position, value, bound: src.len() });
+        assert_eq!(gradix::take_into(src, idx, &mut out), error);
+        assert!(out.iter().all(|&x| x == -1.0));
+    });
+}
+
+#[test]
+fn extremes_of_every_index_type() {
+    let src = counted(200);
+    refused(&src, &[0, u8::MAX], 1, u8::MAX as i128);
+    refused(&src, &[u16::MAX], 0, u16::MAX as i128);
+    refused(&src, &[1, 2, u32::MAX], 2, u32::MAX as i128);
+    refused(&src, &[i32::MAX as u32 + 1], 0, i32::MAX as i128 + 1);
+    refused(&src, &[u64::MAX], 0, u64::MAX as i128);
+    refused(&src, &[u64::MAX - 199], 0, u64::MAX as i128 - 199);
+    refused(&src, &[usize::MAX], 0, usize::MAX as i128);
+    refused(&src, &[i32::MIN], 0, i32::MIN as i128);
+    refused(&src, &[i32::MAX], 0, i32::MAX as i128);
+    refused(&src, &[i64::MIN], 0, i64::MIN as i128);
+    refused(&src, &[i64::MAX], 0, i64::MAX as i128);
+    refused(&src, &[-200, -201i64], 1, -201);
+    let all: Vec<u8> = (0..=255).collect();
+    assert_eq!(gradix::take(&counted(256), &all).unwrap(), counted(256));
+    everywhere(|_, _| {
+        let ends = [i64::MIN, i64::MAX];
+        assert_eq!(gradix::take(&src, Clip(&ends)).unwrap(), [0.0, 199.0]);
+        let wrapped = ends.map(|i| i.rem_euclid(200) as f32);
+        assert_eq!(gradix::take(&src, Wrap(&ends)).unwrap(), wrapped);
+        assert_eq!(gradix::take(&src, Wrap(&[u64::MAX])).unwrap(), [(u64::MAX % 200) as f32]);
+        assert_eq!(gradix::take(&src, Clip(&[u64::MAX, 3])).unwrap(), [199.0, 3.0]);
+    });
+}
+
+#[test]
+fn bounds_at_every_position() {
+    let src = counted(100);
+    for len in (1..40).chain([256, 300, 140_000]) {
+        for position in (0..len).filter(|k| len < 100 || k % 13_007 == 0 || k + 1 == len) {
+            let mut idx = vec![50i32; len];
+            for (index, element) in [(0, 0.0), (99, 99.0), (-1, 99.0), (-100, 0.0)] {
+                idx[position] = index;
+                assert_eq!(gradix::take(&src, &idx).unwrap()[position], element);
+            }
+            for index in [100, -101] {
+                idx[position] = index;
+                refused(&src, &idx, position, index as i128);
+            }
+        }
+    }
+}
+
+#[test]
+fn a_table_of_more_than_2_to_the_31_elements() {
+    // All of them the same four: a broadcast view costs no memory.
+    let data = [0.0f32, 1.0, 2.0, 3.0];
+    let n = (1usize << 31) + 5;
+    let table = View::strided(&data, &[n, 4], &[0, 1], 0).unwrap();
+    everywhere(|_, _| {
+        let idx = [n as u32 - 1, 0, 1 << 31];
+        assert_eq!(gradix::take_axis(table, 0, &idx).unwrap(), data.repeat(3));
+        let last = 4 * n as i64 - 1;
+        assert_eq!(gradix::take(table, &[last, -1, 2, last - 1]).unwrap(), [3.0, 3.0, 2.0, 2.0]);
+        let error = Err(Error::Index { position: 0, value: n as i128, bound: n });
+        assert_eq!(gradix::take_axis(table, 0, &[n as u32]), error);
+    });
+}
+
+#[test]
+fn overlapping_rows() {
+    // A window of 3 that moves by 1, forwards and backwards.
+    let data = counted(10);
+    let windows = View::strided(&data, &[8, 3], &[1, 1], 0).unwrap();
+    let backwards = View::strided(&data, &[8, 3], &[-1, 1], 7).unwrap();
+    everywhere(|_, _| {
+        assert_eq!(gradix::take_axis(windows, 0, &[7, 0]).unwrap(), [7.0, 8.0, 9.0, 0.0, 1.0, 2.0]);
+        assert_eq!(gradix::take_axis(backwards, 0, &[7, 0]).unwrap(), [0.0, 1.0, 2.0, 7.0, 8.0, 9.0]);
+    });
+    let mut data = data.clone();
+    assert!(matches!(ViewMut::strided(&mut data, &[8, 3], &[1, 1], 0), Err(Error::Alias { .. })));
+}
+
+#[test]
+fn nothing_from_nothing() {
+    let (none, no_index) = (counted(0), [0u32; 0]);
+    let rows = View::new(&none, &[0, 4]).unwrap();
+    everywhere(|_, _| {
+        assert_eq!(gradix::take(&none, &no_index).unwrap(), none);
+        assert_eq!(gradix::take_axis(rows, 0, &no_index).unwrap(), none);
+        assert_eq!(gradix::take_axis(rows, 1, &[3]).unwrap(), none);
+        let error = |value, bound| Err(Error::Index { position: 0, value, bound });
+        assert_eq!(gradix::take(&none, &[0]), error(0, 0));
+        assert_eq!(gradix::take(&none, Wrap(&[5])), error(5, 0));
+        assert_eq!(gradix::take(&none, Clip(&[5])), error(5, 0));
+        assert_eq!(gradix::take_axis(rows, 0, &[0]), error(0, 0));
+        assert_eq!(gradix::take_axis(rows, 1, &[4]), error(4, 4));
+    });
+}
+
+#[test]
+fn shapes_and_axes_that_do_not_fit() {
+    let data = counted(6);
+    let (view, mut out) = (View::new(&data, &[2, 3]).unwrap(), vec![-1.0; 4]);
+    everywhere(|_, _| {
+        let shape = |what, expected: &[usize], got: &[usize]| {
+            Err(Error::Shape { what, expected: expected.to_vec(), got: got.to_vec() })
+        };
+        assert_eq!(gradix::take_into(&data, &[1], &mut out), shape("the output", &[1], &[4]));
+        assert_eq!(gradix::take_axis_into(view, 0, &[1], &mut out), shape("the output", &[1, 3], &[4]));
+        let index = View::new(&[0, 0, 0], &[3, 1]).unwrap();
+        assert_eq!(gradix::take_along_axis(view, 1, index), shape_of(&[2, 1], &[3, 1]));
+        let labels = gradix::pick_into(view, &[1], &mut out);
+        assert_eq!(labels, shape("the list of labels", &[2], &[1]));
+        assert_eq!(gradix::take_axis(view, 2, &[0]), Err(Error::Axis { axis: 2, rank: 2 }));
+        assert_eq!(gradix::take_axis(view, -3, &[0]), Err(Error::Axis { axis: -3, rank: 2 }));
+        assert!(matches!(gradix::pick(&data, &[0]), Err(Error::Rank { got: 1, .. })));
+        let many = View::strided(&[0u8], &[1 << 40], &[0], 0).unwrap();
+        let wide = View::strided(&data, &[1 << 40, 2], &[0, 1], 0).unwrap();
+        assert!(matches!(gradix::take_axis(wide, 1, many), Err(Error::Overflow { .. })));
+        assert_eq!(out, [-1.0; 4]);
+    });
+}
+
+fn shape_of(expected: &[usize], got: &[usize]) -> Result<Vec<f32>> {
+    Err(Error::Shape { what: "the index array", expected: expected.to_vec(), got: got.to_vec() })
 }

@@ -4,7 +4,7 @@ mod common;
 
 use common::everywhere;
 use common::indexed::{Case, Op, case};
-use gradix::{Float, Index, Indices, Result, View, ViewMut, reference};
+use gradix::{Error, Float, Index, Indices, Result, View, ViewMut, Wrap, reference};
 use proptest::prelude::*;
 
 fn call<T: Float, I: Index>(
@@ -78,4 +78,108 @@ proptest! {
             _ => check::<f32, i64>(&case, a),
         }
     }
+}
+
+/// Indices below `n` in no order: `like` 0 for all the same, 1 for 40 % among the first few, else evenly.
+fn scrambled(n: usize, len: usize, like: usize) -> Vec<u32> {
+    let most = |k: usize| match like {
+        0 => 1,
+        1 if k % 5 < 2 => n.min(3),
+        _ => n,
+    };
+    (0..len).map(|k| ((k * 7919 + k / 3) % most(k)) as u32).collect()
+}
+
+/// Against the plain loop (the reference takes too long here), in sizes that threads share.
+fn check_rows<T: Float>(places: usize, width: usize, len: usize, like: usize) {
+    let (before, src): (Vec<T>, Vec<T>) = (values(places * width, 3), values(len * width, 4));
+    let idx = scrambled(places, len, like);
+    let a = T::from_f64(-0.3);
+    let mut expected = before.clone();
+    for (&i, row) in idx.iter().zip(src.chunks_exact(width)) {
+        let dst = &mut expected[i as usize * width..][..width];
+        dst.iter_mut().zip(row).for_each(|(dst, &x)| *dst += a * x);
+    }
+    everywhere(|level, threads| {
+        let mut dst = before.clone();
+        let view = ViewMut::new(&mut dst, &[places, width]).unwrap();
+        gradix::scatter_add_axis_scaled(view, 0, &idx, &src, a).unwrap();
+        assert!(dst == expected, "{level}, {threads} threads, {places} x {width}, {len}, {like}");
+    });
+}
+
+#[test]
+fn rows_of_every_width_in_order() {
+    for like in 0..3 {
+        for width in [1, 2, 3, 4, 5, 7, 8, 9, 15, 16, 17, 31, 33, 64, 100] {
+            check_rows::<f32>(50, width, 700, like);
+            check_rows::<f64>(50, width, 700, like);
+        }
+        check_rows::<f32>(5_000, 64, 9_000, like);
+        check_rows::<f64>(5_001, 63, 3_000, like);
+        check_rows::<f32>(700_000, 1, 300_001, like);
+        check_rows::<f64>(200_000, 2, 150_000, like);
+        check_rows::<f32>(3, 40_000, 5, like);
+    }
+}
+
+#[test]
+fn columns_and_labels_in_parallel() {
+    let (planes, n) = (3_000, 40);
+    let (before, src): (Vec<f32>, Vec<f32>) = (values(planes * n, 5), values(planes * 30, 6));
+    let idx = scrambled(n, 30, 1);
+    let labels = scrambled(n, planes, 2);
+    let mut expected = before.clone();
+    for (p, row) in expected.chunks_exact_mut(n).enumerate() {
+        idx.iter().zip(&src[30 * p..]).for_each(|(&i, x)| row[i as usize] += x);
+        row[labels[p] as usize] -= 1.0;
+    }
+    everywhere(|level, threads| {
+        let mut dst = before.clone();
+        let mut view = ViewMut::new(&mut dst, &[planes, n]).unwrap();
+        gradix::scatter_add_axis(&mut view, 1, &idx, &src).unwrap();
+        gradix::pick_add(&mut view, &labels, -1.0).unwrap();
+        assert!(dst == expected, "{level}, {threads} threads");
+    });
+}
+
+#[test]
+fn nothing_is_added_on_an_error() {
+    let before: Vec<f32> = values(200, 7);
+    let src: Vec<f32> = values(140_000, 8);
+    for len in [1, 2, 16, 17, 257, 140_000] {
+        for position in [0, len / 2, len - 1] {
+            for wrong in [200i64, -201, i64::MIN, i64::MAX] {
+                let mut idx = vec![-200i64; len];
+                idx[position] = wrong;
+                everywhere(|_, _| {
+                    let mut dst = before.clone();
+                    let error = Err(Error::Index { position, value: wrong as i128, bound: 200 });
+                    assert_eq!(gradix::scatter_add(&mut dst, &idx, &src[..len]), error);
+                    assert_eq!(dst, before);
+                });
+            }
+        }
+    }
+}
+
+#[test]
+fn nothing_to_nothing_and_misfits() {
+    let (mut none, no_index) = (vec![0.0f32; 0], [0u32; 0]);
+    gradix::scatter_add(&mut none, &no_index, &[]).unwrap();
+    let error = Err(Error::Index { position: 0, value: 5, bound: 0 });
+    assert_eq!(gradix::scatter_add(&mut none, Wrap(&[5]), &[1.0]), error);
+    let mut dst = [1.0f32; 6];
+    let shape = |what, expected: &[usize], got: &[usize]| {
+        Err(Error::Shape { what, expected: expected.to_vec(), got: got.to_vec() })
+    };
+    let wrong = gradix::scatter_add(&mut dst, &[0, 1], &[1.0]);
+    assert_eq!(wrong, shape("the source", &[2], &[1]));
+    let mut view = ViewMut::new(&mut dst, &[2, 3]).unwrap();
+    let wrong = gradix::scatter_add_axis(&mut view, 1, &[0], &[1.0]);
+    assert_eq!(wrong, shape("the source", &[2, 1], &[1]));
+    assert_eq!(gradix::pick_add(&mut view, &[0], 1.0), shape("the list of labels", &[2], &[1]));
+    let wrong = gradix::scatter_add_axis(&mut view, 2, &[0], &[1.0]);
+    assert_eq!(wrong, Err(Error::Axis { axis: 2, rank: 2 }));
+    assert_eq!(dst, [1.0; 6]);
 }

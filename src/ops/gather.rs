@@ -229,6 +229,18 @@ pub(super) fn as_column<'i, I>(matrix: &[usize], labels: Indices<'i, I>) -> Resu
 /// The elements that a second thread should at least move.
 const GRAIN: usize = 1 << 14;
 
+/// Tables up to this size are not prefetched: the second-level cache holds them, and the CPU hides its latency.
+pub(super) const IN_CACHE: usize = 1 << 20;
+
+/// How many indices ahead the elements of a larger table are asked for: 16 to 128 are alike.
+const AHEAD: usize = 32;
+
+/// Fewer indices than this into each of many planes are taken column by column.
+const FEW_COLUMNS: usize = 5;
+
+/// So many planes at a time: with a line for each, a third of a first-level cache of 32 KiB.
+const TILE: usize = 128;
+
 /// All of the above but for a flattened source that no stride leads through.
 fn gather<T: Float, I: Index>(
     src: View<'_, T>,
@@ -286,21 +298,93 @@ impl<T: Float, I: Index> Kernel<T> for Piece<'_, T, I> {
     #[inline(always)]
     fn run<S: Simd<T>>(self, s: S) {
         let Piece { src, idx, mut out, .. } = self;
-        if out.shape().contains(&0) {
+        let [planes, len, width] = out.shape();
+        if planes * len * width == 0 {
             return;
         }
+        let [list_p, _, list_m] = idx.strides();
         let dense = src.strides()[M] == 1 && out.strides()[M] == 1;
-        if out.shape()[M] > 1 && idx.strides()[M] == 0 && dense {
-            rows(s, src, idx, &mut out)
+        if width > 1 && list_m == 0 && dense {
+            let in_cache = src.reach() < IN_CACHE;
+            match width {
+                2 => rows(src, idx, &mut out, copy_exactly::<T, 2>),
+                3 => rows(src, idx, &mut out, copy_overlapping::<T, 2>),
+                4 => rows(src, idx, &mut out, copy_exactly::<T, 4>),
+                5..8 => rows(src, idx, &mut out, copy_overlapping::<T, 4>),
+                8 => rows(src, idx, &mut out, copy_exactly::<T, 8>),
+                9..16 => rows(src, idx, &mut out, copy_overlapping::<T, 8>),
+                16 => rows(src, idx, &mut out, copy_exactly::<T, 16>),
+                17..32 => rows(src, idx, &mut out, copy_overlapping::<T, 16>),
+                32 => rows(src, idx, &mut out, copy_exactly::<T, 32>),
+                33..64 if in_cache => rows(src, idx, &mut out, copy_overlapping::<T, 32>),
+                64 if in_cache => rows(src, idx, &mut out, copy_exactly::<T, 64>),
+                _ => rows(src, idx, &mut out, |from, to| to.copy_from_slice(from)),
+            }
+        } else if width == 1 && list_p == 0 && len < FEW_COLUMNS && planes >= TILE {
+            few_columns(src, idx, &mut out)
+        } else if width == 1 && list_p == 0 && len <= Offsets::ROOM && out.strides()[K] == 1 {
+            columns(s, src, idx, &mut out)
         } else {
-            elements(src, idx, &mut out)
+            elements(s, src, idx, &mut out)
         }
     }
 }
 
-/// Rows: one index names a run of neighbours.
+/// Rows: one index names a run of neighbours, which `copy` copies.
+///
+/// Rows to come are not asked for: the CPU goes ahead of itself over them, and asking made rows of 2 KiB a third
+/// slower (results/tried/gather.md).
 #[inline(always)]
-fn rows<T: Float, I: Index, S: Simd<T>>(
+fn rows<T: Float, I: Index>(
+    src: Cube<'_, T>,
+    idx: Proven<Cube<'_, I>>,
+    out: &mut CubeMut<'_, T>,
+    copy: impl Fn(&[T], &mut [T]),
+) {
+    let [planes, len, _] = out.shape();
+    let mut offsets = Offsets::new();
+    for p in 0..planes {
+        let (list, Some(from), Some(mut to)) = (idx.lane(K, [p, 0, 0]), src.rows(p), out.rows(p)) else {
+            return;
+        };
+        for (first, taken, _) in blocks(len, 0) {
+            list.fill(first, taken, &mut offsets);
+            for (k, &o) in offsets.below(src.shape()[K]).iter().enumerate() {
+                copy(from.row(o), to.row(first + k));
+            }
+        }
+    }
+}
+
+/// How a run of `len` is cut into blocks that look some indices ahead: where each starts, how many indices it takes,
+/// and how many it sees. (Without a division, which `step_by` makes, and which short runs feel.)
+#[inline(always)]
+pub(super) fn blocks(len: usize, ahead: usize) -> impl Iterator<Item = (usize, usize, usize)> {
+    let step = Offsets::ROOM - ahead;
+    let firsts =
+        std::iter::successors(Some(0), move |first| Some(first + step)).take_while(move |&first| first < len);
+    firsts.map(move |first| (first, step.min(len - first), Offsets::ROOM.min(len - first)))
+}
+
+#[inline(always)]
+fn copy_exactly<T: Float, const W: usize>(from: &[T], to: &mut [T]) {
+    if let (Some(from), Some(to)) = (from.first_chunk::<W>(), to.first_chunk_mut::<W>()) {
+        *to = *from;
+    }
+}
+
+/// A width between `W` and `2 * W`: the first `W` and the last.
+#[inline(always)]
+fn copy_overlapping<T: Float, const W: usize>(from: &[T], to: &mut [T]) {
+    copy_exactly::<T, W>(from, to);
+    if let (Some(from), Some(to)) = (from.last_chunk::<W>(), to.last_chunk_mut::<W>()) {
+        *to = *from;
+    }
+}
+
+/// Columns of many planes, as few as fit one block: their list is read once.
+#[inline(always)]
+fn columns<T: Float, I: Index, S: Simd<T>>(
     s: S,
     src: Cube<'_, T>,
     idx: Proven<Cube<'_, I>>,
@@ -308,55 +392,84 @@ fn rows<T: Float, I: Index, S: Simd<T>>(
 ) {
     let [planes, len, _] = out.shape();
     let mut offsets = Offsets::new();
+    idx.lane(K, [0; 3]).fill(0, len, &mut offsets);
     for p in 0..planes {
-        let list = idx.lane(K, [p, 0, 0]);
-        for first in (0..len).step_by(Offsets::ROOM) {
-            list.fill(first, Offsets::ROOM.min(len - first), &mut offsets);
-            for (k, &o) in offsets.below(src.shape()[K]).iter().enumerate() {
-                let mut to = out.lane(M, [p, first + k, 0]);
-                if let (Some(from), Some(to)) = (src.lane(M, [p, o, 0]).as_slice(), to.as_slice_mut()) {
-                    copy(s, from, to);
-                }
-            }
+        if let Some(to) = out.lane(K, [p, 0, 0]).as_slice_mut() {
+            src.plane(K, [p, 0, 0]).gather(s, 0, &offsets, 0, &[], to);
         }
     }
 }
 
-/// A copy of at most a few thousand elements: whole vectors and a rest.
+/// Few columns of many planes: column by column, in tiles of planes whose lines stay in L1 meanwhile.
 #[inline(always)]
-fn copy<T: Float, S: Simd<T>>(s: S, from: &[T], to: &mut [T]) {
-    let ((from, from_rest), (to, to_rest)) = (T::blocks(from), T::blocks_mut(to));
-    from.iter().zip(to).for_each(|(from, to)| s.store(s.load(from), to));
-    from_rest.iter().zip(to_rest).for_each(|(from, to)| *to = *from);
+fn few_columns<T: Float, I: Index>(src: Cube<'_, T>, idx: Proven<Cube<'_, I>>, out: &mut CubeMut<'_, T>) {
+    let [planes, len, _] = out.shape();
+    let mut offsets = Offsets::new();
+    idx.lane(K, [0; 3]).fill(0, len, &mut offsets);
+    for first in (0..planes).step_by(TILE) {
+        let planes = TILE.min(planes - first);
+        for (k, &o) in offsets.below(src.shape()[K]).iter().enumerate() {
+            out.lane(P, [first, k, 0]).copy_from_lane(src.lane(P, [first, o, 0]), planes);
+        }
+    }
 }
 
-/// Elements one by one, along the longest axis.
+/// Elements one by one.
 #[inline(always)]
-fn elements<T: Float, I: Index>(src: Cube<'_, T>, idx: Proven<Cube<'_, I>>, out: &mut CubeMut<'_, T>) {
+fn elements<T: Float, I: Index, S: Simd<T>>(
+    s: S,
+    src: Cube<'_, T>,
+    idx: Proven<Cube<'_, I>>,
+    out: &mut CubeMut<'_, T>,
+) {
     let shape = out.shape();
-    let axis = (0..3).max_by_key(|&axis| shape[axis]).unwrap_or(K);
+    let axis = run_axis(shape, out.strides());
     let [a, b] = [[K, M], [P, M], [P, K]][axis];
+    let len = shape[axis];
+    // Many indices into each of many rows name nearly every line: ask for the next row's, one after the other. Short
+    // rows the CPU foresees by itself. Otherwise ask for each element.
+    let in_cache = src.reach() < IN_CACHE;
+    let all_lines = axis == K && src.strides()[K] == 1 && shape[P] > 1 && len * T::LANES >= src.shape()[K];
+    let next_row = all_lines && !in_cache && src.shape()[K] >= 64 * T::LANES;
+    let ahead = if in_cache || all_lines { 0 } else { AHEAD };
     let mut offsets = Offsets::new();
-    let mut block = [T::ZERO; Offsets::ROOM];
     for i in 0..shape[a] {
         for j in 0..shape[b] {
             let mut at = [0; 3];
             (at[a], at[b]) = (i, j);
             let (plane, list) = (src.plane(axis, [at[P], 0, at[M]]), idx.lane(axis, at));
             let mut lane = out.lane(axis, at);
-            for first in (0..shape[axis]).step_by(Offsets::ROOM) {
-                let len = Offsets::ROOM.min(shape[axis] - first);
-                list.fill(first, len, &mut offsets);
+            for (first, taken, seen) in blocks(len, ahead) {
+                list.fill(first, seen, &mut offsets);
+                let mut meanwhile: &[T::Block] = &[];
+                if next_row
+                    && at[P] + 1 < shape[P]
+                    && let Some(row) = src.lane(K, [at[P] + 1, 0, at[M]]).as_slice()
+                {
+                    let (row, _) = T::blocks(row);
+                    meanwhile = &row[row.len() * first / len..row.len() * (first + taken) / len];
+                }
                 match lane.as_slice_mut() {
-                    Some(out) => plane.gather(first, &offsets, &mut out[first..first + len]),
+                    Some(out) => {
+                        plane.gather(s, first, &offsets, ahead, meanwhile, &mut out[first..first + taken])
+                    }
                     None => {
-                        plane.gather(first, &offsets, &mut block[..len]);
-                        lane.copy_from(first, &block[..len]);
+                        let mut block = [T::ZERO; Offsets::ROOM];
+                        plane.gather(s, first, &offsets, ahead, meanwhile, &mut block[..taken]);
+                        lane.copy_from(first, &block[..taken]);
                     }
                 }
             }
         }
     }
+}
+
+/// The axis along which to go element by element: where the flow's elements are nearest to each other, as long as it
+/// is worth a run; else the longest.
+pub(super) fn run_axis(shape: [usize; 3], strides: [isize; 3]) -> usize {
+    let worth = |&axis: &usize| shape[axis] >= 16;
+    let nearest = (0..3).filter(worth).min_by_key(|&axis| strides[axis].unsigned_abs());
+    nearest.unwrap_or_else(|| (0..3).max_by_key(|&axis| shape[axis]).unwrap_or(K))
 }
 
 /// `take` from an array that no stride leads through in C order: the place of each element by a division.

@@ -17,13 +17,13 @@
 //! Indices, strides and errors are as for [`take`](crate::take) and its kin: nothing is added unless every shape and
 //! every index is right.
 
-use super::gather::as_column;
+use super::gather::{IN_CACHE, as_column, blocks, run_axis};
 use crate::error::Result;
 use crate::indices::{Index, Indices, Offsets, Proven};
 use crate::parallel::{self, Split};
 use crate::simd::{Float, Kernel, Level, Simd};
 use crate::view::cube::{Cube, CubeMut, FLOW, K, M, P, Plan, TABLE};
-use crate::view::{View, ViewMut};
+use crate::view::{Lane, View, ViewMut};
 
 /// `dst[idx[k]] += src[k]`, `dst` flattened in C order: `np.add.at(dst, idx, src)`. `src` has the shape of `idx`, or
 /// is flat with as many elements.
@@ -220,6 +220,16 @@ pub fn pick_add_scaled<'d, 'i, 's, T: Float, I: Index>(
 /// The elements that a second thread should at least add.
 const GRAIN: usize = 1 << 14;
 
+/// Fewer single elements than this are not worth a second thread's going through all indices (nor is a destination
+/// that a cache holds): 65,536 of them took twice the time.
+const FOR_A_SHARE: usize = 1 << 18;
+
+/// The places of a row that one thread should at least have to itself, so that two seldom want the same line.
+const STRETCH: usize = 512;
+
+/// Where threads share a destination, how many of its places are looked at to divide it evenly.
+const SAMPLE: usize = 256;
+
 /// All of the above but for a flattened destination that no stride leads through.
 fn scatter<T: Float, I: Index>(
     mut dst: ViewMut<'_, T>,
@@ -232,44 +242,84 @@ fn scatter<T: Float, I: Index>(
     let level = Level::current()?;
     let plan = Plan::scatter(&dst.as_view(), axis, &idx.list, along, &src)?;
     let idx = idx.prove(dst.shape()[axis], level)?;
-    let shape = plan.shape();
-    let axis = if shape[P] >= shape[M] { P } else { M };
-    let unit = shape.iter().product::<usize>() / shape[axis].max(1);
+    let [planes, len, width] = plan.shape();
     for i in 0..plan.cubes() {
-        let piece = Piece {
-            dst: dst.cube(&plan, TABLE, i),
-            idx: idx.cube(&plan, i),
-            src: src.cube(&plan, FLOW, i),
-            axis,
-            a,
-        };
-        parallel::for_each(piece, GRAIN / unit.max(1), |_, piece| T::dispatch(level, piece));
+        let (dst, src) = (dst.cube(&plan, TABLE, i), src.cube(&plan, FLOW, i));
+        let (piece, pieces) =
+            (Piece { dst, idx: idx.cube(&plan, i), src, a, first: 0, all: true }, parallel::threads());
+        if pieces < 2 || planes * len * width < 2 * GRAIN {
+            T::dispatch(level, piece);
+        } else if planes >= 2 * pieces {
+            let grain = GRAIN.div_ceil(len * width);
+            parallel::for_each(Cut { piece, axis: P }, grain, |_, cut| T::dispatch(level, cut.piece));
+        } else if width >= GRAIN || width >= 2 * STRETCH && piece.idx.strides()[M] != 0 {
+            let grain = (GRAIN / len).max(STRETCH);
+            parallel::for_each(Cut { piece, axis: M }, grain, |_, cut| T::dispatch(level, cut.piece));
+        } else if piece.dst.as_cube().reach() < IN_CACHE || width == 1 && len < FOR_A_SHARE {
+            T::dispatch(level, piece);
+        } else {
+            let pieces = piece.by_destination(pieces.min(planes * len * width / GRAIN));
+            parallel::for_each(pieces, 1, |_, pieces| {
+                pieces.into_iter().for_each(|piece| T::dispatch(level, piece))
+            });
+        }
     }
     Ok(())
 }
 
-/// A cube to be added to.
+/// A cube to be added to, or its places from `first` on.
 struct Piece<'a, T, I> {
     dst: CubeMut<'a, T>,
     idx: Proven<Cube<'a, I>>,
     src: Cube<'a, T>,
-    /// The axis to cut: planes or the places of a row, which no two indices share.
-    axis: usize,
     /// What the source is multiplied by.
     a: T,
+    first: usize,
+    /// Whether that is all places, so that no index belongs to another piece.
+    all: bool,
 }
 
-impl<T: Float, I: Index> Split for Piece<'_, T, I> {
+/// A piece to be cut along an axis on which no two indices share a place.
+struct Cut<'a, T, I> {
+    piece: Piece<'a, T, I>,
+    axis: usize,
+}
+
+impl<T: Float, I: Index> Split for Cut<'_, T, I> {
     fn len(&self) -> usize {
-        self.src.shape()[self.axis]
+        self.piece.src.shape()[self.axis]
     }
     fn split_at(self, mid: usize) -> (Self, Self) {
-        let Piece { dst, idx, src, axis, a } = self;
+        let Cut { piece: Piece { dst, idx, src, a, first, all }, axis } = self;
         let (dst, idx, src) = (dst.split_at(axis, mid), idx.split_at(axis, mid), src.split_at(axis, mid));
-        (
-            Piece { dst: dst.0, idx: idx.0, src: src.0, axis, a },
-            Piece { dst: dst.1, idx: idx.1, src: src.1, axis, a },
-        )
+        let cut = |dst, idx, src| Cut { piece: Piece { dst, idx, src, a, first, all }, axis };
+        (cut(dst.0, idx.0, src.0), cut(dst.1, idx.1, src.1))
+    }
+}
+
+impl<'a, T: Float, I: Index> Piece<'a, T, I> {
+    /// Cuts the destination where its places are named about equally often before and after, as far as a sample shows.
+    /// Every piece goes through all indices and adds what is its own, so where the cuts are does not show in the sums.
+    fn by_destination(self, pieces: usize) -> Vec<Self> {
+        let len = self.src.shape()[K];
+        let (list, mut sample) = (self.idx.lane(K, [0; 3]), Vec::with_capacity(SAMPLE));
+        let mut offset = Offsets::new();
+        for i in 0..SAMPLE.min(len) {
+            list.fill(i * (len / SAMPLE.min(len)), 1, &mut offset);
+            sample.extend_from_slice(offset.below(self.dst.shape()[K]));
+        }
+        sample.sort_unstable();
+        let (mut done, mut rest) = (Vec::with_capacity(pieces), self);
+        for i in 1..pieces {
+            let cut = sample[i * sample.len() / pieces];
+            if cut > rest.first {
+                let (dst, beyond) = rest.dst.split_at(K, cut - rest.first);
+                done.push(Piece { dst, all: false, ..rest });
+                rest = Piece { dst: beyond, first: cut, all: false, ..rest };
+            }
+        }
+        done.push(rest);
+        done
     }
 }
 
@@ -277,43 +327,56 @@ impl<T: Float, I: Index> Kernel<T> for Piece<'_, T, I> {
     type Output = ();
     #[inline(always)]
     fn run<S: Simd<T>>(self, s: S) {
-        let Piece { mut dst, idx, src, a, .. } = self;
-        if src.shape().contains(&0) {
+        let [planes, len, width] = self.src.shape();
+        if planes * len * width == 0 {
             return;
         }
-        let dense = src.strides()[M] == 1 && dst.strides()[M] == 1;
-        if src.shape()[M] > 1 && idx.strides()[M] == 0 && dense {
-            rows(s, &mut dst, idx, src, a)
+        let dense = self.src.strides()[M] == 1 && self.dst.strides()[M] == 1;
+        if width > 1 && self.idx.strides()[M] == 0 && dense {
+            let a = self.a;
+            match width {
+                2 => rows(self, |from, to| add_exactly::<T, 2>(from, to, a)),
+                4 => rows(self, |from, to| add_exactly::<T, 4>(from, to, a)),
+                8 if T::LANES > 8 => rows(self, |from, to| add_exactly::<T, 8>(from, to, a)),
+                _ => rows(self, |from, to| add(s, from, to, a)),
+            }
+        } else if self.all {
+            elements(self)
         } else {
-            elements(&mut dst, idx, src, a)
+            own_elements(self)
         }
     }
 }
 
-/// Rows: one index names a run of neighbours.
+/// Rows: one index names a run of neighbours, to which `add` adds.
 #[inline(always)]
-fn rows<T: Float, I: Index, S: Simd<T>>(
-    s: S,
-    dst: &mut CubeMut<'_, T>,
-    idx: Proven<Cube<'_, I>>,
-    src: Cube<'_, T>,
-    a: T,
-) {
-    let [planes, len, _] = src.shape();
-    let bound = dst.shape()[K];
-    let mut offsets = Offsets::new();
+fn rows<T: Float, I: Index>(piece: Piece<'_, T, I>, add: impl Fn(&[T], &mut [T])) {
+    let Piece { mut dst, idx, src, first: first_place, all, .. } = piece;
+    let ([planes, len, _], places) = (src.shape(), dst.shape()[K]);
+    let (mut seen, mut own, mut kept) = (Offsets::new(), Offsets::new(), [0; Offsets::ROOM]);
     for p in 0..planes {
-        let list = idx.lane(K, [p, 0, 0]);
-        for first in (0..len).step_by(Offsets::ROOM) {
-            list.fill(first, Offsets::ROOM.min(len - first), &mut offsets);
-            for (k, &o) in offsets.below(bound).iter().enumerate() {
-                let mut to = dst.lane(M, [p, o, 0]);
-                if let (Some(from), Some(to)) = (src.lane(M, [p, first + k, 0]).as_slice(), to.as_slice_mut())
-                {
-                    add(s, from, to, a);
-                }
+        let (list, Some(from), Some(mut to)) = (idx.lane(K, [p, 0, 0]), src.rows(p), dst.rows(p)) else {
+            return;
+        };
+        for (first, taken, _) in blocks(len, 0) {
+            if all {
+                list.fill(first, taken, &mut own);
+            } else {
+                list.fill(first, taken, &mut seen);
+                own.keep(&seen, first_place..first_place + places, &mut kept);
+            }
+            let own = own.below(places);
+            for (k, &o) in own.iter().enumerate() {
+                add(from.row(first + if all { k } else { kept[k] as usize }), to.row(o));
             }
         }
+    }
+}
+
+#[inline(always)]
+fn add_exactly<T: Float, const W: usize>(from: &[T], to: &mut [T], a: T) {
+    if let (Some(from), Some(to)) = (from.first_chunk::<W>(), to.first_chunk_mut::<W>()) {
+        *to = std::array::from_fn(|j| to[j] + a * from[j]);
     }
 }
 
@@ -326,33 +389,68 @@ fn add<T: Float, S: Simd<T>>(s: S, from: &[T], to: &mut [T], a: T) {
     from_rest.iter().zip(to_rest).for_each(|(from, to)| *to += a * *from);
 }
 
-/// Elements one by one: along the indices where they share places, else along the longest axis.
+/// Elements one by one. Whatever the axis of the runs, what shares a place comes in the order of the indices: they
+/// are the innermost loop but for the run itself.
 #[inline(always)]
-fn elements<T: Float, I: Index>(dst: &mut CubeMut<'_, T>, idx: Proven<Cube<'_, I>>, src: Cube<'_, T>, a: T) {
+fn elements<T: Float, I: Index>(piece: Piece<'_, T, I>) {
+    let Piece { mut dst, idx, src, a, .. } = piece;
     let shape = src.shape();
-    let axis = (0..3).max_by_key(|&axis| shape[axis]).unwrap_or(K);
-    // The indices come last but for the run itself, and in order, so that what shares a place is added in order.
+    let axis = run_axis(shape, src.strides());
     let [outer, inner] = [[M, K], [P, M], [P, K]][axis];
     let mut offsets = Offsets::new();
-    let mut block = [T::ZERO; Offsets::ROOM];
     for i in 0..shape[outer] {
         for j in 0..shape[inner] {
             let mut at = [0; 3];
             (at[outer], at[inner]) = (i, j);
             let (lane, list) = (src.lane(axis, at), idx.lane(axis, at));
             let mut plane = dst.plane(axis, [at[P], 0, at[M]]);
-            for first in (0..shape[axis]).step_by(Offsets::ROOM) {
-                let len = Offsets::ROOM.min(shape[axis] - first);
-                list.fill(first, len, &mut offsets);
-                let from = match lane.as_slice() {
-                    Some(from) => &from[first..first + len],
-                    None => {
-                        lane.copy_to(first, &mut block[..len]);
-                        &block[..len]
-                    }
-                };
-                plane.scatter(first, &offsets, from, |old, x| old + a * x);
+            for (first, taken, _) in blocks(shape[axis], 0) {
+                list.fill(first, taken, &mut offsets);
+                let mut block = None;
+                plane.scatter(first, &offsets, dense(lane, first, taken, &mut block), a);
             }
+        }
+    }
+}
+
+/// As `elements`, along the indices, for a piece that has but some of the places.
+#[inline(always)]
+fn own_elements<T: Float, I: Index>(piece: Piece<'_, T, I>) {
+    let Piece { mut dst, idx, src, a, first: first_place, .. } = piece;
+    let ([planes, len, width], places) = (src.shape(), dst.shape()[K]);
+    let (mut seen, mut own, mut kept) = (Offsets::new(), Offsets::new(), [0; Offsets::ROOM]);
+    let mut block = [T::ZERO; Offsets::ROOM];
+    for p in 0..planes {
+        for m in 0..width {
+            let (lane, list) = (src.lane(K, [p, 0, m]), idx.lane(K, [p, 0, m]));
+            let mut plane = dst.plane(K, [p, 0, m]);
+            for (first, taken, _) in blocks(len, 0) {
+                list.fill(first, taken, &mut seen);
+                own.keep(&seen, first_place..first_place + places, &mut kept);
+                let block = &mut block[..own.below(places).len()];
+                let mut copied = None;
+                let from = dense(lane, first, taken, &mut copied);
+                block.iter_mut().zip(&kept).for_each(|(x, &k)| *x = from[k as usize]);
+                plane.scatter(first, &own, block, a);
+            }
+        }
+    }
+}
+
+/// A block of a lane: where it stands, if it is dense, else copied.
+#[inline(always)]
+fn dense<'b, T: Float>(
+    lane: Lane<'b, T>,
+    first: usize,
+    len: usize,
+    block: &'b mut Option<[T; Offsets::ROOM]>,
+) -> &'b [T] {
+    match lane.as_slice() {
+        Some(slice) => &slice[first..first + len],
+        None => {
+            let block = &mut block.insert([T::ZERO; Offsets::ROOM])[..len];
+            lane.copy_to(first, block);
+            block
         }
     }
 }

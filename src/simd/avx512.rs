@@ -93,7 +93,7 @@ macro_rules! level {
                 fn prefetch(at: &$t) {
                     #[allow(unused_unsafe)] // the intrinsic is safe in newer compilers than our oldest
                     // SAFETY: a hint, which faults on no address.
-                    unsafe { _mm_prefetch::<_MM_HINT_T0>(std::ptr::from_ref(at).cast()) }
+                    unsafe { _mm_prefetch::<_MM_HINT_T1>(std::ptr::from_ref(at).cast()) }
                 }
                 fn prefetch_after(at: &$t, n: usize) {
                     #[allow(unused_unsafe)] // as above

@@ -59,7 +59,8 @@ pub(crate) trait Simd<T: Float>: Copy + Send + Sync + 'static {
     fn store(self, v: Self::V, to: &mut T::Block);
     /// Overwrites the block past the caches, where it is aligned to 64 bytes and the level can.
     fn stream(self, v: Self::V, to: &mut T::Block);
-    /// Asks for the cache line of `at`.
+    /// Asks for the cache line of `at`, as far as the second-level cache: more lines can be on their way there than to
+    /// the first.
     fn prefetch(self, at: &T);
     /// Asks for the cache line `n` elements after `at`, whether there is such an element or not.
     fn prefetch_after(self, at: &T, n: usize);

@@ -15,6 +15,7 @@
 use super::{Lane, LaneMut, Layout, MAX_RANK, View, ViewMut, count};
 use crate::error::{Error, Result};
 use crate::indices::Offsets;
+use crate::simd::{Float, Simd};
 use std::marker::PhantomData;
 
 /// The table's place in a [`Plan`].
@@ -252,6 +253,28 @@ fn offset(shape: &[usize; 3], strides: &[isize; 3], at: [usize; 3]) -> isize {
 }
 
 impl<'a, T> Cube<'a, T> {
+    /// From the first byte to the last: whether a cache may hold the cube.
+    pub(crate) fn reach(&self) -> usize {
+        let steps = self
+            .shape
+            .iter()
+            .zip(self.strides)
+            .map(|(&n, stride)| n.saturating_sub(1) * stride.unsigned_abs());
+        (steps.sum::<usize>() + 1) * size_of::<T>()
+    }
+
+    /// The rows of plane `p`, where they are dense.
+    #[inline(always)]
+    pub(crate) fn rows(&self, p: usize) -> Option<Rows<'a, T>> {
+        assert!(p < self.shape[P], "a plane beyond the last");
+        let [_, n, width] = self.shape;
+        // SAFETY: the plane exists; where a row has no elements or there is no row, the pointer is never followed.
+        let start =
+            unsafe { self.start.offset(if n * width == 0 { 0 } else { p as isize * self.strides[P] }) };
+        let rows = Rows { start, n, stride: self.strides[K], width, borrow: PhantomData };
+        (self.strides[M] == 1 || width <= 1).then_some(rows)
+    }
+
     pub(crate) fn shape(&self) -> [usize; 3] {
         self.shape
     }
@@ -292,6 +315,13 @@ impl<'a, T> Cube<'a, T> {
 }
 
 impl<'a, T> CubeMut<'a, T> {
+    /// As [`Cube::rows`].
+    #[inline(always)]
+    pub(crate) fn rows(&mut self, p: usize) -> Option<RowsMut<'_, T>> {
+        let Rows { start, n, stride, width, .. } = self.as_cube().rows(p)?;
+        Some(RowsMut { start: start.cast_mut(), n, stride, width, borrow: PhantomData })
+    }
+
     pub(crate) fn shape(&self) -> [usize; 3] {
         self.shape
     }
@@ -334,6 +364,43 @@ impl<'a, T> CubeMut<'a, T> {
     }
 }
 
+/// Rows of neighbours.
+#[derive(Clone, Copy)]
+pub(crate) struct Rows<'a, T> {
+    start: *const T,
+    n: usize,
+    stride: isize,
+    width: usize,
+    borrow: PhantomData<&'a [T]>,
+}
+
+/// [`Rows`] to write through.
+pub(crate) struct RowsMut<'a, T> {
+    start: *mut T,
+    n: usize,
+    stride: isize,
+    width: usize,
+    borrow: PhantomData<&'a mut [T]>,
+}
+
+impl<'a, T> Rows<'a, T> {
+    #[inline(always)]
+    pub(crate) fn row(&self, i: usize) -> &'a [T] {
+        assert!(i < self.n, "a row beyond the last");
+        // SAFETY: the row is inside the cube, and dense.
+        unsafe { std::slice::from_raw_parts(self.start.offset(i as isize * self.stride), self.width) }
+    }
+}
+
+impl<T> RowsMut<'_, T> {
+    #[inline(always)]
+    pub(crate) fn row(&mut self, i: usize) -> &mut [T] {
+        assert!(i < self.n, "a row beyond the last");
+        // SAFETY: the row is inside the cube, and dense; exclusive, because `self` is borrowed as long as the row.
+        unsafe { std::slice::from_raw_parts_mut(self.start.offset(i as isize * self.stride), self.width) }
+    }
+}
+
 /// What a run of indices may name in a table: at step `t`, any of `n` places.
 #[derive(Clone, Copy)]
 pub(crate) struct Plane<'a, T> {
@@ -355,32 +422,94 @@ pub(crate) struct PlaneMut<'a, T> {
     borrow: PhantomData<&'a mut [T]>,
 }
 
-impl<T: Copy> Plane<'_, T> {
-    /// `out[k]` = what index `k` names at step `first + k`.
+impl<T: Float> Plane<'_, T> {
+    /// `out[k]` = what index `k` names at step `first + k`, asking for what the index `ahead` of it names (0: not)
+    /// or, evenly spread over the run, for the blocks of `meanwhile`. There may be more offsets than `out` takes: they
+    /// are looked at ahead.
     #[inline(always)]
-    pub(crate) fn gather(&self, first: usize, offsets: &Offsets, out: &mut [T]) {
+    pub(crate) fn gather<S: Simd<T>>(
+        &self,
+        s: S,
+        first: usize,
+        offsets: &Offsets,
+        ahead: usize,
+        meanwhile: &[T::Block],
+        out: &mut [T],
+    ) {
         let offsets = offsets.below(self.n);
-        assert!(offsets.len() == out.len() && first <= self.len && out.len() <= self.len - first);
-        for (k, (out, &o)) in out.iter_mut().zip(offsets).enumerate() {
-            // SAFETY: `o < n` by the proof that `Offsets` carries, and the step is below `len`, asserted above: an
-            // index inside the cube's shape.
-            *out = unsafe { *self.start.offset(o as isize * self.stride + (first + k) as isize * self.step) };
+        assert!(out.len() <= offsets.len() && first <= self.len && offsets.len() <= self.len - first);
+        if self.stride == 1 && self.step == 0 {
+            // SAFETY: called with `o < n`, by the proof that `Offsets` carries: an element of the cube, as the stride
+            // is 1 and the step 0.
+            let at = |o: usize| unsafe { &*self.start.add(o) };
+            let mut done = 0;
+            if ahead > 0 {
+                done = out.len().min(offsets.len().saturating_sub(ahead));
+                for ((out, &o), &next) in
+                    out[..done].iter_mut().zip(offsets).zip(&offsets[ahead.min(offsets.len())..])
+                {
+                    s.prefetch(at(next));
+                    *out = *at(o);
+                }
+            }
+            // Unrolled by hand: the compiler does not.
+            let (os, os_rest) = offsets[done..out.len()].as_chunks::<8>();
+            let (outs, outs_rest) = out[done..].as_chunks_mut::<8>();
+            if meanwhile.is_empty() {
+                outs.iter_mut().zip(os).for_each(|(out, o)| *out = o.map(|o| *at(o)));
+            } else {
+                let mut lines = meanwhile.chunks(meanwhile.len().div_ceil(os.len().max(1)));
+                for (out, o) in outs.iter_mut().zip(os) {
+                    for line in lines.next().unwrap_or(&[]) {
+                        s.prefetch(&line.as_ref()[0]);
+                    }
+                    *out = o.map(|o| *at(o));
+                }
+            }
+            outs_rest.iter_mut().zip(os_rest).for_each(|(out, &o)| *out = *at(o));
+        } else {
+            // SAFETY: as above, and called with a step below `len`, asserted above: an index inside the cube's shape.
+            let at = |k: usize, o: usize| unsafe {
+                &*self.start.offset(o as isize * self.stride + (first + k) as isize * self.step)
+            };
+            if ahead > 0 {
+                let done = out.len().min(offsets.len().saturating_sub(ahead));
+                let next = &offsets[ahead.min(offsets.len())..];
+                for (k, ((out, &o), &next)) in out[..done].iter_mut().zip(offsets).zip(next).enumerate() {
+                    s.prefetch(at(k + ahead, next));
+                    *out = *at(k, o);
+                }
+                (done..out.len()).for_each(|k| out[k] = *at(k, offsets[k]));
+            } else {
+                out.iter_mut().zip(offsets).enumerate().for_each(|(k, (out, &o))| *out = *at(k, o));
+            }
         }
     }
 }
 
-impl<T: Copy> PlaneMut<'_, T> {
-    /// Replaces what index `k` names at step `first + k` by `f` of it and `from[k]`, in order of `k`.
+impl<T: Float> PlaneMut<'_, T> {
+    /// Adds `a · from[k]` to what index `k` names at step `first + k`, in order of `k`.
     #[inline(always)]
-    pub(crate) fn scatter(&mut self, first: usize, offsets: &Offsets, from: &[T], f: impl Fn(T, T) -> T) {
+    pub(crate) fn scatter(&mut self, first: usize, offsets: &Offsets, from: &[T], a: T) {
         let offsets = offsets.below(self.n);
-        assert!(offsets.len() == from.len() && first <= self.len && from.len() <= self.len - first);
-        for (k, (&x, &o)) in from.iter().zip(offsets).enumerate() {
-            // SAFETY: as in `Plane::gather`; exclusive, because the cube is borrowed for as long as `self`.
-            unsafe {
-                let at = self.start.offset(o as isize * self.stride + (first + k) as isize * self.step);
-                *at = f(*at, x);
+        assert!(from.len() == offsets.len() && first <= self.len && offsets.len() <= self.len - first);
+        let (start, stride, step) = (self.start, self.stride, self.step);
+        if stride == 1 && step == 0 {
+            // SAFETY: called with `o < n`, by the proof that `Offsets` carries: an element of the cube, as the stride
+            // is 1 and the step 0. Exclusive, because the cube is borrowed for as long as `self`, and one reference is
+            // gone before the next is made.
+            let at = |o: usize| unsafe { &mut *start.add(o) };
+            let ((os, os_rest), (xs, xs_rest)) = (offsets.as_chunks::<8>(), from.as_chunks::<8>());
+            for (o, x) in os.iter().zip(xs) {
+                (0..8).for_each(|j| *at(o[j]) += a * x[j]);
             }
+            os_rest.iter().zip(xs_rest).for_each(|(&o, &x)| *at(o) += a * x);
+        } else {
+            // SAFETY: as above, and called with a step below `len`, asserted above: an index inside the cube's shape.
+            let at = |k: usize, o: usize| unsafe {
+                &mut *start.offset(o as isize * stride + (first + k) as isize * step)
+            };
+            from.iter().zip(offsets).enumerate().for_each(|(k, (&x, &o))| *at(k, o) += a * x);
         }
     }
 }
