@@ -730,14 +730,6 @@ impl<'a, T: Copy> Lane<'a, T> {
         unsafe { *self.start.offset(i as isize * self.stride) }
     }
 
-    /// Element number `i`, where it stands.
-    #[inline(always)]
-    pub(crate) fn at(&self, i: usize) -> &'a T {
-        assert!(i < self.len, "an element beyond the lane's end");
-        // SAFETY: as in `get`.
-        unsafe { &*self.start.offset(i as isize * self.stride) }
-    }
-
     /// Copies the elements from `first` on into `out`.
     #[inline(always)]
     pub(crate) fn copy_to(&self, first: usize, out: &mut [T]) {
