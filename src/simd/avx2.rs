@@ -76,7 +76,7 @@ static FRONT_PAIRS: [[u32; 8]; 16] = {
 macro_rules! level {
     ($t:ident x $lanes:literal, halves of $half:literal, $v:ident, bits $bits:ident,
      mantissa $mantissa:literal bias $bias:literal $sll:ident $srl:ident $add_int:ident $set1_int:ident;
-     $set1:ident $loadu:ident $storeu:ident $stream:ident $add:ident $sub:ident $mul:ident $div:ident $fmadd:ident
+     $set1:ident $loadu:ident $storeu:ident $add:ident $sub:ident $mul:ident $div:ident $fmadd:ident
      $max:ident $and:ident $or:ident $andnot:ident $round:ident $cmp:ident $blendv:ident $movemask:ident
      $to_int:ident $from_int:ident;
      $front:ident $compress_index:ident
@@ -109,22 +109,6 @@ macro_rules! level {
                     unsafe {
                         $storeu(to, v.0);
                         $storeu(to.add($half), v.1);
-                    }
-                }
-                fn stream(v: ($v, $v), to: &mut [$t; $lanes]) {
-                    let to = to.as_mut_ptr();
-                    if to.cast::<$v>().is_aligned() {
-                        // SAFETY: a reference to two registers' worth, aligned as the instruction asks.
-                        unsafe {
-                            $stream(to, v.0);
-                            $stream(to.add($half), v.1);
-                        }
-                    } else {
-                        // SAFETY: as in `store`.
-                        unsafe {
-                            $storeu(to, v.0);
-                            $storeu(to.add($half), v.1);
-                        }
                     }
                 }
                 fn prefetch(at: &$t) {
@@ -252,7 +236,7 @@ fn positions_of_8(low: usize, high: usize, first: __m256i, to: &mut [u32; 8]) ->
 level! {
     f32 x 16, halves of 8, __m256, bits u32,
     mantissa 23 bias 127 _mm256_slli_epi32 _mm256_srli_epi32 _mm256_add_epi32 _mm256_set1_epi32;
-    _mm256_set1_ps _mm256_loadu_ps _mm256_storeu_ps _mm256_stream_ps _mm256_add_ps _mm256_sub_ps _mm256_mul_ps
+    _mm256_set1_ps _mm256_loadu_ps _mm256_storeu_ps _mm256_add_ps _mm256_sub_ps _mm256_mul_ps
     _mm256_div_ps _mm256_fmadd_ps _mm256_max_ps _mm256_and_ps _mm256_or_ps _mm256_andnot_ps _mm256_round_ps
     _mm256_cmp_ps _mm256_blendv_ps _mm256_movemask_ps _mm256_castps_si256 _mm256_castsi256_ps;
     FRONT positions_of_16
@@ -261,7 +245,7 @@ level! {
 level! {
     f64 x 8, halves of 4, __m256d, bits u64,
     mantissa 52 bias 1023 _mm256_slli_epi64 _mm256_srli_epi64 _mm256_add_epi64 _mm256_set1_epi64x;
-    _mm256_set1_pd _mm256_loadu_pd _mm256_storeu_pd _mm256_stream_pd _mm256_add_pd _mm256_sub_pd _mm256_mul_pd
+    _mm256_set1_pd _mm256_loadu_pd _mm256_storeu_pd _mm256_add_pd _mm256_sub_pd _mm256_mul_pd
     _mm256_div_pd _mm256_fmadd_pd _mm256_max_pd _mm256_and_pd _mm256_or_pd _mm256_andnot_pd _mm256_round_pd
     _mm256_cmp_pd _mm256_blendv_pd _mm256_movemask_pd _mm256_castpd_si256 _mm256_castsi256_pd;
     FRONT_PAIRS positions_of_8

@@ -47,7 +47,7 @@ macro_rules! ops {
 /// `Simd<$t>`, from the names that the intrinsics have for `$t`.
 macro_rules! level {
     ($t:ident x $lanes:literal, $v:ident, $m:ident, $p:ident;
-     $set1:ident $loadu:ident $storeu:ident $stream:ident $add:ident $sub:ident $mul:ident $div:ident $fmadd:ident
+     $set1:ident $loadu:ident $storeu:ident $add:ident $sub:ident $mul:ident $div:ident $fmadd:ident
      $max:ident $abs:ident $roundscale:ident $scalef:ident $getmant:ident $getexp:ident $cmp:ident $blend:ident
      $compress:ident $mask_store:ident;
      $positions:expr, $set1_position:ident, $add_position:ident, $compress_position:ident, $store_position:ident
@@ -79,16 +79,6 @@ macro_rules! level {
                 fn store(v: $v, to: &mut [$t; $lanes]) {
                     // SAFETY: a reference to 64 bytes; unaligned stores take any address.
                     unsafe { $storeu(to.as_mut_ptr(), v) }
-                }
-                fn stream(v: $v, to: &mut [$t; $lanes]) {
-                    let to = to.as_mut_ptr();
-                    if to.cast::<$v>().is_aligned() {
-                        // SAFETY: a reference to 64 bytes, aligned as the instruction asks.
-                        unsafe { $stream(to, v) }
-                    } else {
-                        // SAFETY: as in `store`.
-                        unsafe { $storeu(to, v) }
-                    }
                 }
                 fn prefetch(at: &$t) {
                     #[allow(unused_unsafe)] // the intrinsic is safe in newer compilers than our oldest
@@ -149,7 +139,7 @@ macro_rules! level {
 
 level! {
     f32 x 16, __m512, __mmask16, __m512i;
-    _mm512_set1_ps _mm512_loadu_ps _mm512_storeu_ps _mm512_stream_ps _mm512_add_ps _mm512_sub_ps _mm512_mul_ps
+    _mm512_set1_ps _mm512_loadu_ps _mm512_storeu_ps _mm512_add_ps _mm512_sub_ps _mm512_mul_ps
     _mm512_div_ps _mm512_fmadd_ps _mm512_max_ps _mm512_abs_ps _mm512_roundscale_ps _mm512_maskz_scalef_ps
     _mm512_getmant_ps _mm512_getexp_ps _mm512_cmp_ps_mask _mm512_mask_blend_ps _mm512_mask_compress_ps
     _mm512_mask_storeu_ps;
@@ -159,7 +149,7 @@ level! {
 
 level! {
     f64 x 8, __m512d, __mmask8, __m256i;
-    _mm512_set1_pd _mm512_loadu_pd _mm512_storeu_pd _mm512_stream_pd _mm512_add_pd _mm512_sub_pd _mm512_mul_pd
+    _mm512_set1_pd _mm512_loadu_pd _mm512_storeu_pd _mm512_add_pd _mm512_sub_pd _mm512_mul_pd
     _mm512_div_pd _mm512_fmadd_pd _mm512_max_pd _mm512_abs_pd _mm512_roundscale_pd _mm512_maskz_scalef_pd
     _mm512_getmant_pd _mm512_getexp_pd _mm512_cmp_pd_mask _mm512_mask_blend_pd _mm512_mask_compress_pd
     _mm512_mask_storeu_pd;

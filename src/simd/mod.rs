@@ -57,8 +57,6 @@ pub(crate) trait Simd<T: Float>: Copy + Send + Sync + 'static {
     fn load(self, from: &T::Block) -> Self::V;
     /// Overwrites the block.
     fn store(self, v: Self::V, to: &mut T::Block);
-    /// Overwrites the block past the caches, where it is aligned to 64 bytes and the level can.
-    fn stream(self, v: Self::V, to: &mut T::Block);
     /// Asks for the cache line of `at`, as far as the second-level cache: more lines can be on their way there than to
     /// the first.
     fn prefetch(self, at: &T);

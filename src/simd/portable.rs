@@ -33,10 +33,6 @@ macro_rules! level {
                 *to = v.to_array();
             }
             #[inline(always)]
-            fn stream(self, v: $v, to: &mut [$t; $lanes]) {
-                *to = v.to_array();
-            }
-            #[inline(always)]
             fn prefetch(self, _at: &$t) {}
             #[inline(always)]
             fn prefetch_after(self, _at: &$t, _n: usize) {}
