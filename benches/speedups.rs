@@ -29,7 +29,7 @@ const PASSES: usize = 3;
 /// How often `--check` must find a row fallen, one time after the other.
 const CONFIRMATIONS: usize = 3;
 /// For a case on some number of threads, all levels.
-const BUDGET: Duration = Duration::from_secs(4);
+const BUDGET: Duration = Duration::from_secs(2);
 /// For everything, with `--quick`; the rest of the 90 seconds is for the data.
 const QUICK: Duration = Duration::from_secs(75);
 

@@ -75,6 +75,27 @@ pub struct Peers {
     pub rows: Vec<Compared>,
 }
 
+/// A point of a line.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Point {
+    pub line: String,
+    pub x: f64,
+    pub y: f64,
+}
+
+/// `curves.json`
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub struct Curves {
+    pub machine: Machine,
+    pub made: Made,
+    /// Nanoseconds an element against the percentage of hits.
+    pub selectivity: Vec<Point>,
+    /// Nanoseconds an element against the bytes read and written; lines `op/side`.
+    pub sizes: Vec<Point>,
+    /// Gigabytes a second against the number of threads.
+    pub limits: Vec<Point>,
+}
+
 /// The folder `results/` of this repository.
 pub fn results() -> PathBuf {
     // From the crate itself, or from benches/peers in it.

@@ -1,0 +1,210 @@
+//! Tables and pictures of the figures in `results/`. They are made of the kept figures alone, so whoever has these can
+//! make them again, and a test can tell whether what the repository shows is what was measured.
+
+mod plots;
+
+use super::record::{Compared, Curves, Peers, Row, Speedups, load, results};
+use super::tables::table;
+use std::fs;
+use std::path::PathBuf;
+
+pub const SPEEDUPS: &str = "speedups.json";
+pub const CURVES: &str = "curves.json";
+/// Other crates, and Python's libraries.
+pub const PEERS: [&str; 2] = ["peers.json", "python.json"];
+/// Between these lines of README.md stands what [`readme`] makes.
+pub const MARKERS: [&str; 2] = ["<!-- figures: begin -->", "<!-- figures: end -->"];
+
+/// A file to be written: where, below `results/`, and what.
+pub type Page = (String, String);
+
+/// Every machine that has figures.
+pub fn machines() -> Vec<String> {
+    let folders = fs::read_dir(results()).into_iter().flatten().flatten();
+    let mut names: Vec<String> = folders
+        .filter(|folder| folder.path().join(SPEEDUPS).exists())
+        .filter_map(|folder| folder.file_name().into_string().ok())
+        .collect();
+    names.sort();
+    names
+}
+
+/// The machine whose figures README.md shows: the one that `results/shown` names.
+pub fn shown() -> Option<String> {
+    fs::read_to_string(results().join("shown")).ok().map(|name| name.trim().to_string())
+}
+
+/// All that is made of a machine's figures.
+pub fn pages(machine: &str) -> Vec<Page> {
+    let speedups: Speedups = load(machine, SPEEDUPS).expect("figures of this machine");
+    let mut pages = vec![
+        ("speedups.md".to_string(), speedups_table(&speedups)),
+        ("speedups.svg".to_string(), plots::speedups(&speedups)),
+        ("limits.svg".to_string(), plots::limits(&speedups)),
+    ];
+    if let Some(curves) = load::<Curves>(machine, CURVES) {
+        pages.push(("selectivity.svg".to_string(), plots::selectivity(&curves)));
+        pages.push(("sizes.svg".to_string(), plots::sizes(&curves)));
+        pages.push(("memory.md".to_string(), memory_table(&curves)));
+    }
+    for file in PEERS {
+        if let Some(peers) = load::<Peers>(machine, file) {
+            let name = file.trim_end_matches(".json");
+            pages.push((format!("{name}.md"), peers_table(&peers)));
+            for threads in thread_counts(&peers) {
+                pages.push((format!("{name}-{threads}.svg"), plots::peers(&peers, threads)));
+            }
+        }
+    }
+    pages.into_iter().map(|(file, text)| (format!("{machine}/{file}"), text)).collect()
+}
+
+fn thread_counts(peers: &Peers) -> Vec<usize> {
+    let mut counts: Vec<usize> = peers.rows.iter().map(|row| row.threads).collect();
+    counts.sort_unstable();
+    counts.dedup();
+    counts
+}
+
+fn ms(seconds: f64) -> String {
+    match seconds * 1e3 {
+        ms if ms < 0.01 => format!("{ms:.4}"),
+        ms if ms < 1.0 => format!("{ms:.3}"),
+        ms if ms < 100.0 => format!("{ms:.2}"),
+        ms => format!("{ms:.0}"),
+    }
+}
+
+fn speedups_table(speedups: &Speedups) -> String {
+    let header =
+        ["id", "ms", "textbook loop", "reference", "speedup", "95 %", "part of limit", "limit", "made"];
+    let mut table = table(&header, 1);
+    for row in &speedups.rows {
+        let speedup = row.speedup.ratio;
+        table.add_row([
+            format!("`{}`", row.id),
+            ms(row.seconds.median),
+            ms(row.textbook_seconds.median),
+            ms(row.reference_seconds),
+            format!("{:.2}", speedup.median),
+            format!("{:.2} to {:.2}", speedup.low, speedup.high),
+            format!("{:.0} %", 100.0 * row.of_limit.ratio.median),
+            row.limit.clone(),
+            row.made.commit.clone(),
+        ]);
+    }
+    let machine = &speedups.machine;
+    format!(
+        "# {}, {} CPUs\n\nTimes in milliseconds.\n\n{}\n",
+        machine.cpu,
+        machine.cpus,
+        trimmed(&table.to_string())
+    )
+}
+
+fn memory_table(curves: &Curves) -> String {
+    let mut table = table(&["threads", "limit", "GB/s read and written"], 2);
+    for point in &curves.limits {
+        table.add_row([point.x.to_string(), point.line.clone(), format!("{:.1}", point.y)]);
+    }
+    format!("# {}: memory, 256 MiB each way\n\n{}\n", curves.machine.cpu, trimmed(&table.to_string()))
+}
+
+fn peers_table(peers: &Peers) -> String {
+    let names = peer_names(&peers.rows);
+    let mut header = vec!["case", "threads", "gradix, ms"];
+    header.extend(names.iter().map(String::as_str));
+    let mut table = table(&header, 1);
+    for row in &peers.rows {
+        let mut cells = vec![row.case.clone(), row.threads.to_string(), ms(row.gradix_seconds.median)];
+        cells.extend(names.iter().map(|name| {
+            let figure = row.peers.iter().find(|peer| peer.name == *name);
+            figure.map_or("–".into(), |f| format!("{} ({:.2}x)", ms(f.seconds.median), f.ratio.median))
+        }));
+        table.add_row(cells);
+    }
+    let versions: Vec<String> =
+        peers.versions.iter().map(|(name, version)| format!("{name} {version}")).collect();
+    let absent: Vec<String> =
+        peers.absent.iter().map(|(name, why)| format!("\n* {name}: not compared. {why}")).collect();
+    format!(
+        "# {}, {} CPUs: beside other libraries\n\nMilliseconds, and in brackets how often gradix's time that is. {}.\n{}\n{}\n",
+        peers.machine.cpu,
+        peers.machine.cpus,
+        versions.join(", "),
+        absent.concat(),
+        trimmed(&table.to_string())
+    )
+}
+
+/// The names of all peers, in the order of their appearance.
+fn peer_names(rows: &[Compared]) -> Vec<String> {
+    let mut names: Vec<String> = Vec::new();
+    for peer in rows.iter().flat_map(|row| &row.peers) {
+        if !names.contains(&peer.name) {
+            names.push(peer.name.clone());
+        }
+    }
+    names
+}
+
+/// The one table of the README: cases that people recognise, as called, on one thread and on all.
+pub fn readme(machine: &str) -> String {
+    const SHOWN: [(&str, &str); 9] = [
+        ("softmax_xent/f32/4096x1000", "gradient of softmax cross-entropy, 4,096 x 1,000"),
+        ("softmax_xent/f32/1024x32000", "the same, 1,024 x 32,000"),
+        ("softmax_xent/f32/1x128256", "the same, 1 x 128,256"),
+        ("select_indices/f32/16M_at_1%", "indices above a threshold, 16M elements, 1 % hits"),
+        ("select_indices/f32/16M_at_50%", "the same, 50 % hits"),
+        ("select_values/f32/16M_at_50%", "values above a threshold, 50 % hits"),
+        ("take/f32/4M_of_64M", "4M single elements of 64M"),
+        ("take_axis/f32/65536_rows_of_100000x64", "65,536 rows of 100,000 x 64"),
+        ("scatter_add_axis/f32/65536_rows_to_100000x64", "the same rows added back"),
+    ];
+    let speedups: Speedups = load(machine, SPEEDUPS).expect("figures of this machine");
+    let Speedups { machine: here, rows } = &speedups;
+    let cpus = here.cpus.to_string();
+    let all = format!("{cpus} threads");
+    let header = ["what", "loop, ms", "gradix, ms", "speedup", "of the limit", &all];
+    let mut table = table(&header, 1);
+    for (id, what) in SHOWN {
+        let row = |threads: &str| rows.iter().find(|row: &&Row| row.id == format!("{id}/best/{threads}"));
+        let Some(one) = row("1") else { continue };
+        table.add_row([
+            what.to_string(),
+            ms(one.textbook_seconds.median),
+            ms(one.seconds.median),
+            format!("{:.1}x", one.speedup.ratio.median),
+            format!("{:.0} % ({})", 100.0 * one.of_limit.ratio.median, one.limit),
+            row(&cpus).map_or("–".into(), |row| format!("{:.1}x", row.speedup.ratio.median)),
+        ]);
+    }
+    let picture = format!("results/{machine}/peers-1.svg");
+    let picture = if results().with_file_name(&picture).exists() {
+        format!("\n![Time of other crates on the same work as multiples of gradix's]({picture})\n")
+    } else {
+        String::new()
+    };
+    format!(
+        "{} (the CPU names itself so), {cpus} CPUs, `f32`, one thread; the last column is the speedup on {cpus} threads \
+         over the same loop on one:\n\n{}\n{picture}",
+        here.cpu,
+        trimmed(&table.to_string()),
+    )
+}
+
+/// README.md with the figures as they are now.
+pub fn readme_with_figures(text: &str, figures: &str) -> Option<String> {
+    let [begin, end] = MARKERS;
+    let (before, rest) = text.split_once(begin)?;
+    let (_, after) = rest.split_once(end)?;
+    Some(format!("{before}{begin}\n{figures}{end}{after}"))
+}
+
+pub fn readme_path() -> PathBuf {
+    results().with_file_name("README.md")
+}
+
+fn trimmed(table: &str) -> String {
+    table.lines().map(str::trim_end).collect::<Vec<_>>().join("\n")
+}

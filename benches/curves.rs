@@ -1,0 +1,111 @@
+//! `cargo bench --bench curves`: how time depends on the share of hits and on the size, and what the memory gives.
+//! Keeps all of it as results/<machine>/curves.json, which `cargo bench --bench report` draws.
+
+mod common;
+
+use common::data::Buffer;
+use common::machine::{Machine, Made};
+use common::paired::{Patience, Rounds};
+use common::record::{Curves, Point, save};
+use common::work::gather::{Form, Gather};
+use common::work::{scatter::Scatter, select::Select, softmax_xent::Xent};
+use common::{Side, Work, limits, pool, thread_counts};
+use gradix::Level;
+use indicatif::ProgressBar;
+use std::time::Duration;
+
+const PATIENCE: Patience = Patience { rounds: 9, width: 0.05, budget: Duration::from_millis(400) };
+/// The elements of a selection, and those of a row of logits or of a table.
+const HITS_OF: usize = 1 << 20;
+const CLASSES: usize = 256;
+const WIDTH: usize = 64;
+
+fn main() {
+    let shares = [0.0, 0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.98, 0.99, 1.0];
+    let sizes: Vec<usize> = (10..=29).map(|log2| 1 << log2).collect();
+    let bar = ProgressBar::new((shares.len() + sizes.len()) as u64);
+    let mut curves = Curves { machine: Machine::here(), made: Made::now(), ..Curves::default() };
+    pool(1).install(|| {
+        for share in shares {
+            curves
+                .selectivity
+                .extend(at_every_level(&mut Select::<f32>::indices(HITS_OF, share), 100.0 * share));
+            bar.inc(1);
+        }
+        for bytes in sizes {
+            for (op, elements, mut work) in of_size(bytes) {
+                curves.sizes.extend(beside_the_limit(op, bytes, elements, &mut *work));
+            }
+            bar.inc(1);
+        }
+    });
+    curves.limits = thread_counts().into_iter().flat_map(memory).collect();
+    bar.finish_and_clear();
+    println!("kept in {}", save(&curves.machine.name, "curves.json", &curves).display());
+}
+
+/// Nanoseconds an element, for gradix at every level, the textbook loop and the limit.
+fn at_every_level(work: &mut Select<f32>, x: f64) -> Vec<Point> {
+    let mut turns: Vec<(String, Side, Level)> =
+        Level::available().iter().map(|&level| (level.name().to_string(), Side::Gradix, level)).collect();
+    turns.push(("textbook loop".to_string(), Side::Textbook, Level::detected()));
+    turns.push(("read-only sum".to_string(), Side::Limit, Level::detected()));
+    let indices: Vec<usize> = (0..turns.len()).collect();
+    let rounds = Rounds::run(&indices, &[(3, 0)], PATIENCE, |turn| {
+        let (_, side, level) = &turns[turn];
+        level.run(|| work.run(*side)).expect("an available level");
+    });
+    let point = |(turn, (line, _, _)): (usize, &(String, Side, Level))| {
+        let ns = rounds.seconds(turn).median * 1e9 / HITS_OF as f64;
+        Point { line: line.clone(), x, y: ns }
+    };
+    turns.iter().enumerate().map(point).collect()
+}
+
+/// Work that reads and writes about so many bytes, the indices left aside; and its elements.
+fn of_size(bytes: usize) -> Vec<(&'static str, usize, Box<dyn Work>)> {
+    let rows = (bytes / (8 * CLASSES)).max(1);
+    let wide = (bytes / (8 * WIDTH)).max(1);
+    vec![
+        ("softmax_xent, rows of 256", rows * CLASSES, Box::new(Xent::<f32>::new(rows, CLASSES))),
+        ("take_axis, rows of 64", wide * WIDTH, Box::new(Gather::<f32>::new(Form::Rows, wide, WIDTH, wide))),
+        ("scatter_add_axis, rows of 64", wide * WIDTH, Box::new(Scatter::<f32>::new(wide, WIDTH, wide))),
+        ("select_values, half of them", bytes / 6, Box::new(Select::<f32>::values(bytes / 6, 0.5))),
+    ]
+}
+
+fn beside_the_limit(op: &str, bytes: usize, elements: usize, work: &mut dyn Work) -> Vec<Point> {
+    let sides = [Side::Gradix, Side::Textbook, Side::Limit];
+    let rounds = Rounds::run(&sides, &[(Side::Limit, Side::Gradix)], PATIENCE, |side| work.run(side));
+    let point = |side| Point {
+        line: format!("{op}/{side:?}").to_lowercase(),
+        x: bytes as f64,
+        y: rounds.seconds(side).median * 1e9 / elements as f64,
+    };
+    sides.map(point).to_vec()
+}
+
+/// Gigabytes a second that each limit reads and writes, out of cache as far as there is an outside.
+fn memory(threads: usize) -> Vec<Point> {
+    const LEN: usize = 64 << 20;
+    let x = Buffer::<f32>::filled(LEN, |i| i as f32);
+    let mut out = Buffer::<f32>::zeros(LEN);
+    let names = ["scale", "memcpy", "add", "sum", "copy by non-temporal stores"];
+    let moved = [8, 8, 12, 4, 8].map(|bytes| (bytes * LEN) as f64);
+    let rounds = pool(threads).install(|| {
+        let patience = Patience { budget: Duration::from_secs(3), ..PATIENCE };
+        Rounds::run(&[0, 1, 2, 3, 4], &[(1, 0), (2, 0), (3, 0), (4, 0)], patience, |turn| match turn {
+            0 => limits::scale(&x, 2.0, &mut out),
+            1 => limits::copy(&x, &mut out),
+            2 => limits::add(&x, &mut out),
+            3 => limits::sum(&x),
+            _ => limits::stream(&x, &mut out),
+        })
+    });
+    let point = |turn: usize| Point {
+        line: names[turn].to_string(),
+        x: threads as f64,
+        y: moved[turn] / rounds.seconds(turn).median / 1e9,
+    };
+    (0..names.len()).map(point).collect()
+}
