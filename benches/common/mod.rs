@@ -76,6 +76,11 @@ impl Case {
     pub fn id(&self) -> String {
         format!("{}/{}/{}", self.op, self.dtype, self.shape)
     }
+
+    /// Whether its id, or its name among other libraries, contains one of these parts (with commas between them).
+    pub fn is_wanted(&self, filter: &str) -> bool {
+        filter.split(',').any(|part| self.id().contains(part) || self.peer.contains(part))
+    }
 }
 
 /// All that is measured.

@@ -16,6 +16,7 @@ mod gather;
 mod peer;
 mod scatter;
 mod select;
+mod serve;
 mod softmax_xent;
 
 use clap::{Arg, ArgAction, Command};
@@ -32,7 +33,7 @@ use std::time::Duration;
 
 const FILE: &str = "peers.json";
 /// For a case on some number of threads.
-const BUDGET: Duration = Duration::from_secs(6);
+const BUDGET: Duration = Duration::from_millis(2500);
 /// The libraries, whose versions stand in the lock file.
 const LIBRARIES: [&str; 7] =
     ["arrow-select", "burn-flex", "candle-core", "ndarray", "rayon", "rten-vecmath", "gradix"];
@@ -43,11 +44,24 @@ fn main() {
         .arg(
             Arg::new("record").long("record").action(ArgAction::SetTrue).help("Keep the figures in results/"),
         )
-        .arg(Arg::new("filter").long("filter").help("Only cases or ids that contain this"))
+        .arg(
+            Arg::new("filter")
+                .long("filter")
+                .help("Only cases or ids that contain one of these, with commas between"),
+        )
+        .arg(Arg::new("serve").long("serve").value_name("CASE").hide(true))
+        .arg(Arg::new("threads").long("threads").value_parser(clap::value_parser!(usize)).hide(true))
+        .arg(Arg::new("folder").long("folder").hide(true))
         .get_matches();
+    if let Some(name) = arguments.get_one::<String>("serve") {
+        let case = cases().into_iter().find(|case| case.peer == name).expect("a case of this name");
+        let threads = arguments.get_one::<usize>("threads").copied().unwrap_or(1);
+        let folder = arguments.get_one::<String>("folder").expect("a folder for the data");
+        return serve::serve(&case, threads, std::path::Path::new(folder));
+    }
     let filter = arguments.get_one::<String>("filter").cloned().unwrap_or_default();
-    let wanted = |case: &Case| case.peer.contains(&filter) || case.id().contains(&filter);
-    let cases: Vec<Case> = cases().into_iter().filter(|case| !case.peer.is_empty() && wanted(case)).collect();
+    let cases: Vec<Case> =
+        cases().into_iter().filter(|case| !case.peer.is_empty() && case.is_wanted(&filter)).collect();
 
     let bar = ProgressBar::new((cases.len() * thread_counts().len()) as u64);
     bar.set_style(ProgressStyle::with_template("{bar:30} {pos}/{len} {elapsed} {msg}").expect("a template"));
