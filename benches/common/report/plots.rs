@@ -242,7 +242,7 @@ pub fn selectivity(curves: &Curves) -> String {
         (name.clone(), colour, false, points(&curves.selectivity, name))
     });
     let plot = Lines {
-        title: "Selecting costs the same whatever is selected",
+        title: "What the share of hits costs",
         subtitle: format!("indices above a threshold, 1M f32, one thread; {}", machine(&curves.machine)),
         x_axis: "elements selected, %",
         y_axis: "ns per element",
