@@ -58,6 +58,7 @@ use crate::view::{self, View};
 pub use predicate::{AbsGe, AbsGt, Between, Ge, Gt, Le, Lt, Predicate};
 use source::Source;
 pub use sparsify::{sparsify, sparsify_into, sparsify_with, sparsify_with_into};
+use std::array::from_fn;
 use std::marker::PhantomData;
 pub use threshold::top_k_threshold;
 
@@ -67,6 +68,8 @@ const CHUNK: usize = 32 << 10;
 const BLOCK: usize = 16 << 10;
 /// How many bytes ahead of the vector at hand memory is asked for: the processor's own prefetching stops at page ends.
 const AHEAD: usize = 8 << 10;
+/// The vectors that are handled at a time.
+const GROUP: usize = 4;
 /// The fewest elements that are worth waking a second thread for.
 const PARALLEL: usize = 256 << 10;
 /// The most elements for which an answer is allocated as if all of them were hits, to be cut down afterwards: pages
@@ -142,6 +145,7 @@ impl<T: Float, S: Simd<T>> At<T, S> {
 /// What is written about each hit. An answer has two parts, the second of which may be [`Nothing`].
 trait Part<T: Float>: Send + Sync {
     type Item: Copy + Default + Send;
+    const IS_SOMETHING: bool = true;
     /// Whether [`Part::put`] leaves what follows the hits as it was.
     fn is_exact<S: Simd<T>>() -> bool;
     /// Writes this part of the lanes where `m` to the front of `to`, in order, and says how many they are; the rest of
@@ -182,6 +186,7 @@ impl<T: Float> Part<T> for Values {
 
 impl<T: Float> Part<T> for Nothing {
     type Item = ();
+    const IS_SOMETHING: bool = false;
     #[inline(always)]
     fn is_exact<S: Simd<T>>() -> bool {
         true
@@ -265,10 +270,36 @@ fn write<T: Float, S: Simd<T>, A: Part<T>, B: Part<T>>(
 ) -> usize {
     let (mut k, mut i) = (0, 0);
     let mut at = At::new(s, first);
+    // Some vectors at a time, first their one part and then the other: stores that alternate between two places do
+    // not join on their way to the cache.
+    while i + GROUP <= x.blocks() && k + GROUP * T::LANES <= a.len() {
+        let v: [S::V; GROUP] = from_fn(
+            #[inline(always)]
+            |j| s.load(x.block(i + j)),
+        );
+        let m: [S::M; GROUP] = from_fn(
+            #[inline(always)]
+            |j| p.mask(s, v[j]),
+        );
+        let (mut at_b, mut k_b) = (at, k);
+        for j in 0..GROUP {
+            s.prefetch_after(&x.block(i + j).as_ref()[0], AHEAD / size_of::<T>());
+            k += A::put(s, m[j], v[j], at, &mut a[k..]);
+            at = at.next(s);
+        }
+        if B::IS_SOMETHING {
+            for j in 0..GROUP {
+                k_b += B::put(s, m[j], v[j], at_b, &mut b[k_b..]);
+                at_b = at_b.next(s);
+            }
+        }
+        for j in 0..GROUP {
+            x.taken(s, i + j, m[j], v[j]);
+        }
+        i += GROUP;
+    }
     while i < x.blocks() && k + T::LANES <= a.len() {
-        let block = x.block(i);
-        s.prefetch_after(&block.as_ref()[0], AHEAD / size_of::<T>());
-        let v = s.load(block);
+        let v = s.load(x.block(i));
         let m = p.mask(s, v);
         B::put(s, m, v, at, &mut b[k..]);
         k += A::put(s, m, v, at, &mut a[k..]);
