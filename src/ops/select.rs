@@ -31,19 +31,24 @@
 //! threads.
 //!
 //! *Cost.* Dense inputs are read from memory once, and the answer is written once; no branch depends on the data
-//! except at the end of a chunk, so the time depends on how much is selected, not on how predictable that is.
+//! except at a chunk's end, so the time depends on how much is selected, not on how predictable that is.
 //!
 //! # The algorithm
 //!
-//! A chunk that fits in the cache is counted, and so its answer has a known size n. Then it is read again: each
-//! vector's hits are moved to its front (`Simd::compress`), the whole vector is stored at place k of the answer, and k
-//! grows by the number of hits; what the store wrote beyond them, the next store overwrites. That is done as long
-//! as a whole vector fits into the answer's n places; the last few hits, fewer than a vector, are written to a buffer of
-//! our own in the same way and copied. So nothing outside the n places is ever written to. What is left of the input
-//! after whole vectors is one more vector, filled up with NaN, which satisfies no predicate.
+//! Each vector's hits are moved to its front (`Simd::compress`) and stored at place k of the answer, and k grows by
+//! their number; no branch asks what they are. Four vectors are handled at a time: of pairs, first the indices of all
+//! four are stored and then the values, because stores that alternate between two places are slower.
 //!
-//! With several threads, chunks are counted and written by whichever thread comes; the place where a chunk's answer
-//! begins is known as soon as all chunks before it are counted.
+//! Levels differ in what such a store writes. With AVX-512 it is the hits alone, unless indices have 64 bits. All
+//! others store a whole vector, and what it wrote beyond the hits the next one overwrites; so a block's end, the last
+//! part of it with at least as many hits as a vector has lanes, is counted first, and whatever is stored before that
+//! end is sure to be overwritten by its hits. The end's answer has then a known size, and as soon as less than a
+//! vector of it is left, the rest goes to a buffer of our own and is copied. So nothing but the hits' own places is
+//! changed. What is left of the input after whole vectors is one more vector, filled up with NaN, which satisfies no
+//! predicate.
+//!
+//! With several threads, a chunk that fits in the cache is counted and then written by whichever thread comes; the
+//! place where its answer begins is known as soon as all chunks before it are counted.
 
 mod predicate;
 mod source;
@@ -64,7 +69,7 @@ pub use threshold::top_k_threshold;
 
 /// The elements that a thread takes at once: small enough to be still in a private cache when they are read again.
 const CHUNK: usize = 32 << 10;
-/// The elements that are counted and then written by one thread.
+/// The elements of which the end is counted before they are written, on levels that need it.
 const BLOCK: usize = 16 << 10;
 /// How many bytes ahead of the vector at hand memory is asked for: the processor's own prefetching stops at page ends.
 const AHEAD: usize = 8 << 10;
