@@ -576,6 +576,28 @@ impl Walk {
         if count == 0 { 0 } else { self.offset(i) + at as isize * self.stride }
     }
 
+    /// The offset and length of the lanes `i`, …, `i + count − 1` as one run of elements, lane after lane, where they
+    /// stand like that.
+    #[inline(always)]
+    fn run(&self, i: usize, count: usize) -> Option<(isize, usize)> {
+        assert!(i <= self.count && count <= self.count - i, "lanes beyond the last");
+        let dense =
+            (self.stride == 1 || self.len <= 1) && (count <= 1 || self.step() == Some(self.len as isize));
+        dense.then(|| match self.len * count {
+            0 => (0, 0),
+            elements => (self.offset(i), elements),
+        })
+    }
+
+    /// The distance between neighbouring lanes, where there is but one.
+    fn step(&self) -> Option<isize> {
+        match self.rank {
+            0 => Some(0),
+            1 => Some(self.outer[0].1),
+            _ => None,
+        }
+    }
+
     fn split_at(self, mid: usize) -> (Self, Self) {
         assert!(mid <= self.count, "a split beyond the end");
         (Walk { count: mid, ..self }, Walk { first: self.first + mid, count: self.count - mid, ..self })
@@ -634,6 +656,15 @@ impl<'a, T> Lanes<'a, T> {
         // next lanes, which begin 1, 2, … elements further and have the same stride.
         unsafe { std::slice::from_raw_parts(self.start.offset(offset), count) }
     }
+
+    /// The lanes `i`, …, `i + count − 1` as one slice, lane after lane, where they stand like that.
+    #[inline(always)]
+    pub(crate) fn run(&self, i: usize, count: usize) -> Option<&'a [T]> {
+        let (offset, len) = self.walk.run(i, count)?;
+        // SAFETY: these lanes are dense and follow each other densely, so their elements, each in bounds by the view's
+        // proof, are exactly the `len` from the first lane's start on.
+        Some(unsafe { std::slice::from_raw_parts(self.start.offset(offset), len) })
+    }
 }
 
 impl<'a, T> LanesMut<'a, T> {
@@ -667,6 +698,14 @@ impl<'a, T> LanesMut<'a, T> {
     /// The same lanes, to read.
     pub(crate) fn as_lanes(&self) -> Lanes<'_, T> {
         Lanes { start: self.start, walk: self.walk, borrow: PhantomData }
+    }
+
+    /// See [`Lanes::run`].
+    #[inline(always)]
+    pub(crate) fn run_mut(&mut self, i: usize, count: usize) -> Option<&mut [T]> {
+        let (offset, len) = self.walk.run(i, count)?;
+        // SAFETY: as for `Lanes::run`; exclusive, because `self` is borrowed for as long as the slice.
+        Some(unsafe { std::slice::from_raw_parts_mut(self.start.offset(offset), len) })
     }
 }
 

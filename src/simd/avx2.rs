@@ -78,7 +78,7 @@ macro_rules! level {
      mantissa $mantissa:literal bias $bias:literal $sll:ident $srl:ident $add_int:ident $set1_int:ident;
      $set1:ident $loadu:ident $storeu:ident $add:ident $sub:ident $mul:ident $div:ident $fmadd:ident
      $max:ident $and:ident $or:ident $andnot:ident $round:ident $cmp:ident $blendv:ident $movemask:ident
-     $to_int:ident $from_int:ident;
+     $to_int:ident $from_int:ident $quarters:ident $permute:ident;
      $front:ident $compress_index:ident
     ) => {
         impl Simd<$t> for Avx2 {
@@ -162,6 +162,27 @@ macro_rules! level {
                     let ((m0, e0), (m1, e1)) = (half(a.0), half(a.1));
                     ((m0, m1), (e0, e1))
                 }
+                // By quarter squares, those beside the diagonal changing places; in each, first inside the 128-bit
+                // halves of the registers, then halves between registers.
+                fn transpose(square: &mut [[$t; $lanes]; $lanes]) {
+                    const STEP: usize = $half / 2;
+                    let rows = *square;
+                    for (top, left) in [(0, 0), (0, $half), ($half, 0), ($half, $half)] {
+                        // SAFETY: half a row, inside it; unaligned loads take any address.
+                        let mut part =
+                            std::array::from_fn(|i| unsafe { $loadu(rows[top + i][left..left + $half].as_ptr()) });
+                        $quarters(&mut part);
+                        for j in 0..STEP {
+                            let (a, b) = (part[j], part[STEP + j]);
+                            let [upper, lower] = [$permute::<0x20>(a, b), $permute::<0x31>(a, b)];
+                            // SAFETY: half a row, inside it; unaligned stores take any address.
+                            unsafe {
+                                $storeu(square[left + j][top..top + $half].as_mut_ptr(), upper);
+                                $storeu(square[left + STEP + j][top..top + $half].as_mut_ptr(), lower);
+                            }
+                        }
+                    }
+                }
                 fn gt(a: ($v, $v), b: ($v, $v)) -> ($v, $v) {
                     ($cmp::<_CMP_GT_OQ>(a.0, b.0), $cmp::<_CMP_GT_OQ>(a.1, b.1))
                 }
@@ -233,12 +254,39 @@ fn positions_of_8(low: usize, high: usize, first: __m256i, to: &mut [u32; 8]) ->
     bits.count_ones() as usize
 }
 
+/// Transposes the 4 x 4 squares in the 128-bit halves of each 4 rows.
+#[inline]
+#[target_feature(enable = "avx2")]
+fn quarters_ps(rows: &mut [__m256; 8]) {
+    let (groups, _) = rows.as_chunks_mut();
+    for [a, b, c, d] in groups {
+        let pairs = |low, high| (_mm256_castps_pd(low), _mm256_castps_pd(high));
+        let (t, v) = pairs(_mm256_unpacklo_ps(*a, *b), _mm256_unpacklo_ps(*c, *d));
+        let (u, w) = pairs(_mm256_unpackhi_ps(*a, *b), _mm256_unpackhi_ps(*c, *d));
+        *a = _mm256_castpd_ps(_mm256_unpacklo_pd(t, v));
+        *b = _mm256_castpd_ps(_mm256_unpackhi_pd(t, v));
+        *c = _mm256_castpd_ps(_mm256_unpacklo_pd(u, w));
+        *d = _mm256_castpd_ps(_mm256_unpackhi_pd(u, w));
+    }
+}
+
+/// Transposes the 2 x 2 squares in the 128-bit halves of each 2 rows.
+#[inline]
+#[target_feature(enable = "avx2")]
+fn quarters_pd(rows: &mut [__m256d; 4]) {
+    let (groups, _) = rows.as_chunks_mut();
+    for [a, b] in groups {
+        (*a, *b) = (_mm256_unpacklo_pd(*a, *b), _mm256_unpackhi_pd(*a, *b));
+    }
+}
+
 level! {
     f32 x 16, halves of 8, __m256, bits u32,
     mantissa 23 bias 127 _mm256_slli_epi32 _mm256_srli_epi32 _mm256_add_epi32 _mm256_set1_epi32;
     _mm256_set1_ps _mm256_loadu_ps _mm256_storeu_ps _mm256_add_ps _mm256_sub_ps _mm256_mul_ps
     _mm256_div_ps _mm256_fmadd_ps _mm256_max_ps _mm256_and_ps _mm256_or_ps _mm256_andnot_ps _mm256_round_ps
-    _mm256_cmp_ps _mm256_blendv_ps _mm256_movemask_ps _mm256_castps_si256 _mm256_castsi256_ps;
+    _mm256_cmp_ps _mm256_blendv_ps _mm256_movemask_ps _mm256_castps_si256 _mm256_castsi256_ps quarters_ps
+    _mm256_permute2f128_ps;
     FRONT positions_of_16
 }
 
@@ -247,6 +295,7 @@ level! {
     mantissa 52 bias 1023 _mm256_slli_epi64 _mm256_srli_epi64 _mm256_add_epi64 _mm256_set1_epi64x;
     _mm256_set1_pd _mm256_loadu_pd _mm256_storeu_pd _mm256_add_pd _mm256_sub_pd _mm256_mul_pd
     _mm256_div_pd _mm256_fmadd_pd _mm256_max_pd _mm256_and_pd _mm256_or_pd _mm256_andnot_pd _mm256_round_pd
-    _mm256_cmp_pd _mm256_blendv_pd _mm256_movemask_pd _mm256_castpd_si256 _mm256_castsi256_pd;
+    _mm256_cmp_pd _mm256_blendv_pd _mm256_movemask_pd _mm256_castpd_si256 _mm256_castsi256_pd quarters_pd
+    _mm256_permute2f128_pd;
     FRONT_PAIRS positions_of_8
 }

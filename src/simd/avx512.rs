@@ -49,7 +49,7 @@ macro_rules! level {
     ($t:ident x $lanes:literal, $v:ident, $m:ident, $p:ident;
      $set1:ident $loadu:ident $storeu:ident $add:ident $sub:ident $mul:ident $div:ident $fmadd:ident
      $max:ident $abs:ident $roundscale:ident $scalef:ident $getmant:ident $getexp:ident $cmp:ident $blend:ident
-     $compress:ident $mask_store:ident;
+     $compress:ident $mask_store:ident $quarters:ident $shuffle:ident;
      $positions:expr, $set1_position:ident, $add_position:ident, $compress_position:ident, $store_position:ident
     ) => {
         impl Simd<$t> for Avx512 {
@@ -102,6 +102,26 @@ macro_rules! level {
                 fn split(a: $v) -> ($v, $v) {
                     ($getmant::<_MM_MANT_NORM_1_2, _MM_MANT_SIGN_SRC>(a), $getexp(a))
                 }
+                // Inside the 128-bit quarters of the registers first, then quarters between registers.
+                fn transpose(square: &mut [[$t; $lanes]; $lanes]) {
+                    const STEP: usize = $lanes / 4;
+                    // SAFETY: as in `load`.
+                    let mut rows = std::array::from_fn(|i| unsafe { $loadu(square[i].as_ptr()) });
+                    $quarters(&mut rows);
+                    for j in 0..STEP {
+                        let [a, b, c, d] = [rows[j], rows[STEP + j], rows[2 * STEP + j], rows[3 * STEP + j]];
+                        let (even, odd) = ($shuffle::<0x88>(a, b), $shuffle::<0xdd>(a, b));
+                        let (even_2, odd_2) = ($shuffle::<0x88>(c, d), $shuffle::<0xdd>(c, d));
+                        rows[j] = $shuffle::<0x88>(even, even_2);
+                        rows[STEP + j] = $shuffle::<0x88>(odd, odd_2);
+                        rows[2 * STEP + j] = $shuffle::<0xdd>(even, even_2);
+                        rows[3 * STEP + j] = $shuffle::<0xdd>(odd, odd_2);
+                    }
+                    for (row, to) in rows.into_iter().zip(square) {
+                        // SAFETY: as in `store`.
+                        unsafe { $storeu(to.as_mut_ptr(), row) }
+                    }
+                }
                 fn gt(a: $v, b: $v) -> $m { $cmp::<_CMP_GT_OQ>(a, b) }
                 fn ge(a: $v, b: $v) -> $m { $cmp::<_CMP_GE_OQ>(a, b) }
                 fn not_lt(a: $v, b: $v) -> $m { $cmp::<_CMP_NLT_UQ>(a, b) }
@@ -137,12 +157,38 @@ macro_rules! level {
     };
 }
 
+/// Transposes the 4 x 4 squares in the 128-bit quarters of each 4 rows.
+#[inline]
+#[target_feature(enable = "avx512f")]
+fn quarters_ps(rows: &mut [__m512; 16]) {
+    let (groups, _) = rows.as_chunks_mut();
+    for [a, b, c, d] in groups {
+        let pairs = |low, high| (_mm512_castps_pd(low), _mm512_castps_pd(high));
+        let (t, v) = pairs(_mm512_unpacklo_ps(*a, *b), _mm512_unpacklo_ps(*c, *d));
+        let (u, w) = pairs(_mm512_unpackhi_ps(*a, *b), _mm512_unpackhi_ps(*c, *d));
+        *a = _mm512_castpd_ps(_mm512_unpacklo_pd(t, v));
+        *b = _mm512_castpd_ps(_mm512_unpackhi_pd(t, v));
+        *c = _mm512_castpd_ps(_mm512_unpacklo_pd(u, w));
+        *d = _mm512_castpd_ps(_mm512_unpackhi_pd(u, w));
+    }
+}
+
+/// Transposes the 2 x 2 squares in the 128-bit quarters of each 2 rows.
+#[inline]
+#[target_feature(enable = "avx512f")]
+fn quarters_pd(rows: &mut [__m512d; 8]) {
+    let (groups, _) = rows.as_chunks_mut();
+    for [a, b] in groups {
+        (*a, *b) = (_mm512_unpacklo_pd(*a, *b), _mm512_unpackhi_pd(*a, *b));
+    }
+}
+
 level! {
     f32 x 16, __m512, __mmask16, __m512i;
     _mm512_set1_ps _mm512_loadu_ps _mm512_storeu_ps _mm512_add_ps _mm512_sub_ps _mm512_mul_ps
     _mm512_div_ps _mm512_fmadd_ps _mm512_max_ps _mm512_abs_ps _mm512_roundscale_ps _mm512_maskz_scalef_ps
     _mm512_getmant_ps _mm512_getexp_ps _mm512_cmp_ps_mask _mm512_mask_blend_ps _mm512_mask_compress_ps
-    _mm512_mask_storeu_ps;
+    _mm512_mask_storeu_ps quarters_ps _mm512_shuffle_f32x4;
     _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15), _mm512_set1_epi32, _mm512_add_epi32,
     _mm512_mask_compress_epi32, _mm512_mask_storeu_epi32
 }
@@ -152,7 +198,7 @@ level! {
     _mm512_set1_pd _mm512_loadu_pd _mm512_storeu_pd _mm512_add_pd _mm512_sub_pd _mm512_mul_pd
     _mm512_div_pd _mm512_fmadd_pd _mm512_max_pd _mm512_abs_pd _mm512_roundscale_pd _mm512_maskz_scalef_pd
     _mm512_getmant_pd _mm512_getexp_pd _mm512_cmp_pd_mask _mm512_mask_blend_pd _mm512_mask_compress_pd
-    _mm512_mask_storeu_pd;
+    _mm512_mask_storeu_pd quarters_pd _mm512_shuffle_f64x2;
     _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7), _mm256_set1_epi32, _mm256_add_epi32, _mm256_mask_compress_epi32,
     _mm256_mask_storeu_epi32
 }

@@ -35,6 +35,9 @@ pub trait Float:
     /// 64 bytes of elements, in memory: what vectors are loaded from and stored to.
     #[doc(hidden)]
     type Block: Copy + Default + AsRef<[Self]> + AsMut<[Self]> + Send + Sync;
+    /// As many blocks as a block has elements.
+    #[doc(hidden)]
+    type Square: Copy + Default + AsRef<[Self::Block]> + AsMut<[Self::Block]>;
     /// A position for each lane.
     #[doc(hidden)]
     type Positions: Copy + Default + AsRef<[u32]> + AsMut<[u32]>;
@@ -119,6 +122,7 @@ macro_rules! float {
         #[allow(private_interfaces, private_bounds)]
         impl Float for $t {
             type Block = [$t; $lanes];
+            type Square = [[$t; $lanes]; $lanes];
             type Positions = [u32; $lanes];
             const LANES: usize = $lanes;
             const NAME: &'static str = stringify!($t);

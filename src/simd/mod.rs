@@ -90,6 +90,17 @@ pub(crate) trait Simd<T: Float>: Copy + Send + Sync + 'static {
     /// `(m, e)` with `a = m · 2^e` and m in `1..2`, for normal positive `a`.
     fn split(self, a: Self::V) -> (Self::V, Self::V);
 
+    /// Turns rows into columns: afterwards, element j of block i is what element i of block j was.
+    #[inline(always)]
+    fn transpose(self, square: &mut T::Square) {
+        let rows = *square;
+        for (i, to) in square.as_mut().iter_mut().enumerate() {
+            for (x, row) in to.as_mut().iter_mut().zip(rows.as_ref()) {
+                *x = row.as_ref()[i];
+            }
+        }
+    }
+
     /// `a > b`; false where either is NaN.
     fn gt(self, a: Self::V, b: Self::V) -> Self::M;
     /// `a >= b`; false where either is NaN.

@@ -13,31 +13,59 @@ fn padded<T: Float>(rest: &[T], pad: T) -> T::Block {
     block
 }
 
-/// Folds the vectors of `xs` into `N` accumulators in turn.
+/// Folds the vectors of `xs` into one by `f`, in no particular order: it keeps four results at a time.
 #[inline(always)]
-pub(crate) fn fold<T: Float, S: Simd<T>, const N: usize>(
-    s: S,
-    xs: &[T],
-    pad: T,
-    start: S::V,
-    f: impl Fn(S::V, S::V) -> S::V,
-) -> [S::V; N] {
-    let mut sums = [start; N];
+pub(crate) fn fold<T: Float, S: Simd<T>>(s: S, xs: &[T], pad: T, f: impl Fn(S::V, S::V) -> S::V) -> S::V {
+    let start = s.splat(pad);
+    let (mut a, mut b, mut c, mut d) = (start, start, start, start);
     let (blocks, rest) = T::blocks(xs);
-    let (groups, single) = blocks.as_chunks::<N>();
-    for group in groups {
-        for (sum, block) in sums.iter_mut().zip(group) {
-            *sum = f(*sum, s.load(block));
-        }
+    let (groups, single) = blocks.as_chunks();
+    for [at_a, at_b, at_c, at_d] in groups {
+        (a, b) = (f(a, s.load(at_a)), f(b, s.load(at_b)));
+        (c, d) = (f(c, s.load(at_c)), f(d, s.load(at_d)));
     }
-    for (sum, block) in sums.iter_mut().zip(single) {
-        *sum = f(*sum, s.load(block));
+    for block in single {
+        a = f(a, s.load(block));
     }
     if !rest.is_empty() {
-        let k = single.len();
-        sums[k] = f(sums[k], s.load(&padded(rest, pad)));
+        b = f(b, s.load(&padded(rest, pad)));
     }
-    sums
+    f(f(a, b), f(c, d))
+}
+
+/// Copies `xs` to `to`, which is as long, and folds its vectors on the way, as `fold` does.
+#[inline(always)]
+pub(crate) fn copy_and_fold<T: Float, S: Simd<T>>(
+    s: S,
+    xs: &[T],
+    to: &mut [T],
+    pad: T,
+    f: impl Fn(S::V, S::V) -> S::V,
+) -> S::V {
+    let start = s.splat(pad);
+    let (mut a, mut b, mut c, mut d) = (start, start, start, start);
+    let (blocks, rest) = T::blocks(xs);
+    let (to_blocks, to_rest) = T::blocks_mut(to);
+    let (groups, single) = blocks.as_chunks();
+    let (to_groups, to_single) = to_blocks.as_chunks_mut();
+    for ([at_a, at_b, at_c, at_d], [to_a, to_b, to_c, to_d]) in groups.iter().zip(to_groups) {
+        let (x, y, z, w) = (s.load(at_a), s.load(at_b), s.load(at_c), s.load(at_d));
+        s.store(x, to_a);
+        s.store(y, to_b);
+        s.store(z, to_c);
+        s.store(w, to_d);
+        (a, b, c, d) = (f(a, x), f(b, y), f(c, z), f(d, w));
+    }
+    for (block, to) in single.iter().zip(to_single) {
+        let x = s.load(block);
+        s.store(x, to);
+        a = f(a, x);
+    }
+    if !rest.is_empty() {
+        b = f(b, s.load(&padded(rest, pad)));
+        to_rest.copy_from_slice(rest);
+    }
+    f(f(a, b), f(c, d))
 }
 
 /// Overwrites each vector of `xs` with `f` of it.

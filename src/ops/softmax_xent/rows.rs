@@ -28,7 +28,7 @@
 
 use super::partial::Partial;
 use super::plan::{MAX_ACROSS, Plan, Term, chunk_classes};
-use super::tile::Tile;
+use super::tile::{Tile, largest};
 use crate::simd::{Float, Simd, exp, slices};
 
 /// Where the exponentials of a chunk or row are taken from: they are 2^((x − origin)·log₂e − k), one of the two 0.
@@ -93,7 +93,7 @@ impl<V: Copy> Sums<V> {
     /// One row's in every lane.
     #[inline(always)]
     pub(super) fn splat<T: Float, S: Simd<T, V = V>>(s: S, row: Partial<T>) -> Self {
-        let [max, others, target] = [row.max, row.others, row.target].map(|x| s.splat(x));
+        let [max, others, target] = [s.splat(row.max), s.splat(row.others), s.splat(row.target)];
         Sums { max, others, target, gap: s.splat(T::ZERO) }
     }
 
@@ -122,13 +122,14 @@ impl<V: Copy> Sums<V> {
 
     #[inline(always)]
     pub(super) fn of_blocks<T: Float, S: Simd<T, V = V>>(s: S, blocks: &[T::Block; 4]) -> Self {
-        let [max, others, target, gap] = blocks.each_ref().map(|block| s.load(block));
+        let [max, others, target, gap] = blocks;
+        let [max, others, target, gap] = [s.load(max), s.load(others), s.load(target), s.load(gap)];
         Sums { max, others, target, gap }
     }
 
     #[inline(always)]
     pub(super) fn stored<T: Float, S: Simd<T, V = V>>(&self, s: S) -> [T::Block; 4] {
-        [self.max, self.others, self.target, self.gap].map(|v| stored(s, v))
+        [stored(s, self.max), stored(s, self.others), stored(s, self.target), stored(s, self.gap)]
     }
 }
 
@@ -144,9 +145,15 @@ pub(super) struct Group<T: Float> {
 /// No class has this number: a row has fewer than `isize::MAX` elements.
 pub(super) const NO_CLASS: usize = usize::MAX;
 
+/// The larger of two; unspecified where one is NaN.
 #[inline(always)]
-fn join<T: Float, S: Simd<T>, const ACROSS: bool>(s: S, v: S::V, f: impl Fn(T, T) -> T) -> S::V {
-    if ACROSS { v } else { s.splat(slices::join_lanes(s, v, f)) }
+fn larger<T: Float>(a: T, b: T) -> T {
+    if a > b { a } else { b }
+}
+
+#[inline(always)]
+fn plus<T: Float>(a: T, b: T) -> T {
+    a + b
 }
 
 /// Where, in a chunk's buffer, the target of the row in lane `lane` is, if it is in this chunk.
@@ -187,10 +194,9 @@ pub(super) fn sums<T: Float, S: Simd<T>, const ACROSS: bool>(
     target.as_mut().fill(masked);
     parts.clear();
     for c in 0..chunks {
-        let buffer = open::<T, S, ACROSS>(s, plan, tile, group, c, keep);
-        let [a, b, c0, d] = slices::fold::<T, S, 4>(s, buffer, masked, s.splat(masked), |m, x| s.max(m, x));
-        let max = s.max(s.max(a, b), s.max(c0, d));
-        let max = join::<T, S, ACROSS>(s, max, |a, b| if a > b { a } else { b });
+        let max = open::<T, S, ACROSS>(s, plan, tile, group, c, keep);
+        let max = if ACROSS { max } else { s.splat(slices::join_lanes(s, max, larger)) };
+        let buffer = tile.buffer(c);
         let shift = Shift::of(s, max);
         let mut gap = zero;
         if plan.is_smooth() {
@@ -207,13 +213,25 @@ pub(super) fn sums<T: Float, S: Simd<T>, const ACROSS: bool>(
         }
         let mut sum = zero;
         if keep && plan.cap.is_none() {
-            slices::map(s, buffer, masked, |x| {
-                let power = exp::exp2(s, shift.exponent(s, x));
-                sum = s.add(sum, power);
-                power
-            });
+            slices::map(
+                s,
+                buffer,
+                masked,
+                #[inline(always)]
+                |x| {
+                    let power = exp::exp2(s, shift.exponent(s, x));
+                    sum = s.add(sum, power);
+                    power
+                },
+            );
         } else {
-            slices::each(s, buffer, masked, |x| sum = s.add(sum, exp::exp2(s, shift.exponent(s, x))));
+            slices::each(
+                s,
+                buffer,
+                masked,
+                #[inline(always)]
+                |x| sum = s.add(sum, exp::exp2(s, shift.exponent(s, x))),
+            );
             if keep {
                 // The derivative of the cap needs the capped logits once more: `finish` takes the exponentials again.
                 for (lane, &class) in group.classes[..group.count].iter().enumerate() {
@@ -225,7 +243,7 @@ pub(super) fn sums<T: Float, S: Simd<T>, const ACROSS: bool>(
                 }
             }
         }
-        let sum = join::<T, S, ACROSS>(s, sum, |a, b| a + b);
+        let sum = if ACROSS { sum } else { s.splat(slices::join_lanes(s, sum, plus)) };
         parts.push(Part { max: stored(s, max), sum: stored(s, sum), gap: stored(s, gap) });
         if keep && chunks > 1 {
             tile.store(s, c);
@@ -258,15 +276,28 @@ fn gap<T: Float, S: Simd<T>, const ACROSS: bool>(
         // Padded with the maximum, which adds nothing. (Across lanes there is no remainder.)
         None => {
             let pad = stored(s, anchor).as_ref()[0];
-            slices::each(s, buffer, pad, |x| sum = s.add(sum, s.sub(x, anchor)));
+            slices::each(
+                s,
+                buffer,
+                pad,
+                #[inline(always)]
+                |x| sum = s.add(sum, s.sub(x, anchor)),
+            );
         }
         // Padded with weights of 0.
-        Some(weights) => slices::map_with(s, buffer, weights, T::ZERO, |x, w| {
-            sum = s.mul_add(w, s.sub(x, anchor), sum);
-            x
-        }),
+        Some(weights) => slices::map_with(
+            s,
+            buffer,
+            weights,
+            T::ZERO,
+            #[inline(always)]
+            |x, w| {
+                sum = s.mul_add(w, s.sub(x, anchor), sum);
+                x
+            },
+        ),
     }
-    join::<T, S, ACROSS>(s, sum, |a, b| a + b)
+    if ACROSS { sum } else { s.splat(slices::join_lanes(s, sum, plus)) }
 }
 
 /// The sums of whole rows from those of their chunks.
@@ -279,10 +310,13 @@ fn join_parts<T: Float, S: Simd<T>, const ACROSS: bool>(
 ) -> Sums<S::V> {
     let zero = s.splat(T::ZERO);
     if let [only] = parts {
-        let [max, others, gap] = [&only.max, &only.sum, &only.gap].map(|block| s.load(block));
+        let [max, others, gap] = [s.load(&only.max), s.load(&only.sum), s.load(&only.gap)];
         return Sums { max, others, target, gap };
     }
-    let max = parts.iter().fold(s.splat(T::NEG_INFINITY), |max, part| s.max(max, s.load(&part.max)));
+    let mut max = s.splat(T::NEG_INFINITY);
+    for part in parts {
+        max = s.max(max, s.load(&part.max));
+    }
     let to = Shift::of(s, max);
     let (mut others, mut dropped, mut gap) = (zero, zero, zero);
     for (c, part) in parts.iter().enumerate() {
@@ -388,7 +422,7 @@ pub(super) fn terms<T: Float, S: Simd<T>, const ACROSS: bool>(
             block.as_mut().fill(x);
         }
     }
-    let [own, all, rest] = blocks.each_ref().map(|block| s.load(block));
+    let [own, all, rest] = [s.load(&blocks[0]), s.load(&blocks[1]), s.load(&blocks[2])];
     Term { own, all, rest }
 }
 
@@ -438,7 +472,10 @@ pub(super) fn finish<T: Float, S: Simd<T>, const ACROSS: bool>(
     let chunks = tile.chunks();
     for c in 0..chunks {
         let buffer = match left {
-            Left::Nothing => open::<T, S, ACROSS>(s, plan, tile, group, c, true),
+            Left::Nothing => {
+                open::<T, S, ACROSS>(s, plan, tile, group, c, true);
+                tile.buffer(c)
+            }
             Left::Sums if chunks > 1 => tile.reopen(s, c),
             Left::Sums => tile.buffer(c),
         };
@@ -450,14 +487,37 @@ pub(super) fn finish<T: Float, S: Simd<T>, const ACROSS: bool>(
                 [_] => factor,
                 _ => s.mul(factor, Shift::of(s, s.load(&parts[c].max)).factor(s, row.shift)),
             };
-            each_weighed(s, buffer, weights, pull, |power, pull| s.mul_add(power, factor, pull));
+            each_weighed(
+                s,
+                buffer,
+                weights,
+                pull,
+                #[inline(always)]
+                |power, pull| s.mul_add(power, factor, pull),
+            );
         } else {
-            let gradient = |x, pull| s.mul_add(exp::exp2(s, row.shift.exponent(s, x)), factor, pull);
             match plan.cap {
-                None => each_weighed(s, buffer, weights, pull, gradient),
-                Some(cap) => each_weighed(s, buffer, weights, pull, |x, pull| {
-                    s.mul(gradient(x, pull), slope(s, cap, x))
-                }),
+                None => each_weighed(
+                    s,
+                    buffer,
+                    weights,
+                    pull,
+                    #[inline(always)]
+                    |x, pull| s.mul_add(exp::exp2(s, row.shift.exponent(s, x)), factor, pull),
+                ),
+                Some(cap) => each_weighed(
+                    s,
+                    buffer,
+                    weights,
+                    pull,
+                    #[inline(always)]
+                    |x, pull| {
+                        s.mul(
+                            s.mul_add(exp::exp2(s, row.shift.exponent(s, x)), factor, pull),
+                            slope(s, cap, x),
+                        )
+                    },
+                ),
             }
         }
         for (lane, &class) in group.classes[..group.count].iter().enumerate() {
@@ -481,32 +541,57 @@ fn each_weighed<T: Float, S: Simd<T>>(
     f: impl Fn(S::V, S::V) -> S::V,
 ) {
     match weights {
-        None => slices::map(s, buffer, T::ZERO, |x| f(x, pull)),
-        Some(weights) => slices::map_with(s, buffer, weights, T::ZERO, |x, w| f(x, s.mul(pull, w))),
+        None => slices::map(
+            s,
+            buffer,
+            T::ZERO,
+            #[inline(always)]
+            |x| f(x, pull),
+        ),
+        Some(weights) => slices::map_with(
+            s,
+            buffer,
+            weights,
+            T::ZERO,
+            #[inline(always)]
+            |x, w| f(x, s.mul(pull, w)),
+        ),
     }
 }
 
-/// Reads a chunk's logits into its buffer, capped; with `clean`, zeros for rows without a target.
+/// Reads a chunk's logits into its buffer, capped, and gives the largest of each lane; with `clean`, rows without a
+/// target become zeros.
 #[inline(always)]
-fn open<'t, T: Float, S: Simd<T>, const ACROSS: bool>(
+fn open<T: Float, S: Simd<T>, const ACROSS: bool>(
     s: S,
     plan: &Plan<'_, T>,
-    tile: &'t mut impl Tile<T>,
+    tile: &mut impl Tile<T>,
     group: &Group<T>,
     chunk: usize,
     clean: bool,
-) -> &'t mut [T] {
-    let buffer = tile.open(s, chunk);
-    if ACROSS && clean {
+) -> S::V {
+    let max = tile.open(s, chunk);
+    let clean = ACROSS && clean && group.classes[..group.count].contains(&NO_CLASS);
+    if !clean && plan.cap.is_none() {
+        return max;
+    }
+    let buffer = tile.buffer(chunk);
+    if clean {
         // An ignored row's gradient is 0, whatever its logits are.
         for lane in (0..group.count).filter(|&lane| group.classes[lane] == NO_CLASS) {
             buffer.iter_mut().skip(lane).step_by(T::LANES).for_each(|x| *x = T::ZERO);
         }
     }
     if let Some(cap) = plan.cap {
-        slices::map(s, buffer, T::NEG_INFINITY, |x| softcap(s, cap, x));
+        slices::map(
+            s,
+            buffer,
+            T::NEG_INFINITY,
+            #[inline(always)]
+            |x| softcap(s, cap, x),
+        );
     }
-    buffer
+    largest(s, buffer)
 }
 
 /// The derivative of the cap at a capped logit: 1 − tanh².
