@@ -78,7 +78,8 @@ macro_rules! level {
      mantissa $mantissa:literal bias $bias:literal $sll:ident $srl:ident $add_int:ident $set1_int:ident;
      $set1:ident $loadu:ident $storeu:ident $add:ident $sub:ident $mul:ident $div:ident $fmadd:ident
      $max:ident $and:ident $or:ident $andnot:ident $round:ident $cmp:ident $blendv:ident $movemask:ident
-     $to_int:ident $from_int:ident $quarters:ident $permute:ident;
+     $to_int:ident $from_int:ident $quarters:ident $permute:ident
+     $sum_half:ident $max_of_half:ident;
      $front:ident $compress_index:ident
     ) => {
         impl Simd<$t> for Avx2 {
@@ -162,6 +163,8 @@ macro_rules! level {
                     let ((m0, e0), (m1, e1)) = (half(a.0), half(a.1));
                     ((m0, m1), (e0, e1))
                 }
+                fn sum_lanes(v: ($v, $v)) -> $t { $sum_half($add(v.0, v.1)) }
+                fn max_lanes(v: ($v, $v)) -> $t { $max_of_half($max(v.0, v.1)) }
                 // By quarter squares, those beside the diagonal changing places; in each, first inside the 128-bit
                 // halves of the registers, then halves between registers.
                 fn transpose(square: &mut [[$t; $lanes]; $lanes]) {
@@ -254,6 +257,30 @@ fn positions_of_8(low: usize, high: usize, first: __m256i, to: &mut [u32; 8]) ->
     bits.count_ones() as usize
 }
 
+/// The lanes of a register joined by halves, as `Simd::sum_lanes` and `max_lanes` promise; AVX-512 ends here too.
+macro_rules! join_halves {
+    ($($name_8:ident $name_4:ident: $join_ps:ident $join_ss:ident $join_pd:ident $join_sd:ident)*) => {$(
+        #[inline]
+        #[target_feature(enable = "avx2")]
+        pub(super) fn $name_8(v: __m256) -> f32 {
+            let v = $join_ps(_mm256_castps256_ps128(v), _mm256_extractf128_ps::<1>(v));
+            let v = $join_ps(v, _mm_movehl_ps(v, v));
+            _mm_cvtss_f32($join_ss(v, _mm_movehdup_ps(v)))
+        }
+
+        #[inline]
+        #[target_feature(enable = "avx2")]
+        pub(super) fn $name_4(v: __m256d) -> f64 {
+            let v = $join_pd(_mm256_castpd256_pd128(v), _mm256_extractf128_pd::<1>(v));
+            _mm_cvtsd_f64($join_sd(v, _mm_unpackhi_pd(v, v)))
+        }
+    )*};
+}
+join_halves! {
+    sum_of_8 sum_of_4: _mm_add_ps _mm_add_ss _mm_add_pd _mm_add_sd
+    max_of_8 max_of_4: _mm_max_ps _mm_max_ss _mm_max_pd _mm_max_sd
+}
+
 /// Transposes the 4 x 4 squares in the 128-bit halves of each 4 rows.
 #[inline]
 #[target_feature(enable = "avx2")]
@@ -286,7 +313,7 @@ level! {
     _mm256_set1_ps _mm256_loadu_ps _mm256_storeu_ps _mm256_add_ps _mm256_sub_ps _mm256_mul_ps
     _mm256_div_ps _mm256_fmadd_ps _mm256_max_ps _mm256_and_ps _mm256_or_ps _mm256_andnot_ps _mm256_round_ps
     _mm256_cmp_ps _mm256_blendv_ps _mm256_movemask_ps _mm256_castps_si256 _mm256_castsi256_ps quarters_ps
-    _mm256_permute2f128_ps;
+    _mm256_permute2f128_ps sum_of_8 max_of_8;
     FRONT positions_of_16
 }
 
@@ -296,6 +323,6 @@ level! {
     _mm256_set1_pd _mm256_loadu_pd _mm256_storeu_pd _mm256_add_pd _mm256_sub_pd _mm256_mul_pd
     _mm256_div_pd _mm256_fmadd_pd _mm256_max_pd _mm256_and_pd _mm256_or_pd _mm256_andnot_pd _mm256_round_pd
     _mm256_cmp_pd _mm256_blendv_pd _mm256_movemask_pd _mm256_castpd_si256 _mm256_castsi256_pd quarters_pd
-    _mm256_permute2f128_pd;
+    _mm256_permute2f128_pd sum_of_4 max_of_4;
     FRONT_PAIRS positions_of_8
 }

@@ -2,6 +2,7 @@
 
 #![allow(unsafe_code)]
 
+use super::avx2::{max_of_4, max_of_8, sum_of_4, sum_of_8};
 use super::{Kernel, Simd};
 use std::arch::x86_64::*;
 use std::hint::select_unpredictable;
@@ -49,7 +50,8 @@ macro_rules! level {
     ($t:ident x $lanes:literal, $v:ident, $m:ident, $p:ident;
      $set1:ident $loadu:ident $storeu:ident $add:ident $sub:ident $mul:ident $div:ident $fmadd:ident
      $max:ident $abs:ident $roundscale:ident $scalef:ident $getmant:ident $getexp:ident $cmp:ident $blend:ident
-     $compress:ident $mask_store:ident $quarters:ident $shuffle:ident;
+     $compress:ident $mask_store:ident $quarters:ident $shuffle:ident
+     $low:ident $high:ident $add_half:ident $max_half:ident $sum_half:ident $max_of_half:ident;
      $positions:expr, $set1_position:ident, $add_position:ident, $compress_position:ident, $store_position:ident
     ) => {
         impl Simd<$t> for Avx512 {
@@ -102,6 +104,8 @@ macro_rules! level {
                 fn split(a: $v) -> ($v, $v) {
                     ($getmant::<_MM_MANT_NORM_1_2, _MM_MANT_SIGN_SRC>(a), $getexp(a))
                 }
+                fn sum_lanes(v: $v) -> $t { $sum_half($add_half($low(v), $high::<1>(v))) }
+                fn max_lanes(v: $v) -> $t { $max_of_half($max_half($low(v), $high::<1>(v))) }
                 // Inside the 128-bit quarters of the registers first, then quarters between registers.
                 fn transpose(square: &mut [[$t; $lanes]; $lanes]) {
                     const STEP: usize = $lanes / 4;
@@ -188,7 +192,8 @@ level! {
     _mm512_set1_ps _mm512_loadu_ps _mm512_storeu_ps _mm512_add_ps _mm512_sub_ps _mm512_mul_ps
     _mm512_div_ps _mm512_fmadd_ps _mm512_max_ps _mm512_abs_ps _mm512_roundscale_ps _mm512_maskz_scalef_ps
     _mm512_getmant_ps _mm512_getexp_ps _mm512_cmp_ps_mask _mm512_mask_blend_ps _mm512_mask_compress_ps
-    _mm512_mask_storeu_ps quarters_ps _mm512_shuffle_f32x4;
+    _mm512_mask_storeu_ps quarters_ps _mm512_shuffle_f32x4
+    _mm512_castps512_ps256 _mm512_extractf32x8_ps _mm256_add_ps _mm256_max_ps sum_of_8 max_of_8;
     _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15), _mm512_set1_epi32, _mm512_add_epi32,
     _mm512_mask_compress_epi32, _mm512_mask_storeu_epi32
 }
@@ -198,7 +203,8 @@ level! {
     _mm512_set1_pd _mm512_loadu_pd _mm512_storeu_pd _mm512_add_pd _mm512_sub_pd _mm512_mul_pd
     _mm512_div_pd _mm512_fmadd_pd _mm512_max_pd _mm512_abs_pd _mm512_roundscale_pd _mm512_maskz_scalef_pd
     _mm512_getmant_pd _mm512_getexp_pd _mm512_cmp_pd_mask _mm512_mask_blend_pd _mm512_mask_compress_pd
-    _mm512_mask_storeu_pd quarters_pd _mm512_shuffle_f64x2;
+    _mm512_mask_storeu_pd quarters_pd _mm512_shuffle_f64x2
+    _mm512_castpd512_pd256 _mm512_extractf64x4_pd _mm256_add_pd _mm256_max_pd sum_of_4 max_of_4;
     _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7), _mm256_set1_epi32, _mm256_add_epi32, _mm256_mask_compress_epi32,
     _mm256_mask_storeu_epi32
 }

@@ -90,6 +90,26 @@ pub(crate) trait Simd<T: Float>: Copy + Send + Sync + 'static {
     /// `(m, e)` with `a = m · 2^e` and m in `1..2`, for normal positive `a`.
     fn split(self, a: Self::V) -> (Self::V, Self::V);
 
+    /// The sum of the lanes, joined by halves: lane i with lane i + 8 (with 16 lanes), then i + 4, i + 2, i + 1.
+    #[inline(always)]
+    fn sum_lanes(self, v: Self::V) -> T {
+        slices::join_lanes(
+            self,
+            v,
+            #[inline(always)]
+            |a, b| a + b,
+        )
+    }
+    /// The largest of the lanes; unspecified where one is NaN.
+    #[inline(always)]
+    fn max_lanes(self, v: Self::V) -> T {
+        slices::join_lanes(
+            self,
+            v,
+            #[inline(always)]
+            |a, b| if a > b { a } else { b },
+        )
+    }
     /// Turns rows into columns: afterwards, element j of block i is what element i of block j was.
     #[inline(always)]
     fn transpose(self, square: &mut T::Square) {

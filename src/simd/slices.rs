@@ -117,7 +117,7 @@ pub(crate) fn map_with<T: Float, S: Simd<T>>(
 
 /// One value from a vector's lanes, joined by halves: lane i with lane i + 8, then i + 4, i + 2, i + 1.
 #[inline(always)]
-pub(crate) fn join_lanes<T: Float, S: Simd<T>>(s: S, v: S::V, f: impl Fn(T, T) -> T) -> T {
+pub(super) fn join_lanes<T: Float, S: Simd<T>>(s: S, v: S::V, f: impl Fn(T, T) -> T) -> T {
     let mut block = T::Block::default();
     s.store(v, &mut block);
     let lanes = block.as_mut();

@@ -2,7 +2,7 @@
 
 use super::partial::Partial;
 use super::plan::{Plan, Term, chunk_classes};
-use super::rows::{self, Group, Left, NO_CLASS, Normalizer, Part, Sums, stored};
+use super::rows::{self, Group, Left, NO_CLASS, Normalizer, Scratch, Sums, stored};
 use super::tile::{Columns, Row, Tile};
 use crate::indices::Index;
 use crate::parallel::Split;
@@ -102,7 +102,7 @@ pub(super) fn class_of<I: Index>(label: I, ignored: Option<i64>) -> usize {
 impl<T: Float, I: Index> Drive<'_, '_, T, I> {
     #[inline(always)]
     fn blocks<S: Simd<T>, const ACROSS: bool>(mut self, s: S) {
-        let mut parts = Vec::new();
+        let mut scratch = Scratch::new();
         let elements = chunk_classes::<T, ACROSS>().min(self.classes) * if ACROSS { T::LANES } else { 1 };
         // Rows that are their own buffers need none.
         let mut room = vec![T::ZERO; elements];
@@ -114,12 +114,14 @@ impl<T: Float, I: Index> Drive<'_, '_, T, I> {
             let end = rows.min(first + block);
             for row in (first..end).step_by(step) {
                 let count = step.min(end - row);
-                self.group::<S, ACROSS>(s, row, count, &mut parts, &mut room, &mut waiting);
-                if waiting.count + step > T::LANES {
+                self.group::<S, ACROSS>(s, row, count, &mut scratch, &mut room, &mut waiting);
+                if waiting.count + step > T::LANES || ACROSS {
                     total = waiting.flush(s, self.plan, &mut self.rows, total);
                 }
             }
-            total = waiting.flush(s, self.plan, &mut self.rows, total);
+            if waiting.count > 0 {
+                total = waiting.flush(s, self.plan, &mut self.rows, total);
+            }
             if let Some(totals) = &mut self.rows.totals {
                 totals[number] = total;
             }
@@ -133,7 +135,7 @@ impl<T: Float, I: Index> Drive<'_, '_, T, I> {
         s: S,
         first: usize,
         count: usize,
-        parts: &mut Vec<Part<T>>,
+        scratch: &mut Scratch<T>,
         room: &mut [T],
         waiting: &mut Waiting<T>,
     ) {
@@ -157,7 +159,7 @@ impl<T: Float, I: Index> Drive<'_, '_, T, I> {
                 // An ignored row's gradient is 0, whatever its logits are.
                 to.lane(first).fill(T::ZERO);
                 if self.rows.known.is_none() {
-                    waiting.push_ignored(first);
+                    waiting.next(first, NO_CLASS);
                     return;
                 }
             }
@@ -166,18 +168,18 @@ impl<T: Float, I: Index> Drive<'_, '_, T, I> {
         let (plan, classes) = (self.plan, self.classes);
         let known = self.rows.known.map(|known| Sums::load(s, &known[first..first + count], &group, ACROSS));
         let keep = self.rows.to.is_some();
-        let (sums, row) = if ACROSS {
+        let sums = if ACROSS {
             let (from, to) = (self.rows.from, self.rows.to.as_mut());
             let mut tile = Columns { from, to, first, count, classes, room };
-            work::<T, S, ACROSS>(s, plan, &mut tile, &group, parts, known, &term, keep)
+            work::<T, S, ACROSS>(s, plan, &mut tile, &group, scratch, known, &term, keep)
         } else {
             let from = self.rows.from.as_ref().map(|from| from.lane(first));
             let to = self.rows.to.as_mut().filter(|_| group.classes[0] != NO_CLASS).map(|to| to.lane(first));
             let keep = to.is_some();
             let mut tile = Row { from, to, classes, room };
-            work::<T, S, ACROSS>(s, plan, &mut tile, &group, parts, known, &term, keep)
+            work::<T, S, ACROSS>(s, plan, &mut tile, &group, scratch, known, &term, keep)
         };
-        waiting.push::<S>(s, first, &group, &sums, &row, &term);
+        waiting.push::<S, ACROSS>(s, first, &group, &sums, &term);
     }
 }
 
@@ -189,24 +191,24 @@ fn work<T: Float, S: Simd<T>, const ACROSS: bool>(
     plan: &Plan<'_, T>,
     tile: &mut impl Tile<T>,
     group: &Group<T>,
-    parts: &mut Vec<Part<T>>,
+    scratch: &mut Scratch<T>,
     known: Option<Sums<S::V>>,
     term: &Term<S::V>,
     keep: bool,
-) -> (Sums<S::V>, Normalizer<S::V>) {
+) -> Sums<S::V> {
     let left = if known.is_some() { Left::Nothing } else { Left::Sums };
-    let sums = known.unwrap_or_else(|| rows::sums::<T, S, ACROSS>(s, plan, tile, group, parts, keep));
-    let row = Normalizer::of(s, &sums);
+    let sums = known.unwrap_or_else(|| rows::sums::<T, S, ACROSS>(s, plan, tile, group, scratch, keep));
     if keep {
-        rows::finish::<T, S, ACROSS>(s, plan, tile, group, left, parts, &sums, &row, term);
+        let row = Normalizer::of(s, &sums);
+        rows::finish::<T, S, ACROSS>(s, plan, tile, group, left, scratch, &sums, &row, term);
     }
-    (sums, row)
+    sums
 }
 
-/// Rows whose losses are still to be computed: a logarithm costs the same for one as for a whole vector.
+/// Rows in sequence whose losses are still to be computed: a logarithm costs the same for one as for a whole vector.
 struct Waiting<T: Float> {
+    first: usize,
     count: usize,
-    rows: [usize; 16],
     classes: [usize; 16],
     sums: [T::Block; 4],
     own: T::Block,
@@ -215,44 +217,45 @@ struct Waiting<T: Float> {
 impl<T: Float> Default for Waiting<T> {
     fn default() -> Self {
         let blank = T::Block::default();
-        Waiting { count: 0, rows: [0; 16], classes: [NO_CLASS; 16], sums: [blank; 4], own: blank }
+        Waiting { first: 0, count: 0, classes: [NO_CLASS; 16], sums: [blank; 4], own: blank }
     }
 }
 
 impl<T: Float> Waiting<T> {
+    /// A row, or a row a lane.
     #[inline(always)]
-    fn push<S: Simd<T>>(
+    fn push<S: Simd<T>, const ACROSS: bool>(
         &mut self,
         s: S,
         first: usize,
         group: &Group<T>,
         sums: &Sums<S::V>,
-        _row: &Normalizer<S::V>,
         term: &Term<S::V>,
     ) {
-        let from = sums.stored(s);
-        let own = stored(s, term.own);
-        for i in 0..group.count {
-            let at = self.count + i;
-            self.rows[at] = first + i;
-            self.classes[at] = group.classes[i];
-            for (to, from) in self.sums.iter_mut().zip(&from) {
-                to.as_mut()[at] = from.as_ref()[i];
+        let (sums, own) = (sums.stored(s), stored(s, term.own));
+        if ACROSS {
+            (self.first, self.count, self.classes) = (first, group.count, group.classes);
+            (self.sums, self.own) = (sums, own);
+        } else {
+            let at = self.next(first, group.classes[0]);
+            for (to, from) in self.sums.iter_mut().zip(&sums) {
+                to.as_mut()[at] = from.as_ref()[0];
             }
-            self.own.as_mut()[at] = own.as_ref()[i];
+            self.own.as_mut()[at] = own.as_ref()[0];
         }
-        self.count += group.count;
     }
 
-    /// A row of which nothing is asked.
+    /// The place of the next row.
     #[inline(always)]
-    fn push_ignored(&mut self, row: usize) {
-        self.rows[self.count] = row;
-        self.classes[self.count] = NO_CLASS;
+    fn next(&mut self, row: usize, class: usize) -> usize {
+        let at = self.count;
+        self.first = row - at;
+        self.classes[at] = class;
         self.count += 1;
+        at
     }
 
-    /// Computes what is asked of the waiting rows; `total` and their losses.
+    /// Computes what is asked of the waiting rows; gives `total` and their losses.
     #[inline(always)]
     fn flush<S: Simd<T>, I>(
         &mut self,
@@ -263,25 +266,28 @@ impl<T: Float> Waiting<T> {
     ) -> f64 {
         let sums = Sums::of_blocks(s, &self.sums);
         let row = Normalizer::of(s, &sums);
-        let loss = stored(s, row.loss(s, plan, &sums, s.load(&self.own)));
-        let lse = stored(s, row.lse(s));
+        let mut loss = stored(s, row.loss(s, plan, &sums, s.load(&self.own)));
+        let (first, count) = (self.first, std::mem::take(&mut self.count));
         let mut total = total;
-        for i in 0..self.count {
-            let number = self.rows[i];
-            let loss = if self.classes[i] == NO_CLASS { T::ZERO } else { loss.as_ref()[i] };
+        for (loss, &class) in loss.as_mut().iter_mut().zip(&self.classes[..count]) {
+            if class == NO_CLASS {
+                *loss = T::ZERO;
+            }
             total += loss.to_f64();
-            if let Some(losses) = &mut rows.losses {
-                losses[number] = loss;
-            }
-            if let Some(to) = &mut rows.lse {
-                to[number] = lse.as_ref()[i];
-            }
-            if let Some(found) = &mut rows.found {
-                let [max, others, target, _] = self.sums.each_ref().map(|block| block.as_ref()[i]);
-                found[number] = Partial { max, others, target };
+        }
+        if let Some(losses) = &mut rows.losses {
+            losses[first..first + count].copy_from_slice(&loss.as_ref()[..count]);
+        }
+        if let Some(to) = &mut rows.lse {
+            to[first..first + count].copy_from_slice(&stored(s, row.lse(s)).as_ref()[..count]);
+        }
+        if let Some(found) = &mut rows.found {
+            let [max, others, target, _] = &self.sums;
+            for (i, found) in found[first..first + count].iter_mut().enumerate() {
+                let [max, others, target] = [max.as_ref()[i], others.as_ref()[i], target.as_ref()[i]];
+                *found = Partial { max, others, target };
             }
         }
-        self.count = 0;
         total
     }
 }

@@ -8,9 +8,6 @@ pub(crate) const CHUNK_BYTES: usize = 8192;
 /// Classes of a chunk where rows sit in lanes; rows of at most so many classes are put there.
 pub(crate) const CLASSES_ACROSS: usize = 32;
 
-/// Elements of a chunk where rows sit in lanes, at most.
-pub(crate) const MAX_ACROSS: usize = CLASSES_ACROSS * 16;
-
 /// Classes of a chunk.
 pub(crate) const fn chunk_classes<T: Float, const ACROSS: bool>() -> usize {
     if ACROSS { CLASSES_ACROSS } else { CHUNK_BYTES / size_of::<T>() }
@@ -108,15 +105,16 @@ impl<'a, T: Float> Plan<'a, T> {
         &'w self,
         chunk: usize,
         len: usize,
-        room: &'w mut [T; MAX_ACROSS],
+        room: &'w mut Vec<T>,
     ) -> Option<&'w [T]> {
         let weights = &self.weights?[chunk * chunk_classes::<T, ACROSS>()..];
         if !ACROSS {
             return Some(&weights[..len]);
         }
-        for (lanes, &w) in room[..len].chunks_exact_mut(T::LANES).zip(weights) {
-            lanes.fill(w);
+        room.clear();
+        for &w in &weights[..len / T::LANES] {
+            room.extend(std::iter::repeat_n(w, T::LANES));
         }
-        Some(&room[..len])
+        Some(room)
     }
 }

@@ -27,7 +27,7 @@
 //! 1 (rows along vectors only), then chunk by chunk with the rounding errors carried along (Neumaier, 1974).
 
 use super::partial::Partial;
-use super::plan::{MAX_ACROSS, Plan, Term, chunk_classes};
+use super::plan::{Plan, Term, chunk_classes};
 use super::tile::{Tile, largest};
 use crate::simd::{Float, Simd, exp, slices};
 
@@ -78,6 +78,19 @@ pub(super) struct Part<T: Float> {
     sum: T::Block,
     /// Σ w_j·(x_j − max), if there is smoothing.
     gap: T::Block,
+}
+
+/// Room that rows use one after the other.
+pub(super) struct Scratch<T: Float> {
+    parts: Vec<Part<T>>,
+    /// A chunk's class weights, where they must be spread over lanes.
+    weights: Vec<T>,
+}
+
+impl<T: Float> Scratch<T> {
+    pub(super) fn new() -> Self {
+        Scratch { parts: Vec::new(), weights: Vec::new() }
+    }
 }
 
 /// What is known of a whole row in each lane.
@@ -145,17 +158,6 @@ pub(super) struct Group<T: Float> {
 /// No class has this number: a row has fewer than `isize::MAX` elements.
 pub(super) const NO_CLASS: usize = usize::MAX;
 
-/// The larger of two; unspecified where one is NaN.
-#[inline(always)]
-fn larger<T: Float>(a: T, b: T) -> T {
-    if a > b { a } else { b }
-}
-
-#[inline(always)]
-fn plus<T: Float>(a: T, b: T) -> T {
-    a + b
-}
-
 /// Where, in a chunk's buffer, the target of the row in lane `lane` is, if it is in this chunk.
 #[inline(always)]
 fn place<T: Float, const ACROSS: bool>(
@@ -184,7 +186,7 @@ pub(super) fn sums<T: Float, S: Simd<T>, const ACROSS: bool>(
     plan: &Plan<'_, T>,
     tile: &mut impl Tile<T>,
     group: &Group<T>,
-    parts: &mut Vec<Part<T>>,
+    scratch: &mut Scratch<T>,
     keep: bool,
 ) -> Sums<S::V> {
     let masked = T::NEG_INFINITY;
@@ -192,16 +194,16 @@ pub(super) fn sums<T: Float, S: Simd<T>, const ACROSS: bool>(
     let chunks = tile.chunks();
     let mut target = T::Block::default();
     target.as_mut().fill(masked);
+    let Scratch { parts, weights: room } = scratch;
     parts.clear();
     for c in 0..chunks {
         let max = open::<T, S, ACROSS>(s, plan, tile, group, c, keep);
-        let max = if ACROSS { max } else { s.splat(slices::join_lanes(s, max, larger)) };
+        let max = if ACROSS { max } else { s.splat(s.max_lanes(max)) };
         let buffer = tile.buffer(c);
         let shift = Shift::of(s, max);
         let mut gap = zero;
         if plan.is_smooth() {
-            let mut room = [T::ZERO; MAX_ACROSS];
-            let weights = plan.chunk_weights::<ACROSS>(c, buffer.len(), &mut room);
+            let weights = plan.chunk_weights::<ACROSS>(c, buffer.len(), room);
             gap = self::gap::<T, S, ACROSS>(s, buffer, weights, max);
         }
         for (lane, &class) in group.classes[..group.count].iter().enumerate() {
@@ -243,7 +245,7 @@ pub(super) fn sums<T: Float, S: Simd<T>, const ACROSS: bool>(
                 }
             }
         }
-        let sum = if ACROSS { sum } else { s.splat(slices::join_lanes(s, sum, plus)) };
+        let sum = if ACROSS { sum } else { s.splat(s.sum_lanes(sum)) };
         parts.push(Part { max: stored(s, max), sum: stored(s, sum), gap: stored(s, gap) });
         if keep && chunks > 1 {
             tile.store(s, c);
@@ -297,7 +299,7 @@ fn gap<T: Float, S: Simd<T>, const ACROSS: bool>(
             },
         ),
     }
-    if ACROSS { sum } else { s.splat(slices::join_lanes(s, sum, plus)) }
+    if ACROSS { sum } else { s.splat(s.sum_lanes(sum)) }
 }
 
 /// The sums of whole rows from those of their chunks.
@@ -444,11 +446,12 @@ pub(super) fn finish<T: Float, S: Simd<T>, const ACROSS: bool>(
     tile: &mut impl Tile<T>,
     group: &Group<T>,
     left: Left,
-    parts: &[Part<T>],
+    scratch: &mut Scratch<T>,
     sums: &Sums<S::V>,
     row: &Normalizer<S::V>,
     term: &Term<S::V>,
 ) {
+    let Scratch { parts, weights: room } = scratch;
     let zero = s.splat(T::ZERO);
     let scale = s.load(&group.scale);
     let scaled = if plan.is_plain() { scale } else { s.mul(scale, term.all) };
@@ -479,11 +482,9 @@ pub(super) fn finish<T: Float, S: Simd<T>, const ACROSS: bool>(
             Left::Sums if chunks > 1 => tile.reopen(s, c),
             Left::Sums => tile.buffer(c),
         };
-        let mut room = [T::ZERO; MAX_ACROSS];
-        let weights =
-            plan.is_smooth().then(|| plan.chunk_weights::<ACROSS>(c, buffer.len(), &mut room)).flatten();
+        let weights = plan.is_smooth().then(|| plan.chunk_weights::<ACROSS>(c, buffer.len(), room)).flatten();
         if left == Left::Sums && plan.cap.is_none() {
-            let factor = match parts {
+            let factor = match parts[..] {
                 [_] => factor,
                 _ => s.mul(factor, Shift::of(s, s.load(&parts[c].max)).factor(s, row.shift)),
             };
