@@ -14,7 +14,7 @@ use crate::indices::Index;
 use crate::parallel;
 use crate::simd::{Float, Level};
 use crate::view::{View, ViewMut, zeros};
-use drive::{Drive, Rows as Work, class_of};
+use drive::{Drive, LabelList, Rows as Work, Targets, class_of};
 pub use partial::Partial;
 use plan::{CLASSES_ACROSS, Plan};
 use rows::NO_CLASS;
@@ -244,13 +244,14 @@ impl<T: Float> SoftmaxXent<T> {
             loss: call.loss(&[]),
         };
         let mut totals = call.totals();
+        let list = call.label_list();
         call.run(Work {
             from: Some(logits.lanes(call.axis)),
             losses: Some(&mut rows.losses),
             lse: Some(&mut rows.lse),
             found: Some(&mut rows.partials),
             totals: Some(&mut totals),
-            ..call.work()
+            ..call.work(&list)
         });
         rows.loss = call.loss(&totals);
         Ok(rows)
@@ -296,7 +297,12 @@ impl<T: Float> SoftmaxXent<T> {
         let logits = logits.into();
         let call = self.call(logits.shape(), labels, true)?;
         let mut partials = vec![Partial::empty(); labels.len()];
-        call.run(Work { from: Some(logits.lanes(call.axis)), found: Some(&mut partials), ..call.work() });
+        let list = call.label_list();
+        call.run(Work {
+            from: Some(logits.lanes(call.axis)),
+            found: Some(&mut partials),
+            ..call.work(&list)
+        });
         Ok(partials)
     }
 
@@ -515,10 +521,14 @@ impl<T: Float, I: Index> Call<'_, T, I> {
         vec![0.0; self.labels.len().div_ceil(self.block())]
     }
 
+    fn label_list(&self) -> LabelList<'_, I> {
+        LabelList { labels: self.labels, ignored: self.xent.ignore_index }
+    }
+
     /// Nothing but the rows.
-    fn work(&self) -> Work<'_, T, I> {
+    fn work<'w>(&self, labels: &'w LabelList<'_, I>) -> Work<'w, T> {
         Work {
-            labels: self.labels,
+            targets: Targets { labels, rows: 0..labels.labels.len() },
             from: None,
             to: None,
             upstream: None,
@@ -531,14 +541,14 @@ impl<T: Float, I: Index> Call<'_, T, I> {
         }
     }
 
-    fn run(&self, work: Work<'_, T, I>) {
+    fn run(&self, work: Work<'_, T>) {
         self.run_scaled(work, T::ONE);
     }
 
-    fn run_scaled(&self, work: Work<'_, T, I>, scale: T) {
+    fn run_scaled(&self, work: Work<'_, T>, scale: T) {
         parallel::for_each(work, 1, |_, rows| {
-            let (classes, across, ignored) = (self.here, self.across, self.xent.ignore_index);
-            T::dispatch(self.level, Drive { plan: &self.plan, rows, classes, scale, across, ignored });
+            let (classes, across) = (self.here, self.across);
+            T::dispatch(self.level, Drive { plan: &self.plan, rows, classes, scale, across });
         });
     }
 
@@ -577,13 +587,14 @@ impl<T: Float, I: Index> Call<'_, T, I> {
             upstream => (mean, upstream),
         };
         let mut totals = self.totals();
+        let list = self.label_list();
         let work = Work {
             from: logits.map(|logits| logits.lanes(self.axis)),
             to: Some(grad.into_lanes(self.axis)),
             upstream,
             known,
             totals: Some(&mut totals),
-            ..self.work()
+            ..self.work(&list)
         };
         self.run_scaled(work, scale);
         Ok(self.loss(&totals))

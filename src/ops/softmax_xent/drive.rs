@@ -8,10 +8,11 @@ use crate::indices::Index;
 use crate::parallel::Split;
 use crate::simd::{Float, Kernel, Simd};
 use crate::view::{Lanes, LanesMut};
+use std::ops::Range;
 
 /// Rows to work on, and all that is read and written of them. What is `None` is not wanted.
-pub(super) struct Rows<'a, T, I> {
-    pub(super) labels: &'a [I],
+pub(super) struct Rows<'a, T> {
+    pub(super) targets: Targets<'a>,
     /// The logits; where `None`, they are in `to`.
     pub(super) from: Option<Lanes<'a, T>>,
     /// The gradient.
@@ -29,19 +30,56 @@ pub(super) struct Rows<'a, T, I> {
     pub(super) block: usize,
 }
 
+/// Labels of any type: one kernel serves them all, so that there is not a copy of it for each.
+pub(super) trait Labels: Sync {
+    /// The classes of the rows from `first` on, `NO_CLASS` for ignored ones.
+    fn read(&self, first: usize, to: &mut [usize]);
+}
+
+/// Labels as the caller gave them.
+pub(super) struct LabelList<'a, I> {
+    pub(super) labels: &'a [I],
+    pub(super) ignored: Option<i64>,
+}
+
+impl<I: Index> Labels for LabelList<'_, I> {
+    fn read(&self, first: usize, to: &mut [usize]) {
+        for (class, &label) in to.iter_mut().zip(&self.labels[first..]) {
+            *class = class_of(label, self.ignored);
+        }
+    }
+}
+
+/// The labels of a range of rows.
+#[derive(Clone)]
+pub(super) struct Targets<'a> {
+    pub(super) labels: &'a dyn Labels,
+    pub(super) rows: Range<usize>,
+}
+
+impl Split for Targets<'_> {
+    fn len(&self) -> usize {
+        Split::len(&self.rows)
+    }
+    fn split_at(self, mid: usize) -> (Self, Self) {
+        let (a, b) = Split::split_at(self.rows, mid);
+        (Targets { rows: a, ..self }, Targets { rows: b, ..self })
+    }
+}
+
 /// Cuts what is there.
 fn cut<W: Split>(work: Option<W>, at: usize) -> (Option<W>, Option<W>) {
     work.map(|work| work.split_at(at)).map_or((None, None), |(a, b)| (Some(a), Some(b)))
 }
 
-impl<T: Float, I: Index> Split for Rows<'_, T, I> {
+impl<T: Float> Split for Rows<'_, T> {
     fn len(&self) -> usize {
-        self.labels.len().div_ceil(self.block)
+        self.targets.len().div_ceil(self.block)
     }
 
     fn split_at(self, mid: usize) -> (Self, Self) {
-        let at = self.labels.len().min(mid * self.block);
-        let (labels, labels_b) = self.labels.split_at(at);
+        let at = self.targets.len().min(mid * self.block);
+        let (targets, targets_b) = self.targets.split_at(at);
         let (from, from_b) = cut(self.from, at);
         let (to, to_b) = cut(self.to, at);
         let (upstream, upstream_b) = cut(self.upstream, at);
@@ -52,9 +90,9 @@ impl<T: Float, I: Index> Split for Rows<'_, T, I> {
         let (totals, totals_b) = cut(self.totals, mid);
         let block = self.block;
         (
-            Rows { labels, from, to, upstream, known, found, losses, lse, totals, block },
+            Rows { targets, from, to, upstream, known, found, losses, lse, totals, block },
             Rows {
-                labels: labels_b,
+                targets: targets_b,
                 from: from_b,
                 to: to_b,
                 upstream: upstream_b,
@@ -70,18 +108,17 @@ impl<T: Float, I: Index> Split for Rows<'_, T, I> {
 }
 
 /// The kernel for a piece of the rows.
-pub(super) struct Drive<'p, 'a, T: Float, I> {
+pub(super) struct Drive<'p, 'a, T: Float> {
     pub(super) plan: &'p Plan<'p, T>,
-    pub(super) rows: Rows<'a, T, I>,
+    pub(super) rows: Rows<'a, T>,
     pub(super) classes: usize,
     /// The factor of every row's gradient.
     pub(super) scale: T,
     /// Whether rows sit in lanes.
     pub(super) across: bool,
-    pub(super) ignored: Option<i64>,
 }
 
-impl<T: Float, I: Index> Kernel<T> for Drive<'_, '_, T, I> {
+impl<T: Float> Kernel<T> for Drive<'_, '_, T> {
     type Output = ();
     #[inline(always)]
     fn run<S: Simd<T>>(self, s: S) {
@@ -99,7 +136,7 @@ pub(super) fn class_of<I: Index>(label: I, ignored: Option<i64>) -> usize {
     }
 }
 
-impl<T: Float, I: Index> Drive<'_, '_, T, I> {
+impl<T: Float> Drive<'_, '_, T> {
     #[inline(always)]
     fn blocks<S: Simd<T>, const ACROSS: bool>(mut self, s: S) {
         let mut scratch = Scratch::new();
@@ -108,7 +145,7 @@ impl<T: Float, I: Index> Drive<'_, '_, T, I> {
         let mut room = vec![T::ZERO; elements];
         let mut waiting = Waiting::default();
         let step = if ACROSS { T::LANES } else { 1 };
-        let (rows, block) = (self.rows.labels.len(), self.rows.block);
+        let (rows, block) = (self.rows.targets.len(), self.rows.block);
         for (number, first) in (0..rows).step_by(block).enumerate() {
             let mut total = 0.0;
             let end = rows.min(first + block);
@@ -140,10 +177,10 @@ impl<T: Float, I: Index> Drive<'_, '_, T, I> {
         waiting: &mut Waiting<T>,
     ) {
         let mut group: Group<T> = Group { classes: [NO_CLASS; 16], scale: T::Block::default(), count };
+        let targets = &self.rows.targets;
+        targets.labels.read(targets.rows.start + first, &mut group.classes[..count]);
         for i in 0..count {
-            let class = class_of(self.rows.labels[first + i], self.ignored);
-            group.classes[i] = class;
-            if class != NO_CLASS {
+            if group.classes[i] != NO_CLASS {
                 group.scale.as_mut()[i] = match self.rows.upstream {
                     Some(upstream) => self.scale * upstream[first + i],
                     None => self.scale,
@@ -257,13 +294,7 @@ impl<T: Float> Waiting<T> {
 
     /// Computes what is asked of the waiting rows; gives `total` and their losses.
     #[inline(always)]
-    fn flush<S: Simd<T>, I>(
-        &mut self,
-        s: S,
-        plan: &Plan<'_, T>,
-        rows: &mut Rows<'_, T, I>,
-        total: f64,
-    ) -> f64 {
+    fn flush<S: Simd<T>>(&mut self, s: S, plan: &Plan<'_, T>, rows: &mut Rows<'_, T>, total: f64) -> f64 {
         let sums = Sums::of_blocks(s, &self.sums);
         let row = Normalizer::of(s, &sums);
         let mut loss = stored(s, row.loss(s, plan, &sums, s.load(&self.own)));
