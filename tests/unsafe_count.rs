@@ -6,7 +6,7 @@ use std::path::Path;
 /// Every file that says `unsafe`, and how often. The crate denies `unsafe_code` elsewhere; a number that changes is
 /// a new argument to be read, or one that has gone.
 const UNSAFE: &[(&str, usize)] =
-    &[("src/simd/avx2.rs", 11), ("src/simd/avx512.rs", 8), ("src/view.rs", 22), ("src/view/cube.rs", 15)];
+    &[("src/simd/avx2.rs", 13), ("src/simd/avx512.rs", 10), ("src/view.rs", 24), ("src/view/cube.rs", 15)];
 
 /// How often the keyword stands in this source, comments aside.
 fn count(source: &str) -> usize {

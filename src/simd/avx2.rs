@@ -171,9 +171,11 @@ macro_rules! level {
                     const STEP: usize = $half / 2;
                     let rows = *square;
                     for (top, left) in [(0, 0), (0, $half), ($half, 0), ($half, $half)] {
-                        // SAFETY: half a row, inside it; unaligned loads take any address.
-                        let mut part =
-                            std::array::from_fn(|i| unsafe { $loadu(rows[top + i][left..left + $half].as_ptr()) });
+                        let mut part = [$set1(0.0); $half];
+                        for (part, row) in part.iter_mut().zip(&rows[top..]) {
+                            // SAFETY: half a row, inside it; unaligned loads take any address.
+                            *part = unsafe { $loadu(row[left..left + $half].as_ptr()) };
+                        }
                         $quarters(&mut part);
                         for j in 0..STEP {
                             let (a, b) = (part[j], part[STEP + j]);
