@@ -78,13 +78,16 @@ fn dots(plot: &Dots) -> String {
     })
 }
 
+/// Its name in the legend, its colour, whether it is dashed (and then without a name), and its points.
+type Line = (String, RGBColor, bool, Vec<(f64, f64)>);
+
 /// Lines over a logarithmic or linear axis.
 struct Lines<'a> {
     title: &'a str,
     subtitle: String,
     x_axis: &'a str,
     y_axis: &'a str,
-    lines: Vec<(String, RGBColor, bool, Vec<(f64, f64)>)>,
+    lines: Vec<Line>,
     /// Where a vertical line is drawn, and what it is.
     marks: Vec<(f64, String)>,
 }
@@ -212,7 +215,7 @@ pub fn peers(peers: &Peers, threads: usize) -> String {
             let mut points: Vec<(usize, f64)> =
                 row.peers.iter().filter_map(|peer| Some((place(&peer.name)?, peer.ratio.median))).collect();
             points.push((0, 1.0));
-            (format!("{}  {}", row.case, row.id.replace('/', " ").replace('_', " ")), points)
+            (format!("{}  {}", row.case, row.id.replace(['/', '_'], " ")), points)
         })
         .collect();
     let threads = if threads == 1 { "one thread".to_string() } else { format!("{threads} threads") };
