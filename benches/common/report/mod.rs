@@ -3,7 +3,7 @@
 
 mod plots;
 
-use super::record::{Compared, Curves, Peers, Row, Speedups, load, results};
+use super::record::{Compared, Curves, Peers, Speedups, load, results};
 use super::tables::table;
 use std::fs;
 use std::path::PathBuf;
@@ -163,31 +163,32 @@ pub fn readme(machine: &str) -> String {
     ];
     let speedups: Speedups = load(machine, SPEEDUPS).expect("figures of this machine");
     let Speedups { machine: here, rows } = &speedups;
-    let cpus = here.cpus.to_string();
-    let all = format!("{cpus} threads");
-    let header = ["what", "loop, ms", "gradix, ms", "speedup", "of the limit", &all];
+    let cpus = here.cpus;
+    let header = ["what", "loop, ms", "gradix, ms", "speedup", "95 %", "of the limit"];
     let mut table = table(&header, 1);
     for (id, what) in SHOWN {
-        let row = |threads: &str| rows.iter().find(|row: &&Row| row.id == format!("{id}/best/{threads}"));
-        let Some(one) = row("1") else { continue };
+        let Some(one) = rows.iter().find(|row| row.id == format!("{id}/best/1")) else { continue };
+        let speedup = one.speedup.ratio;
         table.add_row([
             what.to_string(),
             ms(one.textbook_seconds.median),
             ms(one.seconds.median),
-            format!("{:.1}x", one.speedup.ratio.median),
+            format!("{:.1}x", speedup.median),
+            format!("{:.1} to {:.1}", speedup.low, speedup.high),
             format!("{:.0} % ({})", 100.0 * one.of_limit.ratio.median, one.limit),
-            row(&cpus).map_or("–".into(), |row| format!("{:.1}x", row.speedup.ratio.median)),
         ]);
     }
-    let picture = format!("results/{machine}/peers-1.svg");
-    let picture = if results().with_file_name(&picture).exists() {
-        format!("\n![Time of other crates on the same work as multiples of gradix's]({picture})\n")
-    } else {
-        String::new()
-    };
+    let pictures = [
+        ("peers-1.svg", "Time of other crates on the same work as multiples of gradix's"),
+        ("speedups.svg", "Speedup over the textbook loop, at every level"),
+    ];
+    let there = |&(file, _): &(&str, &str)| results().join(machine).join(file).exists();
+    let picture = pictures
+        .into_iter()
+        .find(there)
+        .map_or(String::new(), |(file, what)| format!("\n![{what}](results/{machine}/{file})\n"));
     format!(
-        "{} (the CPU names itself so), {cpus} CPUs, `f32`, one thread; the last column is the speedup on {cpus} threads \
-         over the same loop on one:\n\n{}\n{picture}",
+        "{} (the CPU names itself so), {cpus} CPUs; `f32`, one thread, in paired runs:\n\n{}\n{picture}",
         here.cpu,
         trimmed(&table.to_string()),
     )
