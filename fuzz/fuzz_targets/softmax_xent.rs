@@ -1,0 +1,230 @@
+//! Any softmax cross-entropy against its definition.
+
+#![no_main]
+
+use arbitrary::Unstructured;
+use gradix::{Float, Index, Level, Loss, Partial, Reduction, SoftmaxXent, reference};
+use gradix_fuzz::strided::Strided;
+use gradix_fuzz::{assert_same, axis, everywhere, layout, length, nearly, numbers, same, xorshift};
+use libfuzzer_sys::fuzz_target;
+
+/// The most logits of a call.
+const MOST: usize = 40_000;
+
+/// The number of classes: around the widths where the way through the kernel changes.
+fn classes(u: &mut Unstructured) -> arbitrary::Result<usize> {
+    match u.int_in_range(0..=9)? {
+        0..=3 => length(u),
+        4 | 5 => u.int_in_range(1..=70),
+        6 => u.int_in_range(1015..=1035),
+        7 => u.int_in_range(2040..=2060),
+        8 => u.int_in_range(4090..=4110),
+        _ => u.int_in_range(60..=10_000),
+    }
+}
+
+/// Options, nearly always right ones.
+fn options<T: Float>(u: &mut Unstructured, axis: isize, classes: usize) -> arbitrary::Result<SoftmaxXent<T>> {
+    let mut xent = SoftmaxXent::new().class_axis(axis);
+    let wrong = u.ratio(1, 30)?;
+    let mut number = |u: &mut Unstructured, most: f64| -> arbitrary::Result<T> {
+        Ok(T::from_f64(match u.arbitrary::<u8>()? {
+            0 => 0.0,
+            1 => most,
+            2 if wrong => f64::NAN,
+            3 if wrong => -1.0,
+            4 if wrong => f64::INFINITY,
+            n => most * (f64::from(n) + 1.0) / 256.0,
+        }))
+    };
+    if u.arbitrary()? {
+        xent = xent.ignore_index(*u.choose(&[-100, -1, 0, 1, 255, i64::MIN])?);
+    }
+    if u.ratio(1, 4)? {
+        let most = number(u, 3.0)?;
+        let mut next = xorshift(u.arbitrary()?);
+        let mut weights: Vec<T> = (0..classes).map(|_| most * T::from_f64((next() % 5) as f64)).collect();
+        if wrong && u.arbitrary()? {
+            weights.pop();
+        }
+        xent = xent.class_weights(&weights);
+    }
+    if u.ratio(1, 4)? {
+        xent = xent.label_smoothing(number(u, 1.0)?);
+    }
+    if u.ratio(1, 4)? {
+        xent = xent.z_loss(number(u, 1e-2)?);
+    }
+    if u.ratio(1, 4)? {
+        xent = xent.softcap(number(u, 50.0)?);
+    }
+    xent = xent.reduction(*u.choose(&[Reduction::Mean, Reduction::Sum, Reduction::None])?);
+    if u.ratio(1, 8)? {
+        xent = xent.reduction(Reduction::Mean).normalizer(number(u, 100.0)?);
+    }
+    Ok(xent)
+}
+
+/// All that a call answers.
+struct Answer<T> {
+    error: Option<gradix::Error>,
+    loss: Option<Loss<T>>,
+    arrays: Vec<(&'static str, Vec<T>)>,
+}
+
+fn partials<T: Float>(partials: Vec<Partial<T>>) -> [(&'static str, Vec<T>); 3] {
+    [
+        ("max", partials.iter().map(|p| p.max).collect()),
+        ("others", partials.iter().map(|p| p.others).collect()),
+        ("target", partials.iter().map(|p| p.target).collect()),
+    ]
+}
+
+struct Call<'a, T: Float, I> {
+    method: u8,
+    xent: SoftmaxXent<T>,
+    from: Strided,
+    to: Strided,
+    data: &'a [T],
+    before: &'a [T],
+    labels: &'a [I],
+    upstream: &'a [T],
+    known: &'a [Partial<T>],
+}
+
+macro_rules! run {
+    ($call:ident, $xent:expr) => {{
+        let Call { method, from, to, data, labels, upstream, known, .. } = $call;
+        let xent = $xent;
+        let x = from.view(data).unwrap();
+        let mut answer = Answer { error: None, loss: None, arrays: vec![] };
+        let mut grad = $call.before.to_vec();
+        let to = to.view_mut(&mut grad).unwrap();
+        let result = match method {
+            0 => xent.forward_backward(x, labels, to).map(|loss| answer.loss = Some(loss)),
+            1 => xent.forward_backward_in_place(to, labels).map(|loss| answer.loss = Some(loss)),
+            2 => xent.backward(x, labels, *upstream, to),
+            3 => xent.forward(x, labels).map(|rows| {
+                answer.loss = Some(rows.loss);
+                answer.arrays = vec![("losses", rows.losses), ("lse", rows.lse)];
+                answer.arrays.extend(partials(rows.partials));
+            }),
+            4 => xent.partials(x, labels).map(|found| answer.arrays.extend(partials(found))),
+            _ => xent
+                .backward_from(x, labels, known, *upstream, to)
+                .map(|loss| answer.loss = Some(loss)),
+        };
+        answer.error = result.err();
+        answer.arrays.push(("the gradient", grad));
+        answer
+    }};
+}
+
+/// The same bits with FMA; else near, where no number is extreme.
+fn compare<T: Float>(level: Level, moderate: bool, got: &Answer<T>, expected: &Answer<T>) {
+    assert_eq!(got.error, expected.error);
+    assert_eq!(got.loss.map(|loss| loss.count), expected.loss.map(|loss| loss.count));
+    let close = |what, a: &[T], b: &[T]| {
+        if level.has_fma() {
+            return assert_same(what, a, b);
+        }
+        if !moderate {
+            return;
+        }
+        let largest = b.iter().filter(|x| !x.is_nan()).fold(1e-30, |max, x| x.to_f64().abs().max(max));
+        for (i, (&a, &b)) in a.iter().zip(b).enumerate() {
+            let near = (a - b).to_f64().abs() <= 1024.0 * T::EPSILON.to_f64() * largest;
+            assert!(near || same(a, b), "{level} {what}[{i}] is {a:?}, by definition {b:?}");
+        }
+    };
+    if let (Some(a), Some(b)) = (got.loss, expected.loss) {
+        close("the loss", &[a.value, a.weight], &[b.value, b.weight]);
+    }
+    for ((what, a), (_, b)) in got.arrays.iter().zip(&expected.arrays) {
+        close(what, a, b);
+    }
+}
+
+fn check<T: Float, I: Index + TryFrom<i64>>(u: &mut Unstructured) -> arbitrary::Result<()> {
+    let classes = classes(u)?;
+    let mut rows = MOST / classes.max(1);
+    let mut shape = vec![];
+    for _ in 0..u.int_in_range(0..=3)? {
+        let n = length(u)?.min(rows);
+        rows /= n.max(1);
+        shape.push(n);
+    }
+    let at = u.int_in_range(0..=shape.len())?;
+    shape.insert(at, classes);
+    let rows: usize = shape.iter().enumerate().filter(|&(k, _)| k != at).map(|(_, &n)| n).product();
+    let class_axis = match u.int_in_range(0..=20)? {
+        0 => axis(u, shape.len())?,
+        n if n % 2 == 0 => at as isize,
+        _ => at as isize - shape.len() as isize,
+    };
+    let method = u.int_in_range(0..=5)?;
+    let mut xent = options(u, class_axis, classes)?;
+    if u.ratio(1, 10)? {
+        xent = xent.shard(u.int_in_range(0..=3)?, classes + u.int_in_range(0..=4)?);
+    }
+
+    let mut next = xorshift(u.arbitrary()?);
+    let few = u.arbitrary::<u8>()? | 1;
+    let label = |seed: u64| if seed % 7 == 0 { -100 } else { (seed % u64::from(few) % classes.max(1) as u64) as i64 };
+    let mut labels: Vec<i64> = (0..rows).map(|_| label(next())).collect();
+    if u.arbitrary()? {
+        labels.iter_mut().for_each(|label| *label = (*label).max(0));
+    }
+    for _ in 0..u.int_in_range(0..=labels.len().min(3))? {
+        let at = u.choose_index(labels.len())?;
+        labels[at] = u.int_in_range(0..=classes.max(1) as i64 - 1)?;
+    }
+    if u.ratio(1, 20)? && !labels.is_empty() {
+        let at = u.choose_index(labels.len())?;
+        labels[at] = u.arbitrary()?;
+    }
+    if u.ratio(1, 40)? {
+        labels.pop();
+    }
+    let labels: Vec<I> =
+        labels.iter().map(|&y| I::try_from(y).or_else(|_| I::try_from(0)).ok().expect("0")).collect();
+
+    let scale = *u.choose(&[1.0, 5.0, 5.0, 30.0, 1e4, 1e7])?;
+    let from = layout(u, &shape, true)?;
+    let data: Vec<T> = numbers(u, from.len, scale)?;
+    let to_shape = if method == 1 { shape.clone() } else { nearly(u, shape.clone(), true)? };
+    let to = layout(u, &to_shape, false)?;
+    let before: Vec<T> = numbers(u, to.len, scale)?;
+    let upstreams = if u.arbitrary()? { 1 } else { rows };
+    let upstream: Vec<T> = numbers(u, upstreams, 1.0)?;
+    let mut known = vec![Partial::empty(); rows];
+    if method == 5 && !u.ratio(1, 8)? {
+        known = reference::SoftmaxXent(&xent).partials(from.view(&data).unwrap(), &labels).unwrap_or(known);
+    }
+    if u.ratio(1, 60)? {
+        known.pop();
+    }
+    let moderate = [&data, &before, &upstream].iter().all(|x| x.iter().all(|x| x.to_f64().abs() <= 1e3)) && method != 5;
+    let call = Call {
+        method,
+        xent,
+        from,
+        to,
+        data: &data,
+        before: &before,
+        labels: &labels,
+        upstream: &upstream,
+        known: &known,
+    };
+    let call = &call;
+    let expected = run!(call, reference::SoftmaxXent(&call.xent));
+    if expected.error.is_some() {
+        assert_same("the gradient after an error", &expected.arrays[0].1, &before);
+    }
+    everywhere(u, |level| compare(level, moderate, &run!(call, &call.xent), &expected))
+}
+
+fuzz_target!(|bytes: &[u8]| {
+    let u = &mut Unstructured::new(bytes);
+    let _ = (|| gradix_fuzz::with_types!(u, check(u)))();
+});
