@@ -58,6 +58,12 @@ pub enum Error {
         /// The shape.
         shape: Vec<usize>,
     },
+    /// An answer that could be addressed but for which there is no memory.
+    #[error("there is no memory for an answer of {bytes} bytes")]
+    Memory {
+        /// The answer's size.
+        bytes: usize,
+    },
     /// Strides that lead outside the data they were given with.
     #[error("shape {shape:?} with strides {strides:?} from offset {offset} reaches outside {len} elements")]
     Extent {

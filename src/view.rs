@@ -172,9 +172,18 @@ pub(crate) fn count(shape: &[usize]) -> Result<usize> {
 
 /// A vector of zeros for an answer of this shape, or an error where no allocation can have its size.
 pub(crate) fn zeros<T: Copy + Default>(shape: &[usize]) -> Result<Vec<T>> {
+    /// From here on a failed allocation is thinkable, and asking for one first costs nothing beside the answer.
+    const LARGE: usize = 1 << 30;
     let len = count(shape)?;
     match len.checked_mul(size_of::<T>()) {
-        Some(bytes) if bytes <= isize::MAX as usize => Ok(vec![T::default(); len]),
+        Some(bytes) if bytes <= isize::MAX as usize => {
+            let mut attempt = Vec::<T>::new();
+            if bytes >= LARGE && attempt.try_reserve_exact(len).is_err() {
+                return Err(Error::Memory { bytes });
+            }
+            drop(std::hint::black_box(attempt)); // else the compiler takes the attempt for granted
+            Ok(vec![T::default(); len])
+        }
         _ => Err(Error::Overflow { shape: shape.to_vec() }),
     }
 }

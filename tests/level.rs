@@ -20,6 +20,14 @@ fn the_levels_here() {
     assert!(Level::ALL[1..].iter().all(|level| level.has_fma()));
 }
 
+/// On an emulated CPU `.ci/qemu` knows which level is right.
+#[test]
+fn the_best_level_is_the_expected_one() {
+    if let Ok(expected) = std::env::var("GRADIX_EXPECT_LEVEL") {
+        assert_eq!(Level::detected().name(), expected);
+    }
+}
+
 #[test]
 fn run_forces_the_level_and_gives_the_answer() {
     for &level in Level::available() {

@@ -38,7 +38,8 @@ fn call<T: Float, I: Index>(
 fn check<T: Float, I: Index + TryFrom<i64>>(u: &mut Unstructured) -> arbitrary::Result<()> {
     let case = Call::new(u, false)?;
     let a = if u.arbitrary()? { Some(T::from_f64(u.arbitrary::<f32>()?.into())) } else { None };
-    let (before, data): (Vec<T>, Vec<T>) = (numbers(u, case.table.len, 1.0)?, numbers(u, case.flow.len, 1e3)?);
+    let (before, data): (Vec<T>, Vec<T>) =
+        (numbers(u, case.table.len, 1.0)?, numbers(u, case.flow.len, 1e3)?);
     let buffer: Vec<I> = case.list.buffer();
     let (src, idx) = (case.flow.view(&data).unwrap(), case.list.indices(&buffer));
     let mut expected = before.clone();

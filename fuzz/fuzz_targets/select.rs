@@ -4,7 +4,8 @@
 
 use arbitrary::Unstructured;
 use gradix::{
-    AbsGe, AbsGt, Between, Float, Ge, Gt, Le, Lt, Position, Predicate, View, reference::select as plain, select,
+    AbsGe, AbsGt, Between, Float, Ge, Gt, Le, Lt, Position, Predicate, View, reference::select as plain,
+    select,
 };
 use gradix_fuzz::{assert_same, everywhere, layout, nearly, numbers, shape};
 use libfuzzer_sys::fuzz_target;
@@ -125,8 +126,12 @@ fn check<T: Float, I: Position, P: Predicate<T>>(
                     (10, false) => plain::sparsify_with::<T, I>(grad, to, predicate).map(Some),
                     (11, true) => select::sparsify_into(to, predicate, &mut a, &mut b).map(|_| None),
                     (11, false) => plain::sparsify_into(to, predicate, &mut a, &mut b).map(|_| None),
-                    (_, true) => select::sparsify_with_into(grad, to, predicate, &mut a, &mut b).map(|_| None),
-                    (_, false) => plain::sparsify_with_into(grad, to, predicate, &mut a, &mut b).map(|_| None),
+                    (_, true) => {
+                        select::sparsify_with_into(grad, to, predicate, &mut a, &mut b).map(|_| None)
+                    }
+                    (_, false) => {
+                        plain::sparsify_with_into(grad, to, predicate, &mut a, &mut b).map(|_| None)
+                    }
                 };
                 let (answer, error) = match answer {
                     Ok(answer) => (answer, None),

@@ -110,9 +110,7 @@ macro_rules! run {
                 answer.arrays.extend(partials(rows.partials));
             }),
             4 => xent.partials(x, labels).map(|found| answer.arrays.extend(partials(found))),
-            _ => xent
-                .backward_from(x, labels, known, *upstream, to)
-                .map(|loss| answer.loss = Some(loss)),
+            _ => xent.backward_from(x, labels, known, *upstream, to).map(|loss| answer.loss = Some(loss)),
         };
         answer.error = result.err();
         answer.arrays.push(("the gradient", grad));
@@ -170,7 +168,8 @@ fn check<T: Float, I: Index + TryFrom<i64>>(u: &mut Unstructured) -> arbitrary::
 
     let mut next = xorshift(u.arbitrary()?);
     let few = u.arbitrary::<u8>()? | 1;
-    let label = |seed: u64| if seed % 7 == 0 { -100 } else { (seed % u64::from(few) % classes.max(1) as u64) as i64 };
+    let label =
+        |seed: u64| if seed % 7 == 0 { -100 } else { (seed % u64::from(few) % classes.max(1) as u64) as i64 };
     let mut labels: Vec<i64> = (0..rows).map(|_| label(next())).collect();
     if u.arbitrary()? {
         labels.iter_mut().for_each(|label| *label = (*label).max(0));
@@ -204,7 +203,8 @@ fn check<T: Float, I: Index + TryFrom<i64>>(u: &mut Unstructured) -> arbitrary::
     if u.ratio(1, 60)? {
         known.pop();
     }
-    let moderate = [&data, &before, &upstream].iter().all(|x| x.iter().all(|x| x.to_f64().abs() <= 1e3)) && method != 5;
+    let moderate =
+        [&data, &before, &upstream].iter().all(|x| x.iter().all(|x| x.to_f64().abs() <= 1e3)) && method != 5;
     let call = Call {
         method,
         xent,

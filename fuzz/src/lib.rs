@@ -108,7 +108,19 @@ pub fn numbers<T: Float>(u: &mut Unstructured, len: usize, scale: f64) -> Result
     let mut next = xorshift(u.arbitrary()?);
     let mut numbers: Vec<T> = (0..len).map(|_| T::from_f64(bell(&mut next) * scale)).collect();
     const SPECIAL: [f64; 14] = [
-        f64::NAN, f64::INFINITY, f64::NEG_INFINITY, 0.0, -0.0, 1.0, -1.0, 1e-40, -1e-310, 3.4e38, -1.7e308, 1e6, -88.0,
+        f64::NAN,
+        f64::INFINITY,
+        f64::NEG_INFINITY,
+        0.0,
+        -0.0,
+        1.0,
+        -1.0,
+        1e-40,
+        -1e-310,
+        3.4e38,
+        -1.7e308,
+        1e6,
+        -88.0,
         5e-324,
     ];
     for _ in 0..u.int_in_range(0..=len.min(12))? {

@@ -211,8 +211,15 @@ pub fn pick_into<'s, 'i, 'o, T: Float, I: Index>(
     labels: impl Into<Indices<'i, I>>,
     out: impl Into<ViewMut<'o, T>>,
 ) -> Result<()> {
-    let src = src.into();
-    gather(src, 1, as_column(src.shape(), labels.into())?, true, out.into())
+    let (src, out) = (src.into(), out.into());
+    let labels = as_column(src.shape(), labels.into())?;
+    one_per_row("the output", src.shape()[0], out.shape())?;
+    gather(src, 1, labels, true, out)
+}
+
+/// Refuses an array that has not one element for each of so many rows, in its own words rather than a column's.
+pub(super) fn one_per_row(what: &'static str, rows: usize, got: &[usize]) -> Result<()> {
+    if got == [rows] { Ok(()) } else { Err(Error::Shape { what, expected: vec![rows], got: got.to_vec() }) }
 }
 
 /// The labels of a matrix of this shape, one for each row, as a matrix of one column.

@@ -212,9 +212,10 @@ pub fn pick_add_scaled<'d, 'i, 's, T: Float, I: Index>(
     src: impl Into<View<'s, T>>,
     a: T,
 ) -> Result<()> {
-    let dst = dst.into();
+    let (dst, src) = (dst.into(), src.into());
     let labels = as_column(dst.shape(), labels.into())?;
-    scatter(dst, 1, labels, true, src.into(), a)
+    one_per_row("the source", dst.shape()[0], src.shape())?;
+    scatter(dst, 1, labels, true, src, a)
 }
 
 /// The elements that a second thread should at least add.

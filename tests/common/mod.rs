@@ -2,7 +2,9 @@
 
 #![allow(dead_code, unreachable_pub)] // each test file uses its part, of all that is shared
 
+pub mod guarded;
 pub mod indexed;
+pub mod jobs;
 pub mod strided;
 
 use gradix::Level;

@@ -11,6 +11,14 @@ use std::sync::{Mutex, PoisonError};
 /// The number of values of a digit.
 const DIGITS: usize = 1 << 11;
 
+/// A count for each value of a digit: on the heap, because callers' stacks may be small.
+type Counts = Box<[usize; DIGITS]>;
+
+fn zeros() -> Counts {
+    let counts: Box<[usize]> = vec![0; DIGITS].into();
+    counts.try_into().expect("as many counts as digits")
+}
+
 /// How many elements have each value of the digit of `width` bits that stands at `shift` in [`Float::magnitude_key`].
 struct Histogram<'a, T> {
     x: Source<'a, T>,
@@ -19,11 +27,11 @@ struct Histogram<'a, T> {
 }
 
 impl<T: Float> Kernel<T> for Histogram<'_, T> {
-    type Output = [usize; DIGITS];
+    type Output = Counts;
     #[inline(always)]
-    fn run<S: Simd<T>>(self, _s: S) -> [usize; DIGITS] {
+    fn run<S: Simd<T>>(self, _s: S) -> Counts {
         // Two tables, because neighbours often share a digit and one counter's additions wait for each other.
-        let (mut even, mut odd) = ([0; DIGITS], [0; DIGITS]);
+        let (mut even, mut odd) = (zeros(), zeros());
         let mask = ((1 << self.width) - 1) & (DIGITS - 1);
         let digit = |x: T| (x.magnitude_key() >> self.shift) as usize & mask;
         self.x.each(
@@ -37,20 +45,20 @@ impl<T: Float> Kernel<T> for Histogram<'_, T> {
                 last.iter().for_each(|&x| even[digit(x)] += 1);
             },
         );
-        for (even, odd) in even.iter_mut().zip(odd) {
+        for (even, odd) in even.iter_mut().zip(odd.iter()) {
             *even += odd;
         }
         even
     }
 }
 
-fn histogram<T: Float>(level: Level, x: Source<'_, T>, shift: u32, width: u32) -> [usize; DIGITS] {
-    let total = Mutex::new([0; DIGITS]);
+fn histogram<T: Float>(level: Level, x: Source<'_, T>, shift: u32, width: u32) -> Counts {
+    let total = Mutex::new(zeros());
     let grain = if is_parallel(x.len()) { 8 * CHUNK } else { usize::MAX / 2 };
     parallel::for_each(x, grain, |_, x| {
         let part = T::dispatch(level, Histogram { x, shift, width });
         let mut total = total.lock().unwrap_or_else(PoisonError::into_inner);
-        total.iter_mut().zip(part).for_each(|(total, part)| *total += part);
+        total.iter_mut().zip(part.iter()).for_each(|(total, part)| *total += part);
     });
     total.into_inner().unwrap_or_else(PoisonError::into_inner)
 }

@@ -1,0 +1,739 @@
+//! Every public function and every way to be wrong: which error, in which words, and no output touched.
+//!
+//! A panic anywhere, on any thread, fails the test.
+
+use gradix::{
+    Clip, Error, Gt, Level, Partial, Reduction, Result, SoftmaxXent, View, ViewMut, Wrap, reference, select,
+};
+use std::sync::Mutex;
+
+/// What calls may write to.
+#[derive(Debug, Clone, PartialEq)]
+struct Outputs {
+    x: [f32; 12],
+    y: [f64; 12],
+    u32s: [u32; 12],
+    u64s: [u64; 12],
+    bools: [bool; 12],
+}
+
+const BEFORE: Outputs =
+    Outputs { x: [7.5; 12], y: [-7.5; 12], u32s: [77; 12], u64s: [77; 12], bools: [true; 12] };
+
+/// The name of an error's variant.
+fn variant(error: &Error) -> String {
+    let debug = format!("{error:?}");
+    debug.split([' ', '{']).next().unwrap_or_default().to_string()
+}
+
+/// What was called, the variant and the message to come, and the call.
+type Row = (&'static str, &'static str, &'static str, Box<dyn Fn(&mut Outputs) -> Result<()>>);
+
+fn row<R>(
+    call: &'static str,
+    variant: &'static str,
+    message: &'static str,
+    f: impl Fn(&mut Outputs) -> Result<R> + 'static,
+) -> Row {
+    (call, variant, message, Box::new(move |o| f(o).map(|_| ())))
+}
+
+/// A shape that has 2⁸⁰ elements.
+const WIDE: usize = 1 << 40;
+/// More `f32`s than any of today's machines has room for, though not more than can be counted.
+const MANY: usize = 1 << 50;
+static X: [f32; 12] = [1.0, -2.0, 3.0, -4.0, 5.0, -6.0, 7.0, -8.0, 9.0, -10.0, 11.0, -12.0];
+
+fn matrix() -> View<'static, f32> {
+    View::new(&X, &[3, 4]).expect("12 elements")
+}
+
+/// `n` times the same element.
+fn repeated<T>(x: &[T], n: usize) -> View<'_, T> {
+    View::strided(x, &[n], &[0], 0).expect("one element")
+}
+
+fn views() -> Vec<Row> {
+    vec![
+        row("View::new", "Shape", "the data has shape [12] where [5, 2] is needed", |_| {
+            View::new(&X, &[5, 2])
+        }),
+        row("View::new", "Shape", "the data has shape [12] where [] is needed", |_| View::new(&X, &[])),
+        row(
+            "View::new",
+            "Overflow",
+            "shape [0, 18446744073709551615, 2] has more elements than can be addressed",
+            |_| View::<f32>::new(&[], &[0, usize::MAX, 2]),
+        ),
+        row(
+            "View::new",
+            "Overflow",
+            "shape [1099511627776, 1099511627776] has more elements than can be addressed",
+            |_| View::new(&X, &[WIDE, WIDE]),
+        ),
+        row("View::new", "Rank", "the array has rank 9, at most 8", |_| View::new(&X[..1], &[1; 9])),
+        row("View::strided", "Rank", "the list of strides has rank 1, the shape's", |_| {
+            View::strided(&X, &[3, 4], &[1], 0)
+        }),
+        row("View::strided", "Rank", "the array has rank 9, at most 8", |_| {
+            View::strided(&X, &[1; 9], &[0; 9], 0)
+        }),
+        row(
+            "View::strided",
+            "Extent",
+            "shape [3] with strides [4] from offset 5 reaches outside 12 elements",
+            |_| View::strided(&X, &[3], &[4], 5),
+        ),
+        row(
+            "View::strided",
+            "Extent",
+            "shape [3] with strides [-4] from offset 7 reaches outside 12 elements",
+            |_| View::strided(&X, &[3], &[-4], 7),
+        ),
+        row(
+            "View::strided",
+            "Extent",
+            "shape [2, 2] with strides [9223372036854775807, 9223372036854775807] from offset 0 reaches outside 12 \
+             elements",
+            |_| View::strided(&X, &[2, 2], &[isize::MAX; 2], 0),
+        ),
+        row(
+            "View::strided",
+            "Extent",
+            "shape [2, 2] with strides [-9223372036854775808, -9223372036854775808] from offset 11 reaches outside 12 \
+             elements",
+            |_| View::strided(&X, &[2, 2], &[isize::MIN; 2], 11),
+        ),
+        row(
+            "View::strided",
+            "Extent",
+            "shape [] with strides [] from offset 18446744073709551615 reaches outside 12 elements",
+            |_| View::strided(&X, &[], &[], usize::MAX),
+        ),
+        row(
+            "View::strided",
+            "Overflow",
+            "shape [1099511627776, 1099511627776] has more elements than can be addressed",
+            |_| View::strided(&X, &[WIDE, WIDE], &[0, 0], 0),
+        ),
+        row("ViewMut::new", "Shape", "the data has shape [12] where [13] is needed", |o| {
+            ViewMut::new(&mut o.x, &[13]).map(|_| ())
+        }),
+        row(
+            "ViewMut::strided",
+            "Alias",
+            "shape [3, 4] with strides [2, 1] may reach one element twice and cannot be written to",
+            |o| ViewMut::strided(&mut o.x, &[3, 4], &[2, 1], 0).map(|_| ()),
+        ),
+        row(
+            "ViewMut::strided",
+            "Alias",
+            "shape [2] with strides [0] may reach one element twice and cannot be written to",
+            |o| ViewMut::strided(&mut o.x, &[2], &[0], 3).map(|_| ()),
+        ),
+        row(
+            "ViewMut::strided",
+            "Extent",
+            "shape [3, 4] with strides [-4, 1] from offset 7 reaches outside 12 elements",
+            |o| ViewMut::strided(&mut o.x, &[3, 4], &[-4, 1], 7).map(|_| ()),
+        ),
+    ]
+}
+
+/// What both a function and its definition must answer.
+macro_rules! both {
+    ($rows:ident, $call:literal, $variant:literal, $message:expr, |$o:ident, $g:ident| $body:expr) => {{
+        $rows.push(row($call, $variant, $message, |$o| {
+            use gradix as $g;
+            $body
+        }));
+        $rows.push(row(concat!("reference::", $call), $variant, $message, |$o| {
+            use reference as $g;
+            $body
+        }));
+    }};
+}
+
+fn gathers() -> Vec<Row> {
+    let mut rows = vec![];
+    both!(
+        rows,
+        "take",
+        "Index",
+        "index 12 at position 1 is out of bounds for an axis of length 12",
+        |_o, g| { g::take(&X, &[0, 12, 13]) }
+    );
+    both!(
+        rows,
+        "take",
+        "Index",
+        "index -13 at position 0 is out of bounds for an axis of length 12",
+        |_o, g| { g::take(matrix(), &[-13]) }
+    );
+    both!(
+        rows,
+        "take",
+        "Index",
+        "index -9223372036854775808 at position 2 is out of bounds for an axis of length 12",
+        |_o, g| g::take(&X, &[0, -12, i64::MIN])
+    );
+    both!(
+        rows,
+        "take",
+        "Index",
+        "index 18446744073709551615 at position 0 is out of bounds for an axis of length 12",
+        |_o, g| g::take(&X, &[u64::MAX])
+    );
+    both!(
+        rows,
+        "take",
+        "Index",
+        "index 18446744073709551615 at position 0 is out of bounds for an axis of length 12",
+        |_o, g| g::take(&X, &[usize::MAX])
+    );
+    both!(
+        rows,
+        "take",
+        "Index",
+        "index 4294967295 at position 0 is out of bounds for an axis of length 12",
+        |_o, g| { g::take(&X, &[u32::MAX]) }
+    );
+    both!(
+        rows,
+        "take",
+        "Index",
+        "index 255 at position 0 is out of bounds for an axis of length 12",
+        |_o, g| { g::take(&X, &[u8::MAX]) }
+    );
+    both!(
+        rows,
+        "take",
+        "Index",
+        "index 65535 at position 0 is out of bounds for an axis of length 12",
+        |_o, g| { g::take(matrix().transposed(), &[u16::MAX]) }
+    );
+    both!(
+        rows,
+        "take",
+        "Index",
+        "index -2147483648 at position 0 is out of bounds for an axis of length 12",
+        |_o, g| { g::take(matrix().transposed(), &[i32::MIN]) }
+    );
+    both!(
+        rows,
+        "take",
+        "Index",
+        "index 0 at position 0 is out of bounds for an axis of length 0",
+        |_o, g| { g::take::<f32, _>(&[], &[0]) }
+    );
+    both!(
+        rows,
+        "take",
+        "Index",
+        "index 5 at position 0 is out of bounds for an axis of length 0",
+        |_o, g| { g::take::<f32, _>(&[], Wrap(&[5])) }
+    );
+    both!(
+        rows,
+        "take",
+        "Index",
+        "index 5 at position 0 is out of bounds for an axis of length 0",
+        |_o, g| { g::take::<f32, _>(&[], Clip(&[5])) }
+    );
+    both!(rows, "take", "Memory", "there is no memory for an answer of 4503599627370496 bytes", |_o, g| {
+        g::take(&X, repeated(&[0u8], MANY))
+    });
+    both!(
+        rows,
+        "take",
+        "Overflow",
+        "shape [4611686018427387904] has more elements than can be addressed",
+        |_o, g| g::take(&X, repeated(&[0u8], 1 << 62))
+    );
+    both!(rows, "take_into", "Shape", "the output has shape [12] where [3] is needed", |o, g| {
+        g::take_into(&X, &[0, 1, 2], &mut o.x)
+    });
+    both!(rows, "take_into", "Shape", "the output has shape [2, 1] where [2] is needed", |o, g| {
+        g::take_into(matrix().transposed(), &[0, 1], ViewMut::new(&mut o.x[..2], &[2, 1])?)
+    });
+    both!(
+        rows,
+        "take_into",
+        "Index",
+        "index 12 at position 2 is out of bounds for an axis of length 12",
+        |o, g| g::take_into(&X, &[0, 1, 12], &mut o.x[..3])
+    );
+    both!(
+        rows,
+        "take_into",
+        "Index",
+        "index 12 at position 2 is out of bounds for an axis of length 12",
+        |o, g| g::take_into(matrix().transposed(), &[0, 1, 12], &mut o.x[..3])
+    );
+    for axis in [2, -3, isize::MAX, isize::MIN] {
+        let message: &'static str = format!("axis {axis} does not exist in an array of rank 2").leak();
+        rows.push(row("take_axis", "Axis", message, move |_| gradix::take_axis(matrix(), axis, &[0])));
+        rows.push(row("take_axis_into", "Axis", message, move |o| {
+            gradix::take_axis_into(matrix(), axis, &[0], &mut o.x)
+        }));
+        rows.push(row("take_along_axis", "Axis", message, move |_| {
+            gradix::take_along_axis(matrix(), axis, matrix_of_indices(&[0; 12]))
+        }));
+        rows.push(row("take_along_axis_into", "Axis", message, move |o| {
+            gradix::take_along_axis_into(matrix(), axis, matrix_of_indices(&[0; 12]), &mut o.x)
+        }));
+        rows.push(row("scatter_add_axis", "Axis", message, move |o| {
+            gradix::scatter_add_axis(ViewMut::new(&mut o.x, &[3, 4])?, axis, &[0], &X[..4])
+        }));
+        rows.push(row("scatter_add_along_axis", "Axis", message, move |o| {
+            let to = ViewMut::new(&mut o.x, &[3, 4])?;
+            gradix::scatter_add_along_axis(to, axis, matrix_of_indices(&[0; 12]), &X)
+        }));
+    }
+    both!(
+        rows,
+        "take_axis",
+        "Index",
+        "index 3 at position 1 is out of bounds for an axis of length 3",
+        |_o, g| { g::take_axis(matrix(), 0, &[2, 3]) }
+    );
+    both!(
+        rows,
+        "take_axis",
+        "Index",
+        "index -5 at position 0 is out of bounds for an axis of length 4",
+        |_o, g| { g::take_axis(matrix(), -1, &[-5]) }
+    );
+    both!(
+        rows,
+        "take_axis",
+        "Overflow",
+        "shape [1099511627776, 1099511627776] has more elements than can be addressed",
+        |_o, g| g::take_axis(View::strided(&X, &[WIDE, 2], &[0, 0], 0)?, 1, repeated(&[0u8], WIDE))
+    );
+    both!(rows, "take_axis_into", "Shape", "the output has shape [12] where [2, 4] is needed", |o, g| {
+        g::take_axis_into(matrix(), 0, &[0, 1], &mut o.x)
+    });
+    both!(
+        rows,
+        "take_axis_into",
+        "Index",
+        "index 3 at position 2 is out of bounds for an axis of length 3",
+        |o, g| g::take_axis_into(matrix(), 0, &[0, 1, 3], &mut o.x)
+    );
+    both!(
+        rows,
+        "take_along_axis",
+        "Shape",
+        "the index array has shape [4] where [4, 4] is needed",
+        |_o, g| { g::take_along_axis(matrix(), 0, &[0, 0, 0, 0]) }
+    );
+    both!(
+        rows,
+        "take_along_axis",
+        "Shape",
+        "the index array has shape [4, 3] where [3, 3] is needed",
+        |_o, g| { g::take_along_axis(matrix(), 1, View::new(&[0; 12], &[4, 3])?) }
+    );
+    both!(
+        rows,
+        "take_along_axis_into",
+        "Index",
+        "index 4 at position 11 is out of bounds for an axis of length 4",
+        |o, g| {
+            let idx = [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 4];
+            g::take_along_axis_into(matrix(), 1, matrix_of_indices(&idx), &mut o.x)
+        }
+    );
+    both!(
+        rows,
+        "take_along_axis_into",
+        "Shape",
+        "the output has shape [11] where [3, 4] is needed",
+        |o, g| g::take_along_axis_into(matrix(), 1, matrix_of_indices(&[0; 12]), &mut o.x[..11])
+    );
+    both!(rows, "pick", "Rank", "the array has rank 1, 2 is needed", |_o, g| g::pick(&X, &[0]));
+    both!(rows, "pick", "Rank", "the array has rank 3, 2 is needed", |_o, g| {
+        g::pick(View::new(&X, &[3, 2, 2])?, &[0, 0, 0])
+    });
+    both!(rows, "pick", "Shape", "the list of labels has shape [2] where [3] is needed", |_o, g| {
+        g::pick(matrix(), &[0, 0])
+    });
+    both!(
+        rows,
+        "pick",
+        "Index",
+        "index 4 at position 1 is out of bounds for an axis of length 4",
+        |_o, g| { g::pick(matrix(), &[0, 4, 5]) }
+    );
+    both!(rows, "pick_into", "Shape", "the output has shape [12] where [3] is needed", |o, g| {
+        g::pick_into(matrix(), &[0, 1, 2], &mut o.x)
+    });
+    both!(
+        rows,
+        "pick_into",
+        "Index",
+        "index -5 at position 2 is out of bounds for an axis of length 4",
+        |o, g| g::pick_into(matrix(), &[0, 1, -5], &mut o.x[..3])
+    );
+    rows
+}
+
+fn matrix_of_indices(indices: &[i32; 12]) -> View<'_, i32> {
+    View::new(indices, &[3, 4]).expect("12 elements")
+}
+
+fn scatters() -> Vec<Row> {
+    let mut rows = vec![];
+    both!(
+        rows,
+        "scatter_add",
+        "Index",
+        "index 12 at position 1 is out of bounds for an axis of length 12",
+        |o, g| { g::scatter_add(&mut o.x, &[0, 12], &[1.0, 2.0]) }
+    );
+    both!(
+        rows,
+        "scatter_add",
+        "Index",
+        "index -13 at position 1 is out of bounds for an axis of length 12",
+        |o, g| { g::scatter_add(ViewMut::new(&mut o.x, &[3, 4])?.transposed(), &[0, -13], &[1.0, 2.0]) }
+    );
+    both!(rows, "scatter_add", "Shape", "the source has shape [3] where [2] is needed", |o, g| {
+        g::scatter_add(&mut o.x, &[0, 1], &[1.0, 2.0, 3.0])
+    });
+    both!(rows, "scatter_add_scaled", "Shape", "the source has shape [3] where [2] is needed", |o, g| {
+        g::scatter_add_scaled(&mut o.y, &[0, 1], &[1.0, 2.0, 3.0], f64::NAN)
+    });
+    both!(
+        rows,
+        "scatter_add_scaled",
+        "Index",
+        "index 12 at position 0 is out of bounds for an axis of length 12",
+        |o, g| g::scatter_add_scaled(&mut o.x, Wrap(&[0u8, 1]), &[1.0, 2.0], 2.0).and_then(|()| {
+            *o = BEFORE;
+            g::scatter_add_scaled(&mut o.x, &[12u8], &[1.0], 2.0)
+        })
+    );
+    both!(rows, "scatter_add_axis", "Shape", "the source has shape [12] where [2, 4] is needed", |o, g| {
+        g::scatter_add_axis(ViewMut::new(&mut o.x, &[3, 4])?, 0, &[0, 1], &X)
+    });
+    both!(
+        rows,
+        "scatter_add_axis",
+        "Index",
+        "index 3 at position 1 is out of bounds for an axis of length 3",
+        |o, g| g::scatter_add_axis(ViewMut::new(&mut o.x, &[3, 4])?, 0, &[0u64, 3], &X[..8])
+    );
+    both!(
+        rows,
+        "scatter_add_axis_scaled",
+        "Index",
+        "index 4 at position 2 is out of bounds for an axis of length 4",
+        |o, g| g::scatter_add_axis_scaled(ViewMut::new(&mut o.x, &[3, 4])?, 1, &[0, 3, 4], &X[..9], 1.0)
+    );
+    both!(
+        rows,
+        "scatter_add_along_axis",
+        "Index",
+        "index 4 at position 11 is out of bounds for an axis of length 4",
+        |o, g| {
+            let idx = [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 4];
+            g::scatter_add_along_axis(ViewMut::new(&mut o.x, &[3, 4])?, 1, matrix_of_indices(&idx), &X)
+        }
+    );
+    both!(
+        rows,
+        "scatter_add_along_axis",
+        "Shape",
+        "the index array has shape [12] where [3, 0] is needed",
+        |o, g| g::scatter_add_along_axis(ViewMut::new(&mut o.x, &[3, 4])?, 1, &[0; 12], &X)
+    );
+    both!(
+        rows,
+        "scatter_add_along_axis_scaled",
+        "Shape",
+        "the source has shape [11] where [3, 4] is needed",
+        |o, g| {
+            let to = ViewMut::new(&mut o.x, &[3, 4])?;
+            g::scatter_add_along_axis_scaled(to, 1, matrix_of_indices(&[0; 12]), &X[..11], 1.0)
+        }
+    );
+    both!(rows, "pick_add", "Rank", "the array has rank 1, 2 is needed", |o, g| g::pick_add(
+        &mut o.x,
+        &[0],
+        1.0
+    ));
+    both!(rows, "pick_add", "Shape", "the list of labels has shape [4] where [3] is needed", |o, g| {
+        g::pick_add(ViewMut::new(&mut o.x, &[3, 4])?, &[0; 4], 1.0)
+    });
+    both!(
+        rows,
+        "pick_add",
+        "Index",
+        "index 4 at position 2 is out of bounds for an axis of length 4",
+        |o, g| { g::pick_add(ViewMut::new(&mut o.x, &[3, 4])?, &[0, 1, 4], 1.0) }
+    );
+    both!(rows, "pick_add_scaled", "Shape", "the source has shape [2] where [3] is needed", |o, g| {
+        g::pick_add_scaled(ViewMut::new(&mut o.x, &[3, 4])?, &[0, 1, 2], &[1.0, 1.0], 1.0)
+    });
+    rows
+}
+
+fn selections() -> Vec<Row> {
+    let mut rows = vec![];
+    both!(
+        rows,
+        "select::indices_into",
+        "Room",
+        "the answer has 6 elements, the output room for 5",
+        |o, g| { g::select::indices_into(&X, Gt(0.0), &mut o.u32s[..5]) }
+    );
+    both!(rows, "select::values_into", "Room", "the answer has 6 elements, the output room for 0", |o, g| {
+        g::select::values_into(matrix().transposed(), Gt(0.0), &mut o.x[..0])
+    });
+    both!(rows, "select::pairs_into", "Room", "the answer has 6 elements, the output room for 5", |o, g| {
+        g::select::pairs_into(&X, Gt(0.0), &mut o.u64s, &mut o.x[..5])
+    });
+    both!(rows, "select::pairs_into", "Room", "the answer has 6 elements, the output room for 4", |o, g| {
+        g::select::pairs_into(&X, Gt(0.0), &mut o.u32s[..4], &mut o.x)
+    });
+    both!(rows, "select::mask_into", "Room", "the answer has 12 elements, the output room for 11", |o, g| {
+        g::select::mask_into(&X, Gt(100.0), &mut o.bools[..11])
+    });
+    both!(
+        rows,
+        "select::sparsify_into",
+        "Room",
+        "the answer has 12 elements, the output room for 5",
+        |o, g| { g::select::sparsify_into(&mut o.x, Gt(0.0), &mut o.u32s, &mut [0.0; 5]) }
+    );
+    both!(
+        rows,
+        "select::sparsify_with_into",
+        "Room",
+        "the answer has 10 elements, the output room for 9",
+        |o, g| { g::select::sparsify_with_into(&X, &mut o.x, Gt(-2.0), &mut o.u64s[..9], &mut [0.0; 12]) }
+    );
+    both!(
+        rows,
+        "select::sparsify_with",
+        "Shape",
+        "the gradient has shape [11] where [12] is needed",
+        |o, g| { g::select::sparsify_with::<f32, u32>(&X[..11], &mut o.x, Gt(0.0)) }
+    );
+    both!(
+        rows,
+        "select::sparsify_with_into",
+        "Shape",
+        "the gradient has shape [12] where [3, 4] is needed",
+        |o, g| {
+            let residual = ViewMut::new(&mut o.x, &[3, 4])?;
+            g::select::sparsify_with_into(&X, residual, Gt(0.0), &mut o.u32s, &mut [0.0; 12])
+        }
+    );
+    for k in [0, 11, usize::MAX] {
+        let message: &'static str =
+            format!("k = {k} is not between 1 and the number of elements that are not NaN").leak();
+        let x = [f32::NAN, 1.0, 2.0, f32::NAN, 1.0, 2.0, 1.0, 2.0, 3.0, 4.0, 5.0, -0.0];
+        rows.push(row("select::top_k_threshold", "Option", message, move |_| select::top_k_threshold(&x, k)));
+        rows.push(row("reference::select::top_k_threshold", "Option", message, move |_| {
+            reference::select::top_k_threshold(&x, k)
+        }));
+    }
+    // A position beyond 2³² is refused before the first element is looked at.
+    let long = || repeated(&X, (1 << 32) + 1);
+    let message = "an input of 4294967297 elements cannot be indexed by u32";
+    rows.push(row("select::indices", "Count", message, move |_| {
+        select::indices::<f32, u32>(long(), Gt(0.0))
+    }));
+    rows.push(row("select::indices_into", "Count", message, move |o| {
+        select::indices_into(long(), Gt(0.0), &mut o.u32s)
+    }));
+    rows.push(row("select::pairs", "Count", message, move |_| select::pairs::<f32, u32>(long(), Gt(0.0))));
+    rows.push(row("select::pairs_into", "Count", message, move |o| {
+        select::pairs_into(long(), Gt(0.0), &mut o.u32s, &mut o.x)
+    }));
+    rows.push(row(
+        "select::mask",
+        "Memory",
+        "there is no memory for an answer of 1125899906842624 bytes",
+        |_| select::mask(repeated(&X, MANY), Gt(0.0)),
+    ));
+    rows.push(row(
+        "select::mask_into",
+        "Room",
+        "the answer has 1125899906842624 elements, the output room for 12",
+        |o| select::mask_into(repeated(&X, MANY), Gt(0.0), &mut o.bools),
+    ));
+    rows
+}
+
+/// What every method of `SoftmaxXent`, and of its reference, must say to these options and labels.
+fn cross_entropy(
+    rows: &mut Vec<Row>,
+    variant: &'static str,
+    message: &'static str,
+    labels: [i64; 3],
+    xent: SoftmaxXent<f32>,
+) {
+    macro_rules! methods {
+        ($of:ident, $xent:expr) => {{
+            let $of = xent.clone();
+            rows.push(row("forward_backward", variant, message, move |o| {
+                $xent.forward_backward(matrix(), &labels, &mut o.x)
+            }));
+            let $of = xent.clone();
+            rows.push(row("forward_backward_in_place", variant, message, move |o| {
+                $xent.forward_backward_in_place(ViewMut::new(&mut o.x, &[3, 4])?, &labels)
+            }));
+            let $of = xent.clone();
+            rows.push(row("forward", variant, message, move |_| $xent.forward(matrix(), &labels)));
+            let $of = xent.clone();
+            rows.push(row("backward", variant, message, move |o| {
+                $xent.backward(matrix(), &labels, &[1.0], &mut o.x)
+            }));
+            // Of parts of rows there is no other complaint than of whole ones, but one.
+            let $of = xent.clone();
+            rows.push(row("backward_from", variant, message, move |o| {
+                let known = [Partial::empty(); 3];
+                $xent.backward_from(matrix(), &labels, &known, &[1.0], &mut o.x)
+            }));
+            let $of = xent.clone();
+            rows.push(row("partials", variant, message, move |_| $xent.partials(matrix(), &labels)));
+        }};
+    }
+    methods!(xent, xent);
+    methods!(xent, reference::SoftmaxXent(&xent));
+}
+
+fn cross_entropies() -> Vec<Row> {
+    let mut rows = vec![];
+    let fine = [0, 1, 3];
+    let new = SoftmaxXent::<f32>::new;
+    let mut refuses = |variant, message: &'static str, labels, xent| {
+        cross_entropy(&mut rows, variant, message, labels, xent);
+    };
+    refuses("Label", "label 4 of row 1 is not one of 4 classes", [0, 4, 5], new());
+    refuses("Label", "label -1 of row 2 is not one of 4 classes", [0, 3, -1], new());
+    refuses("Label", "label -9223372036854775808 of row 0 is not one of 4 classes", [i64::MIN, 0, 0], new());
+    refuses("Label", "label 9223372036854775807 of row 0 is not one of 4 classes", [i64::MAX, 0, 0], new());
+    refuses("Label", "label -99 of row 1 is not one of 4 classes", [-100, -99, 0], new().ignore_index(-100));
+    refuses("Axis", "axis 2 does not exist in an array of rank 2", fine, new().class_axis(2));
+    refuses("Axis", "axis -3 does not exist in an array of rank 2", fine, new().class_axis(-3));
+    refuses(
+        "Axis",
+        "axis -9223372036854775808 does not exist in an array of rank 2",
+        fine,
+        new().class_axis(isize::MIN),
+    );
+    refuses("Shape", "the labels has shape [3] where [4] is needed", fine, new().class_axis(0));
+    refuses("Shape", "class_weights has shape [3] where [4] is needed", fine, new().class_weights(&[1.0; 3]));
+    refuses("Shape", "class_weights has shape [0] where [4] is needed", fine, new().class_weights(&[]));
+    for (value, text) in
+        [(-1.0, "-1.0"), (f32::NAN, "NaN"), (f32::INFINITY, "inf"), (f32::NEG_INFINITY, "-inf")]
+    {
+        let not = |option: &str, expected: &str| -> &'static str {
+            format!("{option} = {text} is not {expected}").leak()
+        };
+        let from_zero = "finite and not negative";
+        refuses(
+            "Option",
+            not("class_weights", from_zero),
+            fine,
+            new().class_weights(&[1.0, value, 1.0, 1.0]),
+        );
+        refuses("Option", not("label_smoothing", "in 0..=1"), fine, new().label_smoothing(value));
+        refuses("Option", not("z_loss", from_zero), fine, new().z_loss(value));
+        refuses("Option", not("softcap", "finite and positive"), fine, new().softcap(value));
+        refuses("Option", not("normalizer", "finite and positive"), fine, new().normalizer(value));
+    }
+    refuses("Option", "label_smoothing = 1.5 is not in 0..=1", fine, new().label_smoothing(1.5));
+    refuses("Option", "softcap = 0.0 is not finite and positive", fine, new().softcap(0.0));
+    refuses("Option", "normalizer = 0.0 is not finite and positive", fine, new().normalizer(0.0));
+    for reduction in [Reduction::Sum, Reduction::None] {
+        let message = "normalizer and reduction cannot be combined: only a mean divides by a number of rows";
+        refuses("Conflict", message, fine, new().normalizer(2.0).reduction(reduction));
+    }
+
+    let shape = "the gradient has shape [11] where [3, 4] is needed";
+    rows.push(row("forward_backward", "Shape", shape, |o| {
+        SoftmaxXent::new().forward_backward(matrix(), &[0, 1, 2], &mut o.x[..11])
+    }));
+    rows.push(row("backward", "Shape", shape, |o| {
+        SoftmaxXent::new().backward(matrix(), &[0, 1, 2], &[1.0], &mut o.x[..11])
+    }));
+    rows.push(row("backward_from", "Shape", shape, |o| {
+        let known = [Partial::empty(); 3];
+        SoftmaxXent::new().backward_from(matrix(), &[0, 1, 2], &known, &[1.0], &mut o.x[..11])
+    }));
+    rows.push(row(
+        "forward_backward",
+        "Shape",
+        "the gradient has shape [4, 3] where [3, 4] is needed",
+        |o| SoftmaxXent::new().forward_backward(matrix(), &[0, 1, 2], ViewMut::new(&mut o.x, &[4, 3])?),
+    ));
+    rows.push(row("backward", "Shape", "the upstream gradient has shape [3] where [1] is needed", |o| {
+        SoftmaxXent::new().backward(matrix(), &[0, 1, 2], &[1.0; 3], &mut o.x)
+    }));
+    rows.push(row("backward", "Shape", "the upstream gradient has shape [2] where [3] is needed", |o| {
+        let each = SoftmaxXent::new().reduction(Reduction::None);
+        each.backward(matrix(), &[0, 1, 2], &[1.0; 2], &mut o.x)
+    }));
+    rows.push(row("backward_from", "Shape", "the partials has shape [2] where [3] is needed", |o| {
+        let known = [Partial::empty(); 2];
+        SoftmaxXent::new().backward_from(matrix(), &[0, 1, 2], &known, &[1.0], &mut o.x)
+    }));
+    rows.push(row("forward", "Rank", "the logits has rank 0, at least 1 is needed", |_| {
+        SoftmaxXent::new().forward::<i64>(View::strided(&X, &[], &[], 0)?, &[])
+    }));
+    let message = "shard and a pass over whole rows cannot be combined: the other classes' sums are missing";
+    rows.push(row("forward_backward", "Conflict", message, |o| {
+        SoftmaxXent::new().shard(0, 4).forward_backward(matrix(), &[0, 1, 2], &mut o.x)
+    }));
+    let message = "label_smoothing and partials cannot be combined: smoothing needs the sum of all logits, which a \
+                   partial does not carry";
+    rows.push(row("partials", "Conflict", message, |_| {
+        SoftmaxXent::new().label_smoothing(0.5).partials(matrix(), &[0, 1, 2])
+    }));
+    for shard in [(1, 4), (0, 3), (usize::MAX, 4)] {
+        let message: &'static str = format!("shard = {shard:?} is not room for the logits' classes").leak();
+        rows.push(row("partials", "Option", message, move |_| {
+            SoftmaxXent::new().shard(shard.0, shard.1).partials(matrix(), &[0, 1, 2])
+        }));
+    }
+    rows
+}
+
+#[test]
+fn every_wrong_call_is_refused_in_words_and_touches_nothing() {
+    static PANICS: Mutex<Vec<String>> = Mutex::new(Vec::new());
+    std::panic::set_hook(Box::new(|panic| PANICS.lock().unwrap().push(panic.to_string())));
+    let mut complaints = vec![];
+    let tables = [views(), gathers(), scatters(), selections(), cross_entropies()];
+    let rows: Vec<Row> = tables.into_iter().flatten().collect();
+    for &level in Level::available() {
+        for (call, expected, message, f) in &rows {
+            let mut outputs = BEFORE;
+            let answer = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+                level.run(|| f(&mut outputs)).unwrap()
+            }));
+            let found = match &answer {
+                Err(_) => "panic".to_string(),
+                Ok(Ok(())) => "accepted".to_string(),
+                Ok(Err(error)) => format!("{}: {error}", variant(error)),
+            };
+            let expected = format!("{expected}: {message}");
+            if found != expected {
+                complaints.push(format!("{call} at {level}\n  found    {found}\n  expected {expected}"));
+            }
+            if outputs != BEFORE {
+                complaints.push(format!("{call} at {level} ({expected}) has touched its output"));
+            }
+        }
+    }
+    drop(std::panic::take_hook());
+    let panics = PANICS.lock().unwrap();
+    assert!(complaints.is_empty() && panics.is_empty(), "{}\n{panics:#?}", complaints.join("\n"));
+    assert!(rows.len() > 300, "only {} calls", rows.len());
+}
