@@ -2,6 +2,8 @@
 //!
 //! A panic anywhere, on any thread, fails the test.
 
+#![allow(unused_braces)] // rustfmt keeps them
+
 use gradix::{
     Clip, Error, Gt, Level, Partial, Reduction, Result, SoftmaxXent, View, ViewMut, Wrap, reference, select,
 };
