@@ -30,8 +30,10 @@ const PASSES: usize = 3;
 const CONFIRMATIONS: usize = 3;
 /// For a case on some number of threads, all levels.
 const BUDGET: Duration = Duration::from_millis(1200);
-/// For everything, with `--quick`; the rest of the 90 seconds is for the data.
-const QUICK: Duration = Duration::from_secs(75);
+/// For everything, with `--quick`; the rest of the 90 seconds is for the data, and for what is measured again.
+const QUICK: Duration = Duration::from_secs(60);
+/// The least for a case with `--quick`.
+const LEAST: Duration = Duration::from_millis(200);
 
 /// Who takes turns within a round.
 #[derive(Clone, Copy, PartialEq)]
@@ -81,6 +83,7 @@ fn main() -> ExitCode {
     let quick = arguments.get_flag("quick");
     let filter = arguments.get_one::<String>("filter").cloned().unwrap_or_default();
 
+    let begin = Instant::now();
     let machine = Machine::here();
     let level = Level::current().expect("GRADIX_LEVEL names a level of this CPU");
     println!("{}, {} threads, level as called: {level}", machine.cpu, machine.cpus);
@@ -96,7 +99,7 @@ fn main() -> ExitCode {
 
     let cases: Vec<Case> = cases().into_iter().filter(|case| case.is_wanted(&filter)).collect();
     let jobs = jobs(&cases, quick);
-    let mut rows = measure(&cases, &jobs, if record { PASSES } else { 1 }, quick);
+    let mut rows = measure(&cases, &jobs, if record { PASSES } else { 1 }, quick.then_some(begin));
     print_rows(&rows);
 
     if record {
@@ -120,7 +123,7 @@ fn main() -> ExitCode {
                 break;
             }
             println!("{} figures seem to have fallen and are measured again", fallen.len());
-            let found = self::fallen(&kept.rows, &measure(&cases, &again, 1, quick));
+            let found = self::fallen(&kept.rows, &measure(&cases, &again, 1, quick.then_some(begin)));
             fallen.retain(|old| found.iter().any(|new| (&new.id, new.figure) == (&old.id, old.figure)));
         }
         if !fallen.is_empty() {
@@ -146,12 +149,11 @@ fn jobs(cases: &[Case], quick: bool) -> Vec<Job> {
         .collect()
 }
 
-/// Measures every job in each of so many passes.
-fn measure(cases: &[Case], jobs: &[Job], passes: usize, quick: bool) -> Vec<Row> {
+/// Measures every job in each of so many passes; quickly, if told when it all began.
+fn measure(cases: &[Case], jobs: &[Job], passes: usize, quick: Option<Instant>) -> Vec<Row> {
     let bar = ProgressBar::new((passes * jobs.len()) as u64);
     let style = ProgressStyle::with_template("{bar:30} {pos}/{len} {elapsed} {msg}");
     bar.set_style(style.expect("a template"));
-    let begin = Instant::now();
     let mut measured: Vec<Vec<Vec<Measured>>> = jobs.iter().map(|_| Vec::new()).collect();
     let mut references = vec![f64::NAN; cases.len()];
     for pass in 0..passes {
@@ -169,14 +171,14 @@ fn measure(cases: &[Case], jobs: &[Job], passes: usize, quick: bool) -> Vec<Row>
             if pass == 0 && references[job.case].is_nan() {
                 work.assert_equal(Side::Textbook);
             }
-            if pass == 0 && references[job.case].is_nan() && !quick {
+            if pass == 0 && references[job.case].is_nan() && quick.is_none() {
                 work.assert_equal(Side::Reference);
                 let start = Instant::now();
                 work.run(Side::Reference);
                 references[job.case] = start.elapsed().as_secs_f64();
             }
-            let left = QUICK.saturating_sub(begin.elapsed()) / (jobs.len() - j) as u32;
-            let budget = if quick { left } else { BUDGET };
+            let left = |begin: Instant| QUICK.saturating_sub(begin.elapsed()) / (jobs.len() - j) as u32;
+            let budget = quick.map_or(BUDGET, |begin| left(begin).max(LEAST));
             let pool = pool(job.threads);
             measured[j].push(pool.install(|| one(&mut **work, &job.levels, budget)));
             bar.inc(1);
@@ -284,7 +286,7 @@ fn print_rows(rows: &[Row]) {
         ["id", "ms", "textbook, ms", "reference, ms", "speedup", "part of the limit", "limit", "rounds"];
     let mut table = table(&header, 1);
     for row in rows {
-        let ms = |seconds: f64| format!("{:.4}", seconds * 1e3);
+        let ms = |s: f64| if s.is_nan() { "–".to_string() } else { format!("{:.4}", s * 1e3) };
         table.add_row([
             row.id.clone(),
             ms(row.seconds.median),
