@@ -218,11 +218,12 @@ fn sums<T: Float, I: Index>(call: &Call<'_, T, I>, x: &[T], class: Option<usize>
     let larger = |a: T, b: T| if a > b { a } else { b };
     let mut parts = vec![];
     for (c, chunk) in x.chunks(chunk_len).enumerate() {
-        let max = chunk.iter().fold(T::NEG_INFINITY, |max, &x| larger(max, x));
+        let others = chunk.iter().enumerate().filter(|&(j, _)| c * chunk_len + j != target).map(|(_, &x)| x);
+        let max = others.fold(T::NEG_INFINITY, larger);
         let shift = Shift::of(max);
         let mut powers = vec![T::ZERO; lanes];
         let mut gaps = vec![T::ZERO; lanes];
-        let anchor = if max > T::NEG_INFINITY { max } else { T::ZERO };
+        let anchor = anchor(max);
         for (j, &x) in chunk.iter().enumerate() {
             let class = c * chunk_len + j;
             if class != target {
@@ -240,10 +241,7 @@ fn sums<T: Float, I: Index>(call: &Call<'_, T, I>, x: &[T], class: Option<usize>
     }
     let chunks = parts.iter().map(|part| Shift::of(part.0)).collect();
     let target = x.get(target).copied().unwrap_or(T::NEG_INFINITY);
-    if let [(max, others, gap)] = parts[..] {
-        return Sums { max, others, target, gap, chunks };
-    }
-    let max = parts.iter().fold(T::NEG_INFINITY, |max, part| larger(max, part.0));
+    let max = parts.iter().fold(target, |max, part| larger(max, part.0));
     let (mut others, mut dropped, mut gap) = (T::ZERO, T::ZERO, T::ZERO);
     for (c, &(part_max, sum, part_gap)) in parts.iter().enumerate() {
         let x = sum * Shift::of(part_max).factor(Shift::of(max));
@@ -251,10 +249,15 @@ fn sums<T: Float, I: Index>(call: &Call<'_, T, I>, x: &[T], class: Option<usize>
         dropped += if others >= x { (others - sum) + x } else { (x - sum) + others };
         others = sum;
         if plan.is_smooth() {
-            gap += (part_max - max).mul_add(plan.chunk_weight[c], part_gap);
+            gap += (anchor(part_max) - max).mul_add(plan.chunk_weight[c], part_gap);
         }
     }
     Sums { max, others: others + dropped, target, gap, chunks }
+}
+
+/// What gaps are measured from: the maximum, or 0 where that is −∞.
+fn anchor<T: Float>(max: T) -> T {
+    if max > T::NEG_INFINITY { max } else { T::ZERO }
 }
 
 /// Lane i with lane i + half, until one is left.
@@ -348,8 +351,7 @@ fn row_gradient<T: Float, I: Index>(
             exp2(row.shift.exponent(x)).mul_add(factor, pull)
         } else {
             let shift = sums.chunks[j / chunk_len];
-            let factor = if sums.chunks.len() == 1 { factor } else { factor * shift.factor(row.shift) };
-            exp2(shift.exponent(x)).mul_add(factor, pull)
+            exp2(shift.exponent(x)).mul_add(factor * shift.factor(row.shift), pull)
         }
     };
     x.iter().enumerate().map(gradient).collect()

@@ -135,3 +135,69 @@ pub(crate) fn tanh<T: Float, S: Simd<T>>(s: S, u: S::V) -> S::V {
     let negative = s.sub(s.splat(T::ZERO), magnitude);
     s.select(s.not_lt(u, s.splat(T::ZERO)), magnitude, negative)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::simd::{Kernel, Level};
+    use rayon::prelude::*;
+
+    struct Exp2<T: Float>(T::Block);
+    impl<T: Float> Kernel<T> for Exp2<T> {
+        type Output = T::Block;
+        #[inline(always)]
+        fn run<S: Simd<T>>(self, s: S) -> T::Block {
+            let mut block = self.0;
+            s.store(exp2(s, s.load(&self.0)), &mut block);
+            block
+        }
+    }
+
+    /// The distance of `got` from 2^t in units of the last place of an `f32` of that size.
+    fn ulps(got: f32, t: f32) -> f64 {
+        let exact = f64::from(t).exp2();
+        // Below 2^-126 the units grow no smaller; the range tested ends at 2^-125.
+        let ulp = 2.0_f64.powi(exact.log2().floor() as i32 - 23);
+        (f64::from(got) - exact).abs() / ulp
+    }
+
+    #[test]
+    fn every_f32_from_the_bound_to_zero_is_within_1_5_ulp() {
+        // Sixteen neighbours at a time, from −0 down to −125.
+        let (first, last) = ((-0.0_f32).to_bits(), (-125.0_f32).to_bits());
+        for &level in Level::available() {
+            let worst = (first..=last).into_par_iter().step_by(16).map(|bits| {
+                let t = std::array::from_fn(|i| f32::from_bits((bits + i as u32).min(last)));
+                let got = f32::dispatch(level, Exp2(t));
+                // Nearer to 0 than half a unit of 1, nothing but 1 is right, and no logarithm is needed to know it.
+                if t[15].abs() < 2.0_f32.powi(-26) {
+                    return if got == [1.0; 16] { 0.0 } else { f64::INFINITY };
+                }
+                got.into_iter().zip(t).map(|(got, t)| ulps(got, t)).fold(0.0, f64::max)
+            });
+            let worst = worst.reduce(|| 0.0, f64::max);
+            println!("{level}: 2^t errs by at most {worst:.3} ULP over every f32 in −125..=0");
+            assert!(worst <= 1.5, "{level}: {worst}");
+        }
+    }
+
+    #[test]
+    fn below_the_bound_is_zero_and_nan_is_nan() {
+        for &level in Level::available() {
+            let t = [-125.1, -126.0, -1e4, -1e30, f32::MIN, f32::NEG_INFINITY, -130.5, -127.0];
+            let mut block = [f32::NAN; 16];
+            block[..8].copy_from_slice(&t);
+            let got = f32::dispatch(level, Exp2(block));
+            assert!(
+                got[..8].iter().all(|&x| x == 0.0) && got[8..].iter().all(|x| x.is_nan()),
+                "{level}: {got:?}"
+            );
+            let t = [-1021.1, -1e300, f64::NEG_INFINITY, f64::NAN, -1022.0, -1e19, f64::MIN, f64::NAN];
+            let got = f64::dispatch(level, Exp2(t));
+            assert!(
+                got.iter().zip(t).all(|(x, t)| if t.is_nan() { x.is_nan() } else { *x == 0.0 }),
+                "{level}"
+            );
+        }
+    }
+}

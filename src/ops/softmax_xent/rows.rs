@@ -16,12 +16,19 @@
 //!    multiply-add, rounded once relative to |t|. Moving a sum from one k to another is an exact power of two. Where
 //!    |max| > 2²¹ (2⁵⁰ for f64) k would lose its units; there t = (x − max)·log₂e, and moves are rounded.
 //! 2. *Chunks.* A row is cut into chunks of 8 KiB; each has its own shift, so that one sweep over memory suffices: while
-//!    a chunk is in the first-level cache its maximum is found and its exponentials are summed and left in place of the gradient. Last,
-//!    each chunk is multiplied by 2^(its shift − the row's)·(scale/Z).
-//! 3. *The target apart.* `others` sums all classes but the target, Z = others + e_y. The target's gradient is
+//!    a chunk is in the first-level cache its maximum is found and its exponentials are summed and left in place of the
+//!    gradient. Last, each chunk is multiplied by 2^(its shift − the row's)·(scale/Z).
+//! 3. *The target apart.* Maxima and sums are of all classes but the target, Z = others + e_y, so that nothing
+//!    underflows below a target that leads by far. The target's gradient is
 //!    −A·others/Z and the loss of an unsmoothed row ln(1 + others/e_y): nothing cancels when p_y → 1.
 //! 4. *Rows in lanes.* With few classes, and where the class axis is not the last, a vector holds one class of
 //!    several rows; chunks are then of 32 classes. The same code runs for both: only joining the lanes differs.
+//!
+//! # Accuracy
+//!
+//! Worst element over N(0, 1), N(0, 5²), N(0, 30²) and targets that lead by 20, 40 and 80, each with offsets of 0,
+//! ±10³, ±10⁶ and ±10³⁰, 10 and 5,000 classes, every level, as a share of the bound (4 + gap)·ε: other classes 0.69,
+//! target 0.25, loss 0.30, in `f32` and in `f64` (`cargo test --test accuracy -- --nocapture`).
 //!
 //! The order of every sum follows from the shape alone: within a chunk vector by vector, then lane i + lane i + 8, 4, 2,
 //! 1 (rows along vectors only), then chunk by chunk with the rounding errors carried along (Neumaier, 1974).
@@ -72,11 +79,11 @@ impl<V: Copy> Shift<V> {
 /// What is known of one chunk of each row in the lanes.
 #[derive(Clone, Copy, Default)]
 pub(super) struct Part<T: Float> {
-    /// The largest logit, the target's included.
+    /// The largest logit, the target's left out.
     max: T::Block,
     /// The sum of the exponentials, the target's left out, from the maximum's shift.
     sum: T::Block,
-    /// Σ w_j·(x_j − max), if there is smoothing.
+    /// Σ w_j·(x_j − max), the target's included, if there is smoothing; from 0 where the maximum is −∞.
     gap: T::Block,
 }
 
@@ -172,6 +179,30 @@ fn place<T: Float, const ACROSS: bool>(
     (class != NO_CLASS && at < classes).then(|| if ACROSS { at * T::LANES + lane } else { at })
 }
 
+/// Hands `f` the targets that are in this chunk, and their lanes.
+#[inline(always)]
+fn targets<T: Float, const ACROSS: bool>(
+    plan: &Plan<'_, T>,
+    group: &Group<T>,
+    chunk: usize,
+    buffer: &mut [T],
+    mut f: impl FnMut(&mut T, usize),
+) {
+    for (lane, &class) in group.classes[..group.count].iter().enumerate() {
+        if let Some(at) = place::<T, ACROSS>(plan, chunk, class, lane)
+            && let Some(x) = buffer.get_mut(at)
+        {
+            f(x, lane);
+        }
+    }
+}
+
+/// What `gap` measures from: the maximum, or 0 where that is −∞.
+#[inline(always)]
+fn anchor<T: Float, S: Simd<T>>(s: S, max: S::V) -> S::V {
+    s.select(s.gt(max, s.splat(T::NEG_INFINITY)), max, s.splat(T::ZERO))
+}
+
 #[inline(always)]
 pub(super) fn stored<T: Float, S: Simd<T>>(s: S, v: S::V) -> T::Block {
     let mut block = T::Block::default();
@@ -197,21 +228,30 @@ pub(super) fn sums<T: Float, S: Simd<T>, const ACROSS: bool>(
     let Scratch { parts, weights: room } = scratch;
     parts.clear();
     for c in 0..chunks {
-        let max = open::<T, S, ACROSS>(s, plan, tile, group, c, keep);
-        let max = if ACROSS { max } else { s.splat(s.max_lanes(max)) };
+        let mut max = open::<T, S, ACROSS>(s, plan, tile, group, c, keep);
         let buffer = tile.buffer(c);
+        let mut is_here = false;
+        targets::<T, ACROSS>(plan, group, c, buffer, |x, lane| {
+            target.as_mut()[lane] = std::mem::replace(x, masked);
+            is_here = true;
+        });
+        if !ACROSS {
+            max = s.splat(s.max_lanes(max));
+        }
+        // The others' own maximum, so that they do not underflow below a target that leads by far.
+        if is_here && s.bits(s.not_lt(s.load(&target), max)) != 0 {
+            max = largest(s, buffer);
+            if !ACROSS {
+                max = s.splat(s.max_lanes(max));
+            }
+        }
         let shift = Shift::of(s, max);
         let mut gap = zero;
         if plan.is_smooth() {
+            targets::<T, ACROSS>(plan, group, c, buffer, |x, lane| *x = target.as_ref()[lane]);
             let weights = plan.chunk_weights::<ACROSS>(c, buffer.len(), room);
-            gap = self::gap::<T, S, ACROSS>(s, buffer, weights, max);
-        }
-        for (lane, &class) in group.classes[..group.count].iter().enumerate() {
-            if let Some(at) = place::<T, ACROSS>(plan, c, class, lane)
-                && let Some(x) = buffer.get_mut(at)
-            {
-                target.as_mut()[lane] = std::mem::replace(x, masked);
-            }
+            gap = self::gap::<T, S, ACROSS>(s, buffer, weights, anchor(s, max));
+            targets::<T, ACROSS>(plan, group, c, buffer, |x, _| *x = masked);
         }
         let mut sum = zero;
         if keep && plan.cap.is_none() {
@@ -236,13 +276,7 @@ pub(super) fn sums<T: Float, S: Simd<T>, const ACROSS: bool>(
             );
             if keep {
                 // The derivative of the cap needs the capped logits once more: `finish` takes the exponentials again.
-                for (lane, &class) in group.classes[..group.count].iter().enumerate() {
-                    if let Some(at) = place::<T, ACROSS>(plan, c, class, lane)
-                        && let Some(x) = buffer.get_mut(at)
-                    {
-                        *x = target.as_ref()[lane];
-                    }
-                }
+                targets::<T, ACROSS>(plan, group, c, buffer, |x, lane| *x = target.as_ref()[lane]);
             }
         }
         let sum = if ACROSS { sum } else { s.splat(s.sum_lanes(sum)) };
@@ -264,15 +298,14 @@ fn softcap<T: Float, S: Simd<T>>(s: S, cap: T, x: S::V) -> S::V {
     s.mul(s.splat(cap), exp::tanh(s, s.div(x, s.splat(cap))))
 }
 
-/// Σ w_j·(x_j − max) over a chunk.
+/// Σ w_j·(x_j − anchor) over a chunk.
 #[inline(always)]
 fn gap<T: Float, S: Simd<T>, const ACROSS: bool>(
     s: S,
     buffer: &mut [T],
     weights: Option<&[T]>,
-    max: S::V,
+    anchor: S::V,
 ) -> S::V {
-    let anchor = s.select(s.gt(max, s.splat(T::NEG_INFINITY)), max, s.splat(T::ZERO));
     let mut sum = s.splat(T::ZERO);
     match weights {
         // Padded with the maximum, which adds nothing. (Across lanes there is no remainder.)
@@ -311,11 +344,7 @@ fn join_parts<T: Float, S: Simd<T>, const ACROSS: bool>(
     target: S::V,
 ) -> Sums<S::V> {
     let zero = s.splat(T::ZERO);
-    if let [only] = parts {
-        let [max, others, gap] = [s.load(&only.max), s.load(&only.sum), s.load(&only.gap)];
-        return Sums { max, others, target, gap };
-    }
-    let mut max = s.splat(T::NEG_INFINITY);
+    let mut max = target;
     for part in parts {
         max = s.max(max, s.load(&part.max));
     }
@@ -329,7 +358,7 @@ fn join_parts<T: Float, S: Simd<T>, const ACROSS: bool>(
         (others, dropped) = (sum, s.add(dropped, lost));
         if plan.is_smooth() {
             let weight = s.splat(plan.chunk_weight[c]);
-            gap = s.add(gap, s.mul_add(s.sub(part_max, max), weight, s.load(&part.gap)));
+            gap = s.add(gap, s.mul_add(s.sub(anchor(s, part_max), max), weight, s.load(&part.gap)));
         }
     }
     Sums { max, others: s.add(others, dropped), target, gap }
@@ -484,10 +513,7 @@ pub(super) fn finish<T: Float, S: Simd<T>, const ACROSS: bool>(
         };
         let weights = plan.is_smooth().then(|| plan.chunk_weights::<ACROSS>(c, buffer.len(), room)).flatten();
         if left == Left::Sums && plan.cap.is_none() {
-            let factor = match parts[..] {
-                [_] => factor,
-                _ => s.mul(factor, Shift::of(s, s.load(&parts[c].max)).factor(s, row.shift)),
-            };
+            let factor = s.mul(factor, Shift::of(s, s.load(&parts[c].max)).factor(s, row.shift));
             each_weighed(
                 s,
                 buffer,
@@ -521,13 +547,7 @@ pub(super) fn finish<T: Float, S: Simd<T>, const ACROSS: bool>(
                 ),
             }
         }
-        for (lane, &class) in group.classes[..group.count].iter().enumerate() {
-            if let Some(at) = place::<T, ACROSS>(plan, c, class, lane)
-                && let Some(x) = buffer.get_mut(at)
-            {
-                *x = target.as_ref()[lane];
-            }
-        }
+        targets::<T, ACROSS>(plan, group, c, buffer, |x, lane| *x = target.as_ref()[lane]);
         tile.store(s, c);
     }
 }
