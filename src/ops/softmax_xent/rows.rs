@@ -502,6 +502,7 @@ pub(super) fn finish<T: Float, S: Simd<T>, const ACROSS: bool>(
     }
     let target = stored(s, target);
     let chunks = tile.chunks();
+    #[allow(clippy::needless_range_loop)] // there are no parts where the sums were known
     for c in 0..chunks {
         let buffer = match left {
             Left::Nothing => {
