@@ -34,7 +34,7 @@ impl<'a, T: Float> Source<'a, T> {
         match self {
             Source::Dense(x) => f(0, x),
             Source::Strided { lanes, first, len } => {
-                let mut piece = [T::ZERO; PIECE];
+                let mut piece = piece(len);
                 let mut done = 0;
                 while done < len {
                     let piece = &mut piece[..PIECE.min(len - done)];
@@ -45,6 +45,11 @@ impl<'a, T: Float> Source<'a, T> {
             }
         }
     }
+}
+
+/// Room for a piece of `len` elements in all: on the heap, because callers' stacks may be small.
+pub(super) fn piece<T: Float>(len: usize) -> Vec<T> {
+    vec![T::ZERO; PIECE.min(len)]
 }
 
 /// Copies the elements from `first` on.

@@ -1,6 +1,6 @@
 //! Gradient compression with error feedback: what passes a threshold goes out as (index, value), the rest stays.
 
-use super::source::{PIECE, Source};
+use super::source::{PIECE, Source, piece};
 use super::{
     CHUNK, Elements, Indices, Position, Predicate, ROOM_FOR_ALL, Values, cut, fits, hits, is_parallel,
     padded, write,
@@ -125,7 +125,7 @@ impl<T: Float, P: Predicate<T>, G: Added<T>> Kernel<T> for Foresee<'_, T, P, G> 
     #[inline(always)]
     fn run<S: Simd<T>>(self, s: S) -> usize {
         let (mut total, mut grad) = (0, self.grad);
-        let mut sums = [T::ZERO; PIECE];
+        let mut sums = piece(self.residual.len());
         self.residual.each(
             #[inline(always)]
             |_, residual| {
@@ -187,7 +187,7 @@ impl<T: Float, P: Predicate<T>, G: Added<T>, I: Position> Kernel<T> for Sparsify
                 let axis = residual.rank() - 1; // an array of rank 0 is a slice
                 let (len, mut lanes) = (residual.len(), residual.into_lanes(axis));
                 let lane_len = lanes.lane_len();
-                let mut piece = [T::ZERO; PIECE];
+                let mut piece = piece(lane_len);
                 for i in 0..len / lane_len.max(1) {
                     let mut lane = lanes.lane(i);
                     for start in (0..lane_len).step_by(PIECE) {
@@ -311,6 +311,8 @@ fn collect<T: Float, I: Position>(
 /// Moves the elements that satisfy `predicate` out of `residual`, as flat indices and values, and leaves zeros in their
 /// places; everything else stays. [`scatter_add`](crate::scatter_add) is the way back.
 ///
+/// NaN, equality and cost: see [what all share](super#what-all-of-them-share).
+///
 /// ```
 /// use gradix::{AbsGt, select};
 /// let mut residual = [0.1, -0.9, 0.2, 0.8];
@@ -333,6 +335,8 @@ pub fn sparsify<'r, T: Float, I: Position>(
 
 /// [`sparsify`] into the fronts of `indices` and `values`; returns how many there are. The shorter of the two is the
 /// room.
+///
+/// NaN, equality and cost: see [what all share](super#what-all-of-them-share).
 ///
 /// ```
 /// use gradix::{Gt, select};
@@ -358,6 +362,8 @@ pub fn sparsify_into<'r, T: Float, I: Position>(
 /// [`sparsify`] of `residual + grad`, with the addition in the same pass: each element of the residual is read from
 /// memory once and written once. It becomes 0 where the sum satisfies `predicate`, else the sum.
 ///
+/// NaN, equality and cost: see [what all share](super#what-all-of-them-share).
+///
 /// ```
 /// use gradix::{AbsGt, select};
 /// let mut residual = vec![0.4, 0.0, -0.1];
@@ -382,6 +388,8 @@ pub fn sparsify_with<'g, 'r, T: Float, I: Position>(
 
 /// [`sparsify_with`] into the fronts of `indices` and `values`; returns how many there are. The shorter of the two is
 /// the room.
+///
+/// NaN, equality and cost: see [what all share](super#what-all-of-them-share).
 ///
 /// ```
 /// use gradix::{Gt, select};
