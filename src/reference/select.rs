@@ -3,7 +3,7 @@
 use crate::error::{Error, Result};
 use crate::ops::select::{Position, Predicate};
 use crate::simd::Float;
-use crate::view::{View, ViewMut};
+use crate::view::{View, ViewMut, zeros};
 
 /// The elements in C order.
 fn elements<'a, T: Float>(x: View<'a, T>) -> impl Iterator<Item = T> + 'a {
@@ -108,7 +108,10 @@ pub fn count<'a, T: Float>(x: impl Into<View<'a, T>>, predicate: impl Predicate<
 
 /// As [`select::mask`](crate::select::mask).
 pub fn mask<'a, T: Float>(x: impl Into<View<'a, T>>, predicate: impl Predicate<T>) -> Result<Vec<bool>> {
-    Ok(elements(x.into()).map(|x| predicate.holds(x)).collect())
+    let x = x.into();
+    let mut mask = zeros(&[x.len()])?;
+    mask_into(x, predicate, &mut mask)?;
+    Ok(mask)
 }
 
 /// As [`select::mask_into`](crate::select::mask_into).
@@ -156,9 +159,7 @@ pub fn sparsify_with<'g, 'r, T: Float, I: Position>(
     predicate: impl Predicate<T>,
 ) -> Result<(Vec<I>, Vec<T>)> {
     let (grad, mut residual) = (grad.into(), residual.into());
-    let sum = sum(grad, &residual)?;
-    fits::<I>(sum.len())?;
-    let mut left = sum.into_iter();
+    let mut left = sum::<T, I>(grad, &residual)?.into_iter();
     replace(residual.reborrow(), |_| left.next().unwrap_or(T::NAN));
     sparsify(residual, predicate)
 }
@@ -172,8 +173,7 @@ pub fn sparsify_with_into<'g, 'r, T: Float, I: Position>(
     values: &mut [T],
 ) -> Result<usize> {
     let (grad, residual) = (grad.into(), residual.into());
-    let sum = sum(grad, &residual)?;
-    fits::<I>(sum.len())?;
+    let sum = sum::<T, I>(grad, &residual)?;
     room(count(&sum, predicate)?, indices.len().min(values.len()))?;
     let (i, v) = sparsify_with(grad, residual, predicate)?;
     indices[..i.len()].copy_from_slice(&i);
@@ -181,8 +181,8 @@ pub fn sparsify_with_into<'g, 'r, T: Float, I: Position>(
     Ok(i.len())
 }
 
-/// `residual + grad`, in C order.
-fn sum<T: Float>(grad: View<'_, T>, residual: &ViewMut<'_, T>) -> Result<Vec<T>> {
+/// `residual + grad`, in C order, whose positions are `I`s.
+fn sum<T: Float, I: Position>(grad: View<'_, T>, residual: &ViewMut<'_, T>) -> Result<Vec<T>> {
     if grad.shape() != residual.shape() {
         return Err(Error::Shape {
             what: "the gradient",
@@ -190,6 +190,7 @@ fn sum<T: Float>(grad: View<'_, T>, residual: &ViewMut<'_, T>) -> Result<Vec<T>>
             got: grad.shape().to_vec(),
         });
     }
+    fits::<I>(residual.len())?;
     Ok(elements(residual.as_view()).zip(elements(grad)).map(|(r, g)| r + g).collect())
 }
 
