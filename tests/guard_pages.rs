@@ -73,8 +73,30 @@ fn gather_and_scatter<T: Float + Pod, I: Index + Pod + TryFrom<usize>>() {
                         view.expect("a layout of three lengths")
                     };
                     gradix::take_axis_into(view(table), axis as isize, list, &mut *flow).unwrap();
-                    let table = ViewMut::strided(table, &shape, &strides(shape, turned), 0).unwrap();
-                    gradix::scatter_add_axis(table, axis as isize, list, &*flow).unwrap();
+                    let mut table = ViewMut::strided(table, &shape, &strides(shape, turned), 0).unwrap();
+                    gradix::scatter_add_axis(table.reborrow(), axis as isize, list, &*flow).unwrap();
+                    gradix::scatter_add_axis_scaled(table, axis as isize, list, &*flow, T::ONE).unwrap();
+                }
+            }
+            // An index for each element, all three arrays turned or none.
+            for (shape, axis) in [([3, len], 0), ([len, 3], 1), ([len, 3], 0), ([3, len], 1)] {
+                for turned in [false, true] {
+                    let strides = strides(shape, turned);
+                    let table = a.put(side, &numbers::<T>(3 * len));
+                    let list = &*b.put(side, &indices::<I>(3 * len, shape[axis]));
+                    let flow = c.put(side, &numbers::<T>(3 * len));
+                    let list = View::strided(list, &shape, &strides, 0).unwrap();
+                    let (from, to) = (
+                        View::strided(table, &shape, &strides, 0),
+                        ViewMut::strided(flow, &shape, &strides, 0),
+                    );
+                    gradix::take_along_axis_into(from.unwrap(), axis as isize, list, to.unwrap()).unwrap();
+                    let (from, to) = (
+                        View::strided(flow, &shape, &strides, 0),
+                        ViewMut::strided(table, &shape, &strides, 0),
+                    );
+                    let (from, axis) = (from.unwrap(), axis as isize);
+                    gradix::scatter_add_along_axis_scaled(to.unwrap(), axis, list, from, T::ONE).unwrap();
                 }
             }
             // One of each row.
@@ -102,9 +124,8 @@ fn strides(shape: [usize; 2], turned: bool) -> [isize; 2] {
 #[test]
 fn gather_and_scatter_stay_inside() {
     gather_and_scatter::<f32, u8>();
-    gather_and_scatter::<f32, i32>();
+    gather_and_scatter::<f32, i64>();
     gather_and_scatter::<f64, u32>();
-    gather_and_scatter::<f64, i64>();
 }
 
 fn selections<T: Float + Pod, I: Position + Pod>() {
@@ -140,7 +161,22 @@ fn selections<T: Float + Pod, I: Position + Pod>() {
             // The same, read against the grain.
             let back = View::strided(x, &[len], &[-1], len.saturating_sub(1)).unwrap();
             assert_eq!(select::mask_into(back, Gt(T::ZERO), mask), Ok(len));
-            assert!(select::count(back, Gt(T::ZERO)).is_ok());
+            // Every other element, the first and the last among them.
+            let half = len.div_ceil(2);
+            let other = View::strided(x, &[half], &[2], 0).unwrap();
+            for p in [Gt(T::ZERO), Gt(T::from_f64(1.7))] {
+                let hits = select::count(back, p).unwrap();
+                let (i, v) = (b.put(side, &vec![I::default(); hits]), c.put(side, &vec![T::ZERO; hits]));
+                assert_eq!(select::pairs_into(back, p, i, v), Ok(hits));
+                assert_eq!(select::indices_into(back, p, i), Ok(hits));
+                assert_eq!(select::values_into(back, p, v), Ok(hits));
+                select::top_k_threshold(back, hits).ok();
+                let (i, v) = (b.put(side, &vec![I::default(); half]), c.put(side, &vec![T::ZERO; half]));
+                let residual = d.put(side, &numbers::<T>(len));
+                let mut residual = ViewMut::strided(residual, &[half], &[2], 0).unwrap();
+                select::sparsify_with_into(other, residual.reborrow(), p, i, v).unwrap();
+                select::sparsify_into(residual, p, i, v).unwrap();
+            }
         });
     }
 }
@@ -182,6 +218,26 @@ fn cross_entropies<T: Float + Pod>() {
                 xent.backward_from(view, labels, &found.partials, upstream, &mut *grad).unwrap();
                 xent.forward_backward_in_place(ViewMut::new(x, &shape).unwrap(), labels).unwrap();
             });
+            // With every option, on rows that stand apart and on classes that do.
+            for strides in [[shape[1] as isize + 3, 1], [2 * shape[1] as isize, 2]] {
+                let last = (shape[0] - 1) as isize * strides[0] + (shape[1] - 1) as isize * strides[1];
+                each(|side, _| {
+                    let x = a.put(side, &numbers::<T>(last as usize + 1));
+                    let labels = &*b.put(side, &indices::<i32>(rows, classes));
+                    let grad = c.put(side, &numbers::<T>(last as usize + 1));
+                    let weights = d.put(side, &vec![T::ONE; classes]);
+                    let xent = SoftmaxXent::new().class_axis(axis as isize).class_weights(weights);
+                    let xent = xent.softcap(T::from_f64(5.0)).z_loss(T::from_f64(1e-3)).ignore_index(1);
+                    let smooth = xent.clone().label_smoothing(T::from_f64(0.1));
+                    let view = View::strided(x, &shape, &strides, 0).unwrap();
+                    let mut to = ViewMut::strided(grad, &shape, &strides, 0).unwrap();
+                    smooth.forward_backward(view, labels, to.reborrow()).unwrap();
+                    let found = xent.clone().shard(0, classes).partials(view, labels).unwrap();
+                    xent.backward_from(view, labels, &found, &[T::ONE], to).unwrap();
+                    let place = ViewMut::strided(x, &shape, &strides, 0).unwrap();
+                    xent.forward_backward_in_place(place, labels).unwrap();
+                });
+            }
         }
     }
 }
