@@ -3,7 +3,7 @@
 mod common;
 
 use common::everywhere;
-use gradix::{Error, Float, Level, Loss, Reduction, SoftmaxXent, View, ViewMut, reference};
+use gradix::{Error, Float, Level, Loss, Partial, Reduction, SoftmaxXent, View, ViewMut, reference};
 use proptest::prelude::*;
 
 /// Numbers in a range, the same for the same seed.
@@ -328,6 +328,44 @@ fn a_vocabulary_in_shards_agrees_with_the_whole() {
                         (a - b).abs() <= 40.0 * f64::EPSILON * b.abs(),
                         "{shards} shards: {a:e}, whole {b:e}"
                     );
+                }
+            }
+        }
+    }
+}
+
+/// A row that is not a number as a whole is none in parts, whichever part the culprit is in.
+#[test]
+fn no_part_of_a_row_hides_what_is_not_a_number() {
+    for classes in [4, 5000] {
+        for bad in [f64::NAN, f64::INFINITY, f64::NEG_INFINITY] {
+            for at in [0, classes / 2, classes - 1] {
+                for target in [0, classes / 2, classes - 1] {
+                    let mut x: Vec<f64> = numbers(31, classes, 3.0);
+                    x[at] = bad;
+                    let whole = SoftmaxXent::new().forward(&x, &[target]).unwrap();
+                    let parts = x
+                        .chunks(classes / 2)
+                        .enumerate()
+                        .map(|(shard, x)| (SoftmaxXent::new().shard(shard * (classes / 2), classes), x));
+                    let sums: Vec<Partial<f64>> =
+                        parts.clone().map(|(xent, x)| xent.partials(x, &[target]).unwrap()[0]).collect();
+                    for sum in [sums[0].merge(sums[1]), sums[1].merge(sums[0])] {
+                        let what = format!("{bad} at {at} of {classes}, target {target}");
+                        let near = |a: f64, b: f64| same(a, b) || (a - b).abs() <= 1e-13 * b.abs();
+                        assert!(near(sum.lse(), whole.lse[0]), "{what}: {} {}", sum.lse(), whole.lse[0]);
+                        for (xent, x) in parts.clone() {
+                            let mut grad = vec![7.0; x.len()];
+                            let loss = xent.backward_from(x, &[target], &[sum], &[1.0], &mut grad).unwrap();
+                            assert!(near(loss.value, whole.loss.value), "{what}: {loss:?} {:?}", whole.loss);
+                            let numbers = grad.iter().filter(|x| !x.is_nan()).count();
+                            assert_eq!(
+                                numbers,
+                                if whole.loss.value.is_nan() { 0 } else { x.len() },
+                                "{what}"
+                            );
+                        }
+                    }
                 }
             }
         }

@@ -33,12 +33,23 @@ pub struct Partial<T> {
 
 impl<T: Float> Partial<T> {
     /// A part without classes: merging it changes nothing.
+    ///
+    /// ```
+    /// # use gradix::Partial;
+    /// let some = Partial::from_lse(3.5_f64, 2.0);
+    /// assert_eq!(some.merge(Partial::empty()), some);
+    /// ```
     pub fn empty() -> Self {
         Partial { max: T::NEG_INFINITY, others: T::ZERO, target: T::NEG_INFINITY }
     }
 
     /// From a log-sum-exp saved elsewhere and the target's logit. What rounding the log-sum-exp has lost stays lost:
     /// probabilities have a relative error of |lse|·ε.
+    ///
+    /// ```
+    /// # use gradix::Partial;
+    /// assert!((Partial::from_lse(3.5_f64, 2.0).lse() - 3.5).abs() < 1e-14);
+    /// ```
     pub fn from_lse(lse: T, target: T) -> Self {
         struct FromLse<T>(T, T);
         impl<T: Float> Kernel<T> for FromLse<T> {
@@ -72,7 +83,8 @@ impl<T: Float> Partial<T> {
                 stored(s, s.add(a, b)).as_ref()[0]
             }
         }
-        let larger = |a: T, b: T| if a > b { a } else { b };
+        // A NaN on either side stays: a row with one is no number as a whole.
+        let larger = |a: T, b: T| if a > b || a.is_nan() { a } else { b };
         Partial {
             max: larger(self.max, other.max),
             others: T::dispatch(Level::detected(), Merge([self, other])),
