@@ -199,6 +199,11 @@ pub(crate) fn zeros<T: Copy + Default>(shape: &[usize]) -> Result<Vec<T>> {
 /// assert_eq!(rows.get(&[2, 0]), Some(0.3));
 /// let columns_backwards = View::strided(&data, &[2, 3], &[-1, 2], 1)?;
 /// assert_eq!(columns_backwards.get(&[0, 1]), Some(1.0));
+///
+/// let columns = rows.transposed();
+/// assert_eq!((columns.shape(), columns.strides()), (&[2, 3][..], &[1, 2][..]));
+/// assert_eq!((columns.rank(), columns.len(), columns.is_empty()), (2, 6, false));
+/// assert_eq!((rows.as_slice(), columns.as_slice()), (Some(&data[..]), None));
 /// # Ok::<(), gradix::Error>(())
 /// ```
 #[derive(Clone, Copy)]
@@ -221,6 +226,12 @@ unsafe impl<T: Sync> Sync for View<'_, T> {}
 /// let mut data = [0.0; 6];
 /// assert!(ViewMut::strided(&mut data, &[2, 3], &[1, 2], 0).is_ok());
 /// assert!(matches!(ViewMut::strided(&mut data, &[2, 3], &[0, 1], 0), Err(Error::Alias { .. })));
+///
+/// let mut rows = ViewMut::new(&mut data, &[3, 2])?;
+/// gradix::pick_add(rows.reborrow(), &[1, 0, 1], 5.0)?;
+/// assert_eq!(rows.as_view().get(&[2, 1]), Some(5.0));
+/// assert_eq!(data, [0.0, 5.0, 5.0, 0.0, 0.0, 5.0]);
+/// # Ok::<(), gradix::Error>(())
 /// ```
 pub struct ViewMut<'a, T> {
     /// The element at index (0, 0, …).
@@ -261,12 +272,20 @@ fn whole(len: usize, shape: &[usize]) -> Result<Layout> {
 
 impl<'a, T> View<'a, T> {
     /// All of `data`, in C order. The product of `shape` must be `data.len()`.
+    ///
+    /// # Errors
+    /// [`Error::Shape`]; [`Error::Rank`] if there are more than [`MAX_RANK`] axes; [`Error::Overflow`] if the product
+    /// cannot be counted, axes of length 0 left out.
     pub fn new(data: &'a [T], shape: &[usize]) -> Result<Self> {
         whole(data.len(), shape).map(|layout| View { start: data.as_ptr(), layout, borrow: PhantomData })
     }
 
     /// The elements `data[offset + Σ index[k]·strides[k]]`. Strides may be zero (broadcast), negative and
     /// overlapping; every index inside `shape` must land inside `data`.
+    ///
+    /// # Errors
+    /// [`Error::Extent`] if one does not; [`Error::Rank`] and [`Error::Overflow`] as for [`View::new`], or if there are
+    /// not as many strides as axes.
     pub fn strided(data: &'a [T], shape: &[usize], strides: &[isize], offset: usize) -> Result<Self> {
         let layout = Layout::new(shape, strides)?;
         let start = checked_start(&layout, data.len(), offset)?;
@@ -347,6 +366,10 @@ impl<'a, T> View<'a, T> {
 
 impl<'a, T> ViewMut<'a, T> {
     /// All of `data`, in C order. The product of `shape` must be `data.len()`.
+    ///
+    /// # Errors
+    /// [`Error::Shape`]; [`Error::Rank`] if there are more than [`MAX_RANK`] axes; [`Error::Overflow`] if the product
+    /// cannot be counted, axes of length 0 left out.
     pub fn new(data: &'a mut [T], shape: &[usize]) -> Result<Self> {
         whole(data.len(), shape).map(|layout| ViewMut {
             start: data.as_mut_ptr(),
@@ -359,6 +382,9 @@ impl<'a, T> ViewMut<'a, T> {
     /// no two on the same element: sorted by size, each stride must step over all that the smaller ones reach
     /// together. (Layouts exist that pass between each other's elements and are refused all the same; no slicing,
     /// transposing or reversing of an array makes one.)
+    ///
+    /// # Errors
+    /// [`Error::Alias`] if two indices may meet; those of [`View::strided`].
     pub fn strided(data: &'a mut [T], shape: &[usize], strides: &[isize], offset: usize) -> Result<Self> {
         let layout = Layout::new(shape, strides)?;
         let start = checked_start(&layout, data.len(), offset)?;

@@ -7,16 +7,7 @@
 //! pick              out[p]         = src[p, idx[p]]
 //! ```
 //!
-//! All are copies, so the bits are those of [`reference`](crate::reference) at every level, stride and thread count,
-//! NaN payloads included. Indices are of any [`Index`] type and are read where they stand; bare ones must lie in
-//! `-n..n` for an axis of length `n`, negative ones counting from its end; in [`Wrap`](crate::Wrap) or
-//! [`Clip`](crate::Clip) any will do, as long as the axis has an element.
-//!
-//! Arrays are used in place whatever their strides. The forms that end in `_into` write into the caller's array and
-//! allocate nothing; the others return a vector in C order, which costs a page fault for each 4 KiB that the
-//! allocator has to ask for, several times the copy itself. So training loops use `_into`.
-//!
-//! Nothing is written unless every shape and every index is right.
+//! What they share is told at [`take`].
 
 use crate::error::{Error, Result};
 use crate::indices::{Index, Indices, Offsets, Proven};
@@ -28,8 +19,27 @@ use crate::view::{View, ViewMut, zeros};
 /// The elements of `src`, flattened in C order, that `idx` names: `np.take(src, idx)`. The result has the shape of
 /// `idx`, as a vector in C order.
 ///
+/// # What all gathers share
+///
+/// *Indices* are of any [`Index`] type and are read where they stand. Bare ones must lie in `-n..n` for an axis of
+/// length `n`, negative ones counting from its end; in [`Wrap`](crate::Wrap) or [`Clip`](crate::Clip) any will do, as
+/// long as the axis has an element.
+///
+/// *NaN* is copied as it is, payload included.
+///
+/// *Equality class*: the bits of [`reference`](crate::reference) at every level, for any strides and any number of
+/// threads.
+///
+/// *Cost*: the indices are read twice, once to check them all, and each named element once, in place whatever the
+/// strides. The forms that end in `_into` write into the caller's array; the others return a vector, which costs a
+/// page fault for each 4 KiB of it, several times the copy itself.
+///
+/// *Errors* come before the first write. Beside its own, each function has [`Error::Level`] if `GRADIX_LEVEL` names
+/// none, and those that return a vector have [`Error::Overflow`] if it cannot be addressed and [`Error::Memory`] if
+/// there is no room for it.
+///
 /// # Errors
-/// [`Error::Index`] for the first index out of bounds; [`Error::Level`] if `GRADIX_LEVEL` names none.
+/// [`Error::Index`] for the first index out of bounds.
 ///
 /// ```
 /// let grad = [1.2, 0.8, 0.5, 1.0, 0.3, 0.9];
@@ -48,6 +58,8 @@ pub fn take<'s, 'i, T: Float, I: Index>(
 }
 
 /// As [`take`], into `out`: of the shape of `idx`, or flat with as many elements.
+///
+/// Indices, NaN, equality and cost are those of [`take`].
 ///
 /// # Errors
 /// Those of [`take`]; [`Error::Shape`] if `out` has another shape. `out` is then as before.
@@ -75,9 +87,10 @@ pub fn take_into<'s, 'i, 'o, T: Float, I: Index>(
 ///
 /// Rows (the last axis not being `axis`) are copied at the speed of memory.
 ///
+/// Indices, NaN, equality and cost are those of [`take`].
+///
 /// # Errors
-/// [`Error::Axis`]; [`Error::Index`] for the first index out of bounds; [`Error::Overflow`] if the result cannot
-/// exist.
+/// [`Error::Axis`]; [`Error::Index`] for the first index out of bounds.
 ///
 /// ```
 /// use gradix::View;
@@ -100,6 +113,8 @@ pub fn take_axis<'s, 'i, T: Float, I: Index>(
 }
 
 /// As [`take_axis`], into `out`: of the shape told there, or flat with as many elements.
+///
+/// Indices, NaN, equality and cost are those of [`take`].
 ///
 /// # Errors
 /// Those of [`take_axis`]; [`Error::Shape`] if `out` has another shape. `out` is then as before.
@@ -128,6 +143,8 @@ pub fn take_axis_into<'s, 'i, 'o, T: Float, I: Index>(
 /// `np.take_along_axis`, a vector in C order of the shape of `idx`. `idx` has the shape of `src` on all other axes
 /// (one that repeats along an axis is a view with stride 0).
 ///
+/// Indices, NaN, equality and cost are those of [`take`].
+///
 /// # Errors
 /// [`Error::Axis`]; [`Error::Shape`] if `idx` has another shape; [`Error::Index`] for the first index out of bounds.
 ///
@@ -152,6 +169,8 @@ pub fn take_along_axis<'s, 'i, T: Float, I: Index>(
 
 /// As [`take_along_axis`], into `out`: of the shape of `idx`, or flat with as many elements.
 ///
+/// Indices, NaN, equality and cost are those of [`take`].
+///
 /// # Errors
 /// Those of [`take_along_axis`]; [`Error::Shape`] if `out` has another shape. `out` is then as before.
 ///
@@ -174,6 +193,8 @@ pub fn take_along_axis_into<'s, 'i, 'o, T: Float, I: Index>(
 
 /// One element of each row: `src[range(m), labels]` of a matrix with `m` rows.
 ///
+/// Indices, NaN, equality and cost are those of [`take`].
+///
 /// # Errors
 /// [`Error::Rank`] if `src` is no matrix; [`Error::Shape`] if there are not `m` labels; [`Error::Index`] for the
 /// first label out of bounds.
@@ -195,6 +216,8 @@ pub fn pick<'s, 'i, T: Float, I: Index>(
 }
 
 /// As [`pick`], into `out` of length `m`.
+///
+/// Indices, NaN, equality and cost are those of [`take`].
 ///
 /// # Errors
 /// Those of [`pick`]; [`Error::Shape`] if `out` has another shape. `out` is then as before.

@@ -10,12 +10,7 @@
 //! Each has a form that ends in `_scaled` and takes a factor `a` last: it adds `a · src`, rounded before it is added,
 //! which is what a step of SGD on an embedding does with `a` = −(learning rate).
 //!
-//! An index may come as often as it likes. What belongs to one element is added in the order of the indices,
-//! whatever the number of threads, so the bits are those of [`reference`](crate::reference) at every level. Threads
-//! share the work by destination, hence without atomics and without a copy of the destination.
-//!
-//! Indices, strides and errors are as for [`take`](crate::take) and its kin: nothing is added unless every shape and
-//! every index is right.
+//! What they share is told at [`scatter_add`].
 
 use super::gather::{IN_CACHE, as_column, blocks, one_per_row, run_axis};
 use crate::error::Result;
@@ -27,6 +22,23 @@ use crate::view::{Lane, View, ViewMut};
 
 /// `dst[idx[k]] += src[k]`, `dst` flattened in C order: `np.add.at(dst, idx, src)`. `src` has the shape of `idx`, or
 /// is flat with as many elements.
+///
+/// # What all scatters share
+///
+/// *Indices* are those of [`take`](crate::take), and may repeat: what belongs to one element is added in the order of
+/// the indices.
+///
+/// *NaN* and infinities are added as IEEE 754 has it; an element that no index names is not touched.
+///
+/// *Equality class*: the bits of [`reference`](crate::reference) at every level, for any strides and any number of
+/// threads. The `_scaled` forms round `a · src` before they add it.
+///
+/// *Cost*: one pass over the indices to check them all; then `src` is read once, and each named element read and
+/// written once for each index that names it, in place whatever the strides. Threads share the work by destination,
+/// hence without atomics and without a copy of it; where all of them need all indices, each reads them.
+///
+/// *Errors* come before the first addition. Beside its own, each function has [`Error::Level`](crate::Error::Level) if
+/// `GRADIX_LEVEL` names none.
 ///
 /// # Errors
 /// [`Error::Shape`](crate::Error::Shape) if `src` has another shape; [`Error::Index`](crate::Error::Index) for the
@@ -47,6 +59,8 @@ pub fn scatter_add<'d, 'i, 's, T: Float, I: Index>(
 }
 
 /// `dst[idx[k]] += a · src[k]`, otherwise as [`scatter_add`].
+///
+/// Indices, NaN, equality and cost are those of [`scatter_add`].
 ///
 /// # Errors
 /// Those of [`scatter_add`].
@@ -72,6 +86,8 @@ pub fn scatter_add_scaled<'d, 'i, 's, T: Float, I: Index>(
 /// `dst[.., idx[k], ..] += src[.., k, ..]` with the index on `axis`: torch's `index_add_`. `src` has the shape of
 /// `dst` with `axis` replaced by the shape of `idx`, or is flat with as many elements.
 ///
+/// Indices, NaN, equality and cost are those of [`scatter_add`].
+///
 /// # Errors
 /// [`Error::Axis`](crate::Error::Axis), [`Error::Shape`](crate::Error::Shape) if `src` has another shape,
 /// [`Error::Index`](crate::Error::Index) for the first index out of bounds.
@@ -95,6 +111,8 @@ pub fn scatter_add_axis<'d, 'i, 's, T: Float, I: Index>(
 
 /// `dst[.., idx[k], ..] += a · src[.., k, ..]`, otherwise as [`scatter_add_axis`]: a step of SGD on the rows of an
 /// embedding, with `a` the negative learning rate.
+///
+/// Indices, NaN, equality and cost are those of [`scatter_add`].
 ///
 /// # Errors
 /// Those of [`scatter_add_axis`].
@@ -124,6 +142,8 @@ pub fn scatter_add_axis_scaled<'d, 'i, 's, T: Float, I: Index>(
 /// `idx` says which: torch's `scatter_add_`. `idx` has the shape of `dst` on all other axes, and `src` that of `idx`
 /// (or is flat with as many elements).
 ///
+/// Indices, NaN, equality and cost are those of [`scatter_add`].
+///
 /// # Errors
 /// [`Error::Axis`](crate::Error::Axis), [`Error::Shape`](crate::Error::Shape) if the shapes do not fit,
 /// [`Error::Index`](crate::Error::Index) for the first index out of bounds.
@@ -149,6 +169,8 @@ pub fn scatter_add_along_axis<'d, 'i, 's, T: Float, I: Index>(
 
 /// Adds `a · src`, otherwise as [`scatter_add_along_axis`].
 ///
+/// Indices, NaN, equality and cost are those of [`scatter_add`].
+///
 /// # Errors
 /// Those of [`scatter_add_along_axis`].
 ///
@@ -171,6 +193,8 @@ pub fn scatter_add_along_axis_scaled<'d, 'i, 's, T: Float, I: Index>(
 }
 
 /// Adds `x` to one element of each row: `dst[range(m), labels] += x` for a matrix with `m` rows.
+///
+/// Indices, NaN, equality and cost are those of [`scatter_add`].
 ///
 /// # Errors
 /// [`Error::Rank`](crate::Error::Rank) if `dst` is no matrix; [`Error::Shape`](crate::Error::Shape) if there are not
@@ -195,6 +219,8 @@ pub fn pick_add<'d, 'i, T: Float, I: Index>(
 
 /// Adds `a · src[p]` to one element of each row p: `dst[range(m), labels] += a * src`, the gradient of
 /// [`pick`](crate::pick).
+///
+/// Indices, NaN, equality and cost are those of [`scatter_add`].
 ///
 /// # Errors
 /// Those of [`pick_add`]; [`Error::Shape`](crate::Error::Shape) if `src` has not `m` elements.

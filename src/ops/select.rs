@@ -30,6 +30,9 @@
 //! *Equality.* The same bits as [`reference::select`](crate::reference::select) at every level, stride and number of
 //! threads.
 //!
+//! *Errors.* All come before anything is written: [`Error::Level`] if `GRADIX_LEVEL` names none, and, of the functions
+//! that allocate their answer, [`Error::Memory`] if there is no room for it. Others are named with each function.
+//!
 //! *Cost.* Dense inputs are read from memory once, and the answer is written once; no branch depends on the data
 //! except at a chunk's end, so the time depends on how much is selected, not on how predictable that is.
 //!
@@ -502,6 +505,8 @@ fn fits<I: Position>(len: usize) -> Result<()> {
 
 /// The flat indices of the elements that satisfy `predicate`, ascending: `np.where(x > t)[0]`.
 ///
+/// NaN, equality and cost: see [what all share](self#what-all-of-them-share).
+///
 /// ```
 /// use gradix::{Between, View, select};
 /// let x = [[0.1f32, 0.9], [0.5, 0.7]];
@@ -523,6 +528,8 @@ pub fn indices<'a, T: Float, I: Position>(
 }
 
 /// [`indices`] into the front of `out`; returns how many there are.
+///
+/// NaN, equality and cost: see [what all share](self#what-all-of-them-share).
 ///
 /// ```
 /// use gradix::{Error, Lt, select};
@@ -550,6 +557,8 @@ pub fn indices_into<'a, T: Float, I: Position>(
 
 /// The elements that satisfy `predicate`, in C order: `x[x > t]`.
 ///
+/// NaN, equality and cost: see [what all share](self#what-all-of-them-share).
+///
 /// ```
 /// use gradix::{AbsGe, select};
 /// assert_eq!(select::values(&[0.5, -2.0, f64::NAN, 1.0], AbsGe(1.0))?, [-2.0, 1.0]);
@@ -563,6 +572,8 @@ pub fn values<'a, T: Float>(x: impl Into<View<'a, T>>, predicate: impl Predicate
 }
 
 /// [`values`] into the front of `out`; returns how many there are.
+///
+/// NaN, equality and cost: see [what all share](self#what-all-of-them-share).
 ///
 /// ```
 /// use gradix::{Gt, select};
@@ -585,6 +596,8 @@ pub fn values_into<'a, T: Float>(
 
 /// [`indices`] and [`values`] in one pass: the sparse form of `x`.
 ///
+/// NaN, equality and cost: see [what all share](self#what-all-of-them-share).
+///
 /// ```
 /// use gradix::{AbsGt, select};
 /// let (indices, values): (Vec<u32>, _) = select::pairs(&[0.1, -0.9, 0.0, 0.8], AbsGt(0.5))?;
@@ -605,6 +618,8 @@ pub fn pairs<'a, T: Float, I: Position>(
 
 /// [`pairs`] into the fronts of `indices` and `values`; returns how many there are. The shorter of the two is the
 /// room.
+///
+/// NaN, equality and cost: see [what all share](self#what-all-of-them-share).
 ///
 /// ```
 /// use gradix::{Ge, select};
@@ -629,6 +644,8 @@ pub fn pairs_into<'a, T: Float, I: Position>(
 
 /// How many elements satisfy `predicate`: `np.count_nonzero(x > t)`.
 ///
+/// NaN, equality and cost: see [what all share](self#what-all-of-them-share).
+///
 /// ```
 /// use gradix::{Le, select};
 /// assert_eq!(select::count(&[3.0, -0.0, 2.0, f32::NAN], Le(0.0))?, 1);
@@ -642,6 +659,8 @@ pub fn count<'a, T: Float>(x: impl Into<View<'a, T>>, predicate: impl Predicate<
 }
 
 /// Whether each element, in C order, satisfies `predicate`: `x > t`.
+///
+/// NaN, equality and cost: see [what all share](self#what-all-of-them-share).
 ///
 /// ```
 /// use gradix::{Gt, select};
@@ -659,6 +678,8 @@ pub fn mask<'a, T: Float>(x: impl Into<View<'a, T>>, predicate: impl Predicate<T
 }
 
 /// [`mask`] into the front of `out`; returns the number of elements of `x`, which is how many it has written.
+///
+/// NaN, equality and cost: see [what all share](self#what-all-of-them-share).
 ///
 /// ```
 /// use gradix::{Gt, select};

@@ -110,6 +110,13 @@ impl<T: Float> Default for SoftmaxXent<T> {
 
 impl<T: Float> SoftmaxXent<T> {
     /// The mean over all rows, classes on the last axis, no other option.
+    ///
+    /// ```
+    /// # use gradix::SoftmaxXent;
+    /// let loss = SoftmaxXent::new().forward(&[0.0, 0.0], &[1])?.loss;
+    /// assert_eq!(loss.value, 2.0_f32.ln());
+    /// # Ok::<(), gradix::Error>(())
+    /// ```
     pub fn new() -> Self {
         SoftmaxXent {
             class_axis: -1,
@@ -125,18 +132,44 @@ impl<T: Float> SoftmaxXent<T> {
     }
 
     /// The axis of the classes, negative ones counted from the end: 1 for (N, C, d1, d2 …).
+    ///
+    /// ```
+    /// # use gradix::{SoftmaxXent, View};
+    /// // Two classes, three places.
+    /// let logits = View::new(&[0.0, 0.0, 0.0, 0.0, 9.0, -9.0], &[2, 3])?;
+    /// let rows = SoftmaxXent::new().class_axis(0).forward(logits, &[0, 1, 0])?;
+    /// assert_eq!(rows.losses[0], 2.0_f64.ln());
+    /// assert!(rows.losses[1] < 1e-3 && rows.losses[2] < 1e-3);
+    /// # Ok::<(), gradix::Error>(())
+    /// ```
     #[must_use]
     pub fn class_axis(self, axis: isize) -> Self {
         SoftmaxXent { class_axis: axis, ..self }
     }
 
     /// Rows with this label have no loss and no gradient. −100 in PyTorch; none here unless said.
+    ///
+    /// ```
+    /// # use gradix::{SoftmaxXent, View};
+    /// let logits = View::new(&[0.0, 0.0, 5.0, 0.0], &[2, 2])?;
+    /// let loss = SoftmaxXent::new().ignore_index(-100).forward(logits, &[1, -100])?.loss;
+    /// assert_eq!((loss.value, loss.count), (2.0_f64.ln(), 1));
+    /// # Ok::<(), gradix::Error>(())
+    /// ```
     #[must_use]
     pub fn ignore_index(self, label: i64) -> Self {
         SoftmaxXent { ignore_index: Some(label), ..self }
     }
 
     /// A weight for each class, finite and not negative. They are copied.
+    ///
+    /// ```
+    /// # use gradix::{SoftmaxXent, View};
+    /// let logits = View::new(&[0.0, 0.0, 0.0, 0.0], &[2, 2])?;
+    /// let loss = SoftmaxXent::new().class_weights(&[1.0, 3.0]).forward(logits, &[0, 1])?.loss;
+    /// assert_eq!(loss.weight, 4.0_f64);
+    /// # Ok::<(), gradix::Error>(())
+    /// ```
     #[must_use]
     pub fn class_weights(self, weights: &[T]) -> Self {
         SoftmaxXent { class_weights: Some(weights.to_vec()), ..self }
@@ -144,6 +177,14 @@ impl<T: Float> SoftmaxXent<T> {
 
     /// The share ε of the target that is spread over all classes, in 0..=1 (Szegedy et al. 2016), with class weights as
     /// `torch.nn.CrossEntropyLoss` defines it.
+    ///
+    /// ```
+    /// # use gradix::SoftmaxXent;
+    /// let mut grad = [0.0; 4];
+    /// SoftmaxXent::new().label_smoothing(0.5).forward_backward(&[0.0; 4], &[0], &mut grad)?;
+    /// assert_eq!(grad, [0.25 - 0.625, 0.125, 0.125, 0.125]);
+    /// # Ok::<(), gradix::Error>(())
+    /// ```
     #[must_use]
     pub fn label_smoothing(self, share: T) -> Self {
         SoftmaxXent { label_smoothing: share, ..self }
@@ -151,6 +192,14 @@ impl<T: Float> SoftmaxXent<T> {
 
     /// Adds `factor`·lse² to each row's loss, finite and not negative (Zoph et al. 2022, ST-MoE). Class weights do not
     /// apply to it.
+    ///
+    /// ```
+    /// # use gradix::SoftmaxXent;
+    /// let loss = SoftmaxXent::new().z_loss(0.5).forward(&[0.0, 0.0], &[0])?.loss;
+    /// let lse = 2.0_f64.ln();
+    /// assert!((loss.value - (lse + 0.5 * lse * lse)).abs() < 1e-15);
+    /// # Ok::<(), gradix::Error>(())
+    /// ```
     #[must_use]
     pub fn z_loss(self, factor: T) -> Self {
         SoftmaxXent { z_loss: factor, ..self }
@@ -158,12 +207,28 @@ impl<T: Float> SoftmaxXent<T> {
 
     /// Takes `cap`·tanh(x/`cap`) for each logit x, `cap` finite and positive (Gemma 2, 2024). A logit of −∞ becomes
     /// −`cap` and is no longer masked.
+    ///
+    /// ```
+    /// # use gradix::SoftmaxXent;
+    /// let capped = SoftmaxXent::new().softcap(1.0).forward(&[1e6, 0.0], &[0])?;
+    /// assert!((capped.lse[0] - (1.0 + (-1.0_f64).exp().ln_1p())).abs() < 1e-15);
+    /// # Ok::<(), gradix::Error>(())
+    /// ```
     #[must_use]
     pub fn softcap(self, cap: T) -> Self {
         SoftmaxXent { softcap: Some(cap), ..self }
     }
 
     /// How the rows' losses become one. The mean unless said.
+    ///
+    /// ```
+    /// # use gradix::{Reduction, SoftmaxXent, View};
+    /// let logits = View::new(&[0.0, 0.0, 0.0, 0.0], &[2, 2])?;
+    /// let mut grad = [0.0; 4];
+    /// SoftmaxXent::new().reduction(Reduction::Sum).forward_backward(logits, &[0, 1], &mut grad)?;
+    /// assert_eq!(grad, [-0.5, 0.5, 0.5, -0.5]);
+    /// # Ok::<(), gradix::Error>(())
+    /// ```
     #[must_use]
     pub fn reduction(self, reduction: Reduction) -> Self {
         SoftmaxXent { reduction, ..self }
@@ -171,6 +236,15 @@ impl<T: Float> SoftmaxXent<T> {
 
     /// What the mean divides by, finite and positive, in place of the number of rows that count: the number in the
     /// whole step, where it is distributed or accumulated. Only with [`Reduction::Mean`].
+    ///
+    /// ```
+    /// # use gradix::{SoftmaxXent, View};
+    /// let logits = View::new(&[0.0, 0.0, 0.0, 0.0], &[2, 2])?;
+    /// let mut grad = [0.0; 4];
+    /// SoftmaxXent::new().normalizer(8.0).forward_backward(logits, &[0, 1], &mut grad)?;
+    /// assert_eq!(grad, [-0.0625, 0.0625, 0.0625, -0.0625]);
+    /// # Ok::<(), gradix::Error>(())
+    /// ```
     #[must_use]
     pub fn normalizer(self, n: T) -> Self {
         SoftmaxXent { normalizer: Some(n), ..self }
@@ -178,6 +252,14 @@ impl<T: Float> SoftmaxXent<T> {
 
     /// The logits hold but some of `classes` classes, from class `first` on; labels and class weights are those of all.
     /// For [`partials`](Self::partials) and [`backward_from`](Self::backward_from); not with label smoothing.
+    ///
+    /// ```
+    /// # use gradix::SoftmaxXent;
+    /// // Classes 2 and 3 of four; the target, class 0, is elsewhere.
+    /// let partial = SoftmaxXent::new().shard(2, 4).partials(&[1.0, 5.0], &[0])?[0];
+    /// assert_eq!((partial.max, partial.target), (5.0, f64::NEG_INFINITY));
+    /// # Ok::<(), gradix::Error>(())
+    /// ```
     #[must_use]
     pub fn shard(self, first: usize, classes: usize) -> Self {
         SoftmaxXent { shard: Some((first, classes)), ..self }
@@ -185,7 +267,19 @@ impl<T: Float> SoftmaxXent<T> {
 
     /// The loss, and the gradient of it into `grad`.
     ///
-    /// See [`SoftmaxXent`] for shapes, errors and edges.
+    /// Shapes, errors, edges, equality class and cost of all methods: see [`SoftmaxXent`].
+    ///
+    /// ```
+    /// # use gradix::{SoftmaxXent, View};
+    /// let logits = [0.0, 0.0, 0.0, 3.0_f64.ln()];
+    /// let mut grad = [0.0; 4];
+    /// let loss = SoftmaxXent::new().forward_backward(View::new(&logits, &[2, 2])?, &[0, 1], &mut grad)?;
+    /// assert!((loss.value - (2.0_f64.ln() + (4.0_f64 / 3.0).ln()) / 2.0).abs() < 1e-15);
+    /// for (got, expected) in grad.iter().zip([-0.25, 0.25, 0.125, -0.125]) {
+    ///     assert!((got - expected).abs() < 1e-15);
+    /// }
+    /// # Ok::<(), gradix::Error>(())
+    /// ```
     pub fn forward_backward<'a, I: Index>(
         &self,
         logits: impl Into<View<'a, T>>,
@@ -285,7 +379,20 @@ impl<T: Float> SoftmaxXent<T> {
         call.gradient(Some(logits), grad, Some(&upstream), None).map(|_| ())
     }
 
-    /// The sums that these classes contribute to each row: see [`Partial`].
+    /// The sums that these classes contribute to each row: see [`Partial`]. Reads the logits once and writes no gradient.
+    ///
+    /// ```
+    /// # use gradix::{SoftmaxXent, View};
+    /// let row = [1.0, 2.0, 3.0, 4.0];
+    /// let of = |first: usize| {
+    ///     let part = View::new(&row[first..first + 2], &[1, 2])?;
+    ///     SoftmaxXent::new().shard(first, 4).partials(part, &[2])
+    /// };
+    /// let (left, right) = (of(0)?[0], of(2)?[0]);
+    /// assert_eq!((left.max, left.target), (2.0, f64::NEG_INFINITY));
+    /// assert_eq!((right.max, right.target), (4.0, 3.0));
+    /// # Ok::<(), gradix::Error>(())
+    /// ```
     pub fn partials<'a, I: Index>(
         &self,
         logits: impl Into<View<'a, T>>,
