@@ -1019,6 +1019,34 @@ fn a_level_that_is_not_here_is_refused_by_every_function() {
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
 }
 
+/// Where one axis is empty the others may be as long as they like, and there is nothing to do.
+#[test]
+fn axes_that_claim_much_and_hold_nothing() {
+    const MUCH: usize = 1 << 40;
+    let none: &mut [f32] = &mut [];
+    let list = View::new(&[0i32; 0], &[MUCH, 0, 8]).expect("no elements");
+    for shape in [[MUCH, 0, 8], [0, MUCH, 8], [8, MUCH, 0]] {
+        let x = View::<f32>::new(&[], &shape).expect("no elements");
+        for axis in 0..3 {
+            let indices = if shape[axis as usize] == 0 { &[][..] } else { &[0, 7] };
+            assert_eq!(gradix::take_axis(x, axis, indices), Ok(vec![]));
+            let to = ViewMut::new(none, &shape).expect("no elements");
+            assert_eq!(gradix::scatter_add_axis(to, axis, indices, &[]), Ok(()));
+        }
+        assert_eq!(gradix::take(x, list), Ok(vec![]));
+        assert_eq!(gradix::scatter_add(ViewMut::new(none, &shape).expect("no elements"), list, &[]), Ok(()));
+        assert_eq!(select::pairs::<f32, u64>(x, Gt(0.0)), Ok((vec![], vec![])));
+        assert_eq!(select::mask(x.transposed(), Gt(0.0)), Ok(vec![]));
+        let residual = ViewMut::new(none, &shape).expect("no elements").transposed();
+        assert_eq!(select::sparsify_with(x.transposed(), residual, Gt(0.0)), Ok((vec![0u32; 0], vec![])));
+        assert!(select::top_k_threshold(x, 1).is_err());
+    }
+    let x = View::<f32>::new(&[], &[MUCH, 0, 8]).expect("no elements");
+    assert_eq!(gradix::take_along_axis(x, 1, list), Ok(vec![]));
+    let to = ViewMut::new(none, &[MUCH, 0, 8]).expect("no elements");
+    assert_eq!(gradix::scatter_add_along_axis(to, 1, list, &[]), Ok(()));
+}
+
 fn wrong_calls() -> Vec<Row> {
     let tables = [views(), gathers(), scatters(), selections(), cross_entropies()];
     tables.into_iter().flatten().collect()

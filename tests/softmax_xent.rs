@@ -475,4 +475,15 @@ fn nothing_in_nothing_out() {
         assert_eq!((loss.value, loss.count), (0.0, 0));
         assert_eq!(xent.forward(empty, &labels).unwrap().losses.len(), shape[0]);
     }
+    // However many classes an array without rows claims, there is nothing to be made of them.
+    for (shape, axis) in [([0, 1 << 50], 1), ([1 << 50, 0], 0)] {
+        let xent = SoftmaxXent::<f32>::new().class_axis(axis).label_smoothing(0.1);
+        let empty = View::new(&[], &shape).unwrap();
+        assert_eq!(xent.forward_backward::<u8>(empty, &[], &mut []).unwrap().count, 0);
+        assert_eq!(xent.forward::<u8>(empty, &[]).unwrap().losses, []);
+        let plain = reference::SoftmaxXent(&xent);
+        assert_eq!(plain.forward_backward::<u8>(empty, &[], &mut []).unwrap().count, 0);
+    }
+    let part = SoftmaxXent::new().shard(7, usize::MAX);
+    assert_eq!(part.partials(&[1.0, 2.0], &[usize::MAX - 1]).unwrap()[0].max, 2.0);
 }

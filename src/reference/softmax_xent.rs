@@ -249,7 +249,7 @@ fn sums<T: Float, I: Index>(call: &Call<'_, T, I>, x: &[T], class: Option<usize>
         dropped += if others >= x { (others - sum) + x } else { (x - sum) + others };
         others = sum;
         if plan.is_smooth() {
-            gap += (anchor(part_max) - max).mul_add(plan.chunk_weight[c], part_gap);
+            gap += (anchor(part_max) - max).mul_add(plan.chunk_weight(c), part_gap);
         }
     }
     Sums { max, others: others + dropped, target, gap, chunks }

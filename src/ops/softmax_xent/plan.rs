@@ -22,8 +22,12 @@ pub(crate) struct Plan<'a, T> {
     own: T,
     /// W, the sum of the weights.
     pub(crate) total_weight: T,
-    /// The sum of each chunk's weights, where there is smoothing.
-    pub(crate) chunk_weight: Vec<T>,
+    /// The sum of each chunk's weights, where there are weights and smoothing.
+    chunk_sums: Vec<T>,
+    /// The number of all classes.
+    classes: usize,
+    /// The classes of a chunk.
+    chunk: usize,
     pub(crate) z_loss: T,
     pub(crate) cap: Option<T>,
     /// The number of the logits' first class.
@@ -54,17 +58,18 @@ impl<'a, T: Float> Plan<'a, T> {
     ) -> Self {
         let sum = |weights: &[T]| T::from_f64(weights.iter().map(|w| w.to_f64()).sum());
         let chunk = if across { chunk_classes::<T, true>() } else { chunk_classes::<T, false>() };
-        let chunk_weight = match weights {
-            _ if smoothing == T::ZERO => Vec::new(),
-            Some(weights) => weights.chunks(chunk).map(sum).collect(),
-            None => (0..classes).step_by(chunk).map(|c| T::from_f64(chunk.min(classes - c) as f64)).collect(),
+        let chunk_sums = match weights {
+            Some(weights) if smoothing != T::ZERO => weights.chunks(chunk).map(sum).collect(),
+            _ => Vec::new(),
         };
         Plan {
             weights,
             share: T::from_f64(smoothing.to_f64() / classes as f64),
             own: T::ONE - smoothing,
             total_weight: weights.map_or(T::from_f64(classes as f64), sum),
-            chunk_weight,
+            chunk_sums,
+            classes,
+            chunk,
             z_loss,
             cap,
             first_class,
@@ -86,6 +91,16 @@ impl<'a, T: Float> Plan<'a, T> {
     /// The target's weight.
     pub(crate) fn weight(&self, class: usize) -> T {
         self.weights.map_or(T::ONE, |weights| weights[class])
+    }
+
+    /// The sum of the weights of chunk number `c`, where there is smoothing. Without weights, its number of classes, of
+    /// which no list is kept: an array may claim more of them than there is memory for.
+    #[inline(always)]
+    pub(crate) fn chunk_weight(&self, c: usize) -> T {
+        match self.weights {
+            Some(_) => self.chunk_sums[c],
+            None => T::from_f64(self.chunk.min(self.classes - c * self.chunk) as f64),
+        }
     }
 
     /// The terms of a row; zeros for a row without a target.

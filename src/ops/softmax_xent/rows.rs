@@ -357,7 +357,7 @@ fn join_parts<T: Float, S: Simd<T>, const ACROSS: bool>(
         let lost = s.select(s.ge(others, x), s.add(s.sub(others, sum), x), s.add(s.sub(x, sum), others));
         (others, dropped) = (sum, s.add(dropped, lost));
         if plan.is_smooth() {
-            let weight = s.splat(plan.chunk_weight[c]);
+            let weight = s.splat(plan.chunk_weight(c));
             gap = s.add(gap, s.mul_add(s.sub(anchor(s, part_max), max), weight, s.load(&part.gap)));
         }
     }
