@@ -245,7 +245,8 @@ impl Call {
         let at = if axis < 0 { axis.wrapping_add(table.len() as isize) } else { axis } as usize;
         let at = at.min(table.len().saturating_sub(1));
         // Axes of length 0 count as 1, as a layout has room for the others all the same.
-        let rest: usize = table.iter().enumerate().filter(|&(k, _)| k != at).map(|(_, &n)| n.max(1)).product();
+        let rest: usize =
+            table.iter().enumerate().filter(|&(k, _)| k != at).map(|(_, &n)| n.max(1)).product();
         let list = match form {
             Form::Flat => shape(u, 3)?,
             Form::Axis => shape(u, 3)?.into_iter().map(|n| n.min(MOST / rest.max(1))).collect(),
