@@ -31,7 +31,7 @@ fn options<T: Float>(
 ) -> arbitrary::Result<(SoftmaxXent<T>, bool)> {
     let mut xent = SoftmaxXent::new().class_axis(axis);
     let wrong = u.ratio(1, 30)?;
-    let mut number = |u: &mut Unstructured, most: f64| -> arbitrary::Result<T> {
+    let number = |u: &mut Unstructured, most: f64| -> arbitrary::Result<T> {
         Ok(T::from_f64(match u.arbitrary::<u8>()? {
             0 => 0.0,
             1 => most,
