@@ -126,6 +126,10 @@ fn class_axes_that_are_not_last_have_the_bits_of_the_reference() {
         (vec![2, 100, 33], 1),
         (vec![1, 70, 1, 16], -3),
         (vec![4, 3, 1], 1),
+        // Dense rows of several chunks, the last of them not of whole vectors.
+        (vec![50, 33, 1], 1),
+        (vec![37, 46, 1, 1], 1),
+        (vec![40, 79, 1], 1),
     ] {
         let classes = shape[if axis < 0 { shape.len() - 3 } else { axis as usize }];
         let rows = shape.iter().product::<usize>() / classes;

@@ -228,7 +228,9 @@ fn write_squares<T: Float, S: Simd<T>>(
 ) {
     let mut square = T::Square::default();
     let squares = classes.clone().step_by(T::LANES).zip(room.chunks(T::LANES * T::LANES));
-    // The last classes first, and row after row: what a whole vector writes beyond its row is overwritten by its owner.
+    // The last classes first, and row after row: what a whole vector writes beyond its row is overwritten by its owner,
+    // if that is still to be written, which it is where a chunk is all of the row.
+    let may_overshoot = classes == (0..width);
     for k in (0..squares.len()).rev() {
         let class = classes.start + k * T::LANES;
         let wanted = T::LANES.min(classes.end - class);
@@ -239,7 +241,7 @@ fn write_squares<T: Float, S: Simd<T>>(
         s.transpose(&mut square);
         for (i, block) in square.as_ref().iter().enumerate() {
             let to = &mut rows[i * width + class..];
-            match to.get_mut(..T::LANES).filter(|_| classes.end == width) {
+            match to.get_mut(..T::LANES).filter(|_| wanted == T::LANES || may_overshoot) {
                 Some(to) => to.copy_from_slice(block.as_ref()),
                 None => to[..wanted].copy_from_slice(&block.as_ref()[..wanted]),
             }
