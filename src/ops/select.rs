@@ -39,8 +39,9 @@
 //! # The algorithm
 //!
 //! Each vector's hits are moved to its front (`Simd::compress`) and stored at place k of the answer, and k grows by
-//! their number; no branch asks what they are. Four vectors are handled at a time: of pairs, first the indices of all
-//! four are stored and then the values, because stores that alternate between two places are slower.
+//! their number; no branch asks what they are. Pairs are written in one such pass where few of the elements are hits.
+//! Where many are, stores that alternate between two places are slower than a second pass over a block that is still in
+//! the first cache: then each block's indices are written first and its values afterwards.
 //!
 //! Levels differ in what such a store writes. With AVX-512 it is the hits alone, unless indices have 64 bits. All
 //! others store a whole vector, and what it wrote beyond the hits the next one overwrites; so a block's end, the last
@@ -66,7 +67,6 @@ use crate::view::{self, View};
 pub use predicate::{AbsGe, AbsGt, Between, Ge, Gt, Le, Lt, Predicate};
 use source::Source;
 pub use sparsify::{sparsify, sparsify_into, sparsify_with, sparsify_with_into};
-use std::array::from_fn;
 use std::marker::PhantomData;
 pub use threshold::top_k_threshold;
 
@@ -74,9 +74,17 @@ pub use threshold::top_k_threshold;
 const CHUNK: usize = 32 << 10;
 /// The elements of which the end is counted before they are written, on levels that need it.
 const BLOCK: usize = 16 << 10;
+/// The bytes of elements of which first one part of the answer is written and then the other, where many of them are
+/// hits: they and their answer stay in the first cache.
+const BLOCK_OF_PAIRS: usize = 8 << 10;
+/// From one hit in so many elements on, two passes over such a block take less time than stores that alternate between
+/// two places.
+const MANY: usize = 3;
+/// Whether there are many is told by the block before, and at first by so many elements.
+const PEEK: usize = 128;
 /// How many bytes ahead of the vector at hand memory is asked for: the processor's own prefetching stops at page ends.
 const AHEAD: usize = 8 << 10;
-/// The vectors that are handled at a time.
+/// The vectors for each look at the room that is left.
 const GROUP: usize = 4;
 /// The fewest elements that are worth waking a second thread for.
 const PARALLEL: usize = 256 << 10;
@@ -234,6 +242,7 @@ trait Elements<T: Float> {
 }
 
 /// Elements that stay.
+#[derive(Clone, Copy)]
 struct Kept<'a, T: Float> {
     blocks: &'a [T::Block],
     rest: &'a [T],
@@ -278,60 +287,72 @@ fn write<T: Float, S: Simd<T>, A: Part<T>, B: Part<T>>(
 ) -> usize {
     let (mut k, mut i) = (0, 0);
     let mut at = At::new(s, first);
-    // Some vectors at a time, first their one part and then the other: stores that alternate between two places do
-    // not join on their way to the cache.
     while i + GROUP <= x.blocks() && k + GROUP * T::LANES <= a.len() {
-        let v: [S::V; GROUP] = from_fn(
-            #[inline(always)]
-            |j| s.load(x.block(i + j)),
-        );
-        let m: [S::M; GROUP] = from_fn(
-            #[inline(always)]
-            |j| p.mask(s, v[j]),
-        );
-        let (mut at_b, mut k_b) = (at, k);
+        let (a, b) = (&mut a[k..k + GROUP * T::LANES], &mut b[k..k + GROUP * T::LANES]);
         for j in 0..GROUP {
             s.prefetch_after(&x.block(i + j).as_ref()[0], AHEAD / size_of::<T>());
-            k += A::put(s, m[j], v[j], at, &mut a[k..]);
-            at = at.next(s);
         }
-        if B::IS_SOMETHING {
-            for j in 0..GROUP {
-                k_b += B::put(s, m[j], v[j], at_b, &mut b[k_b..]);
-                at_b = at_b.next(s);
-            }
-        }
-        for j in 0..GROUP {
-            x.taken(s, i + j, m[j], v[j]);
-        }
-        i += GROUP;
+        // By hand: the compiler does not unroll such a loop.
+        let n = next::<T, S, A, B>(s, p, &mut x, &mut i, &mut at, a, b);
+        let n = n + next::<T, S, A, B>(s, p, &mut x, &mut i, &mut at, &mut a[n..], &mut b[n..]);
+        let n = n + next::<T, S, A, B>(s, p, &mut x, &mut i, &mut at, &mut a[n..], &mut b[n..]);
+        k += n + next::<T, S, A, B>(s, p, &mut x, &mut i, &mut at, &mut a[n..], &mut b[n..]);
     }
-    while i < x.blocks() && k + T::LANES <= a.len() {
-        let v = s.load(x.block(i));
-        let m = p.mask(s, v);
-        B::put(s, m, v, at, &mut b[k..]);
-        k += A::put(s, m, v, at, &mut a[k..]);
-        x.taken(s, i, m, v);
-        at = at.next(s);
-        i += 1;
-    }
-    // Fewer hits than a vector has lanes are to come: two vectors' room holds them and any overshoot.
+    // Where the room left is shorter than a vector, fewer hits than that are to come: two vectors' room holds them and
+    // any overshoot.
     let mut last_a = [A::Item::default(); 32];
     let mut last_b = [B::Item::default(); 32];
     let mut t = 0;
     while i < x.blocks() || (i == x.blocks() && !x.rest().is_empty()) {
-        let block = if i < x.blocks() { *x.block(i) } else { padded::<T>(x.rest()) };
-        let v = s.load(&block);
-        let m = p.mask(s, v);
-        B::put(s, m, v, at, &mut last_b[t..]);
-        t += A::put(s, m, v, at, &mut last_a[t..]);
-        x.taken(s, i, m, v);
-        at = at.next(s);
-        i += 1;
+        let to_answer = i < x.blocks() && k + T::LANES <= a.len();
+        let (to_a, to_b) =
+            if to_answer { (&mut a[k..], &mut b[k..]) } else { (&mut last_a[t..], &mut last_b[t..]) };
+        let hits = next::<T, S, A, B>(s, p, &mut x, &mut i, &mut at, to_a, to_b);
+        *(if to_answer { &mut k } else { &mut t }) += hits;
     }
     a[k..k + t].copy_from_slice(&last_a[..t]);
     b[k..k + t].copy_from_slice(&last_b[..t]);
     k + t
+}
+
+/// [`write`], one part of the answer after the other if they are to be kept `apart`.
+#[inline(always)]
+fn write_parts<T: Float, S: Simd<T>, A: Part<T>, B: Part<T>>(
+    s: S,
+    p: impl Predicate<T>,
+    x: Kept<'_, T>,
+    first: usize,
+    a: &mut [A::Item],
+    b: &mut [B::Item],
+    apart: bool,
+) -> usize {
+    if B::IS_SOMETHING && apart {
+        let nothing = &mut vec![(); a.len()][..];
+        write::<T, S, A, Nothing>(s, p, x, first, a, nothing);
+        write::<T, S, B, Nothing>(s, p, x, first, b, nothing)
+    } else {
+        write::<T, S, A, B>(s, p, x, first, a, b)
+    }
+}
+
+/// Writes the hits of block `i`, which stands at `at`, and goes on to the next; the block after the last is what remains.
+#[inline(always)]
+fn next<T: Float, S: Simd<T>, A: Part<T>, B: Part<T>>(
+    s: S,
+    p: impl Predicate<T>,
+    x: &mut impl Elements<T>,
+    i: &mut usize,
+    at: &mut At<T, S>,
+    a: &mut [A::Item],
+    b: &mut [B::Item],
+) -> usize {
+    let v = if *i < x.blocks() { s.load(x.block(*i)) } else { s.load(&padded::<T>(x.rest())) };
+    let m = p.mask(s, v);
+    B::put(s, m, v, *at, b);
+    let hits = A::put(s, m, v, *at, a);
+    x.taken(s, *i, m, v);
+    (*i, *at) = (*i + 1, at.next(s));
+    hits
 }
 
 /// Where the shortest end of `x` begins, in steps of some vectors, that has at least as many hits as a vector has lanes
@@ -383,26 +404,32 @@ impl<T: Float, P: Predicate<T>, A: Part<T>, B: Part<T>> Kernel<T> for Write<'_, 
     #[inline(always)]
     fn run<S: Simd<T>>(self, s: S) -> usize {
         let Write { x, mut first, predicate: p, a, b, exact } = self;
-        let mut k = 0;
+        let exact = A::is_exact::<S>() && B::is_exact::<S>() || exact;
+        let (block, of_pairs) = (if exact { usize::MAX } else { BLOCK }, BLOCK_OF_PAIRS / size_of::<T>());
+        let (mut k, mut apart) = (0, None);
         x.each(
             #[inline(always)]
             |_, x| {
-                let whole = A::is_exact::<S>() && B::is_exact::<S>() || exact;
-                for x in x.chunks(if whole { x.len().max(1) } else { BLOCK }) {
-                    let (start, n) = if whole { (x.len(), 0) } else { end(s, p, x) };
+                for x in x.chunks(block.min(x.len().max(1))) {
+                    let (start, n) = if exact { (x.len(), 0) } else { end(s, p, x) };
                     // Before the end, a whole vector may be stored anywhere: the end's hits will overwrite the rest.
-                    for (x, room) in [(&x[..start], a.len() - k), (&x[start..], n)] {
-                        if !x.is_empty() {
-                            let room = room.min(a.len() - k);
-                            k += write::<T, S, A, B>(
-                                s,
-                                p,
-                                Kept::new(x),
-                                first,
-                                &mut a[k..k + room],
-                                &mut b[k..k + room],
-                            );
-                            first += x.len();
+                    for (x, room) in [(&x[..start], usize::MAX), (&x[start..], n)] {
+                        let stop = k + room.min(a.len() - k);
+                        for x in x.chunks(if B::IS_SOMETHING { of_pairs } else { x.len().max(1) }) {
+                            let (a, b) = (&mut a[k..stop], &mut b[k..stop]);
+                            let is_dense = |hits, of| B::IS_SOMETHING && hits * MANY >= of;
+                            let hits = if a.is_empty() {
+                                0
+                            } else {
+                                let peek = &x[..x.len().min(PEEK)];
+                                let apart = apart.unwrap_or_else(
+                                    #[inline(always)]
+                                    || is_dense(hits(s, p, peek), peek.len()),
+                                );
+                                write_parts::<T, S, A, B>(s, p, Kept::new(x), first, a, b, apart)
+                            };
+                            apart = Some(is_dense(hits, x.len()));
+                            (k, first) = (k + hits, first + x.len());
                         }
                     }
                 }
