@@ -382,6 +382,9 @@ fn thresholds<T: Element>() {
     arrays.push(uniform::<T>(5000, 3).iter().map(|&x| n(10.0f64.powf(x.to_f64() * 40.0))).collect());
     arrays.push((0..5000).map(|i| n(1.0 + (i % 1700) as f64 * f64::from(f32::EPSILON))).collect());
     arrays.push((0..5000).map(|i| if i % 3 == 0 { T::NAN } else { n(f64::from(i % 7) - 3.0) }).collect());
+    // Long enough for a sample to be drawn: of ties and NaN, and of every 16th element, which misleads it.
+    arrays.push((0..270_000).map(|i| if i % 3 == 0 { T::NAN } else { n(f64::from(i % 7) - 3.0) }).collect());
+    arrays.push((0..270_000).map(|i| n(f64::from(i) + if i % 16 == 0 { 1e6 } else { 0.0 })).collect());
     everywhere(|_, _| {
         for x in &arrays {
             let ks = [0, 1, 2, 3, 4, 7, 8, 9, 10, x.len() / 100, x.len() / 3, x.len().saturating_sub(1)];

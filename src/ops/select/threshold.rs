@@ -1,7 +1,7 @@
 //! The k-th largest magnitude, by its digits.
 
 use super::source::Source;
-use super::{CHUNK, Nothing, Predicate, Values, collect, is_parallel};
+use super::{AbsGt, CHUNK, Nothing, Predicate, Values, collect, count_hits, is_parallel};
 use crate::error::{Error, Result};
 use crate::parallel::{self, Split};
 use crate::simd::{Float, Kernel, Level, Simd};
@@ -81,6 +81,27 @@ impl<T: Float> Predicate<T> for AbsBetween<T> {
     }
 }
 
+/// The elements of a sample, and the fewest of which one is drawn.
+const SAMPLE: usize = 16 << 10;
+const SAMPLED: usize = 16 * SAMPLE;
+
+/// Two magnitudes between which the one with `rank` larger ones probably is, as far as an evenly spaced sample shows.
+fn bracket<T: Float>(x: &[T], rank: usize) -> Option<(T, T)> {
+    if x.len() < SAMPLED || rank >= x.len() {
+        return None;
+    }
+    let mut keys: Vec<u64> = x.iter().step_by(x.len() / SAMPLE).map(|x| x.magnitude_key()).collect();
+    let share = rank as f64 / x.len() as f64;
+    let n = keys.len() as f64;
+    // The place in the sample is spread like a count of heads; it is further off than this once in 10⁴ times.
+    let margin = 4.0 * (n * share * (1.0 - share)).max(1.0).sqrt() + 1.0;
+    let place = share * n;
+    let mut at = |place: usize| *keys.select_nth_unstable_by(place, |a, b| b.cmp(a)).1;
+    let high = if place < margin { T::INFINITY.magnitude_key() } else { at((place - margin) as usize) };
+    let low = if place + margin >= n { 1 } else { at((place + margin) as usize) };
+    (high > 0).then(|| (T::from_magnitude_key(low.max(1)), T::from_magnitude_key(high)))
+}
+
 /// The `k`-th largest of the magnitudes |x|, counted from 1: the threshold t for which `AbsGe(t)` selects the `k`
 /// elements of largest magnitude.
 ///
@@ -89,8 +110,9 @@ impl<T: Float> Predicate<T> for AbsBetween<T> {
 ///
 /// Exact. The magnitudes' bits are ordered as they are, so the answer is found digit by digit, from the leading 11 bits
 /// on: a pass counts how many elements have each value of the digit, which tells the value that the answer has, and
-/// the next pass looks only at those elements that share it. The first two passes read the whole input, the others a small
-/// part of it in all but contrived inputs; the passes are shared by threads.
+/// the next pass looks only at those elements that share it. Of a long dense input a sample tells first between which
+/// magnitudes the answer probably is; one pass counts what is larger, another collects what is between, and if the
+/// answer is not among these, all elements are looked at after all. The passes are shared by threads.
 ///
 /// ```
 /// use gradix::{AbsGe, Error, select};
@@ -114,6 +136,16 @@ pub fn top_k_threshold<'a, T: Float>(x: impl Into<View<'a, T>>, k: usize) -> Res
     let mut rank = k.checked_sub(1).ok_or_else(refused)?;
     // The elements among which the answer is the one with `rank` larger ones, and the digits that they share.
     let mut narrowed: Option<Vec<T>> = None;
+    if let Some((low, high)) = x.as_slice().and_then(|x| bracket(x, rank)) {
+        let above = count_hits(level, Source::new(x), AbsGt(high));
+        if above <= rank {
+            let inside = collect::<T, _, Values, Nothing>(level, x, AbsBetween(low, high))?.0;
+            if rank - above < inside.len() {
+                rank -= above;
+                narrowed = Some(inside);
+            }
+        }
+    }
     let mut prefix = 0u64;
     let mut shift = T::KEY_BITS;
     while shift > 0 {
