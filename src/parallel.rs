@@ -3,6 +3,8 @@
 //! Work is cut by its data alone and always at the same places, so that no result depends on how many threads there
 //! were; how many there are is rayon's business (a caller's own pool is used where the caller stands in one).
 
+use std::any::Any;
+use std::cell::RefCell;
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
@@ -78,6 +80,24 @@ split_together!(B b0 b1, C c0 c1, D d0 d1);
 pub(crate) fn threads() -> usize {
     static CPUS: OnceLock<usize> = OnceLock::new();
     rayon::current_num_threads().min(*CPUS.get_or_init(num_cpus::get))
+}
+
+/// Lends `f` the `S` that the last `f` on this thread left; a new one where there is none. For scratch, which would else be
+/// allocated for each piece of work.
+#[inline(always)] // it may be called, and `f` run, inside a level
+pub(crate) fn with_kept<S: Default + 'static, R>(f: impl FnOnce(&mut S) -> R) -> R {
+    thread_local! {
+        static KEPT: RefCell<Vec<Box<dyn Any>>> = const { RefCell::new(Vec::new()) };
+    }
+    let take = |kept: &RefCell<Vec<Box<dyn Any>>>| {
+        let mut kept = kept.borrow_mut();
+        let at = kept.iter().position(|s| s.is::<S>())?;
+        kept.swap_remove(at).downcast::<S>().ok()
+    };
+    let mut s = KEPT.with(take).unwrap_or_default();
+    let result = f(&mut s);
+    KEPT.with(|kept| kept.borrow_mut().push(s));
+    result
 }
 
 /// Runs `f` on pieces of `work`, in parallel where there are at least two pieces of `grain` units; `f` is also told

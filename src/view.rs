@@ -787,6 +787,18 @@ pub(crate) struct LaneMut<'a, T> {
     borrow: PhantomData<&'a mut [T]>,
 }
 
+impl<'a, T> From<&'a [T]> for Lane<'a, T> {
+    fn from(slice: &'a [T]) -> Self {
+        Lane { start: slice.as_ptr(), len: slice.len(), stride: 1, borrow: PhantomData }
+    }
+}
+
+impl<'a, T> From<&'a mut [T]> for LaneMut<'a, T> {
+    fn from(slice: &'a mut [T]) -> Self {
+        LaneMut { start: slice.as_mut_ptr(), len: slice.len(), stride: 1, borrow: PhantomData }
+    }
+}
+
 impl<'a, T: Copy> Lane<'a, T> {
     /// The elements as a slice, where they are dense.
     #[inline(always)]
@@ -815,13 +827,18 @@ impl<'a, T: Copy> Lane<'a, T> {
     }
 }
 
-impl<T: Copy> LaneMut<'_, T> {
+impl<'a, T: Copy> LaneMut<'a, T> {
     /// The elements as a slice, where they are dense.
     #[inline(always)]
+    pub(crate) fn into_slice_mut(self) -> Option<&'a mut [T]> {
+        // SAFETY: dense, so the lane's elements are the `len` from `start` on, exclusively borrowed for 'a.
+        self.is_dense().then(|| unsafe { std::slice::from_raw_parts_mut(self.start, self.len) })
+    }
+
+    /// The same for as long as `self` is borrowed.
+    #[inline(always)]
     pub(crate) fn as_slice_mut(&mut self) -> Option<&mut [T]> {
-        // SAFETY: dense, so the lane's elements are the `len` from `start` on, exclusively borrowed through `self`.
-        (self.stride == 1 || self.len <= 1)
-            .then(|| unsafe { std::slice::from_raw_parts_mut(self.start, self.len) })
+        LaneMut { ..*self }.into_slice_mut()
     }
 
     /// The same elements, to read.

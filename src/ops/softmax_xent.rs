@@ -593,6 +593,12 @@ pub(crate) struct Call<'c, T: Float, I> {
 /// Elements of a block of rows: what a task has at least, and what losses are summed over before the blocks are.
 const BLOCK: usize = 16_384;
 
+/// Bytes of a gradient from which on it is written past the caches, which it would not stay in.
+const PAST_CACHES: usize = 64 << 20;
+
+/// Bytes of a row from which on that can pay.
+const ROW_PAST_CACHES: usize = 4096;
+
 /// Rows of a block: a multiple of a vector's lanes, or one where a row has more elements.
 pub(crate) fn rows_per_block<T: Float>(classes: usize) -> usize {
     match BLOCK / classes.max(1) {
@@ -653,10 +659,17 @@ impl<T: Float, I: Index> Call<'_, T, I> {
     }
 
     fn run_scaled(&self, work: Work<'_, T>, scale: T) {
-        parallel::for_each(work, 1, |_, rows| {
-            let (classes, across) = (self.here, self.across);
-            T::dispatch(self.level, Drive { plan: &self.plan, rows, classes, scale, across });
-        });
+        let past_caches = work.from.is_some()
+            && self.here * size_of::<T>() >= ROW_PAST_CACHES
+            && self.labels.len() * self.here * size_of::<T>() >= PAST_CACHES;
+        let (classes, across) = (self.here, self.across);
+        let drive = |rows| Drive { plan: &self.plan, rows, classes, scale, across, past_caches };
+        let all = drive(work);
+        if all.is_cut() {
+            all.by_chunks(self.level);
+        } else {
+            parallel::for_each(all.rows, 1, |_, rows| T::dispatch(self.level, drive(rows)));
+        }
     }
 
     /// What the sum of the losses is divided by; 1 unless it is a mean.

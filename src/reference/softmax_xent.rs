@@ -182,7 +182,7 @@ struct Shift<T> {
 impl<T: Float> Shift<T> {
     fn of(max: T) -> Self {
         if max.abs() <= T::MAX_INTEGER_SHIFT {
-            Shift { origin: T::ZERO, k: round(max * T::LOG2_E) }
+            Shift { origin: T::ZERO, k: round(max.mul_add(T::LOG2_E, T::SHIFTER)) }
         } else if max > T::NEG_INFINITY {
             Shift { origin: max, k: T::ZERO }
         } else {
@@ -192,6 +192,10 @@ impl<T: Float> Shift<T> {
 
     fn exponent(self, x: T) -> T {
         (x - self.origin).mul_add(T::LOG2_E, T::ZERO - self.k)
+    }
+
+    fn exp(self, x: T) -> T {
+        exp2_of(x - self.origin, T::LOG2_E, self.k)
     }
 
     fn factor(self, to: Self) -> T {
@@ -227,7 +231,7 @@ fn sums<T: Float, I: Index>(call: &Call<'_, T, I>, x: &[T], class: Option<usize>
         for (j, &x) in chunk.iter().enumerate() {
             let class = c * chunk_len + j;
             if class != target {
-                powers[j % lanes] += exp2(shift.exponent(x));
+                powers[j % lanes] += shift.exp(x);
             }
             if plan.is_smooth() {
                 let gap = &mut gaps[j % lanes];
@@ -284,7 +288,7 @@ impl<T: Float> Normalizer<T> {
     fn of(sums: &Sums<T>) -> Self {
         let shift = Shift::of(sums.max);
         let t = shift.exponent(sums.target);
-        let target = exp2(t);
+        let target = shift.exp(sums.target);
         let z = sums.others + target;
         Normalizer { shift, z: if z > T::ZERO { z } else { T::NAN }, target, t }
     }
@@ -346,19 +350,20 @@ fn row_gradient<T: Float, I: Index>(
         if plan.first_class + j == class {
             target
         } else if let Some(cap) = plan.cap {
-            exp2(row.shift.exponent(x)).mul_add(factor, pull) * slope(cap, x)
+            row.shift.exp(x).mul_add(factor, pull) * slope(cap, x)
         } else if known {
-            exp2(row.shift.exponent(x)).mul_add(factor, pull)
+            row.shift.exp(x).mul_add(factor, pull)
         } else {
             let shift = sums.chunks[j / chunk_len];
-            exp2(shift.exponent(x)).mul_add(factor * shift.factor(row.shift), pull)
+            shift.exp(x).mul_add(factor * shift.factor(row.shift), pull)
         }
     };
     x.iter().enumerate().map(gradient).collect()
 }
 
-fn round<T: Float>(x: T) -> T {
-    T::from_f64(x.to_f64().round_ties_even())
+/// The integer n in n + `SHIFTER`.
+fn round<T: Float>(shifted: T) -> T {
+    shifted - T::SHIFTER
 }
 
 /// 2^n for an integer n, exactly: a power of two is built in `f64`, which holds those of both types.
@@ -371,23 +376,32 @@ fn polynomial<T: Float>(x: T, coefficients: &[T]) -> T {
     others.iter().rev().fold(last, |sum, &c| sum.mul_add(x, c))
 }
 
-fn exp2<T: Float>(t: T) -> T {
-    if t < T::EXP2_MIN {
+/// n, and 2^r − 1, for n + r = x·a − k.
+fn powers<T: Float>(x: T, a: T, k: T) -> (T, T) {
+    let shifted_k = T::SHIFTER - k;
+    let h = x.mul_add(a, shifted_k);
+    let r = x.mul_add(a, shifted_k - h);
+    (round(h), polynomial(r, T::EXP2) * r)
+}
+
+fn exp2_of<T: Float>(x: T, a: T, k: T) -> T {
+    let (n, less_one) = powers(x, a, k);
+    if n < T::EXP2_MIN {
         return T::ZERO;
     }
-    let n = round(t);
-    let r = t - n;
-    polynomial(r, T::EXP2).mul_add(r, T::ONE) * power_of_two(n)
+    less_one.mul_add(power_of_two(n), power_of_two(n))
+}
+
+fn exp2<T: Float>(t: T) -> T {
+    exp2_of(t, T::ONE, T::ZERO)
 }
 
 fn exp2_m1<T: Float>(t: T) -> T {
-    if t < T::EXP2_MIN {
+    let (n, less_one) = powers(t, T::ONE, T::ZERO);
+    if n < T::EXP2_MIN {
         return -T::ONE;
     }
-    let n = round(t);
-    let r = t - n;
-    let power = power_of_two(n);
-    power.mul_add(polynomial(r, T::EXP2) * r, power - T::ONE)
+    power_of_two(n).mul_add(less_one, power_of_two(n) - T::ONE)
 }
 
 /// (m, e) with u = m·2^e, 1 <= m < 2.

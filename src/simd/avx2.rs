@@ -75,12 +75,12 @@ static FRONT_PAIRS: [[u32; 8]; 16] = {
 /// `Simd<$t>`, from the names that the intrinsics have for `$t`.
 macro_rules! level {
     ($t:ident x $lanes:literal, halves of $half:literal, $v:ident, bits $bits:ident,
-     mantissa $mantissa:literal bias $bias:literal $sll:ident $srl:ident $add_int:ident $set1_int:ident;
+     mantissa $mantissa:literal bias $bias:literal $sll:ident $srl:ident;
      $set1:ident $loadu:ident $storeu:ident $add:ident $sub:ident $mul:ident $div:ident $fmadd:ident
-     $max:ident $and:ident $or:ident $andnot:ident $round:ident $cmp:ident $blendv:ident $movemask:ident
+     $max:ident $and:ident $or:ident $andnot:ident $cmp:ident $blendv:ident $movemask:ident
      $to_int:ident $from_int:ident $quarters:ident $permute:ident
      $sum_half:ident $max_of_half:ident;
-     $front:ident $compress_index:ident
+     $mask_load:ident $mask_store:ident $stream:ident $first_lanes:ident $front:ident $compress_index:ident
     ) => {
         impl Simd<$t> for Avx2 {
             type V = ($v, $v);
@@ -117,11 +117,42 @@ macro_rules! level {
                     // SAFETY: a hint, which faults on no address.
                     unsafe { _mm_prefetch::<_MM_HINT_T1>(std::ptr::from_ref(at).cast()) }
                 }
-                fn prefetch_after(at: &$t, n: usize) {
+                fn prefetch_after(at: *const $t, n: usize) {
                     #[allow(unused_unsafe)] // as above
                     // SAFETY: a hint, which faults on no address.
-                    unsafe { _mm_prefetch::<_MM_HINT_T0>(std::ptr::from_ref(at).wrapping_add(n).cast()) }
+                    unsafe { _mm_prefetch::<_MM_HINT_T0>(at.wrapping_add(n).cast()) }
                 }
+                fn load_up_to(from: &[$t], pad: $t) -> ($v, $v) {
+                    let (low, high) = $first_lanes(from.len());
+                    let at = from.as_ptr();
+                    // SAFETY: lanes beyond the slice's end are masked: they are not read, and fault on no address.
+                    let v = unsafe { ($mask_load(at, low), $mask_load(at.wrapping_add($half), high)) };
+                    let pad = $set1(pad);
+                    ($blendv(pad, v.0, $from_int(low)), $blendv(pad, v.1, $from_int(high)))
+                }
+                fn store_up_to(v: ($v, $v), to: &mut [$t]) {
+                    let (low, high) = $first_lanes(to.len());
+                    let at = to.as_mut_ptr();
+                    // SAFETY: lanes beyond the slice's end are masked: they are not written, and fault on no address.
+                    unsafe {
+                        $mask_store(at, low, v.0);
+                        $mask_store(at.wrapping_add($half), high, v.1);
+                    }
+                }
+                fn stream(v: ($v, $v), to: &mut [$t; $lanes]) {
+                    let to = to.as_mut_ptr();
+                    // SAFETY: a reference to two registers' worth; streamed to where both are at multiples of theirs.
+                    unsafe {
+                        if to.addr().is_multiple_of(64) {
+                            $stream(to, v.0);
+                            $stream(to.add($half), v.1);
+                        } else {
+                            $storeu(to, v.0);
+                            $storeu(to.add($half), v.1);
+                        }
+                    }
+                }
+                fn fence() { _mm_sfence() }
                 fn add(a: ($v, $v), b: ($v, $v)) -> ($v, $v) { ($add(a.0, b.0), $add(a.1, b.1)) }
                 fn sub(a: ($v, $v), b: ($v, $v)) -> ($v, $v) { ($sub(a.0, b.0), $sub(a.1, b.1)) }
                 fn mul(a: ($v, $v), b: ($v, $v)) -> ($v, $v) { ($mul(a.0, b.0), $mul(a.1, b.1)) }
@@ -134,20 +165,9 @@ macro_rules! level {
                     let sign = $set1(-0.0);
                     ($andnot(sign, a.0), $andnot(sign, a.1))
                 }
-                fn round(a: ($v, $v)) -> ($v, $v) {
-                    const NEAREST: i32 = _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC;
-                    ($round::<NEAREST>(a.0), $round::<NEAREST>(a.1))
-                }
-                fn scale(a: ($v, $v), n: ($v, $v), keep: ($v, $v)) -> ($v, $v) {
-                    #[inline]
-                    #[target_feature(enable = "avx2,fma")]
-                    fn half(a: $v, n: $v, keep: $v) -> $v {
-                        // Adding 1.5 · 2^mantissa leaves the integer n in the low bits, two's complement.
-                        let n = $to_int($add(n, $set1(1.5 * (1u64 << $mantissa) as $t)));
-                        let power = $add_int($sll::<$mantissa>(n), $set1_int($bias << $mantissa));
-                        $and($mul(a, $from_int(power)), keep)
-                    }
-                    (half(a.0, n.0, keep.0), half(a.1, n.1, keep.1))
+                fn power_of_two(shifted: ($v, $v)) -> ($v, $v) {
+                    let half = |v| $from_int($sll::<$mantissa>($to_int(v)));
+                    (half(shifted.0), half(shifted.1))
                 }
                 fn split(a: ($v, $v)) -> (($v, $v), ($v, $v)) {
                     #[inline]
@@ -167,12 +187,11 @@ macro_rules! level {
                 fn max_lanes(v: ($v, $v)) -> $t { $max_of_half($max(v.0, v.1)) }
                 // By quarter squares, those beside the diagonal changing places; in each, first inside the 128-bit
                 // halves of the registers, then halves between registers.
-                fn transpose(square: &mut [[$t; $lanes]; $lanes]) {
+                fn transpose(from: &[[$t; $lanes]], to_rows: &mut [[$t; $lanes]]) {
                     const STEP: usize = $half / 2;
-                    let rows = *square;
                     for (top, left) in [(0, 0), (0, $half), ($half, 0), ($half, $half)] {
                         let mut part = [$set1(0.0); $half];
-                        for (part, row) in part.iter_mut().zip(&rows[top..]) {
+                        for (part, row) in part.iter_mut().zip(from.iter().skip(top)) {
                             // SAFETY: half a row, inside it; unaligned loads take any address.
                             *part = unsafe { $loadu(row[left..left + $half].as_ptr()) };
                         }
@@ -180,10 +199,11 @@ macro_rules! level {
                         for j in 0..STEP {
                             let (a, b) = (part[j], part[STEP + j]);
                             let [upper, lower] = [$permute::<0x20>(a, b), $permute::<0x31>(a, b)];
-                            // SAFETY: half a row, inside it; unaligned stores take any address.
-                            unsafe {
-                                $storeu(square[left + j][top..top + $half].as_mut_ptr(), upper);
-                                $storeu(square[left + STEP + j][top..top + $half].as_mut_ptr(), lower);
+                            for (to, half) in [(left + j, upper), (left + STEP + j, lower)] {
+                                if let Some(to) = to_rows.get_mut(to) {
+                                    // SAFETY: half a row, inside it; unaligned stores take any address.
+                                    unsafe { $storeu(to[top..top + $half].as_mut_ptr(), half) }
+                                }
                             }
                         }
                     }
@@ -193,6 +213,9 @@ macro_rules! level {
                 }
                 fn ge(a: ($v, $v), b: ($v, $v)) -> ($v, $v) {
                     ($cmp::<_CMP_GE_OQ>(a.0, b.0), $cmp::<_CMP_GE_OQ>(a.1, b.1))
+                }
+                fn eq(a: ($v, $v), b: ($v, $v)) -> ($v, $v) {
+                    ($cmp::<_CMP_EQ_OQ>(a.0, b.0), $cmp::<_CMP_EQ_OQ>(a.1, b.1))
                 }
                 fn not_lt(a: ($v, $v), b: ($v, $v)) -> ($v, $v) {
                     ($cmp::<_CMP_NLT_UQ>(a.0, b.0), $cmp::<_CMP_NLT_UQ>(a.1, b.1))
@@ -227,6 +250,24 @@ macro_rules! level {
             }
         }
     };
+}
+
+/// Masks of the first `n` lanes of two registers, or all.
+#[inline]
+#[target_feature(enable = "avx2")]
+fn first_of_16(n: usize) -> (__m256i, __m256i) {
+    let lane = _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7);
+    let n = n.min(16) as i32;
+    (_mm256_cmpgt_epi32(_mm256_set1_epi32(n), lane), _mm256_cmpgt_epi32(_mm256_set1_epi32(n - 8), lane))
+}
+
+/// The same of lanes of 8 bytes.
+#[inline]
+#[target_feature(enable = "avx2")]
+fn first_of_8(n: usize) -> (__m256i, __m256i) {
+    let lane = _mm256_setr_epi64x(0, 1, 2, 3);
+    let n = n.min(8) as i64;
+    (_mm256_cmpgt_epi64(_mm256_set1_epi64x(n), lane), _mm256_cmpgt_epi64(_mm256_set1_epi64x(n - 4), lane))
 }
 
 /// The positions of the lanes with set bits, at the front.
@@ -311,20 +352,20 @@ fn quarters_pd(rows: &mut [__m256d; 4]) {
 
 level! {
     f32 x 16, halves of 8, __m256, bits u32,
-    mantissa 23 bias 127 _mm256_slli_epi32 _mm256_srli_epi32 _mm256_add_epi32 _mm256_set1_epi32;
+    mantissa 23 bias 127 _mm256_slli_epi32 _mm256_srli_epi32;
     _mm256_set1_ps _mm256_loadu_ps _mm256_storeu_ps _mm256_add_ps _mm256_sub_ps _mm256_mul_ps
-    _mm256_div_ps _mm256_fmadd_ps _mm256_max_ps _mm256_and_ps _mm256_or_ps _mm256_andnot_ps _mm256_round_ps
+    _mm256_div_ps _mm256_fmadd_ps _mm256_max_ps _mm256_and_ps _mm256_or_ps _mm256_andnot_ps
     _mm256_cmp_ps _mm256_blendv_ps _mm256_movemask_ps _mm256_castps_si256 _mm256_castsi256_ps quarters_ps
     _mm256_permute2f128_ps sum_of_8 max_of_8;
-    FRONT positions_of_16
+    _mm256_maskload_ps _mm256_maskstore_ps _mm256_stream_ps first_of_16 FRONT positions_of_16
 }
 
 level! {
     f64 x 8, halves of 4, __m256d, bits u64,
-    mantissa 52 bias 1023 _mm256_slli_epi64 _mm256_srli_epi64 _mm256_add_epi64 _mm256_set1_epi64x;
+    mantissa 52 bias 1023 _mm256_slli_epi64 _mm256_srli_epi64;
     _mm256_set1_pd _mm256_loadu_pd _mm256_storeu_pd _mm256_add_pd _mm256_sub_pd _mm256_mul_pd
-    _mm256_div_pd _mm256_fmadd_pd _mm256_max_pd _mm256_and_pd _mm256_or_pd _mm256_andnot_pd _mm256_round_pd
+    _mm256_div_pd _mm256_fmadd_pd _mm256_max_pd _mm256_and_pd _mm256_or_pd _mm256_andnot_pd
     _mm256_cmp_pd _mm256_blendv_pd _mm256_movemask_pd _mm256_castpd_si256 _mm256_castsi256_pd quarters_pd
     _mm256_permute2f128_pd sum_of_4 max_of_4;
-    FRONT_PAIRS positions_of_8
+    _mm256_maskload_pd _mm256_maskstore_pd _mm256_stream_pd first_of_8 FRONT_PAIRS positions_of_8
 }

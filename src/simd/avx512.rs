@@ -67,10 +67,10 @@ macro_rules! ops {
 
 /// `Simd<$t>`, from the names that the intrinsics have for `$t`.
 macro_rules! level {
-    ($t:ident x $lanes:literal, $v:ident, $m:ident, $p:ident;
+    ($t:ident x $lanes:literal, mantissa $mantissa:literal, $v:ident, $m:ident, $p:ident;
      $set1:ident $loadu:ident $storeu:ident $add:ident $sub:ident $mul:ident $div:ident $fmadd:ident
-     $max:ident $abs:ident $roundscale:ident $scalef:ident $getmant:ident $getexp:ident $cmp:ident $blend:ident
-     $compress:ident $compress_store:ident $mask_store:ident $quarters:ident $shuffle:ident
+     $max:ident $abs:ident $to_int:ident $sll:ident $from_int:ident $getmant:ident $getexp:ident $cmp:ident $blend:ident
+     $compress:ident $compress_store:ident $mask_load:ident $mask_store:ident $stream:ident $quarters:ident $shuffle:ident
      $low:ident $high:ident $add_half:ident $max_half:ident $sum_half:ident $max_of_half:ident;
      $positions:expr, $set1_position:ident, $add_position:ident, $compress_position:ident, $compress_store_position:ident,
      $store_position:ident
@@ -108,11 +108,25 @@ macro_rules! level {
                     // SAFETY: a hint, which faults on no address.
                     unsafe { _mm_prefetch::<_MM_HINT_T1>(std::ptr::from_ref(at).cast()) }
                 }
-                fn prefetch_after(at: &$t, n: usize) {
+                fn prefetch_after(at: *const $t, n: usize) {
                     #[allow(unused_unsafe)] // as above
                     // SAFETY: a hint, which faults on no address.
-                    unsafe { _mm_prefetch::<_MM_HINT_T0>(std::ptr::from_ref(at).wrapping_add(n).cast()) }
+                    unsafe { _mm_prefetch::<_MM_HINT_T0>(at.wrapping_add(n).cast()) }
                 }
+                fn load_up_to(from: &[$t], pad: $t) -> $v {
+                    // SAFETY: lanes beyond the slice's end are masked: they are not read, and fault on no address.
+                    unsafe { $mask_load($set1(pad), first_lanes(from.len()) as $m, from.as_ptr()) }
+                }
+                fn store_up_to(v: $v, to: &mut [$t]) {
+                    // SAFETY: lanes beyond the slice's end are masked: they are not written, and fault on no address.
+                    unsafe { $mask_store(to.as_mut_ptr(), first_lanes(to.len()) as $m, v) }
+                }
+                fn stream(v: $v, to: &mut [$t; $lanes]) {
+                    let to = to.as_mut_ptr();
+                    // SAFETY: a reference to 64 bytes; streamed to where they start at a multiple of 64.
+                    unsafe { if to.addr().is_multiple_of(64) { $stream(to, v) } else { $storeu(to, v) } }
+                }
+                fn fence() { _mm_sfence() }
                 fn add(a: $v, b: $v) -> $v { $add(a, b) }
                 fn sub(a: $v, b: $v) -> $v { $sub(a, b) }
                 fn mul(a: $v, b: $v) -> $v { $mul(a, b) }
@@ -120,18 +134,20 @@ macro_rules! level {
                 fn mul_add(a: $v, b: $v, c: $v) -> $v { $fmadd(a, b, c) }
                 fn max(a: $v, b: $v) -> $v { $max(a, b) }
                 fn abs(a: $v) -> $v { $abs(a) }
-                fn round(a: $v) -> $v { $roundscale::<{ _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC }>(a) }
-                fn scale(a: $v, n: $v, keep: $m) -> $v { $scalef(keep, a, n) }
+                fn power_of_two(shifted: $v) -> $v { $from_int($sll::<$mantissa>($to_int(shifted))) }
                 fn split(a: $v) -> ($v, $v) {
                     ($getmant::<_MM_MANT_NORM_1_2, _MM_MANT_SIGN_SRC>(a), $getexp(a))
                 }
                 fn sum_lanes(v: $v) -> $t { $sum_half($add_half($low(v), $high::<1>(v))) }
                 fn max_lanes(v: $v) -> $t { $max_of_half($max_half($low(v), $high::<1>(v))) }
                 // Inside the 128-bit quarters of the registers first, then quarters between registers.
-                fn transpose(square: &mut [[$t; $lanes]; $lanes]) {
+                fn transpose(from: &[[$t; $lanes]], to: &mut [[$t; $lanes]]) {
                     const STEP: usize = $lanes / 4;
-                    // SAFETY: as in `load`.
-                    let mut rows = std::array::from_fn(|i| unsafe { $loadu(square[i].as_ptr()) });
+                    let mut rows = [$set1(0.0); $lanes];
+                    for (row, from) in rows.iter_mut().zip(from) {
+                        // SAFETY: as in `load`.
+                        *row = unsafe { $loadu(from.as_ptr()) };
+                    }
                     $quarters(&mut rows);
                     for j in 0..STEP {
                         let [a, b, c, d] = [rows[j], rows[STEP + j], rows[2 * STEP + j], rows[3 * STEP + j]];
@@ -142,13 +158,14 @@ macro_rules! level {
                         rows[2 * STEP + j] = $shuffle::<0xdd>(even, even_2);
                         rows[3 * STEP + j] = $shuffle::<0xdd>(odd, odd_2);
                     }
-                    for (row, to) in rows.into_iter().zip(square) {
+                    for (row, to) in rows.into_iter().zip(to) {
                         // SAFETY: as in `store`.
                         unsafe { $storeu(to.as_mut_ptr(), row) }
                     }
                 }
                 fn gt(a: $v, b: $v) -> $m { $cmp::<_CMP_GT_OQ>(a, b) }
                 fn ge(a: $v, b: $v) -> $m { $cmp::<_CMP_GE_OQ>(a, b) }
+                fn eq(a: $v, b: $v) -> $m { $cmp::<_CMP_EQ_OQ>(a, b) }
                 fn not_lt(a: $v, b: $v) -> $m { $cmp::<_CMP_NLT_UQ>(a, b) }
                 fn and(a: $m, b: $m) -> $m { a & b }
                 fn select(m: $m, a: $v, b: $v) -> $v { $blend(m, b, a) }
@@ -192,6 +209,13 @@ macro_rules! level {
     };
 }
 
+/// Bits for the first `n` lanes, or all.
+#[inline]
+#[target_feature(enable = "bmi2")]
+fn first_lanes(n: usize) -> u32 {
+    _bzhi_u32(!0, n.min(32) as u32)
+}
+
 /// Transposes the 4 x 4 squares in the 128-bit quarters of each 4 rows.
 #[inline]
 #[target_feature(enable = "avx512f")]
@@ -219,22 +243,22 @@ fn quarters_pd(rows: &mut [__m512d; 8]) {
 }
 
 level! {
-    f32 x 16, __m512, __mmask16, __m512i;
+    f32 x 16, mantissa 23, __m512, __mmask16, __m512i;
     _mm512_set1_ps _mm512_loadu_ps _mm512_storeu_ps _mm512_add_ps _mm512_sub_ps _mm512_mul_ps
-    _mm512_div_ps _mm512_fmadd_ps _mm512_max_ps _mm512_abs_ps _mm512_roundscale_ps _mm512_maskz_scalef_ps
+    _mm512_div_ps _mm512_fmadd_ps _mm512_max_ps _mm512_abs_ps _mm512_castps_si512 _mm512_slli_epi32 _mm512_castsi512_ps
     _mm512_getmant_ps _mm512_getexp_ps _mm512_cmp_ps_mask _mm512_mask_blend_ps _mm512_mask_compress_ps
-    _mm512_mask_compressstoreu_ps _mm512_mask_storeu_ps quarters_ps _mm512_shuffle_f32x4
+    _mm512_mask_compressstoreu_ps _mm512_mask_loadu_ps _mm512_mask_storeu_ps _mm512_stream_ps quarters_ps _mm512_shuffle_f32x4
     _mm512_castps512_ps256 _mm512_extractf32x8_ps _mm256_add_ps _mm256_max_ps sum_of_8 max_of_8;
     _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15), _mm512_set1_epi32, _mm512_add_epi32,
     _mm512_mask_compress_epi32, _mm512_mask_compressstoreu_epi32, _mm512_mask_storeu_epi32
 }
 
 level! {
-    f64 x 8, __m512d, __mmask8, __m256i;
+    f64 x 8, mantissa 52, __m512d, __mmask8, __m256i;
     _mm512_set1_pd _mm512_loadu_pd _mm512_storeu_pd _mm512_add_pd _mm512_sub_pd _mm512_mul_pd
-    _mm512_div_pd _mm512_fmadd_pd _mm512_max_pd _mm512_abs_pd _mm512_roundscale_pd _mm512_maskz_scalef_pd
+    _mm512_div_pd _mm512_fmadd_pd _mm512_max_pd _mm512_abs_pd _mm512_castpd_si512 _mm512_slli_epi64 _mm512_castsi512_pd
     _mm512_getmant_pd _mm512_getexp_pd _mm512_cmp_pd_mask _mm512_mask_blend_pd _mm512_mask_compress_pd
-    _mm512_mask_compressstoreu_pd _mm512_mask_storeu_pd quarters_pd _mm512_shuffle_f64x2
+    _mm512_mask_compressstoreu_pd _mm512_mask_loadu_pd _mm512_mask_storeu_pd _mm512_stream_pd quarters_pd _mm512_shuffle_f64x2
     _mm512_castpd512_pd256 _mm512_extractf64x4_pd _mm256_add_pd _mm256_max_pd sum_of_4 max_of_4;
     _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7), _mm256_set1_epi32, _mm256_add_epi32, _mm256_mask_compress_epi32,
     _mm256_mask_compressstoreu_epi32, _mm256_mask_storeu_epi32

@@ -60,7 +60,7 @@ pub trait Float:
     /// 2^(1 − mantissa bits).
     #[doc(hidden)]
     const EPSILON: Self;
-    /// See [`exp`](super::exp) for this and the next five.
+    /// See [`exp`](super::exp) for this and the next six.
     #[doc(hidden)]
     const EXP2: &'static [Self];
     #[doc(hidden)]
@@ -73,7 +73,11 @@ pub trait Float:
     const LN_2: Self;
     #[doc(hidden)]
     const LN_2_REST: Self;
-    /// The largest |x| with x·log₂e within what [`Simd::round`] rounds.
+    /// 1.5·2^(mantissa bits) and the bias of the exponent. Adding it to a number up to a quarter of that rounds to an
+    /// integer, ties to even.
+    #[doc(hidden)]
+    const SHIFTER: Self;
+    /// The largest |x| with x·log₂e small enough for that.
     #[doc(hidden)]
     const MAX_INTEGER_SHIFT: Self;
 
@@ -139,6 +143,7 @@ macro_rules! float {
             const LOG2_E: Self = std::$t::consts::LOG2_E;
             const LN_2: Self = $ln2;
             const LN_2_REST: Self = $ln2_rest;
+            const SHIFTER: Self = (3u64 << ($t::MANTISSA_DIGITS - 2)) as $t + ($t::MAX_EXP - 1) as $t;
             const MAX_INTEGER_SHIFT: Self = (1u64 << ($t::MANTISSA_DIGITS - 3)) as $t;
 
             #[inline(always)]

@@ -61,7 +61,31 @@ pub(crate) trait Simd<T: Float>: Copy + Send + Sync + 'static {
     /// the first.
     fn prefetch(self, at: &T);
     /// Asks for the cache line `n` elements after `at`, whether there is such an element or not.
-    fn prefetch_after(self, at: &T, n: usize);
+    fn prefetch_after(self, at: *const T, n: usize);
+    /// The first elements of a vector from a slice of at most as many, and `pad` after them.
+    #[inline(always)]
+    fn load_up_to(self, from: &[T], pad: T) -> Self::V {
+        let mut block = T::Block::default();
+        for (k, x) in block.as_mut().iter_mut().enumerate() {
+            *x = if k < from.len() { from[k] } else { pad };
+        }
+        self.load(&block)
+    }
+    /// Overwrites a slice of at most as many elements as a vector has with the first of them.
+    #[inline(always)]
+    fn store_up_to(self, v: Self::V, to: &mut [T]) {
+        let mut block = T::Block::default();
+        self.store(v, &mut block);
+        to.copy_from_slice(&block.as_ref()[..to.len()]);
+    }
+    /// `store`, past the caches if the block is a cache line and the level can: [`Simd::fence`] must follow.
+    #[inline(always)]
+    fn stream(self, v: Self::V, to: &mut T::Block) {
+        self.store(v, to);
+    }
+    /// What was streamed before comes before all that is stored after.
+    #[inline(always)]
+    fn fence(self) {}
 
     /// `a + b`
     fn add(self, a: Self::V, b: Self::V) -> Self::V;
@@ -83,10 +107,8 @@ pub(crate) trait Simd<T: Float>: Copy + Send + Sync + 'static {
     fn max(self, a: Self::V, b: Self::V) -> Self::V;
     /// `|a|`
     fn abs(self, a: Self::V) -> Self::V;
-    /// The nearest integer, ties to even. Unspecified beyond 2²² (`f32`), 2⁵¹ (`f64`).
-    fn round(self, a: Self::V) -> Self::V;
-    /// `a · 2^n` where `keep`, else 0. `a` is 0, NaN or in `0.5..2`, and n an integer with `a · 2^n` normal where kept.
-    fn scale(self, a: Self::V, n: Self::V, keep: Self::M) -> Self::V;
+    /// 2^n, from n + [`Float::SHIFTER`]: the integer stands in the last bits, the exponent's bias added.
+    fn power_of_two(self, shifted: Self::V) -> Self::V;
     /// `(m, e)` with `a = m · 2^e` and m in `1..2`, for normal positive `a`.
     fn split(self, a: Self::V) -> (Self::V, Self::V);
 
@@ -110,13 +132,13 @@ pub(crate) trait Simd<T: Float>: Copy + Send + Sync + 'static {
             |a, b| if a > b { a } else { b },
         )
     }
-    /// Turns rows into columns: afterwards, element j of block i is what element i of block j was.
+    /// Turns rows into columns: element j of block i of `to` becomes element i of block j of `from`, 0 where there are
+    /// fewer. Neither has more blocks than a block has elements.
     #[inline(always)]
-    fn transpose(self, square: &mut T::Square) {
-        let rows = *square;
-        for (i, to) in square.as_mut().iter_mut().enumerate() {
-            for (x, row) in to.as_mut().iter_mut().zip(rows.as_ref()) {
-                *x = row.as_ref()[i];
+    fn transpose(self, from: &[T::Block], to: &mut [T::Block]) {
+        for (i, to) in to.iter_mut().enumerate() {
+            for (j, x) in to.as_mut().iter_mut().enumerate() {
+                *x = from.get(j).map_or(T::ZERO, |row| row.as_ref()[i]);
             }
         }
     }
@@ -125,6 +147,8 @@ pub(crate) trait Simd<T: Float>: Copy + Send + Sync + 'static {
     fn gt(self, a: Self::V, b: Self::V) -> Self::M;
     /// `a >= b`; false where either is NaN.
     fn ge(self, a: Self::V, b: Self::V) -> Self::M;
+    /// `a == b`
+    fn eq(self, a: Self::V, b: Self::V) -> Self::M;
     /// Neither `a < b` nor its contrary known: `!(a < b)`, true where either is NaN.
     fn not_lt(self, a: Self::V, b: Self::V) -> Self::M;
     /// Both.

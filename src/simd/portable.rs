@@ -35,7 +35,7 @@ macro_rules! level {
             #[inline(always)]
             fn prefetch(self, _at: &$t) {}
             #[inline(always)]
-            fn prefetch_after(self, _at: &$t, _n: usize) {}
+            fn prefetch_after(self, _at: *const $t, _n: usize) {}
             #[inline(always)]
             fn add(self, a: $v, b: $v) -> $v {
                 a + b
@@ -82,19 +82,10 @@ macro_rules! level {
             fn abs(self, a: $v) -> $v {
                 a.abs()
             }
-            // Adding and taking away 1.5 · 2^mantissa leaves no room for a fraction; SSE2 has no instruction for it.
             #[inline(always)]
-            fn round(self, a: $v) -> $v {
-                let shift = $v::splat(1.5 * (1u64 << $mantissa) as $t);
-                (a + shift) - shift
-            }
-            #[inline(always)]
-            fn scale(self, a: $v, n: $v, keep: $v) -> $v {
-                // Adding 1.5 · 2^mantissa leaves the integer n in the low bits, two's complement.
-                let n = (n + $v::splat(1.5 * (1u64 << $mantissa) as $t)).to_array();
-                let one = (1.0 as $t).to_bits();
-                let power = from_fn(|i| $t::from_bits((n[i].to_bits() << $mantissa).wrapping_add(one)));
-                a * $v::new(power) & keep
+            fn power_of_two(self, shifted: $v) -> $v {
+                let shifted = shifted.to_array();
+                $v::new(from_fn(|i| $t::from_bits(shifted[i].to_bits() << $mantissa)))
             }
             #[inline(always)]
             fn split(self, a: $v) -> ($v, $v) {
@@ -112,6 +103,10 @@ macro_rules! level {
             #[inline(always)]
             fn ge(self, a: $v, b: $v) -> $v {
                 a.simd_ge(b)
+            }
+            #[inline(always)]
+            fn eq(self, a: $v, b: $v) -> $v {
+                a.simd_eq(b)
             }
             #[inline(always)]
             fn not_lt(self, a: $v, b: $v) -> $v {

@@ -3,16 +3,6 @@
 
 use super::{Float, Simd};
 
-/// The remainder of a slice, as a block that continues with `pad`.
-#[inline(always)]
-fn padded<T: Float>(rest: &[T], pad: T) -> T::Block {
-    let mut block = T::Block::default();
-    for (k, x) in block.as_mut().iter_mut().enumerate() {
-        *x = if k < rest.len() { rest[k] } else { pad };
-    }
-    block
-}
-
 /// Folds the vectors of `xs` into one by `f`, in no particular order: it keeps four results at a time.
 #[inline(always)]
 pub(crate) fn fold<T: Float, S: Simd<T>>(s: S, xs: &[T], pad: T, f: impl Fn(S::V, S::V) -> S::V) -> S::V {
@@ -28,12 +18,13 @@ pub(crate) fn fold<T: Float, S: Simd<T>>(s: S, xs: &[T], pad: T, f: impl Fn(S::V
         a = f(a, s.load(block));
     }
     if !rest.is_empty() {
-        b = f(b, s.load(&padded(rest, pad)));
+        b = f(b, s.load_up_to(rest, pad));
     }
     f(f(a, b), f(c, d))
 }
 
-/// Copies `xs` to `to`, which is as long, and folds its vectors on the way, as `fold` does.
+/// Copies `xs` to `to`, which has whole vectors for it, the last of them filled up with `pad`; folds its vectors on the
+/// way, as `fold` does.
 #[inline(always)]
 pub(crate) fn copy_and_fold<T: Float, S: Simd<T>>(
     s: S,
@@ -45,7 +36,8 @@ pub(crate) fn copy_and_fold<T: Float, S: Simd<T>>(
     let start = s.splat(pad);
     let (mut a, mut b, mut c, mut d) = (start, start, start, start);
     let (blocks, rest) = T::blocks(xs);
-    let (to_blocks, to_rest) = T::blocks_mut(to);
+    let (to_blocks, to_last) =
+        T::blocks_mut(to).0.split_at_mut_checked(blocks.len()).expect("room for whole vectors");
     let (groups, single) = blocks.as_chunks();
     let (to_groups, to_single) = to_blocks.as_chunks_mut();
     for ([at_a, at_b, at_c, at_d], [to_a, to_b, to_c, to_d]) in groups.iter().zip(to_groups) {
@@ -61,9 +53,10 @@ pub(crate) fn copy_and_fold<T: Float, S: Simd<T>>(
         s.store(x, to);
         a = f(a, x);
     }
-    if !rest.is_empty() {
-        b = f(b, s.load(&padded(rest, pad)));
-        to_rest.copy_from_slice(rest);
+    if let Some(to) = to_last.first_mut() {
+        let x = s.load_up_to(rest, pad);
+        s.store(x, to);
+        b = f(b, x);
     }
     f(f(a, b), f(c, d))
 }
@@ -76,9 +69,85 @@ pub(crate) fn map<T: Float, S: Simd<T>>(s: S, xs: &mut [T], pad: T, mut f: impl 
         s.store(f(s.load(block)), block);
     }
     if !rest.is_empty() {
-        let mut block = padded(rest, pad);
-        s.store(f(s.load(&block)), &mut block);
-        rest.copy_from_slice(&block.as_ref()[..rest.len()]);
+        s.store_up_to(f(s.load_up_to(rest, pad)), rest);
+    }
+}
+
+/// [`map`] of whole vectors, asking for memory meanwhile: for each vector, for the lines of as many bytes at each of
+/// `ahead`, which may be anything.
+#[inline(always)]
+pub(crate) fn map_and_prefetch<T: Float, S: Simd<T>>(
+    s: S,
+    xs: &mut [T],
+    ahead: [*const T; 2],
+    mut f: impl FnMut(S::V) -> S::V,
+) {
+    for (i, block) in T::blocks_mut(xs).0.iter_mut().enumerate() {
+        s.prefetch_after(ahead[0], i * T::LANES);
+        s.prefetch_after(ahead[1], i * T::LANES);
+        s.store(f(s.load(block)), block);
+    }
+}
+
+/// Writes `f` of each vector of `xs` to `to`, which is at most as long; with `past_caches`, without reading the lines of `to`
+/// first: then [`Simd::fence`] must follow.
+#[inline(always)]
+pub(crate) fn map_to<T: Float, S: Simd<T>>(
+    s: S,
+    xs: &[T],
+    to: &mut [T],
+    past_caches: bool,
+    mut f: impl FnMut(S::V) -> S::V,
+) {
+    // Whole lines: a store across two costs two, and there is no streaming half a line.
+    let head = to.as_ptr().align_offset(64);
+    let (mut xs, mut to) = (xs, to);
+    if head != 0 && head < T::LANES && to.len() >= ALIGNED_FROM * T::LANES {
+        let (to_head, to_rest) = to.split_at_mut(head);
+        s.store_up_to(f(s.load_up_to(&xs[..head], T::ZERO)), to_head);
+        (xs, to) = (&xs[head..], to_rest);
+    }
+    if past_caches {
+        map_blocks(
+            s,
+            xs,
+            to,
+            &mut f,
+            #[inline(always)]
+            |v, to| s.stream(v, to),
+        );
+    } else {
+        map_blocks(
+            s,
+            xs,
+            to,
+            &mut f,
+            #[inline(always)]
+            |v, to| s.store(v, to),
+        );
+    }
+}
+
+/// Vectors from which on it pays to begin at a cache line's start.
+const ALIGNED_FROM: usize = 16;
+
+/// [`map_to`], with `store` for whole vectors.
+#[inline(always)]
+fn map_blocks<T: Float, S: Simd<T>>(
+    s: S,
+    xs: &[T],
+    to: &mut [T],
+    f: &mut impl FnMut(S::V) -> S::V,
+    store: impl Fn(S::V, &mut T::Block),
+) {
+    let xs = &xs[..to.len()];
+    let (blocks, rest) = T::blocks(xs);
+    let (to_blocks, to_rest) = T::blocks_mut(to);
+    for (block, to) in blocks.iter().zip(to_blocks) {
+        store(f(s.load(block)), to);
+    }
+    if !rest.is_empty() {
+        s.store_up_to(f(s.load_up_to(rest, T::ZERO)), to_rest);
     }
 }
 
@@ -90,7 +159,7 @@ pub(crate) fn each<T: Float, S: Simd<T>>(s: S, xs: &[T], pad: T, mut f: impl FnM
         f(s.load(block));
     }
     if !rest.is_empty() {
-        f(s.load(&padded(rest, pad)));
+        f(s.load_up_to(rest, pad));
     }
 }
 
@@ -109,9 +178,7 @@ pub(crate) fn map_with<T: Float, S: Simd<T>>(
         s.store(f(s.load(block), s.load(other)), block);
     }
     if !rest.is_empty() {
-        let mut block = padded(rest, pad);
-        s.store(f(s.load(&block), s.load(&padded(other_rest, pad))), &mut block);
-        rest.copy_from_slice(&block.as_ref()[..rest.len()]);
+        s.store_up_to(f(s.load_up_to(rest, pad), s.load_up_to(other_rest, pad)), rest);
     }
 }
 

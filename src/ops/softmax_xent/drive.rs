@@ -1,13 +1,13 @@
 //! Which rows go through the kernel together, and where what it finds out about them goes.
 
 use super::partial::Partial;
-use super::plan::{Plan, Term, chunk_classes};
-use super::rows::{self, Group, Left, NO_CLASS, Normalizer, Scratch, Sums, stored};
-use super::tile::{Columns, Row, Tile};
+use super::plan::{Plan, chunk_classes};
+use super::rows::{self, Group, NO_CLASS, Normalizer, Part, Pass, Scratch, Sum, Sums, Write, stored};
+use super::tile::{Columns, Row};
 use crate::indices::Index;
-use crate::parallel::Split;
-use crate::simd::{Float, Kernel, Simd};
-use crate::view::{Lanes, LanesMut};
+use crate::parallel::{self, Split};
+use crate::simd::{Float, Kernel, Level, Simd};
+use crate::view::{Lane, LaneMut, Lanes, LanesMut};
 use std::ops::Range;
 
 /// Rows to work on, and all that is read and written of them. What is `None` is not wanted.
@@ -72,6 +72,28 @@ fn cut<W: Split>(work: Option<W>, at: usize) -> (Option<W>, Option<W>) {
     work.map(|work| work.split_at(at)).map_or((None, None), |(a, b)| (Some(a), Some(b)))
 }
 
+impl<T: Float> Rows<'_, T> {
+    /// An ignored row's gradient is 0, whatever its logits are.
+    fn clear(&mut self, row: usize) {
+        self.to.iter_mut().for_each(|to| to.lane(row).fill(T::ZERO));
+    }
+
+    /// Makes `group` that of `count` rows from `first` on.
+    #[inline(always)]
+    fn begin(&mut self, group: &mut Group<T>, first: usize, count: usize, scale: T) {
+        (group.first, group.count) = (first, count);
+        group.classes[count..].fill(NO_CLASS);
+        self.targets.labels.read(self.targets.rows.start + first, &mut group.classes[..count]);
+        for (i, (to, &class)) in group.scale.as_mut().iter_mut().zip(&group.classes).enumerate() {
+            *to = match self.upstream {
+                _ if class == NO_CLASS => T::ZERO,
+                Some(upstream) => scale * upstream[first + i],
+                None => scale,
+            };
+        }
+    }
+}
+
 impl<T: Float> Split for Rows<'_, T> {
     fn len(&self) -> usize {
         self.targets.len().div_ceil(self.block)
@@ -116,13 +138,24 @@ pub(super) struct Drive<'p, 'a, T: Float> {
     pub(super) scale: T,
     /// Whether rows sit in lanes.
     pub(super) across: bool,
+    /// Whether the gradient is written past the caches.
+    pub(super) past_caches: bool,
 }
 
 impl<T: Float> Kernel<T> for Drive<'_, '_, T> {
     type Output = ();
     #[inline(always)]
     fn run<S: Simd<T>>(self, s: S) {
-        if self.across { self.blocks::<S, true>(s) } else { self.blocks::<S, false>(s) }
+        parallel::with_kept(
+            #[inline(always)]
+            |scratch| {
+                if self.across {
+                    self.blocks::<S, true>(s, scratch)
+                } else {
+                    self.blocks::<S, false>(s, scratch)
+                }
+            },
+        );
     }
 }
 
@@ -136,28 +169,66 @@ pub(super) fn class_of<I: Index>(label: I, ignored: Option<i64>) -> usize {
     }
 }
 
-impl<T: Float> Drive<'_, '_, T> {
+/// Groups of rows in lanes that wait for each other, at most.
+const GROUPS: usize = 8;
+
+/// Scratch for rows that wait for each other is not made larger than this, if it holds one: with their logits and gradients it
+/// should stay in the first-level cache.
+const ROOM_BYTES: usize = 8 << 10;
+
+impl<'a, T: Float> Drive<'_, 'a, T> {
     #[inline(always)]
-    fn blocks<S: Simd<T>, const ACROSS: bool>(mut self, s: S) {
-        let mut scratch = Scratch::new();
-        let elements = chunk_classes::<T, ACROSS>().min(self.classes) * if ACROSS { T::LANES } else { 1 };
-        // Rows that are their own buffers need none.
-        let mut room = vec![T::ZERO; elements];
-        let mut waiting = Waiting::default();
-        let step = if ACROSS { T::LANES } else { 1 };
+    fn blocks<S: Simd<T>, const ACROSS: bool>(mut self, s: S, scratch: &mut Scratch<T>) {
+        let Scratch { groups, parts, room, weights } = scratch;
+        let chunk = chunk_classes::<T, ACROSS>().min(self.classes);
+        let chunks = self.classes.div_ceil(chunk_classes::<T, ACROSS>());
+        // The exponentials of rows in lanes, if of more than a chunk, wait in the output; those of a row, if they are
+        // still needed, in scratch.
+        let unit = match &self.rows.to {
+            _ if ACROSS => chunk * T::LANES,
+            Some(_) => self.classes.next_multiple_of(T::LANES),
+            None => chunk.next_multiple_of(T::LANES),
+        };
+        let units = if ACROSS && chunks > 1 { 1 } else { ROOM_BYTES / size_of::<T>() / unit.max(1) };
+        let (step, at_once) = match &self.rows.to {
+            _ if ACROSS => (T::LANES, units.clamp(1, GROUPS)),
+            Some(_) => (units.clamp(1, T::LANES), 1),
+            None => (T::LANES, 1),
+        };
+        let len = unit * if ACROSS { at_once } else { step };
+        // From a cache line's start: vectors across two lines cost two reads.
+        if room.len() < len + T::LANES {
+            *room = vec![T::ZERO; len + T::LANES];
+        }
+        let start = room.as_ptr().align_offset(64).min(T::LANES);
+        let mut room = Room { weights, room: &mut room[start..start + len], unit };
+        groups.resize_with(at_once.max(groups.len()), Group::default);
+        if self.rows.known.is_none() {
+            parts.resize(parts.len().max(at_once * chunks), Part::empty());
+        }
         let (rows, block) = (self.rows.targets.len(), self.rows.block);
         for (number, first) in (0..rows).step_by(block).enumerate() {
             let mut total = 0.0;
             let end = rows.min(first + block);
-            for row in (first..end).step_by(step) {
-                let count = step.min(end - row);
-                self.group::<S, ACROSS>(s, row, count, &mut scratch, &mut room, &mut waiting);
-                if waiting.count + step > T::LANES || ACROSS {
-                    total = waiting.flush(s, self.plan, &mut self.rows, total);
+            for first in (first..end).step_by(step * at_once) {
+                // Each step for all groups before the next step: so that one's operations fill the pauses of another's.
+                let firsts = (first..end.min(first + step * at_once)).step_by(step);
+                let count = firsts.len();
+                // Rows of no classes have no parts.
+                let parts = &mut parts[..if self.rows.known.is_some() { 0 } else { count * chunks }];
+                let mut parts_of = parts.chunks_exact_mut(chunks.max(1));
+                for (i, (first, group)) in firsts.zip(groups.iter_mut()).enumerate() {
+                    self.rows.begin(group, first, step.min(end - first), self.scale);
+                    self.sums::<S, ACROSS>(s, i, group, parts_of.next().unwrap_or_default(), &mut room);
                 }
-            }
-            if waiting.count > 0 {
-                total = waiting.flush(s, self.plan, &mut self.rows, total);
+                let mut parts_of = parts.chunks_exact_mut(chunks.max(1));
+                for group in &mut groups[..count] {
+                    total = self.join(s, group, parts_of.next().unwrap_or_default(), total);
+                }
+                let mut parts_of = parts.chunks_exact(chunks.max(1));
+                for (i, group) in groups[..count].iter().enumerate() {
+                    self.gradient::<S, ACROSS>(s, i, group, parts_of.next().unwrap_or_default(), &mut room);
+                }
             }
             if let Some(totals) = &mut self.rows.totals {
                 totals[number] = total;
@@ -165,160 +236,249 @@ impl<T: Float> Drive<'_, '_, T> {
         }
     }
 
-    /// One row, or a row a lane.
+    /// The sums of the chunks of a group's rows.
     #[inline(always)]
-    fn group<S: Simd<T>, const ACROSS: bool>(
+    fn sums<S: Simd<T>, const ACROSS: bool>(
         &mut self,
         s: S,
-        first: usize,
-        count: usize,
-        scratch: &mut Scratch<T>,
-        room: &mut [T],
-        waiting: &mut Waiting<T>,
-    ) {
-        let mut group: Group<T> = Group { classes: [NO_CLASS; 16], scale: T::Block::default(), count };
-        let targets = &self.rows.targets;
-        targets.labels.read(targets.rows.start + first, &mut group.classes[..count]);
-        for i in 0..count {
-            if group.classes[i] != NO_CLASS {
-                group.scale.as_mut()[i] = match self.rows.upstream {
-                    Some(upstream) => self.scale * upstream[first + i],
-                    None => self.scale,
-                };
-            }
-        }
-        if !ACROSS {
-            let scale = group.scale.as_ref()[0];
-            group.scale.as_mut().fill(scale);
-            if let Some(to) = &mut self.rows.to
-                && group.classes[0] == NO_CLASS
-            {
-                // An ignored row's gradient is 0, whatever its logits are.
-                to.lane(first).fill(T::ZERO);
-                if self.rows.known.is_none() {
-                    waiting.next(first, NO_CLASS);
-                    return;
-                }
-            }
-        }
-        let term = rows::terms::<T, S, ACROSS>(s, self.plan, &group);
-        let (plan, classes) = (self.plan, self.classes);
-        let known = self.rows.known.map(|known| Sums::load(s, &known[first..first + count], &group, ACROSS));
-        let keep = self.rows.to.is_some();
-        let sums = if ACROSS {
-            let (from, to) = (self.rows.from, self.rows.to.as_mut());
-            let mut tile = Columns { from, to, first, count, classes, room };
-            work::<T, S, ACROSS>(s, plan, &mut tile, &group, scratch, known, &term, keep)
-        } else {
-            let from = self.rows.from.as_ref().map(|from| from.lane(first));
-            let to = self.rows.to.as_mut().filter(|_| group.classes[0] != NO_CLASS).map(|to| to.lane(first));
-            let keep = to.is_some();
-            let mut tile = Row { from, to, classes, room };
-            work::<T, S, ACROSS>(s, plan, &mut tile, &group, scratch, known, &term, keep)
-        };
-        waiting.push::<S, ACROSS>(s, first, &group, &sums, &term);
-    }
-}
-
-/// Sums, and gradient if wanted.
-#[inline(always)]
-#[allow(clippy::too_many_arguments)]
-fn work<T: Float, S: Simd<T>, const ACROSS: bool>(
-    s: S,
-    plan: &Plan<'_, T>,
-    tile: &mut impl Tile<T>,
-    group: &Group<T>,
-    scratch: &mut Scratch<T>,
-    known: Option<Sums<S::V>>,
-    term: &Term<S::V>,
-    keep: bool,
-) -> Sums<S::V> {
-    let left = if known.is_some() { Left::Nothing } else { Left::Sums };
-    let sums = known.unwrap_or_else(|| rows::sums::<T, S, ACROSS>(s, plan, tile, group, scratch, keep));
-    if keep {
-        let row = Normalizer::of(s, &sums);
-        rows::finish::<T, S, ACROSS>(s, plan, tile, group, left, scratch, &sums, &row, term);
-    }
-    sums
-}
-
-/// Rows in sequence whose losses are still to be computed: a logarithm costs the same for one as for a whole vector.
-struct Waiting<T: Float> {
-    first: usize,
-    count: usize,
-    classes: [usize; 16],
-    sums: [T::Block; 4],
-    own: T::Block,
-}
-
-impl<T: Float> Default for Waiting<T> {
-    fn default() -> Self {
-        let blank = T::Block::default();
-        Waiting { first: 0, count: 0, classes: [NO_CLASS; 16], sums: [blank; 4], own: blank }
-    }
-}
-
-impl<T: Float> Waiting<T> {
-    /// A row, or a row a lane.
-    #[inline(always)]
-    fn push<S: Simd<T>, const ACROSS: bool>(
-        &mut self,
-        s: S,
-        first: usize,
+        number: usize,
         group: &Group<T>,
-        sums: &Sums<S::V>,
-        term: &Term<S::V>,
+        parts: &mut [Part<T>],
+        scratch: &mut Room<'_, T>,
     ) {
-        let (sums, own) = (sums.stored(s), stored(s, term.own));
+        let (plan, keep) = (self.plan, self.rows.to.is_some());
+        let Room { weights, room, unit } = scratch;
+        if self.rows.known.is_some() {
+            return;
+        }
         if ACROSS {
-            (self.first, self.count, self.classes) = (first, group.count, group.classes);
-            (self.sums, self.own) = (sums, own);
+            let tile = self.columns(group, &mut room[number * *unit..]);
+            s.enter(Sum::<_, true>(Pass { plan, group, tile, lane: 0, parts, weights }));
         } else {
-            let at = self.next(first, group.classes[0]);
-            for (to, from) in self.sums.iter_mut().zip(&sums) {
-                to.as_mut()[at] = from.as_ref()[0];
+            for lane in (0..group.count).filter(|&i| !keep || group.classes[i] != NO_CLASS) {
+                let tile = self.row(group.first + lane, &mut room[if keep { lane * *unit } else { 0 }..]);
+                s.enter(Sum::<_, false>(Pass { plan, group, tile, lane, parts: &mut *parts, weights }));
             }
-            self.own.as_mut()[at] = own.as_ref()[0];
         }
     }
 
-    /// The place of the next row.
+    /// From the sums of the chunks, all that is asked for of the rows but the gradient, and what makes that; gives `total` and
+    /// their losses.
     #[inline(always)]
-    fn next(&mut self, row: usize, class: usize) -> usize {
-        let at = self.count;
-        self.first = row - at;
-        self.classes[at] = class;
-        self.count += 1;
-        at
-    }
-
-    /// Computes what is asked of the waiting rows; gives `total` and their losses.
-    #[inline(always)]
-    fn flush<S: Simd<T>>(&mut self, s: S, plan: &Plan<'_, T>, rows: &mut Rows<'_, T>, total: f64) -> f64 {
-        let sums = Sums::of_blocks(s, &self.sums);
+    fn join<S: Simd<T>>(&mut self, s: S, group: &mut Group<T>, parts: &mut [Part<T>], mut total: f64) -> f64 {
+        let plan = self.plan;
+        let (rows, count) = (group.first..group.first + group.count, group.count);
+        let sums = match self.rows.known {
+            Some(known) => Sums::load(s, &known[rows.clone()], &group.classes),
+            None => rows::join(s, plan, parts),
+        };
         let row = Normalizer::of(s, &sums);
-        let mut loss = stored(s, row.loss(s, plan, &sums, s.load(&self.own)));
-        let (first, count) = (self.first, std::mem::take(&mut self.count));
-        let mut total = total;
-        for (loss, &class) in loss.as_mut().iter_mut().zip(&self.classes[..count]) {
+        let term = rows::terms(s, plan, group);
+        if self.rows.to.is_some() {
+            let scale = s.load(&group.scale);
+            let parts = if self.rows.known.is_some() { &mut [] } else { parts };
+            group.factors = rows::factors(s, plan, scale, parts, &sums, &row, &term);
+        }
+        let mut loss = stored(s, row.loss(s, plan, &sums, term.own));
+        for (loss, &class) in loss.as_mut().iter_mut().zip(&group.classes[..count]) {
             if class == NO_CLASS {
                 *loss = T::ZERO;
             }
             total += loss.to_f64();
         }
-        if let Some(losses) = &mut rows.losses {
-            losses[first..first + count].copy_from_slice(&loss.as_ref()[..count]);
+        if let Some(losses) = &mut self.rows.losses {
+            losses[rows.clone()].copy_from_slice(&loss.as_ref()[..count]);
         }
-        if let Some(to) = &mut rows.lse {
-            to[first..first + count].copy_from_slice(&stored(s, row.lse(s)).as_ref()[..count]);
+        if let Some(lse) = &mut self.rows.lse {
+            lse[rows.clone()].copy_from_slice(&stored(s, row.lse(s)).as_ref()[..count]);
         }
-        if let Some(found) = &mut rows.found {
-            let [max, others, target, _] = &self.sums;
-            for (i, found) in found[first..first + count].iter_mut().enumerate() {
+        if let Some(found) = &mut self.rows.found {
+            let [max, others, target] = [sums.max, sums.others, sums.target].map(
+                #[inline(always)]
+                |v| stored(s, v),
+            );
+            for (i, found) in found[rows].iter_mut().enumerate() {
                 let [max, others, target] = [max.as_ref()[i], others.as_ref()[i], target.as_ref()[i]];
                 *found = Partial { max, others, target };
             }
         }
         total
     }
+
+    /// The gradient of a group's rows, where it is wanted.
+    #[inline(always)]
+    fn gradient<S: Simd<T>, const ACROSS: bool>(
+        &mut self,
+        s: S,
+        number: usize,
+        group: &Group<T>,
+        parts: &[Part<T>],
+        scratch: &mut Room<'_, T>,
+    ) {
+        let plan = self.plan;
+        let Room { weights, room, unit } = scratch;
+        if self.rows.to.is_none() {
+            return;
+        }
+        let parts = self.rows.known.is_none().then_some(parts);
+        if ACROSS {
+            let tile = self.columns(group, &mut room[number * *unit..]);
+            s.enter(Write::<_, true>(Pass { plan, group, tile, lane: 0, parts, weights }));
+        } else {
+            for lane in 0..group.count {
+                if group.classes[lane] == NO_CLASS {
+                    self.rows.clear(group.first + lane);
+                    continue;
+                }
+                let tile = self.row(group.first + lane, &mut room[lane * *unit..]);
+                s.enter(Write::<_, false>(Pass { plan, group, tile, lane, parts, weights }));
+            }
+        }
+    }
+
+    #[inline(always)]
+    fn columns<'r>(&'r mut self, group: &Group<T>, room: &'r mut [T]) -> Columns<'a, 'r, T> {
+        let (from, to) = (self.rows.from.as_ref(), self.rows.to.as_mut());
+        Columns { from, to, first: group.first, count: group.count, classes: self.classes, room }
+    }
+
+    #[inline(always)]
+    fn row<'r>(&'r mut self, row: usize, room: &'r mut [T]) -> Row<'a, 'r, T> {
+        let chunks = 0..self.classes.div_ceil(chunk_classes::<T, false>());
+        let from = self.rows.from.as_ref().map(|from| from.lane(row));
+        let to = self.rows.to.as_mut().map(|to| to.lane(row));
+        Row { from, to, chunks, classes: self.classes, room, past_caches: self.past_caches, last: None }
+    }
+}
+
+/// Chunks of a row that are worth a thread's while: 128 KiB.
+const CHUNKS_OF_PIECE: usize = 16;
+
+impl<T: Float> Drive<'_, '_, T> {
+    /// Whether rows should be cut at their chunks: where there are fewer than threads, and they are long and dense.
+    pub(super) fn is_cut(&self) -> bool {
+        fn is_dense<T: Float>(lanes: Option<Lanes<'_, T>>) -> bool {
+            lanes.is_none_or(|lanes| lanes.lane(0).as_slice().is_some())
+        }
+        let rows = self.rows.targets.len();
+        (1..parallel::threads()).contains(&rows)
+            && !self.across
+            && self.classes >= 2 * CHUNKS_OF_PIECE * chunk_classes::<T, false>()
+            && is_dense(self.rows.from)
+            && is_dense(self.rows.to.as_ref().map(LanesMut::as_lanes))
+    }
+
+    /// Row after row, the chunks of each in parallel.
+    pub(super) fn by_chunks(mut self, level: Level) {
+        parallel::with_kept(|scratch: &mut Scratch<T>| {
+            let Scratch { parts, room, .. } = scratch;
+            let mut group = Group::default();
+            let chunks = self.classes.div_ceil(chunk_classes::<T, false>());
+            parts.resize(parts.len().max(chunks), Part::empty());
+            room.resize(room.len().max(self.classes.next_multiple_of(T::LANES)), T::ZERO);
+            let parts = &mut parts[..chunks];
+            for row in 0..self.rows.targets.len() {
+                self.rows.begin(&mut group, row, 1, self.scale);
+                let known = self.rows.known.is_some();
+                let ignored = group.classes[0] == NO_CLASS && self.rows.to.is_some();
+                let (plan, past_caches) = (self.plan, self.past_caches);
+                if !known && !ignored {
+                    parallel::for_each(self.rows.piece(row, parts, room), CHUNKS_OF_PIECE, |_, piece| {
+                        let (tile, parts) = piece.tile(past_caches);
+                        let (group, weights) = (&group, &mut Vec::new());
+                        T::dispatch(
+                            level,
+                            Sum::<_, false>(Pass { plan, group, tile, lane: 0, parts, weights }),
+                        );
+                    });
+                }
+                let total =
+                    T::dispatch(level, Join { drive: &mut self, group: &mut group, parts: &mut *parts });
+                if let Some(totals) = &mut self.rows.totals {
+                    totals[row / self.rows.block] = total; // a block is one row where rows are long
+                }
+                if ignored {
+                    self.rows.clear(row);
+                } else if self.rows.to.is_some() {
+                    parallel::for_each(self.rows.piece(row, parts, room), CHUNKS_OF_PIECE, |_, piece| {
+                        let (tile, parts) = piece.tile(past_caches);
+                        let (group, weights, parts) = (&group, &mut Vec::new(), (!known).then_some(&*parts));
+                        T::dispatch(
+                            level,
+                            Write::<_, false>(Pass { plan, group, tile, lane: 0, parts, weights }),
+                        );
+                    });
+                }
+            }
+        });
+    }
+}
+
+/// [`Drive::join`], for a single row.
+struct Join<'d, 'p, 'a, T: Float> {
+    drive: &'d mut Drive<'p, 'a, T>,
+    group: &'d mut Group<T>,
+    parts: &'d mut [Part<T>],
+}
+
+impl<T: Float> Kernel<T> for Join<'_, '_, '_, T> {
+    type Output = f64;
+    #[inline(always)]
+    fn run<S: Simd<T>>(self, s: S) -> f64 {
+        self.drive.join(s, self.group, self.parts, 0.0)
+    }
+}
+
+/// Chunks of a dense row, and what belongs to them.
+struct Piece<'w, T: Float> {
+    chunks: Range<usize>,
+    from: Option<&'w [T]>,
+    to: Option<&'w mut [T]>,
+    room: &'w mut [T],
+    parts: &'w mut [Part<T>],
+}
+
+impl<T: Float> Rows<'_, T> {
+    /// The whole row, which is dense.
+    fn piece<'w>(&'w mut self, row: usize, parts: &'w mut [Part<T>], room: &'w mut [T]) -> Piece<'w, T> {
+        let from = self.from.as_ref().and_then(|from| from.lane(row).as_slice());
+        let to = self.to.as_mut().and_then(|to| to.lane(row).into_slice_mut());
+        Piece { chunks: 0..parts.len(), from, to, room, parts }
+    }
+}
+
+impl<'w, T: Float> Piece<'w, T> {
+    fn tile(self, past_caches: bool) -> (Row<'w, 'w, T>, &'w mut [Part<T>]) {
+        let Piece { chunks, from, to, room, parts } = self;
+        let classes = from.map_or_else(|| to.as_ref().map_or(0, |to| to.len()), <[T]>::len);
+        let (from, to) = (from.map(Lane::from), to.map(LaneMut::from));
+        (Row { from, to, chunks, classes, room, past_caches, last: None }, parts)
+    }
+}
+
+impl<T: Float> Split for Piece<'_, T> {
+    fn len(&self) -> usize {
+        Split::len(&self.chunks)
+    }
+
+    fn split_at(self, mid: usize) -> (Self, Self) {
+        let (chunks, chunks_b) = Split::split_at(self.chunks, mid);
+        let mid_class = mid * chunk_classes::<T, false>();
+        let (from, from_b) = cut(self.from, mid_class);
+        let (to, to_b) = cut(self.to, mid_class);
+        let (room, room_b) = self.room.split_at_mut(mid_class);
+        let (parts, parts_b) = self.parts.split_at_mut(mid);
+        (
+            Piece { chunks, from, to, room, parts },
+            Piece { chunks: chunks_b, from: from_b, to: to_b, room: room_b, parts: parts_b },
+        )
+    }
+}
+
+/// What a piece of work borrows of its thread's scratch.
+struct Room<'s, T> {
+    weights: &'s mut Vec<T>,
+    room: &'s mut [T],
+    /// Elements of `room` for a row along vectors, or for a group of rows in lanes.
+    unit: usize,
 }

@@ -16,13 +16,16 @@
 //!    multiply-add, rounded once relative to |t|. Moving a sum from one k to another is an exact power of two. Where
 //!    |max| > 2²¹ (2⁵⁰ for f64) k would lose its units; there t = (x − max)·log₂e, and moves are rounded.
 //! 2. *Chunks.* A row is cut into chunks of 8 KiB; each has its own shift, so that one sweep over memory suffices: while
-//!    a chunk is in the first-level cache its maximum is found and its exponentials are summed and left in place of the
-//!    gradient. Last, each chunk is multiplied by 2^(its shift − the row's)·(scale/Z).
+//!    a chunk is in the first-level cache its maximum is found, and its exponentials are summed and left in a scratch row.
+//!    Last, each chunk is multiplied by 2^(its shift − the row's)·(scale/Z) into the gradient, which is only ever
+//!    written: past the caches where it is large, else into lines asked for during the exponentials.
 //! 3. *The target apart.* Maxima and sums are of all classes but the target, Z = others + e_y, so that nothing
 //!    underflows below a target that leads by far. The target's gradient is
 //!    −A·others/Z and the loss of an unsmoothed row ln(1 + others/e_y): nothing cancels when p_y → 1.
 //! 4. *Rows in lanes.* With few classes, and where the class axis is not the last, a vector holds one class of
 //!    several rows; chunks are then of 32 classes. The same code runs for both: only joining the lanes differs.
+//! 5. *Groups.* What is computed once a row (divisions, logarithms) is computed for up to a vector's lanes of rows together,
+//!    one a lane, between the pass that sums and the pass that writes.
 //!
 //! # Accuracy
 //!
@@ -36,7 +39,7 @@
 use super::partial::Partial;
 use super::plan::{Plan, Term, chunk_classes};
 use super::tile::{Tile, largest};
-use crate::simd::{Float, Simd, exp, slices};
+use crate::simd::{Float, Kernel, Simd, exp, slices};
 
 /// Where the exponentials of a chunk or row are taken from: they are 2^((x − origin)·log₂e − k), one of the two 0.
 #[derive(Clone, Copy)]
@@ -55,7 +58,7 @@ impl<V: Copy> Shift<V> {
         let finite = s.gt(max, s.splat(T::NEG_INFINITY));
         Shift {
             origin: s.select(small, zero, s.select(finite, max, zero)),
-            k: s.select(small, s.round(s.mul(max, s.splat(T::LOG2_E))), zero),
+            k: s.select(small, exp::nearest_integer(s, max, T::LOG2_E), zero),
         }
     }
 
@@ -64,6 +67,33 @@ impl<V: Copy> Shift<V> {
     pub(super) fn exponent<T: Float, S: Simd<T, V = V>>(self, s: S, x: V) -> V {
         let k = s.sub(s.splat(T::ZERO), self.k);
         s.mul_add_exact(s.sub(x, self.origin), s.splat(T::LOG2_E), k)
+    }
+
+    /// The exponential of a logit.
+    #[inline(always)]
+    pub(super) fn exp<T: Float, S: Simd<T, V = V>>(self, s: S, x: V) -> V {
+        self.exp_from_origin(s, s.sub(x, self.origin))
+    }
+
+    /// The exponential of a logit from which the origin is taken already.
+    #[inline(always)]
+    fn exp_from_origin<T: Float, S: Simd<T, V = V>>(self, s: S, x: V) -> V {
+        exp::exp2_of(s, x, T::LOG2_E, exp::shifted(s, self.k))
+    }
+
+    /// Takes the origin from the logits, where it is not 0 in all lanes: rarely, so that `exp_from_origin` saves an
+    /// operation.
+    #[inline(always)]
+    fn move_to_origin<T: Float, S: Simd<T, V = V>>(self, s: S, logits: &mut [T]) {
+        if s.bits(s.gt(s.abs(self.origin), s.splat(T::ZERO))) != 0 {
+            slices::map(
+                s,
+                logits,
+                T::NEG_INFINITY,
+                #[inline(always)]
+                |x| s.sub(x, self.origin),
+            );
+        }
     }
 
     /// The factor that takes exponentials from this shift to `to`, made of a maximum no smaller.
@@ -77,27 +107,46 @@ impl<V: Copy> Shift<V> {
 }
 
 /// What is known of one chunk of each row in the lanes.
-#[derive(Clone, Copy, Default)]
+#[derive(Clone, Copy)]
 pub(super) struct Part<T: Float> {
     /// The largest logit, the target's left out.
     max: T::Block,
-    /// The sum of the exponentials, the target's left out, from the maximum's shift.
+    /// The sum of the exponentials, the target's left out, from the maximum's shift. Later, what turns them into
+    /// the gradient.
     sum: T::Block,
     /// Σ w_j·(x_j − max), the target's included, if there is smoothing; from 0 where the maximum is −∞.
     gap: T::Block,
+    /// The target's logit; −∞ where it is not in this chunk.
+    target: T::Block,
+    /// Where rows sit in lanes: which of the chunk's vectors has the target. Another number where none has, a negative
+    /// one where there is no target.
+    seat: T::Block,
 }
 
-/// Room that rows use one after the other.
-pub(super) struct Scratch<T: Float> {
-    parts: Vec<Part<T>>,
-    /// A chunk's class weights, where they must be spread over lanes.
-    weights: Vec<T>,
-}
-
-impl<T: Float> Scratch<T> {
-    pub(super) fn new() -> Self {
-        Scratch { parts: Vec::new(), weights: Vec::new() }
+impl<T: Float> Part<T> {
+    /// Of no classes.
+    pub(super) fn empty() -> Self {
+        let (masked, zeros) = (filled(T::NEG_INFINITY), T::Block::default());
+        Part { max: masked, sum: zeros, gap: zeros, target: masked, seat: zeros }
     }
+}
+
+fn filled<T: Float>(x: T) -> T::Block {
+    let mut block = T::Block::default();
+    block.as_mut().fill(x);
+    block
+}
+
+/// Room that a thread uses for one group of rows after the other.
+#[derive(Default)]
+pub(super) struct Scratch<T: Float> {
+    pub(super) groups: Vec<Group<T>>,
+    /// Of each group's chunks.
+    pub(super) parts: Vec<Part<T>>,
+    /// Logits and their exponentials.
+    pub(super) room: Vec<T>,
+    /// A chunk's class weights, where they must be spread over lanes.
+    pub(super) weights: Vec<T>,
 }
 
 /// What is known of a whole row in each lane.
@@ -110,91 +159,58 @@ pub(super) struct Sums<V> {
 }
 
 impl<V: Copy> Sums<V> {
-    /// One row's in every lane.
+    /// Of as many rows as there are, one a lane. A row without a target gets those of one logit of 0: its gradient is 0,
+    /// whatever its sums are.
     #[inline(always)]
-    pub(super) fn splat<T: Float, S: Simd<T, V = V>>(s: S, row: Partial<T>) -> Self {
-        let [max, others, target] = [s.splat(row.max), s.splat(row.others), s.splat(row.target)];
-        Sums { max, others, target, gap: s.splat(T::ZERO) }
-    }
-
-    /// Of as many rows as there are, one a lane; or, unless `across`, of the first in every lane. A row without a
-    /// target gets those of one logit of 0: its gradient is 0, whatever its sums are.
-    #[inline(always)]
-    pub(super) fn load<T: Float, S: Simd<T, V = V>>(
-        s: S,
-        rows: &[Partial<T>],
-        group: &Group<T>,
-        across: bool,
-    ) -> Self {
-        if !across {
-            return Sums::splat(s, rows[0]);
-        }
+    pub(super) fn load<T: Float, S: Simd<T, V = V>>(s: S, rows: &[Partial<T>], classes: &[usize]) -> Self {
         let mut blocks = [T::Block::default(); 4];
         let ignored = Partial { max: T::ZERO, others: T::ONE, target: T::NEG_INFINITY };
-        for (lane, row) in rows.iter().enumerate() {
-            let row = if group.classes[lane] == NO_CLASS { &ignored } else { row };
+        for (lane, (row, &class)) in rows.iter().zip(classes).enumerate() {
+            let row = if class == NO_CLASS { &ignored } else { row };
             for (block, x) in blocks.iter_mut().zip([row.max, row.others, row.target]) {
                 block.as_mut()[lane] = x;
             }
         }
-        Sums::of_blocks(s, &blocks)
-    }
-
-    #[inline(always)]
-    pub(super) fn of_blocks<T: Float, S: Simd<T, V = V>>(s: S, blocks: &[T::Block; 4]) -> Self {
-        let [max, others, target, gap] = blocks;
-        let [max, others, target, gap] = [s.load(max), s.load(others), s.load(target), s.load(gap)];
+        let [max, others, target, gap] = blocks.map(
+            #[inline(always)]
+            |block| s.load(&block),
+        );
         Sums { max, others, target, gap }
-    }
-
-    #[inline(always)]
-    pub(super) fn stored<T: Float, S: Simd<T, V = V>>(&self, s: S) -> [T::Block; 4] {
-        [stored(s, self.max), stored(s, self.others), stored(s, self.target), stored(s, self.gap)]
     }
 }
 
-/// The rows in flight: one (rows along vectors), or one a lane.
+/// Rows in flight, one a lane.
+#[derive(Default)]
 pub(super) struct Group<T: Float> {
+    pub(super) first: usize,
+    pub(super) count: usize,
     /// Each row's target, `NO_CLASS` where it has none.
     pub(super) classes: [usize; 16],
     /// What each row's gradient is multiplied by.
     pub(super) scale: T::Block,
-    pub(super) count: usize,
+    pub(super) factors: Factors<T>,
 }
 
 /// No class has this number: a row has fewer than `isize::MAX` elements.
 pub(super) const NO_CLASS: usize = usize::MAX;
 
-/// Where, in a chunk's buffer, the target of the row in lane `lane` is, if it is in this chunk.
+/// The place of a class in a chunk; something larger than that has where it is not in it.
 #[inline(always)]
-fn place<T: Float, const ACROSS: bool>(
-    plan: &Plan<'_, T>,
-    chunk: usize,
-    class: usize,
-    lane: usize,
-) -> Option<usize> {
-    let classes = chunk_classes::<T, ACROSS>();
+fn place<T: Float, const ACROSS: bool>(plan: &Plan<'_, T>, chunk: usize, class: usize) -> usize {
     // Wraps to something large for a class before the chunk.
-    let at = class.wrapping_sub(plan.first_class + chunk * classes);
-    (class != NO_CLASS && at < classes).then(|| if ACROSS { at * T::LANES + lane } else { at })
+    let at = class.wrapping_sub(plan.first_class + chunk * chunk_classes::<T, ACROSS>());
+    if class == NO_CLASS { usize::MAX } else { at }
 }
 
-/// Hands `f` the targets that are in this chunk, and their lanes.
+/// [`Part::seat`]
 #[inline(always)]
-fn targets<T: Float, const ACROSS: bool>(
-    plan: &Plan<'_, T>,
-    group: &Group<T>,
-    chunk: usize,
-    buffer: &mut [T],
-    mut f: impl FnMut(&mut T, usize),
-) {
-    for (lane, &class) in group.classes[..group.count].iter().enumerate() {
-        if let Some(at) = place::<T, ACROSS>(plan, chunk, class, lane)
-            && let Some(x) = buffer.get_mut(at)
-        {
-            f(x, lane);
-        }
+fn seats<T: Float>(plan: &Plan<'_, T>, group: &Group<T>, chunk: usize) -> T::Block {
+    let mut seats = T::Block::default();
+    for (seat, &class) in seats.as_mut().iter_mut().zip(&group.classes) {
+        let at = place::<T, true>(plan, chunk, class).min(chunk_classes::<T, true>()) as i32;
+        *seat = T::from_f64(f64::from(if class == NO_CLASS { -1 } else { at }));
     }
+    seats
 }
 
 /// What `gap` measures from: the maximum, or 0 where that is −∞.
@@ -210,103 +226,160 @@ pub(super) fn stored<T: Float, S: Simd<T>>(s: S, v: S::V) -> T::Block {
     block
 }
 
-/// The sums of the group's rows; leaves what `finish` needs in the tile, if `keep`.
+/// A vector of the whole block, or (rows along vectors) of one lane's element.
 #[inline(always)]
-pub(super) fn sums<T: Float, S: Simd<T>, const ACROSS: bool>(
-    s: S,
-    plan: &Plan<'_, T>,
-    tile: &mut impl Tile<T>,
-    group: &Group<T>,
-    scratch: &mut Scratch<T>,
-    keep: bool,
-) -> Sums<S::V> {
-    let masked = T::NEG_INFINITY;
+fn spread<T: Float, S: Simd<T>, const ACROSS: bool>(s: S, block: &T::Block, lane: usize) -> S::V {
+    if ACROSS { s.load(block) } else { s.splat(block.as_ref()[lane]) }
+}
+
+/// Stores a sum for each lane, or (rows along vectors) the sum of all lanes for one.
+#[inline(always)]
+fn store_sum<T: Float, S: Simd<T>, const ACROSS: bool>(s: S, sum: S::V, to: &mut T::Block, lane: usize) {
+    if ACROSS { s.store(sum, to) } else { to.as_mut()[lane] = s.sum_lanes(sum) }
+}
+
+/// A pass over the chunks of a tile. A kernel of its own, so that it is compiled once for rows one after the other and rows
+/// cut in pieces.
+pub(super) struct Pass<'k, T: Float, L, P> {
+    pub(super) plan: &'k Plan<'k, T>,
+    pub(super) group: &'k Group<T>,
+    /// All rows of the group, where they sit in lanes, else the one in `lane`.
+    pub(super) tile: L,
+    pub(super) lane: usize,
+    /// What is known of the chunks.
+    pub(super) parts: P,
+    /// Room for a chunk's class weights.
+    pub(super) weights: &'k mut Vec<T>,
+}
+
+/// Finds the sums of the chunks and, if there is an output, leaves their exponentials in the tile.
+pub(super) struct Sum<P, const ACROSS: bool>(pub(super) P);
+
+/// Writes the gradient, from what `Sum` and `factors` have left, or (without parts) from the logits.
+pub(super) struct Write<P, const ACROSS: bool>(pub(super) P);
+
+impl<T: Float, L: Tile<T>, const ACROSS: bool> Kernel<T> for Sum<Pass<'_, T, L, &mut [Part<T>]>, ACROSS> {
+    type Output = ();
+    #[inline(always)]
+    fn run<S: Simd<T>>(self, s: S) {
+        sums::<T, S, ACROSS>(s, self.0);
+    }
+}
+
+impl<T: Float, L: Tile<T>, const ACROSS: bool> Kernel<T>
+    for Write<Pass<'_, T, L, Option<&[Part<T>]>>, ACROSS>
+{
+    type Output = ();
+    #[inline(always)]
+    fn run<S: Simd<T>>(self, s: S) {
+        gradient::<T, S, ACROSS>(s, self.0);
+    }
+}
+
+#[inline(always)]
+fn sums<T: Float, S: Simd<T>, const ACROSS: bool>(s: S, pass: Pass<'_, T, impl Tile<T>, &mut [Part<T>]>) {
+    let Pass { plan, group, mut tile, lane, parts, weights: room } = pass;
+    let keep = tile.has_output();
+    let tile = &mut tile;
     let zero = s.splat(T::ZERO);
-    let chunks = tile.chunks();
-    let mut target = T::Block::default();
-    target.as_mut().fill(masked);
-    let Scratch { parts, weights: room } = scratch;
-    parts.clear();
-    for c in 0..chunks {
-        let mut max = open::<T, S, ACROSS>(s, plan, tile, group, c, keep);
-        let buffer = tile.buffer(c);
-        let mut is_here = false;
-        targets::<T, ACROSS>(plan, group, c, buffer, |x, lane| {
-            target.as_mut()[lane] = std::mem::replace(x, masked);
-            is_here = true;
-        });
-        if !ACROSS {
-            max = s.splat(s.max_lanes(max));
-        }
-        // The others' own maximum, so that they do not underflow below a target that leads by far.
-        if is_here && s.bits(s.not_lt(s.load(&target), max)) != 0 {
-            max = largest(s, buffer);
-            if !ACROSS {
-                max = s.splat(s.max_lanes(max));
-            }
-        }
+    for (c, part) in tile.chunks().zip(parts) {
+        let max = if ACROSS {
+            open_lanes(s, plan, tile, group, c, part, keep)
+        } else {
+            open_row(s, plan, tile, group.classes[lane], lane, c, part)
+        };
         let shift = Shift::of(s, max);
         let mut gap = zero;
         if plan.is_smooth() {
-            targets::<T, ACROSS>(plan, group, c, buffer, |x, lane| *x = target.as_ref()[lane]);
-            let weights = plan.chunk_weights::<ACROSS>(c, buffer.len(), room);
-            gap = self::gap::<T, S, ACROSS>(s, buffer, weights, anchor(s, max));
-            targets::<T, ACROSS>(plan, group, c, buffer, |x, _| *x = masked);
+            gap = self::gap::<T, S, ACROSS>(
+                s,
+                plan,
+                tile,
+                c,
+                part,
+                group.classes[lane],
+                lane,
+                anchor(s, max),
+                room,
+            );
         }
         let mut sum = zero;
-        if keep && plan.cap.is_none() {
-            slices::map(
+        if plan.cap.is_none() {
+            let ahead = tile.ahead(c);
+            let whole = tile.whole(c);
+            shift.move_to_origin(s, whole);
+            slices::map_and_prefetch(
                 s,
-                buffer,
-                masked,
+                whole,
+                ahead,
                 #[inline(always)]
                 |x| {
-                    let power = exp::exp2(s, shift.exponent(s, x));
+                    let power = shift.exp_from_origin(s, x);
                     sum = s.add(sum, power);
                     power
                 },
             );
         } else {
+            // The derivative of the cap needs the capped logits once more: `gradient` takes the exponentials again.
             slices::each(
                 s,
-                buffer,
-                masked,
+                tile.buffer(c),
+                T::NEG_INFINITY,
                 #[inline(always)]
-                |x| sum = s.add(sum, exp::exp2(s, shift.exponent(s, x))),
+                |x| sum = s.add(sum, shift.exp(s, x)),
             );
-            if keep {
-                // The derivative of the cap needs the capped logits once more: `finish` takes the exponentials again.
-                targets::<T, ACROSS>(plan, group, c, buffer, |x, lane| *x = target.as_ref()[lane]);
-            }
         }
-        let sum = if ACROSS { sum } else { s.splat(s.sum_lanes(sum)) };
-        parts.push(Part { max: stored(s, max), sum: stored(s, sum), gap: stored(s, gap) });
-        if keep && chunks > 1 {
-            tile.store(s, c);
+        if ACROSS {
+            s.store(max, &mut part.max)
+        } else {
+            part.max.as_mut()[lane] = s.max_lanes(max)
+        }
+        store_sum::<T, S, ACROSS>(s, sum, &mut part.sum, lane);
+        if plan.is_smooth() {
+            store_sum::<T, S, ACROSS>(s, gap, &mut part.gap, lane);
+        }
+        if keep {
+            tile.keep(s, c);
         }
     }
-    if !ACROSS {
-        let x = target.as_ref()[0];
-        target.as_mut().fill(x);
-    }
-    join_parts::<T, S, ACROSS>(s, plan, parts, s.load(&target))
 }
 
-/// cap·tanh(x/cap)
+/// cap·tanh(x/cap) of each logit
 #[inline(always)]
-fn softcap<T: Float, S: Simd<T>>(s: S, cap: T, x: S::V) -> S::V {
-    s.mul(s.splat(cap), exp::tanh(s, s.div(x, s.splat(cap))))
+fn softcap<T: Float, S: Simd<T>>(s: S, cap: T, logits: &mut [T]) {
+    let cap = s.splat(cap);
+    slices::map(
+        s,
+        logits,
+        T::NEG_INFINITY,
+        #[inline(always)]
+        |x| s.mul(cap, exp::tanh(s, s.div(x, cap))),
+    );
 }
 
-/// Σ w_j·(x_j − anchor) over a chunk.
+/// Σ w_j·(x_j − anchor) over a chunk, the target's included.
 #[inline(always)]
+#[allow(clippy::too_many_arguments)]
 fn gap<T: Float, S: Simd<T>, const ACROSS: bool>(
     s: S,
-    buffer: &mut [T],
-    weights: Option<&[T]>,
+    plan: &Plan<'_, T>,
+    tile: &mut impl Tile<T>,
+    chunk: usize,
+    part: &Part<T>,
+    class: usize,
+    lane: usize,
     anchor: S::V,
+    room: &mut Vec<T>,
 ) -> S::V {
     let mut sum = s.splat(T::ZERO);
+    let mut seat = Seat::new(s, part);
+    let target = s.load(&part.target);
+    let seated = if ACROSS { NO_CLASS } else { place::<T, false>(plan, chunk, class) };
+    let buffer = tile.buffer(chunk);
+    let weights = plan.chunk_weights::<ACROSS>(chunk, buffer.len(), room);
+    if let Some(x) = buffer.get_mut(seated) {
+        *x = part.target.as_ref()[lane];
+    }
     match weights {
         // Padded with the maximum, which adds nothing. (Across lanes there is no remainder.)
         None => {
@@ -316,7 +389,10 @@ fn gap<T: Float, S: Simd<T>, const ACROSS: bool>(
                 buffer,
                 pad,
                 #[inline(always)]
-                |x| sum = s.add(sum, s.sub(x, anchor)),
+                |x| {
+                    let x = if ACROSS { seat.next(s, x, target) } else { x };
+                    sum = s.add(sum, s.sub(x, anchor));
+                },
             );
         }
         // Padded with weights of 0.
@@ -327,23 +403,49 @@ fn gap<T: Float, S: Simd<T>, const ACROSS: bool>(
             T::ZERO,
             #[inline(always)]
             |x, w| {
-                sum = s.mul_add(w, s.sub(x, anchor), sum);
+                let all = if ACROSS { seat.next(s, x, target) } else { x };
+                sum = s.mul_add(w, s.sub(all, anchor), sum);
                 x
             },
         ),
     }
-    if ACROSS { sum } else { s.splat(s.sum_lanes(sum)) }
+    if let Some(x) = buffer.get_mut(seated) {
+        *x = T::NEG_INFINITY;
+    }
+    sum
+}
+
+/// A walk over the vectors of rows in lanes that knows where the targets sit.
+struct Seat<V> {
+    seats: V,
+    number: V,
+}
+
+impl<V: Copy> Seat<V> {
+    #[inline(always)]
+    fn new<T: Float, S: Simd<T, V = V>>(s: S, part: &Part<T>) -> Self {
+        Seat { seats: s.load(&part.seat), number: s.splat(T::ZERO) }
+    }
+
+    /// The next vector, with `target` in place of the targets.
+    #[inline(always)]
+    fn next<T: Float, S: Simd<T, V = V>>(&mut self, s: S, v: V, target: V) -> V {
+        let here = s.eq(self.seats, self.number);
+        self.number = s.add(self.number, s.splat(T::ONE));
+        s.select(here, target, v)
+    }
 }
 
 /// The sums of whole rows from those of their chunks.
 #[inline(always)]
-fn join_parts<T: Float, S: Simd<T>, const ACROSS: bool>(
-    s: S,
-    plan: &Plan<'_, T>,
-    parts: &[Part<T>],
-    target: S::V,
-) -> Sums<S::V> {
-    let zero = s.splat(T::ZERO);
+pub(super) fn join<T: Float, S: Simd<T>>(s: S, plan: &Plan<'_, T>, parts: &[Part<T>]) -> Sums<S::V> {
+    let (zero, masked) = (s.splat(T::ZERO), s.splat(T::NEG_INFINITY));
+    let mut target = masked;
+    for part in parts {
+        let here = s.load(&part.target);
+        // A NaN is here, too.
+        target = s.select(s.ge(masked, here), target, here);
+    }
     let mut max = target;
     for part in parts {
         max = s.max(max, s.load(&part.max));
@@ -381,7 +483,7 @@ impl<V: Copy> Normalizer<V> {
     pub(super) fn of<T: Float, S: Simd<T, V = V>>(s: S, sums: &Sums<V>) -> Self {
         let shift = Shift::of(s, sums.max);
         let t = shift.exponent(s, sums.target);
-        let target = exp::exp2(s, t);
+        let target = shift.exp(s, sums.target);
         let z = s.add(sums.others, target);
         // No class has a probability: a row of nothing but −∞ is NaN, like one with +∞.
         let z = s.select(s.gt(z, s.splat(T::ZERO)), z, s.splat(T::NAN));
@@ -431,11 +533,7 @@ impl<V: Copy> Normalizer<V> {
 
 /// The terms of the group's rows, in lanes.
 #[inline(always)]
-pub(super) fn terms<T: Float, S: Simd<T>, const ACROSS: bool>(
-    s: S,
-    plan: &Plan<'_, T>,
-    group: &Group<T>,
-) -> Term<S::V> {
+pub(super) fn terms<T: Float, S: Simd<T>>(s: S, plan: &Plan<'_, T>, group: &Group<T>) -> Term<S::V> {
     if plan.is_plain() {
         return Term { own: s.splat(T::ONE), all: s.splat(T::ONE), rest: s.splat(T::ZERO) };
     }
@@ -447,42 +545,36 @@ pub(super) fn terms<T: Float, S: Simd<T>, const ACROSS: bool>(
             block.as_mut()[lane] = x;
         }
     }
-    if !ACROSS {
-        for block in &mut blocks {
-            let x = block.as_ref()[0];
-            block.as_mut().fill(x);
-        }
-    }
     let [own, all, rest] = [s.load(&blocks[0]), s.load(&blocks[1]), s.load(&blocks[2])];
     Term { own, all, rest }
 }
 
-/// What a tile's chunks hold when `finish` begins.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Left {
-    /// What `sums` has kept in its only chunk, or stored of each.
-    Sums,
-    /// Nothing yet: the logits are to be read.
-    Nothing,
+/// What makes the gradient of the rows in the lanes.
+#[derive(Default)]
+pub(super) struct Factors<T: Float> {
+    /// Of the exponentials from the row's shift.
+    factor: T::Block,
+    /// Of the class weights.
+    pull: T::Block,
+    /// The target's gradient.
+    target: T::Block,
+    /// The row's shift.
+    origin: T::Block,
+    k: T::Block,
 }
 
-/// Writes the gradient of the group's rows, given their sums.
+/// What makes the gradient, given the rows' sums; each part's sum becomes the factor of its chunk's exponentials.
 #[inline(always)]
-#[allow(clippy::too_many_arguments)]
-pub(super) fn finish<T: Float, S: Simd<T>, const ACROSS: bool>(
+pub(super) fn factors<T: Float, S: Simd<T>>(
     s: S,
     plan: &Plan<'_, T>,
-    tile: &mut impl Tile<T>,
-    group: &Group<T>,
-    left: Left,
-    scratch: &mut Scratch<T>,
+    scale: S::V,
+    parts: &mut [Part<T>],
     sums: &Sums<S::V>,
     row: &Normalizer<S::V>,
     term: &Term<S::V>,
-) {
-    let Scratch { parts, weights: room } = scratch;
+) -> Factors<T> {
     let zero = s.splat(T::ZERO);
-    let scale = s.load(&group.scale);
     let scaled = if plan.is_plain() { scale } else { s.mul(scale, term.all) };
     // The gradient is `factor` times the exponentials from the row's shift, plus `pull` times the weights.
     let mut factor = s.div(scaled, row.z);
@@ -500,120 +592,199 @@ pub(super) fn finish<T: Float, S: Simd<T>, const ACROSS: bool>(
     if let Some(cap) = plan.cap {
         target = s.mul(target, slope(s, cap, sums.target));
     }
-    let target = stored(s, target);
-    let chunks = tile.chunks();
-    #[allow(clippy::needless_range_loop)] // there are no parts where the sums were known
-    for c in 0..chunks {
-        let buffer = match left {
-            Left::Nothing => {
-                open::<T, S, ACROSS>(s, plan, tile, group, c, true);
-                tile.buffer(c)
+    for part in parts {
+        let to_row = Shift::of(s, s.load(&part.max)).factor(s, row.shift);
+        s.store(s.mul(factor, to_row), &mut part.sum);
+    }
+    let [factor, pull, target] = [stored(s, factor), stored(s, pull), stored(s, target)];
+    Factors { factor, pull, target, origin: stored(s, row.shift.origin), k: stored(s, row.shift.k) }
+}
+
+#[inline(always)]
+fn gradient<T: Float, S: Simd<T>, const ACROSS: bool>(
+    s: S,
+    pass: Pass<'_, T, impl Tile<T>, Option<&[Part<T>]>>,
+) {
+    let Pass { plan, group, mut tile, lane, parts, weights: room } = pass;
+    let tile = &mut tile;
+    let factors = &group.factors;
+    let pull = spread::<T, S, ACROSS>(s, &factors.pull, lane);
+    let factor = spread::<T, S, ACROSS>(s, &factors.factor, lane);
+    let shift = Shift {
+        origin: spread::<T, S, ACROSS>(s, &factors.origin, lane),
+        k: spread::<T, S, ACROSS>(s, &factors.k, lane),
+    };
+    let target = s.load(&factors.target);
+    let class = group.classes[lane];
+    for (i, c) in tile.chunks().enumerate() {
+        let mut again = Part::empty();
+        let part = match parts {
+            Some(parts) => {
+                tile.reopen(s, c);
+                &parts[i]
             }
-            Left::Sums if chunks > 1 => tile.reopen(s, c),
-            Left::Sums => tile.buffer(c),
+            None if ACROSS => {
+                open_lanes(s, plan, tile, group, c, &mut again, true);
+                &again
+            }
+            None => {
+                open_row(s, plan, tile, class, lane, c, &mut again);
+                &again
+            }
         };
-        let weights = plan.is_smooth().then(|| plan.chunk_weights::<ACROSS>(c, buffer.len(), room)).flatten();
-        if left == Left::Sums && plan.cap.is_none() {
-            let factor = s.mul(factor, Shift::of(s, s.load(&parts[c].max)).factor(s, row.shift));
-            each_weighed(
+        let len = tile.buffer(c).len();
+        let weights = plan.is_smooth().then(|| plan.chunk_weights::<ACROSS>(c, len, room)).flatten();
+        let mut seat = Seat::new(s, part);
+        match plan.cap {
+            None if parts.is_some() => {
+                let factor = spread::<T, S, ACROSS>(s, &part.sum, lane);
+                close(
+                    s,
+                    tile,
+                    c,
+                    weights,
+                    pull,
+                    #[inline(always)]
+                    |power, pull| {
+                        let x = s.mul_add(power, factor, pull);
+                        if ACROSS { seat.next(s, x, target) } else { x }
+                    },
+                );
+            }
+            None => close(
                 s,
-                buffer,
+                tile,
+                c,
                 weights,
                 pull,
                 #[inline(always)]
-                |power, pull| s.mul_add(power, factor, pull),
-            );
-        } else {
-            match plan.cap {
-                None => each_weighed(
-                    s,
-                    buffer,
-                    weights,
-                    pull,
-                    #[inline(always)]
-                    |x, pull| s.mul_add(exp::exp2(s, row.shift.exponent(s, x)), factor, pull),
-                ),
-                Some(cap) => each_weighed(
-                    s,
-                    buffer,
-                    weights,
-                    pull,
-                    #[inline(always)]
-                    |x, pull| {
-                        s.mul(
-                            s.mul_add(exp::exp2(s, row.shift.exponent(s, x)), factor, pull),
-                            slope(s, cap, x),
-                        )
-                    },
-                ),
-            }
+                |x, pull| {
+                    let x = s.mul_add(shift.exp(s, x), factor, pull);
+                    if ACROSS { seat.next(s, x, target) } else { x }
+                },
+            ),
+            Some(cap) => close(
+                s,
+                tile,
+                c,
+                weights,
+                pull,
+                #[inline(always)]
+                |x, pull| {
+                    let x = s.mul(s.mul_add(shift.exp(s, x), factor, pull), slope(s, cap, x));
+                    if ACROSS { seat.next(s, x, target) } else { x }
+                },
+            ),
         }
-        targets::<T, ACROSS>(plan, group, c, buffer, |x, lane| *x = target.as_ref()[lane]);
-        tile.store(s, c);
+        let at = place::<T, ACROSS>(plan, c, class);
+        if !ACROSS && at < len {
+            tile.put(c, at, factors.target.as_ref()[lane]);
+        }
+        tile.done(s, c);
     }
 }
 
-/// Overwrites each vector with `f` of it and `pull`, the latter times the weights where there are any.
+/// Turns a chunk's buffer into its gradient by `f` of it and `pull`, the latter times the weights where there are any.
 #[inline(always)]
-fn each_weighed<T: Float, S: Simd<T>>(
+fn close<T: Float, S: Simd<T>>(
     s: S,
-    buffer: &mut [T],
+    tile: &mut impl Tile<T>,
+    chunk: usize,
     weights: Option<&[T]>,
     pull: S::V,
-    f: impl Fn(S::V, S::V) -> S::V,
+    mut f: impl FnMut(S::V, S::V) -> S::V,
 ) {
-    match weights {
-        None => slices::map(
+    let Some(weights) = weights else {
+        return tile.close(
             s,
-            buffer,
-            T::ZERO,
+            chunk,
             #[inline(always)]
             |x| f(x, pull),
-        ),
-        Some(weights) => slices::map_with(
-            s,
-            buffer,
-            weights,
-            T::ZERO,
-            #[inline(always)]
-            |x, w| f(x, s.mul(pull, w)),
-        ),
-    }
+        );
+    };
+    slices::map_with(
+        s,
+        tile.buffer(chunk),
+        weights,
+        T::ZERO,
+        #[inline(always)]
+        |x, w| f(x, s.mul(pull, w)),
+    );
+    tile.close(
+        s,
+        chunk,
+        #[inline(always)]
+        |x| x,
+    )
 }
 
-/// Reads a chunk's logits into its buffer, capped, and gives the largest of each lane; with `clean`, rows without a
-/// target become zeros.
+/// Reads a chunk of a row, capped, into its buffer, moves the target to `part` and gives the largest other in every lane.
 #[inline(always)]
-fn open<T: Float, S: Simd<T>, const ACROSS: bool>(
+fn open_row<T: Float, S: Simd<T>>(
+    s: S,
+    plan: &Plan<'_, T>,
+    tile: &mut impl Tile<T>,
+    class: usize,
+    lane: usize,
+    chunk: usize,
+    part: &mut Part<T>,
+) -> S::V {
+    let max = tile.open(s, chunk);
+    let buffer = tile.buffer(chunk);
+    let mut max = match (plan.cap, max) {
+        (None, Some(max)) => max,
+        (None, None) => largest(s, buffer),
+        (Some(cap), _) => {
+            softcap(s, cap, buffer);
+            largest(s, buffer)
+        }
+    };
+    max = s.splat(s.max_lanes(max));
+    let target = buffer.get_mut(place::<T, false>(plan, chunk, class)).map_or(T::NEG_INFINITY, |x| {
+        // Left out of the sums.
+        std::mem::replace(x, T::NEG_INFINITY)
+    });
+    part.target.as_mut()[lane] = target;
+    // The others' own maximum, so that they do not underflow below a target that leads by far.
+    if s.bits(s.not_lt(s.splat(target), max)) != 0 {
+        max = s.splat(s.max_lanes(largest(s, buffer)));
+    }
+    max
+}
+
+/// The same of rows in lanes, and their targets' seats; with `clean`, rows without a target become zeros: their gradient is
+/// 0, whatever their logits are.
+#[inline(always)]
+fn open_lanes<T: Float, S: Simd<T>>(
     s: S,
     plan: &Plan<'_, T>,
     tile: &mut impl Tile<T>,
     group: &Group<T>,
     chunk: usize,
+    part: &mut Part<T>,
     clean: bool,
 ) -> S::V {
-    let max = tile.open(s, chunk);
-    let clean = ACROSS && clean && group.classes[..group.count].contains(&NO_CLASS);
-    if !clean && plan.cap.is_none() {
-        return max;
-    }
-    let buffer = tile.buffer(chunk);
-    if clean {
-        // An ignored row's gradient is 0, whatever its logits are.
-        for lane in (0..group.count).filter(|&lane| group.classes[lane] == NO_CLASS) {
-            buffer.iter_mut().skip(lane).step_by(T::LANES).for_each(|x| *x = T::ZERO);
-        }
-    }
+    tile.open(s, chunk);
     if let Some(cap) = plan.cap {
-        slices::map(
-            s,
-            buffer,
-            T::NEG_INFINITY,
-            #[inline(always)]
-            |x| softcap(s, cap, x),
-        );
+        softcap(s, cap, tile.buffer(chunk));
     }
-    largest(s, buffer)
+    part.seat = seats(plan, group, chunk);
+    let (zero, masked) = (s.splat(T::ZERO), s.splat(T::NEG_INFINITY));
+    let seats = s.load(&part.seat);
+    let wanted = s.ge(if clean { seats } else { zero }, zero);
+    let (mut max, mut target) = (masked, masked);
+    let mut number = zero;
+    for block in T::blocks_mut(tile.buffer(chunk)).0 {
+        let x = s.select(wanted, s.load(block), zero);
+        let here = s.eq(seats, number);
+        number = s.add(number, s.splat(T::ONE));
+        target = s.select(here, x, target);
+        let x = s.select(here, masked, x);
+        max = s.max(max, x);
+        s.store(x, block);
+    }
+    s.store(target, &mut part.target);
+    max
 }
 
 /// The derivative of the cap at a capped logit: 1 − tanh².

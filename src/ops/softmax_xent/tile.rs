@@ -7,16 +7,28 @@ use std::ops::Range;
 
 /// The rows in flight, as chunks.
 pub(super) trait Tile<T: Float> {
-    /// The number of chunks.
-    fn chunks(&self) -> usize;
-    /// Reads a chunk's logits into its buffer and gives the largest that each lane has seen.
-    fn open<S: Simd<T>>(&mut self, s: S, chunk: usize) -> S::V;
-    /// The buffer as it was left.
+    /// The chunks that are here.
+    fn chunks(&self) -> Range<usize>;
+    /// Whether a gradient is wanted.
+    fn has_output(&self) -> bool;
+    /// Reads a chunk's logits into its buffer; gives the largest of each lane where that is found on the way.
+    fn open<S: Simd<T>>(&mut self, s: S, chunk: usize) -> Option<S::V>;
+    /// The chunk's buffer as it was left.
     fn buffer(&mut self, chunk: usize) -> &mut [T];
-    /// Writes the buffer to the output.
-    fn store<S: Simd<T>>(&mut self, s: S, chunk: usize);
-    /// Reads what `store` has written into the buffer.
-    fn reopen<S: Simd<T>>(&mut self, s: S, chunk: usize) -> &mut [T];
+    /// The same and what `open` filled the last vector up with: −∞.
+    fn whole(&mut self, chunk: usize) -> &mut [T];
+    /// What is read or written next, as far as it helps to ask for it.
+    fn ahead(&self, chunk: usize) -> [*const T; 2];
+    /// Takes care that the buffer can be reopened.
+    fn keep<S: Simd<T>>(&mut self, s: S, chunk: usize);
+    /// Brings a kept buffer back.
+    fn reopen<S: Simd<T>>(&mut self, s: S, chunk: usize);
+    /// Makes the chunk's gradient: `f` of the buffer.
+    fn close<S: Simd<T>>(&mut self, s: S, chunk: usize, f: impl FnMut(S::V) -> S::V);
+    /// Puts `x` where the buffer's element `at` was, once a row is done.
+    fn put(&mut self, chunk: usize, at: usize, x: T);
+    /// Takes care that the chunk's gradient is in the output, when all are done.
+    fn done<S: Simd<T>>(&mut self, s: S, chunk: usize);
 }
 
 /// The range of classes of a chunk.
@@ -38,77 +50,137 @@ pub(super) fn largest<T: Float, S: Simd<T>>(s: S, buffer: &[T]) -> S::V {
     )
 }
 
-/// One row, along vectors. Without `from`, the logits are where the gradient will be.
+/// One row along vectors, or some of its chunks. Without `from`, the logits are where the gradient will be.
 pub(super) struct Row<'a, 'b, T> {
     pub(super) from: Option<Lane<'a, T>>,
     pub(super) to: Option<LaneMut<'b, T>>,
+    /// The numbers of the chunks in the whole row.
+    pub(super) chunks: Range<usize>,
+    /// Their elements.
     pub(super) classes: usize,
-    /// Room for a chunk, used where the output is not dense or there is none.
+    /// Whole vectors for the chunks; without `to`, for one of them.
     pub(super) room: &'b mut [T],
+    /// Whether the gradient is written past the caches.
+    pub(super) past_caches: bool,
+    /// An element, and what is written over its gradient when all else is.
+    pub(super) last: Option<(usize, T)>,
+}
+
+impl<T: Float> Row<'_, '_, T> {
+    /// The chunk's elements in `from` and `to`, and where `room` has them.
+    #[inline(always)]
+    fn range(&self, chunk: usize) -> (Range<usize>, usize) {
+        let range = range::<T, false>(chunk - self.chunks.start, self.classes);
+        let at = if self.to.is_some() { range.start } else { 0 };
+        (range, at)
+    }
+}
+
+/// The logits of a row.
+#[inline(always)]
+fn source<'l, T: Float>(from: &'l Option<Lane<'_, T>>, to: &'l Option<LaneMut<'_, T>>) -> Lane<'l, T> {
+    from.or_else(|| to.as_ref().map(LaneMut::as_lane)).expect("the logits are read from somewhere")
 }
 
 impl<T: Float> Tile<T> for Row<'_, '_, T> {
     #[inline(always)]
-    fn chunks(&self) -> usize {
-        self.classes.div_ceil(chunk_classes::<T, false>())
+    fn chunks(&self) -> Range<usize> {
+        self.chunks.clone()
     }
 
     #[inline(always)]
-    fn open<S: Simd<T>>(&mut self, s: S, chunk: usize) -> S::V {
-        let Some(from) = self.from else {
-            return largest(s, self.reopen(s, chunk));
+    fn has_output(&self) -> bool {
+        self.to.is_some()
+    }
+
+    #[inline(always)]
+    fn open<S: Simd<T>>(&mut self, s: S, chunk: usize) -> Option<S::V> {
+        let (range, at) = self.range(chunk);
+        let whole = &mut self.room[at..at + range.len().next_multiple_of(T::LANES)];
+        let source = source(&self.from, &self.to);
+        let Some(logits) = source.as_slice() else {
+            let (buffer, rest) = whole.split_at_mut(range.len());
+            source.copy_to(range.start, buffer);
+            rest.fill(T::NEG_INFINITY);
+            return None;
         };
-        let range = range::<T, false>(chunk, self.classes);
-        let buffer = self.buffer(chunk);
-        match from.as_slice() {
-            Some(from) => {
-                let from = &from[range];
-                slices::copy_and_fold(
-                    s,
-                    from,
-                    buffer,
-                    T::NEG_INFINITY,
-                    #[inline(always)]
-                    |a, b| s.max(a, b),
-                )
-            }
-            None => {
-                from.copy_to(range.start, buffer);
-                largest(s, buffer)
-            }
-        }
+        Some(slices::copy_and_fold(
+            s,
+            &logits[range],
+            whole,
+            T::NEG_INFINITY,
+            #[inline(always)]
+            |a, b| s.max(a, b),
+        ))
     }
 
     #[inline(always)]
     fn buffer(&mut self, chunk: usize) -> &mut [T] {
-        let range = range::<T, false>(chunk, self.classes);
+        let (range, at) = self.range(chunk);
+        &mut self.room[at..at + range.len()]
+    }
+
+    #[inline(always)]
+    fn whole(&mut self, chunk: usize) -> &mut [T] {
+        let (range, at) = self.range(chunk);
+        &mut self.room[at..at + range.len().next_multiple_of(T::LANES)]
+    }
+
+    /// The logits of one chunk later, where the next row's often are after this one's last; and the gradient's lines,
+    /// unless they were read or will not be.
+    #[inline(always)]
+    fn ahead(&self, chunk: usize) -> [*const T; 2] {
+        let own = self.room.as_ptr();
+        let first = self.range(chunk).0.start;
+        let place = |lane: Lane<'_, T>| lane.as_slice().map_or(own, |x| x.as_ptr().wrapping_add(first));
+        let next = place(source(&self.from, &self.to)).wrapping_add(chunk_classes::<T, false>());
+        let to = self.to.as_ref().filter(|_| self.from.is_some() && !self.past_caches);
+        [next, to.map_or(own, |to| place(to.as_lane()))]
+    }
+
+    #[inline(always)]
+    fn keep<S: Simd<T>>(&mut self, _: S, _: usize) {}
+
+    #[inline(always)]
+    fn reopen<S: Simd<T>>(&mut self, _: S, _: usize) {}
+
+    #[inline(always)]
+    fn close<S: Simd<T>>(&mut self, s: S, chunk: usize, f: impl FnMut(S::V) -> S::V) {
+        let (range, at) = self.range(chunk);
+        let buffer = &mut self.room[at..at + range.len()];
         match self.to.as_mut().and_then(LaneMut::as_slice_mut) {
-            Some(to) => &mut to[range],
-            None => &mut self.room[..range.len()],
+            Some(to) => slices::map_to(s, buffer, &mut to[range], self.past_caches, f),
+            None => slices::map(s, buffer, T::ZERO, f),
         }
     }
 
+    /// Where it was streamed, an element is written after the fence.
     #[inline(always)]
-    fn store<S: Simd<T>>(&mut self, _: S, chunk: usize) {
-        let range = range::<T, false>(chunk, self.classes);
-        if let Some(to) = self.to.as_mut().filter(|to| !to.is_dense()) {
-            to.copy_from(range.start, &self.room[..range.len()]);
-        }
+    fn put(&mut self, chunk: usize, at: usize, x: T) {
+        self.last = Some((self.range(chunk).0.start + at, x));
     }
 
     #[inline(always)]
-    fn reopen<S: Simd<T>>(&mut self, _: S, chunk: usize) -> &mut [T] {
-        let range = range::<T, false>(chunk, self.classes);
-        if let Some(to) = self.to.as_ref().filter(|to| !to.is_dense()) {
-            to.as_lane().copy_to(range.start, &mut self.room[..range.len()]);
+    fn done<S: Simd<T>>(&mut self, s: S, chunk: usize) {
+        let (range, at) = self.range(chunk);
+        let Some(to) = &mut self.to else { return };
+        if !to.is_dense() {
+            to.copy_from(range.start, &self.room[at..at + range.len()]);
         }
-        self.buffer(chunk)
+        if chunk + 1 == self.chunks.end {
+            if self.past_caches {
+                s.fence();
+            }
+            if let Some((at, x)) = self.last {
+                to.set(at, x);
+            }
+        }
     }
 }
 
 /// Up to `T::LANES` rows, one a lane. Without `from`, the logits are where the gradients will be.
 pub(super) struct Columns<'a, 'b, T> {
-    pub(super) from: Option<Lanes<'a, T>>,
+    pub(super) from: Option<&'b Lanes<'a, T>>,
     pub(super) to: Option<&'b mut LanesMut<'a, T>>,
     /// The first row.
     pub(super) first: usize,
@@ -118,21 +190,36 @@ pub(super) struct Columns<'a, 'b, T> {
     pub(super) room: &'b mut [T],
 }
 
+impl<T: Float> Columns<'_, '_, T> {
+    /// Reads what is in the output into the buffer.
+    #[inline(always)]
+    fn read_output<S: Simd<T>>(&mut self, s: S, chunk: usize) {
+        if let Some(to) = &self.to {
+            read(s, &to.as_lanes(), self.first, self.count, range::<T, true>(chunk, self.classes), self.room);
+        }
+    }
+}
+
 impl<T: Float> Tile<T> for Columns<'_, '_, T> {
     #[inline(always)]
-    fn chunks(&self) -> usize {
-        self.classes.div_ceil(chunk_classes::<T, true>())
+    fn chunks(&self) -> Range<usize> {
+        0..self.classes.div_ceil(chunk_classes::<T, true>())
     }
 
     #[inline(always)]
-    fn open<S: Simd<T>>(&mut self, s: S, chunk: usize) -> S::V {
+    fn has_output(&self) -> bool {
+        self.to.is_some()
+    }
+
+    #[inline(always)]
+    fn open<S: Simd<T>>(&mut self, s: S, chunk: usize) -> Option<S::V> {
         match self.from {
             Some(from) => {
                 read(s, from, self.first, self.count, range::<T, true>(chunk, self.classes), self.room);
-                largest(s, self.buffer(chunk))
             }
-            None => largest(s, self.reopen(s, chunk)),
+            None => self.read_output(s, chunk),
         }
+        None
     }
 
     #[inline(always)]
@@ -141,7 +228,42 @@ impl<T: Float> Tile<T> for Columns<'_, '_, T> {
     }
 
     #[inline(always)]
-    fn store<S: Simd<T>>(&mut self, s: S, chunk: usize) {
+    fn whole(&mut self, chunk: usize) -> &mut [T] {
+        self.buffer(chunk)
+    }
+
+    #[inline(always)]
+    fn ahead(&self, _: usize) -> [*const T; 2] {
+        [self.room.as_ptr(); 2]
+    }
+
+    /// The room holds one chunk: where there are more, they wait in the output.
+    #[inline(always)]
+    fn keep<S: Simd<T>>(&mut self, s: S, chunk: usize) {
+        if self.chunks().len() > 1 {
+            self.done(s, chunk);
+        }
+    }
+
+    #[inline(always)]
+    fn reopen<S: Simd<T>>(&mut self, s: S, chunk: usize) {
+        if self.chunks().len() > 1 {
+            self.read_output(s, chunk);
+        }
+    }
+
+    #[inline(always)]
+    fn close<S: Simd<T>>(&mut self, s: S, chunk: usize, f: impl FnMut(S::V) -> S::V) {
+        slices::map(s, self.buffer(chunk), T::ZERO, f);
+    }
+
+    #[inline(always)]
+    fn put(&mut self, _: usize, at: usize, x: T) {
+        self.room[at] = x;
+    }
+
+    #[inline(always)]
+    fn done<S: Simd<T>>(&mut self, s: S, chunk: usize) {
         let Some(to) = &mut self.to else { return };
         let range = range::<T, true>(chunk, self.classes);
         if to.are_neighbours(self.first, self.count) {
@@ -159,21 +281,13 @@ impl<T: Float> Tile<T> for Columns<'_, '_, T> {
             }
         }
     }
-
-    #[inline(always)]
-    fn reopen<S: Simd<T>>(&mut self, s: S, chunk: usize) -> &mut [T] {
-        if let Some(to) = &self.to {
-            read(s, to.as_lanes(), self.first, self.count, range::<T, true>(chunk, self.classes), self.room);
-        }
-        self.buffer(chunk)
-    }
 }
 
 /// Reads classes of `count` rows into `room`, class after class; the lanes without a row get zeros.
 #[inline(always)]
 fn read<T: Float, S: Simd<T>>(
     s: S,
-    from: Lanes<'_, T>,
+    from: &Lanes<'_, T>,
     first: usize,
     count: usize,
     classes: Range<usize>,
@@ -200,20 +314,15 @@ fn read<T: Float, S: Simd<T>>(
 #[inline(always)]
 fn read_squares<T: Float, S: Simd<T>>(s: S, rows: &[T], width: usize, classes: Range<usize>, room: &mut [T]) {
     let mut square = T::Square::default();
-    for (class, to) in classes.clone().step_by(T::LANES).zip(room.chunks_mut(T::LANES * T::LANES)) {
+    let (blocks, _) = T::blocks_mut(room);
+    for (class, to) in classes.clone().step_by(T::LANES).zip(blocks.chunks_mut(T::LANES)) {
         let wanted = T::LANES.min(classes.end - class);
         for (i, block) in square.as_mut().iter_mut().enumerate() {
+            // What lies beyond the row is the next one's: its columns are not used.
             let from = &rows[i * width + class..];
-            match from.get(..T::LANES) {
-                // What lies beyond the row is the next one's: its columns are not used.
-                Some(from) => block.as_mut().copy_from_slice(from),
-                None => block.as_mut()[..wanted].copy_from_slice(&from[..wanted]),
-            }
+            s.store(s.load_up_to(&from[..from.len().min(T::LANES)], T::ZERO), block);
         }
-        s.transpose(&mut square);
-        for (block, lanes) in square.as_ref()[..wanted].iter().zip(to.chunks_exact_mut(T::LANES)) {
-            lanes.copy_from_slice(block.as_ref());
-        }
+        s.transpose(square.as_ref(), &mut to[..wanted]);
     }
 }
 
@@ -227,24 +336,12 @@ fn write_squares<T: Float, S: Simd<T>>(
     room: &[T],
 ) {
     let mut square = T::Square::default();
-    let squares = classes.clone().step_by(T::LANES).zip(room.chunks(T::LANES * T::LANES));
-    // The last classes first, and row after row: what a whole vector writes beyond its row is overwritten by its owner,
-    // if that is still to be written, which it is where a chunk is all of the row.
-    let may_overshoot = classes == (0..width);
-    for k in (0..squares.len()).rev() {
-        let class = classes.start + k * T::LANES;
+    let (blocks, _) = T::blocks(room);
+    for (class, from) in classes.clone().step_by(T::LANES).zip(blocks.chunks(T::LANES)) {
         let wanted = T::LANES.min(classes.end - class);
-        let from = &room[k * T::LANES * T::LANES..][..wanted * T::LANES];
-        for (block, lanes) in square.as_mut().iter_mut().zip(from.chunks_exact(T::LANES)) {
-            block.as_mut().copy_from_slice(lanes);
-        }
-        s.transpose(&mut square);
+        s.transpose(&from[..wanted], square.as_mut());
         for (i, block) in square.as_ref().iter().enumerate() {
-            let to = &mut rows[i * width + class..];
-            match to.get_mut(..T::LANES).filter(|_| wanted == T::LANES || may_overshoot) {
-                Some(to) => to.copy_from_slice(block.as_ref()),
-                None => to[..wanted].copy_from_slice(&block.as_ref()[..wanted]),
-            }
+            s.store_up_to(s.load(block), &mut rows[i * width + class..][..wanted]);
         }
     }
 }
