@@ -105,6 +105,51 @@ fn one_row_of_200_000_has_the_bits_of_the_reference() {
     compare_both(|| (SoftmaxXent::new(), SoftmaxXent::new()), &[200_000], &[0], 30.0);
 }
 
+/// Long enough for its chunks to be shared between threads, with everything that a chunk must know of the whole row.
+#[test]
+fn one_long_row_with_options_has_the_bits_of_the_reference() {
+    const CLASSES: usize = 70_001;
+    fn options<T: Float>(cap: Option<f64>) -> SoftmaxXent<T> {
+        let xent = SoftmaxXent::new().ignore_index(-1).z_loss(T::from_f64(1e-3)).reduction(Reduction::Sum);
+        match cap {
+            Some(cap) => xent.softcap(T::from_f64(cap)),
+            None => {
+                let weights: Vec<T> = (0..CLASSES).map(|i| T::from_f64((i % 7) as f64 / 3.0)).collect();
+                xent.class_weights(&weights).label_smoothing(T::from_f64(0.1))
+            }
+        }
+    }
+    for (cap, label) in [(None, 69_999), (None, -1), (Some(3.0), 12_345)] {
+        compare_both(|| (options(cap), options(cap)), &[1, CLASSES], &[label], 5.0);
+    }
+}
+
+/// Out of place they go past the caches, in place they do not.
+#[test]
+fn large_gradients_have_the_same_bits_in_place_and_out_of_place() {
+    let (rows, classes) = (2101, 8003);
+    let x: Vec<f32> = numbers(3, rows * classes, 5.0);
+    let labels = labels(rows, classes);
+    let xent = SoftmaxXent::new();
+    // Before and after the gradient, nothing is written; its start is no cache line's.
+    let mut room = vec![7.0; x.len() + 40];
+    for &level in Level::available() {
+        level
+            .run(|| {
+                let mut place = x.clone();
+                let in_place = ViewMut::new(&mut place, &[rows, classes]).unwrap();
+                let loss = xent.forward_backward_in_place(in_place, &labels).unwrap();
+                let view = View::new(&x, &[rows, classes]).unwrap();
+                let out = &mut room[3..][..x.len()];
+                assert_eq!(xent.forward_backward(view, &labels, &mut *out).unwrap(), loss);
+                let different = place.iter().zip(&*out).position(|(a, b)| a.to_bits() != b.to_bits());
+                assert_eq!(different, None, "{level}");
+            })
+            .unwrap();
+        assert!(room[..3].iter().chain(&room[3 + x.len()..]).all(|&x| x == 7.0), "{level}");
+    }
+}
+
 #[test]
 fn many_rows_have_the_bits_of_the_reference() {
     for (rows, classes) in [(5000, 10), (3001, 33), (70, 1000), (9, 5000)] {

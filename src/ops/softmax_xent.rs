@@ -659,6 +659,9 @@ impl<T: Float, I: Index> Call<'_, T, I> {
     }
 
     fn run_scaled(&self, work: Work<'_, T>, scale: T) {
+        if self.labels.is_empty() {
+            return; // what has no rows may claim more classes than there is memory for
+        }
         let past_caches = work.from.is_some()
             && self.here * size_of::<T>() >= ROW_PAST_CACHES
             && self.labels.len() * self.here * size_of::<T>() >= PAST_CACHES;
