@@ -226,7 +226,7 @@ fn sums<T: Float, I: Index>(call: &Call<'_, T, I>, x: &[T], class: Option<usize>
         let max = others.fold(T::NEG_INFINITY, larger);
         let shift = Shift::of(max);
         let mut powers = vec![T::ZERO; lanes];
-        let mut gaps = vec![T::ZERO; lanes];
+        let mut gaps = vec![T::ZERO; if across { 1 } else { 4 * lanes }];
         let anchor = anchor(max);
         for (j, &x) in chunk.iter().enumerate() {
             let class = c * chunk_len + j;
@@ -234,12 +234,18 @@ fn sums<T: Float, I: Index>(call: &Call<'_, T, I>, x: &[T], class: Option<usize>
                 powers[j % lanes] += shift.exp(x);
             }
             if plan.is_smooth() {
-                let gap = &mut gaps[j % lanes];
+                let turns = gaps.len();
+                let gap = &mut gaps[j % turns];
                 *gap = match plan.weights {
                     None => *gap + (x - anchor),
                     Some(weights) => weights[class].mul_add(x - anchor, *gap),
                 };
             }
+        }
+        if !across {
+            gaps = (0..lanes)
+                .map(|i| (gaps[i] + gaps[lanes + i]) + (gaps[2 * lanes + i] + gaps[3 * lanes + i]))
+                .collect();
         }
         parts.push((max, join_lanes(powers), join_lanes(gaps)));
     }

@@ -151,6 +151,39 @@ fn map_blocks<T: Float, S: Simd<T>>(
     }
 }
 
+/// Folds each vector of `xs` into one of four results, in turn, so that none waits for the one before; then the first with the
+/// second, the third with the fourth and both by `join`.
+#[inline(always)]
+pub(crate) fn fold_in_turn<T: Float, S: Simd<T>>(
+    s: S,
+    xs: &[T],
+    ys: &[T],
+    pads: [T; 2],
+    f: impl Fn(S::V, S::V, S::V) -> S::V,
+    join: impl Fn(S::V, S::V) -> S::V,
+) -> S::V {
+    let zero = s.splat(T::ZERO);
+    let (mut a, mut b, mut c, mut d) = (zero, zero, zero, zero);
+    let ((xs, x_rest), (ys, y_rest)) = (T::blocks(xs), T::blocks(ys));
+    let ((xs, x_single), (ys, y_single)) = (xs.as_chunks(), ys.as_chunks());
+    for ([xa, xb, xc, xd], [ya, yb, yc, yd]) in xs.iter().zip(ys) {
+        a = f(a, s.load(xa), s.load(ya));
+        b = f(b, s.load(xb), s.load(yb));
+        c = f(c, s.load(xc), s.load(yc));
+        d = f(d, s.load(xd), s.load(yd));
+    }
+    let mut results = [a, b, c, d];
+    for (result, (x, y)) in results.iter_mut().zip(x_single.iter().zip(y_single)) {
+        *result = f(*result, s.load(x), s.load(y));
+    }
+    if !x_rest.is_empty() {
+        let result = &mut results[x_single.len()];
+        *result = f(*result, s.load_up_to(x_rest, pads[0]), s.load_up_to(y_rest, pads[1]));
+    }
+    let [a, b, c, d] = results;
+    join(join(a, b), join(c, d))
+}
+
 /// Hands each vector of `xs` to `f`.
 #[inline(always)]
 pub(crate) fn each<T: Float, S: Simd<T>>(s: S, xs: &[T], pad: T, mut f: impl FnMut(S::V)) {

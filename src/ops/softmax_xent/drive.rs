@@ -351,8 +351,8 @@ impl<'a, T: Float> Drive<'_, 'a, T> {
     }
 }
 
-/// Chunks of a row that are worth a thread's while: 128 KiB.
-const CHUNKS_OF_PIECE: usize = 16;
+/// Chunks of a row that are worth a thread's while: 192 KiB.
+const CHUNKS_OF_PIECE: usize = 24;
 
 impl<T: Float> Drive<'_, '_, T> {
     /// Whether rows should be cut at their chunks: where there are fewer than threads, and they are long and dense.
@@ -377,13 +377,16 @@ impl<T: Float> Drive<'_, '_, T> {
             parts.resize(parts.len().max(chunks), Part::empty());
             room.resize(room.len().max(self.classes.next_multiple_of(T::LANES)), T::ZERO);
             let parts = &mut parts[..chunks];
+            // A piece for each thread, both times the same ones: what one has in its cache is slow to reach for another.
+            // No result depends on where a row is cut, as long as that is between chunks.
+            let grain = (chunks / parallel::threads()).max(CHUNKS_OF_PIECE);
             for row in 0..self.rows.targets.len() {
                 self.rows.begin(&mut group, row, 1, self.scale);
                 let known = self.rows.known.is_some();
                 let ignored = group.classes[0] == NO_CLASS && self.rows.to.is_some();
                 let (plan, past_caches) = (self.plan, self.past_caches);
                 if !known && !ignored {
-                    parallel::for_each(self.rows.piece(row, parts, room), CHUNKS_OF_PIECE, |_, piece| {
+                    parallel::for_each(self.rows.piece(row, parts, room), grain, |_, piece| {
                         let (tile, parts) = piece.tile(past_caches);
                         let (group, weights) = (&group, &mut Vec::new());
                         T::dispatch(
@@ -400,7 +403,7 @@ impl<T: Float> Drive<'_, '_, T> {
                 if ignored {
                     self.rows.clear(row);
                 } else if self.rows.to.is_some() {
-                    parallel::for_each(self.rows.piece(row, parts, room), CHUNKS_OF_PIECE, |_, piece| {
+                    parallel::for_each(self.rows.piece(row, parts, room), grain, |_, piece| {
                         let (tile, parts) = piece.tile(past_caches);
                         let (group, weights, parts) = (&group, &mut Vec::new(), (!known).then_some(&*parts));
                         T::dispatch(

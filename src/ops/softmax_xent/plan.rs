@@ -19,7 +19,7 @@ pub(crate) struct Plan<'a, T> {
     /// ε/C
     pub(crate) share: T,
     /// 1 − ε
-    own: T,
+    pub(crate) own: T,
     /// W, the sum of the weights.
     pub(crate) total_weight: T,
     /// The sum of each chunk's weights, where there are weights and smoothing.

@@ -33,7 +33,8 @@
 //! ±10³, ±10⁶ and ±10³⁰, 10 and 5,000 classes, every level, as a share of the bound (4 + gap)·ε: other classes 0.69,
 //! target 0.25, loss 0.30, in `f32` and in `f64` (`cargo test --test accuracy -- --nocapture`).
 //!
-//! The order of every sum follows from the shape alone: within a chunk vector by vector, then lane i + lane i + 8, 4, 2,
+//! The order of every sum follows from the shape alone: within a chunk vector by vector (those of smoothing, along vectors, in
+//! four sums by turns), then lane i + lane i + 8, 4, 2,
 //! 1 (rows along vectors only), then chunk by chunk with the rounding errors carried along (Neumaier, 1974).
 
 use super::partial::Partial;
@@ -371,45 +372,49 @@ fn gap<T: Float, S: Simd<T>, const ACROSS: bool>(
     anchor: S::V,
     room: &mut Vec<T>,
 ) -> S::V {
-    let mut sum = s.splat(T::ZERO);
-    let mut seat = Seat::new(s, part);
-    let target = s.load(&part.target);
-    let seated = if ACROSS { NO_CLASS } else { place::<T, false>(plan, chunk, class) };
     let buffer = tile.buffer(chunk);
     let weights = plan.chunk_weights::<ACROSS>(chunk, buffer.len(), room);
-    if let Some(x) = buffer.get_mut(seated) {
+    if ACROSS {
+        let target = s.load(&part.target);
+        let (mut seat, mut sum) = (Seat::new(s, part), s.splat(T::ZERO));
+        let mut weights = weights.map(|weights| T::blocks(weights).0.iter());
+        for block in T::blocks(buffer).0 {
+            let x = s.sub(seat.next(s, s.load(block), target), anchor);
+            sum = match weights.as_mut().and_then(Iterator::next) {
+                None => s.add(sum, x),
+                Some(w) => s.mul_add(s.load(w), x, sum),
+            };
+        }
+        return sum;
+    }
+    let at = place::<T, false>(plan, chunk, class);
+    if let Some(x) = buffer.get_mut(at) {
         *x = part.target.as_ref()[lane];
     }
-    match weights {
-        // Padded with the maximum, which adds nothing. (Across lanes there is no remainder.)
-        None => {
-            let pad = stored(s, anchor).as_ref()[0];
-            slices::each(
-                s,
-                buffer,
-                pad,
-                #[inline(always)]
-                |x| {
-                    let x = if ACROSS { seat.next(s, x, target) } else { x };
-                    sum = s.add(sum, s.sub(x, anchor));
-                },
-            );
-        }
-        // Padded with weights of 0.
-        Some(weights) => slices::map_with(
+    let sum = match weights {
+        // Filled up with what adds nothing.
+        None => slices::fold_in_turn(
+            s,
+            buffer,
+            buffer,
+            [stored(s, anchor).as_ref()[0]; 2],
+            #[inline(always)]
+            |sum, x, _| s.add(sum, s.sub(x, anchor)),
+            #[inline(always)]
+            |a, b| s.add(a, b),
+        ),
+        Some(weights) => slices::fold_in_turn(
             s,
             buffer,
             weights,
-            T::ZERO,
+            [T::ZERO; 2],
             #[inline(always)]
-            |x, w| {
-                let all = if ACROSS { seat.next(s, x, target) } else { x };
-                sum = s.mul_add(w, s.sub(all, anchor), sum);
-                x
-            },
+            |sum, x, w| s.mul_add(w, s.sub(x, anchor), sum),
+            #[inline(always)]
+            |a, b| s.add(a, b),
         ),
-    }
-    if let Some(x) = buffer.get_mut(seated) {
+    };
+    if let Some(x) = buffer.get_mut(at) {
         *x = T::NEG_INFINITY;
     }
     sum
@@ -537,15 +542,15 @@ pub(super) fn terms<T: Float, S: Simd<T>>(s: S, plan: &Plan<'_, T>, group: &Grou
     if plan.is_plain() {
         return Term { own: s.splat(T::ONE), all: s.splat(T::ONE), rest: s.splat(T::ZERO) };
     }
-    let mut blocks = [T::Block::default(); 3];
-    for lane in 0..group.count {
-        let class = group.classes[lane];
-        let term = plan.term((class != NO_CLASS).then_some(class));
-        for (block, x) in blocks.iter_mut().zip([term.own, term.all, term.rest]) {
-            block.as_mut()[lane] = x;
-        }
+    let mut weights = T::Block::default();
+    for (weight, &class) in weights.as_mut().iter_mut().zip(&group.classes) {
+        *weight = if class == NO_CLASS { T::ZERO } else { plan.weight(class) };
     }
-    let [own, all, rest] = [s.load(&blocks[0]), s.load(&blocks[1]), s.load(&blocks[2])];
+    let weight = s.load(&weights);
+    let (share, total) = (s.splat(plan.share), s.splat(plan.total_weight));
+    let own = if plan.is_smooth() { s.mul(s.splat(plan.own), weight) } else { weight };
+    let all = if plan.weights.is_none() { s.splat(T::ONE) } else { s.mul_add(share, total, own) };
+    let rest = s.mul(share, s.sub(total, weight));
     Term { own, all, rest }
 }
 
