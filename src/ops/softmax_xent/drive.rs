@@ -351,8 +351,8 @@ impl<'a, T: Float> Drive<'_, 'a, T> {
     }
 }
 
-/// Chunks of a row that are worth a thread's while: 192 KiB.
-const CHUNKS_OF_PIECE: usize = 24;
+/// Chunks of a row that are worth a thread's while: 240 KiB.
+const CHUNKS_OF_PIECE: usize = 30;
 
 impl<T: Float> Drive<'_, '_, T> {
     /// Whether rows should be cut at their chunks: where there are fewer than threads, and they are long and dense.
