@@ -1,7 +1,8 @@
 //! Threads: whether a second one pays, and how work is cut into pieces. The only file that knows of rayon.
 //!
-//! Work is cut by its data alone and always at the same places, so that no result depends on how many threads there
-//! were; how many there are is rayon's business (a caller's own pool is used where the caller stands in one).
+//! Work is cut by its data alone and always at the same places (or, where no result depends on the places, into a piece
+//! for each thread), so that no result depends on how many threads there were; how many there are is rayon's business (a
+//! caller's own pool is used where the caller stands in one).
 
 use std::any::Any;
 use std::cell::RefCell;

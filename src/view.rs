@@ -170,7 +170,7 @@ pub(crate) fn count(shape: &[usize]) -> Result<usize> {
     }
 }
 
-/// A vector of zeros for an answer of this shape, or an error where no allocation can have its size.
+/// A vector of zeros (of `T::default()`) for an answer of this shape, or an error where no allocation can have its size.
 pub(crate) fn zeros<T: Copy + Default>(shape: &[usize]) -> Result<Vec<T>> {
     /// From here on a failed allocation is thinkable, and asking for one first costs nothing beside the answer.
     const LARGE: usize = 1 << 30;

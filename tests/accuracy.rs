@@ -129,8 +129,27 @@ fn errors<T: Float>(x: &[T], y: usize, grad: &[T], loss: T, smallest: f64) -> Wo
     worst
 }
 
-/// The worst over rows of `classes` classes, at every level, rows along vectors or across them.
-fn worst<T: Float>(scale: f64, lead: f64, offset: f64, classes: usize, across: bool, smallest: f64) -> Worst {
+/// What people write: p = e^(x − max)/Σ, p_y − 1, ln Σ − (x_y − max).
+fn usual<T: Float + num_traits::Float>(x: &[T], y: usize) -> (Vec<T>, T) {
+    let max = x.iter().copied().fold(T::neg_infinity(), num_traits::Float::max);
+    let mut p: Vec<T> = x.iter().map(|&x| (x - max).exp()).collect();
+    let mut sum = T::from_f64(0.0);
+    p.iter().for_each(|&p| sum += p);
+    p.iter_mut().for_each(|p| *p = *p / sum);
+    p[y] = p[y] - T::from_f64(1.0);
+    (p, sum.ln() - (x[y] - max))
+}
+
+/// The worst over rows of `classes` classes, at every level, rows along vectors or across them; and that of the usual
+/// formulas.
+fn worst<T: Float + num_traits::Float>(
+    scale: f64,
+    lead: f64,
+    offset: f64,
+    classes: usize,
+    across: bool,
+    smallest: f64,
+) -> [Worst; 2] {
     let rows = if classes > 100 { 4 } else { 64 };
     let mut x: Vec<T> = vec![];
     let labels: Vec<usize> = (0..rows).map(|row| row * 31 % classes).collect();
@@ -149,7 +168,12 @@ fn worst<T: Float>(scale: f64, lead: f64, offset: f64, classes: usize, across: b
     };
     let xent = if across { xent.class_axis(0) } else { xent };
     let view = View::strided(&x, &shape, &strides, 0).unwrap();
-    let mut all = Worst::default();
+    let [mut all, mut plain] = [Worst::default(); 2];
+    for (row, &y) in labels.iter().enumerate() {
+        let x = &x[row * classes..][..classes];
+        let (grad, loss) = usual(x, y);
+        plain = plain.max(errors(x, y, &grad, loss, smallest));
+    }
     for &level in Level::available() {
         let mut grad = vec![T::ZERO; x.len()];
         let losses = level.run(|| {
@@ -162,21 +186,24 @@ fn worst<T: Float>(scale: f64, lead: f64, offset: f64, classes: usize, across: b
             all = all.max(errors(&x[range.clone()], labels[row], &grad[range], loss, smallest));
         }
     }
-    all
+    [all, plain]
 }
 
-fn check<T: Float>(smallest: f64) {
+fn check<T: Float + num_traits::Float>(smallest: f64) {
     println!("{}: worst error / ((4 + gap) ε) over offsets 0, ±10³, ±10⁶, ±10³⁰", T::NAME);
-    println!("{:>34} {:>9} {:>9} {:>9}", "data", "others", "target", "loss");
+    println!("{:>42} {:>7} {:>7} {:>7}   and of the usual formulas", "data", "others", "target", "loss");
     for (classes, across) in [(10, false), (5000, false), (5000, true)] {
         for (scale, lead) in [(1.0, 0.0), (5.0, 0.0), (30.0, 0.0), (1.0, 20.0), (1.0, 40.0), (1.0, 80.0)] {
-            let mut all = Worst::default();
+            let [mut all, mut plain] = [Worst::default(); 2];
             for offset in [0.0, 1e3, -1e3, 1e6, -1e6, 1e30, -1e30] {
-                all = all.max(worst::<T>(scale, lead, offset, classes, across, smallest));
+                let [here, usual] = worst::<T>(scale, lead, offset, classes, across, smallest);
+                (all, plain) = (all.max(here), plain.max(usual));
             }
             let axis = if across { "classes first" } else { "classes last" };
             let name = format!("{classes} {axis}, N(0, {scale}²), lead {lead}");
-            println!("{name:>34} {:9.3} {:9.3} {:9.3}", all.others, all.target, all.loss);
+            let Worst { others, target, loss } = plain;
+            print!("{name:>42} {:7.3} {:7.3} {:7.3}", all.others, all.target, all.loss);
+            println!("   {others:.1e} {target:.1e} {loss:.1e}");
             assert!(all.others <= 1.0 && all.target <= 1.0 && all.loss <= 1.0, "{name}: {all:?}");
         }
     }

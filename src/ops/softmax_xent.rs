@@ -87,8 +87,9 @@ pub struct Rows<T> {
 /// **Equality class.** The same bits for every number of threads; the same bits as [`reference`](crate::reference) on
 /// every level with FMA.
 ///
-/// **Cost.** Out of cache, one read of the logits and one write of the gradient; scratch of one chunk (8 KiB) and of
-/// 192 bytes per 8 KiB of a row (per 32 classes where rows sit in lanes) for each thread.
+/// **Cost.** Out of cache, one read of the logits and one write of the gradient; a gradient of 64 MiB or more is written past
+/// the caches, unless in place. Each thread keeps scratch from call to call: 8 KiB, or its longest row where that is more, and
+/// 320 bytes per 8 KiB of it (per 32 classes where rows sit in lanes).
 #[derive(Debug, Clone, PartialEq)]
 pub struct SoftmaxXent<T> {
     class_axis: isize,
@@ -334,7 +335,7 @@ impl<T: Float> SoftmaxXent<T> {
         let mut rows = Rows {
             losses: zeros(&[call.labels.len()])?,
             lse: zeros(&[call.labels.len()])?,
-            partials: vec![Partial::empty(); call.labels.len()],
+            partials: zeros(&[call.labels.len()])?,
             loss: call.loss(&[]),
         };
         let mut totals = call.totals();
@@ -403,7 +404,7 @@ impl<T: Float> SoftmaxXent<T> {
     {
         let logits = logits.into();
         let call = self.call(logits.shape(), labels, true)?;
-        let mut partials = vec![Partial::empty(); labels.len()];
+        let mut partials: Vec<Partial<T>> = zeros(&[labels.len()])?;
         let list = call.label_list();
         call.run(Work {
             from: Some(logits.lanes(call.axis)),

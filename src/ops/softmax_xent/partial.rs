@@ -24,11 +24,17 @@ use crate::simd::{Float, Kernel, Level, Simd, exp};
 pub struct Partial<T> {
     /// The largest logit, the target's included; −∞ where there are no classes.
     pub max: T,
-    /// The sum over all classes but the target of 2^(x·log₂e − k), where k = round(max·log₂e) (of e^(x − max) where
+    /// The sum over all classes but the target of 2^(x·log₂e − k), where k = round(max·log₂e), ties to even (of e^(x − max) where
     /// |max| > 2²¹, or 2⁵⁰ for `f64`).
     pub others: T,
     /// The target's logit; −∞ where it is none of these classes.
     pub target: T,
+}
+
+impl<T: Float> Default for Partial<T> {
+    fn default() -> Self {
+        Self::empty()
+    }
 }
 
 impl<T: Float> Partial<T> {
