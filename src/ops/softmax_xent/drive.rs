@@ -169,6 +169,15 @@ pub(super) fn class_of<I: Index>(label: I, ignored: Option<i64>) -> usize {
     }
 }
 
+/// `len` elements of scratch from a cache line's start on: vectors across two lines cost two reads.
+fn aligned<T: Float>(room: &mut Vec<T>, len: usize) -> &mut [T] {
+    if room.len() < len + T::LANES {
+        *room = vec![T::ZERO; len + T::LANES];
+    }
+    let start = room.as_ptr().align_offset(64).min(T::LANES);
+    &mut room[start..start + len]
+}
+
 /// Groups of rows in lanes that wait for each other, at most.
 const GROUPS: usize = 8;
 
@@ -195,13 +204,12 @@ impl<'a, T: Float> Drive<'_, 'a, T> {
             Some(_) => (units.clamp(1, T::LANES), 1),
             None => (T::LANES, 1),
         };
-        let len = unit * if ACROSS { at_once } else { step };
-        // From a cache line's start: vectors across two lines cost two reads.
-        if room.len() < len + T::LANES {
-            *room = vec![T::ZERO; len + T::LANES];
-        }
-        let start = room.as_ptr().align_offset(64).min(T::LANES);
-        let mut room = Room { weights, room: &mut room[start..start + len], unit };
+        let held = match &self.rows.to {
+            _ if ACROSS => at_once,
+            Some(_) => step,
+            None => 1,
+        };
+        let mut room = Room { weights, room: aligned(room, held * unit), unit };
         groups.resize_with(at_once.max(groups.len()), Group::default);
         if self.rows.known.is_none() {
             parts.resize(parts.len().max(at_once * chunks), Part::empty());
@@ -375,7 +383,7 @@ impl<T: Float> Drive<'_, '_, T> {
             let mut group = Group::default();
             let chunks = self.classes.div_ceil(chunk_classes::<T, false>());
             parts.resize(parts.len().max(chunks), Part::empty());
-            room.resize(room.len().max(self.classes.next_multiple_of(T::LANES)), T::ZERO);
+            let room = aligned(room, self.classes.next_multiple_of(T::LANES));
             let parts = &mut parts[..chunks];
             // A piece for each thread, both times the same ones: what one has in its cache is slow to reach for another.
             // No result depends on where a row is cut, as long as that is between chunks.
