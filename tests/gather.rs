@@ -3,28 +3,9 @@
 mod common;
 
 use common::everywhere;
-use common::indexed::{Case, Op, case};
-use gradix::{Clip, Error, Float, Index, Indices, Result, View, ViewMut, Wrap, reference};
+use common::indexed::{Case, case};
+use gradix::{Clip, Error, Float, Index, Result, View, ViewMut, Wrap};
 use proptest::prelude::*;
-
-fn call<T: Float, I: Index>(
-    Case { op, axis, .. }: &Case,
-    fast: bool,
-    src: View<'_, T>,
-    idx: Indices<'_, I>,
-    out: ViewMut<'_, T>,
-) -> Result<()> {
-    match (op, fast) {
-        (Op::Flat, true) => gradix::take_into(src, idx, out),
-        (Op::Flat, false) => reference::take_into(src, idx, out),
-        (Op::Axis, true) => gradix::take_axis_into(src, *axis, idx, out),
-        (Op::Axis, false) => reference::take_axis_into(src, *axis, idx, out),
-        (Op::Along, true) => gradix::take_along_axis_into(src, *axis, idx, out),
-        (Op::Along, false) => reference::take_along_axis_into(src, *axis, idx, out),
-        (Op::Pick, true) => gradix::pick_into(src, idx, out),
-        (Op::Pick, false) => reference::pick_into(src, idx, out),
-    }
-}
 
 fn check<T: Float + From<f32>, I: Index + TryFrom<i64>>(case: &Case) {
     let data: Vec<T> = (0..case.table.len).map(|i| T::from(i as f32)).collect();
@@ -32,11 +13,11 @@ fn check<T: Float + From<f32>, I: Index + TryFrom<i64>>(case: &Case) {
     let (src, idx) = (case.table.view(&data).unwrap(), case.indices(&list));
     let before = vec![T::from(-77.25); case.flow.len];
     let mut expected = before.clone();
-    let answer = call(case, false, src, idx, case.flow.view_mut(&mut expected).unwrap());
+    let answer = case.op.gather(case.axis, false, src, idx, case.flow.view_mut(&mut expected).unwrap());
     assert!(answer.is_ok() || expected == before);
     everywhere(|level, threads| {
         let mut out = before.clone();
-        let got = call(case, true, src, idx, case.flow.view_mut(&mut out).unwrap());
+        let got = case.op.gather(case.axis, true, src, idx, case.flow.view_mut(&mut out).unwrap());
         assert_eq!(got, answer, "{level}, {threads} threads");
         assert_eq!(out, expected, "{level}, {threads} threads");
     });

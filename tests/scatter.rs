@@ -3,37 +3,9 @@
 mod common;
 
 use common::everywhere;
-use common::indexed::{Case, Op, case};
-use gradix::{Error, Float, Index, Indices, Result, View, ViewMut, Wrap, reference};
+use common::indexed::{Case, case};
+use gradix::{Error, Float, Index, ViewMut, Wrap};
 use proptest::prelude::*;
-
-fn call<T: Float, I: Index>(
-    Case { op, axis, .. }: &Case,
-    fast: bool,
-    dst: ViewMut<'_, T>,
-    idx: Indices<'_, I>,
-    src: View<'_, T>,
-    a: Option<T>,
-) -> Result<()> {
-    match (op, fast, a) {
-        (Op::Flat, true, None) => gradix::scatter_add(dst, idx, src),
-        (Op::Flat, false, None) => reference::scatter_add(dst, idx, src),
-        (Op::Axis, true, None) => gradix::scatter_add_axis(dst, *axis, idx, src),
-        (Op::Axis, false, None) => reference::scatter_add_axis(dst, *axis, idx, src),
-        (Op::Along, true, None) => gradix::scatter_add_along_axis(dst, *axis, idx, src),
-        (Op::Along, false, None) => reference::scatter_add_along_axis(dst, *axis, idx, src),
-        (Op::Pick, true, None) => gradix::pick_add(dst, idx, T::from_f64(-1.0)),
-        (Op::Pick, false, None) => reference::pick_add(dst, idx, T::from_f64(-1.0)),
-        (Op::Flat, true, Some(a)) => gradix::scatter_add_scaled(dst, idx, src, a),
-        (Op::Flat, false, Some(a)) => reference::scatter_add_scaled(dst, idx, src, a),
-        (Op::Axis, true, Some(a)) => gradix::scatter_add_axis_scaled(dst, *axis, idx, src, a),
-        (Op::Axis, false, Some(a)) => reference::scatter_add_axis_scaled(dst, *axis, idx, src, a),
-        (Op::Along, true, Some(a)) => gradix::scatter_add_along_axis_scaled(dst, *axis, idx, src, a),
-        (Op::Along, false, Some(a)) => reference::scatter_add_along_axis_scaled(dst, *axis, idx, src, a),
-        (Op::Pick, true, Some(a)) => gradix::pick_add_scaled(dst, idx, src, a),
-        (Op::Pick, false, Some(a)) => reference::pick_add_scaled(dst, idx, src, a),
-    }
-}
 
 /// Values of many magnitudes, so that the order of a sum shows in its bits.
 fn values<T: Float>(len: usize, seed: u64) -> Vec<T> {
@@ -54,11 +26,11 @@ fn check<T: Float, I: Index + TryFrom<i64>>(case: &Case, a: Option<f64>) {
     let list: Vec<I> = case.buffer();
     let (src, idx) = (case.flow.view(&data).unwrap(), case.indices(&list));
     let mut expected = before.clone();
-    let answer = call(case, false, case.table.view_mut(&mut expected).unwrap(), idx, src, a);
+    let answer = case.op.scatter(case.axis, false, case.table.view_mut(&mut expected).unwrap(), idx, src, a);
     assert!(answer.is_ok() || expected == before);
     everywhere(|level, threads| {
         let mut dst = before.clone();
-        let got = call(case, true, case.table.view_mut(&mut dst).unwrap(), idx, src, a);
+        let got = case.op.scatter(case.axis, true, case.table.view_mut(&mut dst).unwrap(), idx, src, a);
         assert_eq!(got, answer, "{level}, {threads} threads");
         assert_eq!(dst, expected, "{level}, {threads} threads");
     });

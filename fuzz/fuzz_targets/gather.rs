@@ -3,40 +3,21 @@
 #![no_main]
 
 use arbitrary::Unstructured;
-use gradix::{Float, Index, Indices, Result, View, ViewMut, reference};
-use gradix_fuzz::{Call, Form, assert_same, everywhere, numbers, with_types};
+use gradix::{Float, Index, Indices, Result, View, reference};
+use gradix_fuzz::{Call, Op, assert_same, everywhere, numbers, with_types};
 use libfuzzer_sys::fuzz_target;
-
-fn call<T: Float, I: Index>(
-    &Call { form, axis, .. }: &Call,
-    fast: bool,
-    src: View<'_, T>,
-    idx: Indices<'_, I>,
-    out: ViewMut<'_, T>,
-) -> Result<()> {
-    match (form, fast) {
-        (Form::Flat, true) => gradix::take_into(src, idx, out),
-        (Form::Flat, false) => reference::take_into(src, idx, out),
-        (Form::Axis, true) => gradix::take_axis_into(src, axis, idx, out),
-        (Form::Axis, false) => reference::take_axis_into(src, axis, idx, out),
-        (Form::Along, true) => gradix::take_along_axis_into(src, axis, idx, out),
-        (Form::Along, false) => reference::take_along_axis_into(src, axis, idx, out),
-        (Form::Pick, true) => gradix::pick_into(src, idx, out),
-        (Form::Pick, false) => reference::pick_into(src, idx, out),
-    }
-}
 
 /// The form that allocates.
 fn allocate<T: Float, I: Index>(
-    &Call { form, axis, .. }: &Call,
+    &Call { op, axis, .. }: &Call,
     src: View<'_, T>,
     idx: Indices<'_, I>,
 ) -> [Result<Vec<T>>; 2] {
-    match form {
-        Form::Flat => [gradix::take(src, idx), reference::take(src, idx)],
-        Form::Axis => [gradix::take_axis(src, axis, idx), reference::take_axis(src, axis, idx)],
-        Form::Along => [gradix::take_along_axis(src, axis, idx), reference::take_along_axis(src, axis, idx)],
-        Form::Pick => [gradix::pick(src, idx), reference::pick(src, idx)],
+    match op {
+        Op::Flat => [gradix::take(src, idx), reference::take(src, idx)],
+        Op::Axis => [gradix::take_axis(src, axis, idx), reference::take_axis(src, axis, idx)],
+        Op::Along => [gradix::take_along_axis(src, axis, idx), reference::take_along_axis(src, axis, idx)],
+        Op::Pick => [gradix::pick(src, idx), reference::pick(src, idx)],
     }
 }
 
@@ -47,13 +28,13 @@ fn check<T: Float, I: Index + TryFrom<i64>>(u: &mut Unstructured) -> arbitrary::
     let (src, idx) = (case.table.view(&data).unwrap(), case.list.indices(&buffer));
     let before = vec![T::from_f64(-77.25); case.flow.len];
     let mut expected = before.clone();
-    let answer = call(&case, false, src, idx, case.flow.view_mut(&mut expected).unwrap());
+    let answer = case.op.gather(case.axis, false, src, idx, case.flow.view_mut(&mut expected).unwrap());
     if answer.is_err() {
         assert_same("the output after an error", &expected, &before);
     }
     everywhere(u, |_| {
         let mut out = before.clone();
-        let got = call(&case, true, src, idx, case.flow.view_mut(&mut out).unwrap());
+        let got = case.op.gather(case.axis, true, src, idx, case.flow.view_mut(&mut out).unwrap());
         assert_eq!(got, answer);
         assert_same("the output", &out, &expected);
         match allocate(&case, src, idx) {

@@ -1,5 +1,6 @@
 //! Calls of gather and scatter on arrays of any layout, with indices of any type and mode, some of them wrong.
 
+pub use super::calls::Op;
 use super::strided::{Strided, layout};
 use gradix::{Clip, Index, Indices, View, Wrap};
 use proptest::collection::vec;
@@ -11,15 +12,6 @@ pub enum Mode {
     Bare,
     Wrap,
     Clip,
-}
-
-/// Which of the four forms.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub enum Op {
-    Flat,
-    Axis,
-    Along,
-    Pick,
 }
 
 /// One call: the table is indexed by the list; the flow is what gather writes and scatter reads.

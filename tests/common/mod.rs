@@ -2,6 +2,7 @@
 
 #![allow(dead_code, unreachable_pub)] // each test file uses its part, of all that is shared
 
+pub mod calls;
 pub mod guarded;
 pub mod indexed;
 pub mod jobs;
