@@ -551,11 +551,10 @@ impl<T: Float> SoftmaxXent<T> {
             let row = labels.iter().position(|&label| is_wrong(label)).unwrap_or(0);
             return Err(Error::Label { row, value: labels[row].value(), classes });
         }
-        let counts = |label| class_of(label, ignored) != NO_CLASS;
         let count = if ignored.is_none() {
             labels.len()
         } else {
-            labels.iter().filter(|&&label| counts(label)).count()
+            labels.iter().filter(|&&label| class_of(label, ignored) != NO_CLASS).count()
         };
         let weight = match plan.weights {
             None => count as f64,
@@ -563,8 +562,11 @@ impl<T: Float> SoftmaxXent<T> {
                 // Eight sums, so that none waits for the one before.
                 let mut sums = [0.0; 8];
                 for labels in labels.chunks(8) {
-                    for (sum, &label) in sums.iter_mut().zip(labels).filter(|(_, label)| counts(**label)) {
-                        *sum += plan.weight(class_of(label, ignored)).to_f64();
+                    for (sum, &label) in sums.iter_mut().zip(labels) {
+                        let class = class_of(label, ignored);
+                        if class != NO_CLASS {
+                            *sum += plan.weight(class).to_f64();
+                        }
                     }
                 }
                 sums.iter().sum()

@@ -305,13 +305,21 @@ impl<T: Float> Normalizer<T> {
     }
 }
 
+/// What a row's target makes of the options.
+fn term<T: Float>(plan: &Plan<'_, T>, class: usize) -> Term<T> {
+    let weight = plan.weight(class);
+    let own = if plan.is_smooth() { plan.own * weight } else { weight };
+    let all = if plan.weights.is_none() { T::ONE } else { plan.share.mul_add(plan.total_weight, own) };
+    Term { own, all, rest: plan.share * (plan.total_weight - weight) }
+}
+
 /// A row's loss.
 fn loss<T: Float>(plan: &Plan<'_, T>, sums: &Sums<T>, class: Option<usize>) -> T {
     let Some(class) = class else { return T::ZERO };
     let row = Normalizer::of(sums);
     let far = T::EXP2_MIN * T::from_f64(0.5);
     let nll = if row.t < far { row.t.mul_add(-T::LN_2, ln(row.z)) } else { ln_1p(sums.others / row.target) };
-    let mut loss = if plan.is_plain() { nll } else { plan.term(Some(class)).own * nll };
+    let mut loss = if plan.is_plain() { nll } else { term(plan, class).own * nll };
     if plan.is_smooth() {
         let above_max = row.shift.exponent(sums.max).mul_add(-T::LN_2, ln(row.z));
         loss = plan.share.mul_add(plan.total_weight * above_max - sums.gap, loss);
@@ -334,7 +342,7 @@ fn row_gradient<T: Float, I: Index>(
 ) -> Vec<T> {
     let plan = &call.plan;
     let row = Normalizer::of(sums);
-    let Term { all, rest, .. } = plan.term(Some(class));
+    let Term { all, rest, .. } = term(plan, class);
     let mut factor = scale * all / row.z;
     let pull = T::ZERO - scale * plan.share;
     let mut target = T::ZERO - factor * sums.others;

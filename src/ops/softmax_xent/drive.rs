@@ -355,7 +355,7 @@ impl<'a, T: Float> Drive<'_, 'a, T> {
         let chunks = 0..self.classes.div_ceil(chunk_classes::<T, false>());
         let from = self.rows.from.as_ref().map(|from| from.lane(row));
         let to = self.rows.to.as_mut().map(|to| to.lane(row));
-        Row { from, to, chunks, classes: self.classes, room, past_caches: self.past_caches, last: None }
+        Row { from, to, chunks, classes: self.classes, room, past_caches: self.past_caches }
     }
 }
 
@@ -463,7 +463,7 @@ impl<'w, T: Float> Piece<'w, T> {
         let Piece { chunks, from, to, room, parts } = self;
         let classes = from.map_or_else(|| to.as_ref().map_or(0, |to| to.len()), <[T]>::len);
         let (from, to) = (from.map(Lane::from), to.map(LaneMut::from));
-        (Row { from, to, chunks, classes, room, past_caches, last: None }, parts)
+        (Row { from, to, chunks, classes, room, past_caches }, parts)
     }
 }
 

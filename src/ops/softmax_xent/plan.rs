@@ -103,17 +103,6 @@ impl<'a, T: Float> Plan<'a, T> {
         }
     }
 
-    /// The terms of a row; zeros for a row without a target.
-    pub(crate) fn term(&self, class: Option<usize>) -> Term<T> {
-        let Some(class) = class else {
-            return Term { own: T::ZERO, all: T::ZERO, rest: T::ZERO };
-        };
-        let weight = self.weight(class);
-        let own = if self.is_smooth() { self.own * weight } else { weight };
-        let all = if self.weights.is_none() { T::ONE } else { self.share.mul_add(self.total_weight, own) };
-        Term { own, all, rest: self.share * (self.total_weight - weight) }
-    }
-
     /// A chunk's weights as the elements of its buffer lie, `len` of them; `None` where all are 1.
     #[inline(always)]
     pub(crate) fn chunk_weights<'w, const ACROSS: bool>(

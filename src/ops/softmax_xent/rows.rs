@@ -13,8 +13,9 @@
 //! # The departures
 //!
 //! 1. *Base 2, shifted by an integer.* e^x is taken as 2^{t}, t = x·log₂e − k, with k = round(max·log₂e): its
-//!    integer and its fraction are a fused multiply-add each, so that t is never rounded. Moving a sum from one k to another is an exact power of two. Where
-//!    |max| > 2²¹ (2⁵⁰ for f64) k would lose its units; there t = (x − max)·log₂e, and moves are rounded.
+//!    integer and its fraction are a fused multiply-add each, so that t is never rounded. Moving a sum from one k to
+//!    another is an exact power of two. Where |max| > 2²¹ (2⁵⁰ for f64) k would lose its units; there
+//!    t = (x − max)·log₂e, and moves are rounded.
 //! 2. *Chunks.* A row is cut into chunks of 8 KiB; each has its own shift, so that one sweep over memory suffices: while
 //!    a chunk is in the first-level cache its maximum is found, and its exponentials are summed and left in a scratch row.
 //!    Last, each chunk is multiplied by 2^(its shift − the row's)·(scale/Z) into the gradient, which is only ever
@@ -688,12 +689,10 @@ fn gradient<T: Float, S: Simd<T>, const ACROSS: bool>(
                 },
             ),
         }
-        let at = place::<T, ACROSS>(plan, c, class);
-        if !ACROSS && at < len {
-            tile.put(c, at, factors.target.as_ref()[lane]);
-        }
         tile.done(s, c);
     }
+    let at = place::<T, ACROSS>(plan, tile.chunks().start, class);
+    tile.end(s, at, factors.target.as_ref()[lane]);
 }
 
 /// Turns a chunk's buffer into its gradient by `f` of it and `pull`, the latter times the weights where there are any.

@@ -1,4 +1,4 @@
-//! Where the kernel finds logits and leaves gradients: chunk by chunk, in a buffer that may be the output itself.
+//! Where the kernel finds logits and leaves gradients: chunk by chunk, by way of a buffer in scratch.
 
 use super::plan::chunk_classes;
 use crate::simd::{Float, Simd, slices};
@@ -25,10 +25,11 @@ pub(super) trait Tile<T: Float> {
     fn reopen<S: Simd<T>>(&mut self, s: S, chunk: usize);
     /// Makes the chunk's gradient: `f` of the buffer.
     fn close<S: Simd<T>>(&mut self, s: S, chunk: usize, f: impl FnMut(S::V) -> S::V);
-    /// Puts `x` where the buffer's element `at` was, once a row is done.
-    fn put(&mut self, chunk: usize, at: usize, x: T);
-    /// Takes care that the chunk's gradient is in the output, when all are done.
+    /// Takes the chunk's gradient to the output.
     fn done<S: Simd<T>>(&mut self, s: S, chunk: usize);
+    /// After all chunks: one row's target, the class `at` from the first here on (where it is here), gets the gradient `x`.
+    /// Rows in lanes have theirs already.
+    fn end<S: Simd<T>>(&mut self, s: S, at: usize, x: T);
 }
 
 /// The range of classes of a chunk.
@@ -62,8 +63,6 @@ pub(super) struct Row<'a, 'b, T> {
     pub(super) room: &'b mut [T],
     /// Whether the gradient is written past the caches.
     pub(super) past_caches: bool,
-    /// An element, and what is written over its gradient when all else is.
-    pub(super) last: Option<(usize, T)>,
 }
 
 impl<T: Float> Row<'_, '_, T> {
@@ -154,26 +153,21 @@ impl<T: Float> Tile<T> for Row<'_, '_, T> {
         }
     }
 
-    /// Where it was streamed, an element is written after the fence.
     #[inline(always)]
-    fn put(&mut self, chunk: usize, at: usize, x: T) {
-        self.last = Some((self.range(chunk).0.start + at, x));
+    fn done<S: Simd<T>>(&mut self, _: S, chunk: usize) {
+        let (range, at) = self.range(chunk);
+        if let Some(to) = self.to.as_mut().filter(|to| !to.is_dense()) {
+            to.copy_from(range.start, &self.room[at..at + range.len()]);
+        }
     }
 
     #[inline(always)]
-    fn done<S: Simd<T>>(&mut self, s: S, chunk: usize) {
-        let (range, at) = self.range(chunk);
-        let Some(to) = &mut self.to else { return };
-        if !to.is_dense() {
-            to.copy_from(range.start, &self.room[at..at + range.len()]);
+    fn end<S: Simd<T>>(&mut self, s: S, at: usize, x: T) {
+        if self.past_caches {
+            s.fence();
         }
-        if chunk + 1 == self.chunks.end {
-            if self.past_caches {
-                s.fence();
-            }
-            if let Some((at, x)) = self.last {
-                to.set(at, x);
-            }
+        if let Some(to) = self.to.as_mut().filter(|_| at < self.classes) {
+            to.set(at, x);
         }
     }
 }
@@ -258,11 +252,6 @@ impl<T: Float> Tile<T> for Columns<'_, '_, T> {
     }
 
     #[inline(always)]
-    fn put(&mut self, _: usize, at: usize, x: T) {
-        self.room[at] = x;
-    }
-
-    #[inline(always)]
     fn done<S: Simd<T>>(&mut self, s: S, chunk: usize) {
         let Some(to) = &mut self.to else { return };
         let range = range::<T, true>(chunk, self.classes);
@@ -281,6 +270,9 @@ impl<T: Float> Tile<T> for Columns<'_, '_, T> {
             }
         }
     }
+
+    #[inline(always)]
+    fn end<S: Simd<T>>(&mut self, _: S, _: usize, _: T) {}
 }
 
 /// Reads classes of `count` rows into `room`, class after class; the lanes without a row get zeros.
