@@ -703,6 +703,11 @@ impl<'a, T> Lanes<'a, T> {
 }
 
 impl<'a, T> LanesMut<'a, T> {
+    /// Whether the elements of each lane are neighbours.
+    pub(crate) fn are_dense(&self) -> bool {
+        self.walk.stride == 1 || self.walk.len <= 1
+    }
+
     /// The length of each lane.
     pub(crate) fn lane_len(&self) -> usize {
         self.walk.len

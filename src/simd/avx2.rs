@@ -77,7 +77,7 @@ macro_rules! level {
     ($t:ident x $lanes:literal, halves of $half:literal, $v:ident, bits $bits:ident,
      mantissa $mantissa:literal bias $bias:literal $sll:ident $srl:ident;
      $set1:ident $loadu:ident $storeu:ident $add:ident $sub:ident $mul:ident $div:ident $fmadd:ident
-     $max:ident $and:ident $or:ident $andnot:ident $cmp:ident $blendv:ident $movemask:ident
+     $max:ident $min:ident $and:ident $or:ident $andnot:ident $cmp:ident $blendv:ident $movemask:ident
      $to_int:ident $from_int:ident $quarters:ident $permute:ident
      $sum_half:ident $max_of_half:ident;
      $mask_load:ident $mask_store:ident $stream:ident $first_lanes:ident $front:ident $compress_index:ident
@@ -161,6 +161,7 @@ macro_rules! level {
                     ($fmadd(a.0, b.0, c.0), $fmadd(a.1, b.1, c.1))
                 }
                 fn max(a: ($v, $v), b: ($v, $v)) -> ($v, $v) { ($max(a.0, b.0), $max(a.1, b.1)) }
+                fn min(a: ($v, $v), b: ($v, $v)) -> ($v, $v) { ($min(a.0, b.0), $min(a.1, b.1)) }
                 fn abs(a: ($v, $v)) -> ($v, $v) {
                     let sign = $set1(-0.0);
                     ($andnot(sign, a.0), $andnot(sign, a.1))
@@ -354,7 +355,7 @@ level! {
     f32 x 16, halves of 8, __m256, bits u32,
     mantissa 23 bias 127 _mm256_slli_epi32 _mm256_srli_epi32;
     _mm256_set1_ps _mm256_loadu_ps _mm256_storeu_ps _mm256_add_ps _mm256_sub_ps _mm256_mul_ps
-    _mm256_div_ps _mm256_fmadd_ps _mm256_max_ps _mm256_and_ps _mm256_or_ps _mm256_andnot_ps
+    _mm256_div_ps _mm256_fmadd_ps _mm256_max_ps _mm256_min_ps _mm256_and_ps _mm256_or_ps _mm256_andnot_ps
     _mm256_cmp_ps _mm256_blendv_ps _mm256_movemask_ps _mm256_castps_si256 _mm256_castsi256_ps quarters_ps
     _mm256_permute2f128_ps sum_of_8 max_of_8;
     _mm256_maskload_ps _mm256_maskstore_ps _mm256_stream_ps first_of_16 FRONT positions_of_16
@@ -364,7 +365,7 @@ level! {
     f64 x 8, halves of 4, __m256d, bits u64,
     mantissa 52 bias 1023 _mm256_slli_epi64 _mm256_srli_epi64;
     _mm256_set1_pd _mm256_loadu_pd _mm256_storeu_pd _mm256_add_pd _mm256_sub_pd _mm256_mul_pd
-    _mm256_div_pd _mm256_fmadd_pd _mm256_max_pd _mm256_and_pd _mm256_or_pd _mm256_andnot_pd
+    _mm256_div_pd _mm256_fmadd_pd _mm256_max_pd _mm256_min_pd _mm256_and_pd _mm256_or_pd _mm256_andnot_pd
     _mm256_cmp_pd _mm256_blendv_pd _mm256_movemask_pd _mm256_castpd_si256 _mm256_castsi256_pd quarters_pd
     _mm256_permute2f128_pd sum_of_4 max_of_4;
     _mm256_maskload_pd _mm256_maskstore_pd _mm256_stream_pd first_of_8 FRONT_PAIRS positions_of_8

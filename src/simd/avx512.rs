@@ -40,9 +40,9 @@ impl Avx512 {
 }
 
 /// Whether Intel has made this CPU.
-fn is_intel() -> bool {
+pub(super) fn is_intel() -> bool {
     #[allow(unused_unsafe)] // the intrinsic is safe in newer compilers than our oldest
-    // SAFETY: every CPU with AVX-512 has the instruction.
+    // SAFETY: every 64-bit CPU has the instruction.
     let vendor = unsafe { __cpuid(0) };
     [vendor.ebx, vendor.edx, vendor.ecx].map(u32::to_le_bytes).as_flattened() == b"GenuineIntel"
 }
@@ -69,7 +69,7 @@ macro_rules! ops {
 macro_rules! level {
     ($t:ident x $lanes:literal, mantissa $mantissa:literal, $v:ident, $m:ident, $p:ident;
      $set1:ident $loadu:ident $storeu:ident $add:ident $sub:ident $mul:ident $div:ident $fmadd:ident
-     $max:ident $abs:ident $to_int:ident $sll:ident $from_int:ident $getmant:ident $getexp:ident $cmp:ident $blend:ident
+     $max:ident $min:ident $abs:ident $to_int:ident $sll:ident $from_int:ident $getmant:ident $getexp:ident $cmp:ident $blend:ident
      $compress:ident $compress_store:ident $mask_load:ident $mask_store:ident $stream:ident $quarters:ident $shuffle:ident
      $low:ident $high:ident $add_half:ident $max_half:ident $sum_half:ident $max_of_half:ident;
      $positions:expr, $set1_position:ident, $add_position:ident, $compress_position:ident, $compress_store_position:ident,
@@ -133,6 +133,7 @@ macro_rules! level {
                 fn div(a: $v, b: $v) -> $v { $div(a, b) }
                 fn mul_add(a: $v, b: $v, c: $v) -> $v { $fmadd(a, b, c) }
                 fn max(a: $v, b: $v) -> $v { $max(a, b) }
+                fn min(a: $v, b: $v) -> $v { $min(a, b) }
                 fn abs(a: $v) -> $v { $abs(a) }
                 fn power_of_two(shifted: $v) -> $v { $from_int($sll::<$mantissa>($to_int(shifted))) }
                 fn split(a: $v) -> ($v, $v) {
@@ -245,7 +246,7 @@ fn quarters_pd(rows: &mut [__m512d; 8]) {
 level! {
     f32 x 16, mantissa 23, __m512, __mmask16, __m512i;
     _mm512_set1_ps _mm512_loadu_ps _mm512_storeu_ps _mm512_add_ps _mm512_sub_ps _mm512_mul_ps
-    _mm512_div_ps _mm512_fmadd_ps _mm512_max_ps _mm512_abs_ps _mm512_castps_si512 _mm512_slli_epi32 _mm512_castsi512_ps
+    _mm512_div_ps _mm512_fmadd_ps _mm512_max_ps _mm512_min_ps _mm512_abs_ps _mm512_castps_si512 _mm512_slli_epi32 _mm512_castsi512_ps
     _mm512_getmant_ps _mm512_getexp_ps _mm512_cmp_ps_mask _mm512_mask_blend_ps _mm512_mask_compress_ps
     _mm512_mask_compressstoreu_ps _mm512_mask_loadu_ps _mm512_mask_storeu_ps _mm512_stream_ps quarters_ps _mm512_shuffle_f32x4
     _mm512_castps512_ps256 _mm512_extractf32x8_ps _mm256_add_ps _mm256_max_ps sum_of_8 max_of_8;
@@ -256,7 +257,7 @@ level! {
 level! {
     f64 x 8, mantissa 52, __m512d, __mmask8, __m256i;
     _mm512_set1_pd _mm512_loadu_pd _mm512_storeu_pd _mm512_add_pd _mm512_sub_pd _mm512_mul_pd
-    _mm512_div_pd _mm512_fmadd_pd _mm512_max_pd _mm512_abs_pd _mm512_castpd_si512 _mm512_slli_epi64 _mm512_castsi512_pd
+    _mm512_div_pd _mm512_fmadd_pd _mm512_max_pd _mm512_min_pd _mm512_abs_pd _mm512_castpd_si512 _mm512_slli_epi64 _mm512_castsi512_pd
     _mm512_getmant_pd _mm512_getexp_pd _mm512_cmp_pd_mask _mm512_mask_blend_pd _mm512_mask_compress_pd
     _mm512_mask_compressstoreu_pd _mm512_mask_loadu_pd _mm512_mask_storeu_pd _mm512_stream_pd quarters_pd _mm512_shuffle_f64x2
     _mm512_castpd512_pd256 _mm512_extractf64x4_pd _mm256_add_pd _mm256_max_pd sum_of_4 max_of_4;

@@ -105,6 +105,8 @@ pub(crate) trait Simd<T: Float>: Copy + Send + Sync + 'static {
     }
     /// The larger; where either is NaN, unspecified which of the two. Of zeros of unlike sign, likewise.
     fn max(self, a: Self::V, b: Self::V) -> Self::V;
+    /// The smaller, likewise.
+    fn min(self, a: Self::V, b: Self::V) -> Self::V;
     /// `|a|`
     fn abs(self, a: Self::V) -> Self::V;
     /// 2^n, from n + [`Float::SHIFTER`]: the integer stands in the last bits, the exponent's bias added.
@@ -197,6 +199,14 @@ pub enum Level {
 
 thread_local! {
     static FORCED: Cell<Option<Level>> = const { Cell::new(None) };
+}
+
+/// Whether Intel has made this CPU, whose memory likes other stores than AMD's.
+pub(crate) fn is_intel() -> bool {
+    #[cfg(target_arch = "x86_64")]
+    return avx512::is_intel();
+    #[cfg(not(target_arch = "x86_64"))]
+    false
 }
 
 impl Level {

@@ -79,6 +79,10 @@ macro_rules! level {
                 a.fast_max(b)
             }
             #[inline(always)]
+            fn min(self, a: $v, b: $v) -> $v {
+                a.fast_min(b)
+            }
+            #[inline(always)]
             fn abs(self, a: $v) -> $v {
                 a.abs()
             }

@@ -3,62 +3,119 @@
 
 use super::{Float, Simd};
 
-/// Folds the vectors of `xs` into one by `f`, in no particular order: it keeps four results at a time.
-#[inline(always)]
-pub(crate) fn fold<T: Float, S: Simd<T>>(s: S, xs: &[T], pad: T, f: impl Fn(S::V, S::V) -> S::V) -> S::V {
-    let start = s.splat(pad);
-    let (mut a, mut b, mut c, mut d) = (start, start, start, start);
-    let (blocks, rest) = T::blocks(xs);
-    let (groups, single) = blocks.as_chunks();
-    for [at_a, at_b, at_c, at_d] in groups {
-        (a, b) = (f(a, s.load(at_a)), f(b, s.load(at_b)));
-        (c, d) = (f(c, s.load(at_c)), f(d, s.load(at_d)));
-    }
-    for block in single {
-        a = f(a, s.load(block));
-    }
-    if !rest.is_empty() {
-        b = f(b, s.load_up_to(rest, pad));
-    }
-    f(f(a, b), f(c, d))
+/// The largest and the least element that each lane has met.
+#[derive(Clone, Copy)]
+pub(crate) struct Bounds<V> {
+    pub(crate) max: V,
+    pub(crate) min: V,
 }
 
-/// Copies `xs` to `to`, which has whole vectors for it, the last of them filled up with `pad`; folds its vectors on the
-/// way, as `fold` does.
+impl<V: Copy> Bounds<V> {
+    #[inline(always)]
+    fn empty<T: Float, S: Simd<T, V = V>>(s: S) -> Self {
+        Bounds { max: s.splat(T::NEG_INFINITY), min: s.splat(T::INFINITY) }
+    }
+
+    #[inline(always)]
+    fn and<T: Float, S: Simd<T, V = V>>(self, s: S, x: &T::Block) -> Self {
+        let x = s.load(x);
+        Bounds { max: s.max(self.max, x), min: s.min(self.min, x) }
+    }
+
+    /// Those of both.
+    #[inline(always)]
+    pub(crate) fn join<T: Float, S: Simd<T, V = V>>(self, s: S, other: Self) -> Self {
+        Bounds { max: s.max(self.max, other.max), min: s.min(self.min, other.min) }
+    }
+
+    /// Of `xs`; unspecified where one is NaN.
+    #[inline(always)]
+    pub(crate) fn of<T: Float, S: Simd<T, V = V>>(s: S, xs: &[T]) -> Self {
+        let start = Bounds::empty(s);
+        let (mut a, mut b, mut c, mut d) = (start, start, start, start);
+        let (blocks, rest) = T::blocks(xs);
+        let (groups, single) = blocks.as_chunks();
+        for [at_a, at_b, at_c, at_d] in groups {
+            (a, b, c, d) = (a.and(s, at_a), b.and(s, at_b), c.and(s, at_c), d.and(s, at_d));
+        }
+        for block in single {
+            a = a.and(s, block);
+        }
+        if let Some(&first) = rest.first() {
+            let x = s.load_up_to(rest, first);
+            b = b.join(s, Bounds { max: x, min: x });
+        }
+        a.join(s, b).join(s, c.join(s, d))
+    }
+}
+
+/// Writes `f` of each vector of `xs` (where `None`, of `to` itself) to `to`, which is as long, and adds them up. The element
+/// `hole`, if there is one, and what the last vector lacks count as `pad`; a vector with any of these goes to `f_of_pad`.
+/// Meanwhile reads `next`, so that memory has something to do, and finds its bounds.
 #[inline(always)]
-pub(crate) fn copy_and_fold<T: Float, S: Simd<T>>(
+pub(crate) fn map_and_sum<T: Float, S: Simd<T>>(
     s: S,
-    xs: &[T],
+    xs: Option<&[T]>,
     to: &mut [T],
-    pad: T,
-    f: impl Fn(S::V, S::V) -> S::V,
-) -> S::V {
-    let start = s.splat(pad);
-    let (mut a, mut b, mut c, mut d) = (start, start, start, start);
-    let (blocks, rest) = T::blocks(xs);
-    let (to_blocks, to_last) =
-        T::blocks_mut(to).0.split_at_mut_checked(blocks.len()).expect("room for whole vectors");
-    let (groups, single) = blocks.as_chunks();
-    let (to_groups, to_single) = to_blocks.as_chunks_mut();
-    for ([at_a, at_b, at_c, at_d], [to_a, to_b, to_c, to_d]) in groups.iter().zip(to_groups) {
-        let (x, y, z, w) = (s.load(at_a), s.load(at_b), s.load(at_c), s.load(at_d));
-        s.store(x, to_a);
-        s.store(y, to_b);
-        s.store(z, to_c);
-        s.store(w, to_d);
-        (a, b, c, d) = (f(a, x), f(b, y), f(c, z), f(d, w));
+    next: &[T],
+    (hole, pad): (Option<usize>, T),
+    f: impl Fn(S::V) -> S::V,
+    f_of_pad: impl Fn(S::V) -> S::V,
+) -> (S::V, Bounds<S::V>) {
+    let (xs, (to, to_rest)) = (xs.map(T::blocks), T::blocks_mut(to));
+    let ((next, next_rest), len) = (T::blocks(next), to.len());
+    let (mut sum, mut bounds, mut unread) = (s.splat(T::ZERO), Bounds::empty(s), next.iter());
+    macro_rules! step {
+        ($f:ident of $x:expr => $to:expr) => {
+            let y = $f($x);
+            sum = s.add(sum, y);
+            s.store(y, $to);
+            if let Some(next) = unread.next() {
+                bounds = bounds.and(s, next);
+            }
+        };
     }
-    for (block, to) in single.iter().zip(to_single) {
-        let x = s.load(block);
-        s.store(x, to);
-        a = f(a, x);
+    macro_rules! with_hole {
+        ($block:expr, $first:expr) => {{
+            let mut block = $block;
+            if let Some(x) = hole.and_then(|hole| block.as_mut().get_mut(hole.wrapping_sub($first))) {
+                *x = pad;
+            }
+            s.load(&block)
+        }};
     }
-    if let Some(to) = to_last.first_mut() {
-        let x = s.load_up_to(rest, pad);
-        s.store(x, to);
-        b = f(b, x);
+    let mut from = 0;
+    for end in [hole.map_or(len, |hole| (hole / T::LANES).min(len)), len] {
+        match xs {
+            Some((xs, _)) => {
+                for (x, to) in xs[from..end].iter().zip(&mut to[from..end]) {
+                    step!(f of s.load(x) => to);
+                }
+            }
+            None => {
+                for to in &mut to[from..end] {
+                    step!(f of s.load(to) => to);
+                }
+            }
+        }
+        from = end;
+        if let Some(to) = to.get_mut(end) {
+            let block = xs.map_or(*to, |(xs, _)| xs[end]);
+            step!(f_of_pad of with_hole!(block, end * T::LANES) => to);
+            from += 1;
+        }
     }
-    f(f(a, b), f(c, d))
+    if !to_rest.is_empty() {
+        let mut block = T::Block::default();
+        s.store(s.load_up_to(xs.map_or(&*to_rest, |(_, rest)| rest), pad), &mut block);
+        let y = f_of_pad(with_hole!(block, len * T::LANES));
+        sum = s.add(sum, y);
+        s.store_up_to(y, to_rest);
+    }
+    for next in unread {
+        bounds = bounds.and(s, next);
+    }
+    (sum, bounds.join(s, Bounds::of(s, next_rest)))
 }
 
 /// Overwrites each vector of `xs` with `f` of it.
@@ -73,81 +130,19 @@ pub(crate) fn map<T: Float, S: Simd<T>>(s: S, xs: &mut [T], pad: T, mut f: impl 
     }
 }
 
-/// [`map`] of whole vectors, asking for memory meanwhile: for each vector, for the lines of as many bytes at each of
-/// `ahead`, which may be anything.
+/// Writes `f` of each vector of `xs` to `to`, which is as long, without reading the lines of `to` first: [`Simd::fence`] must
+/// follow.
 #[inline(always)]
-pub(crate) fn map_and_prefetch<T: Float, S: Simd<T>>(
-    s: S,
-    xs: &mut [T],
-    ahead: [*const T; 2],
-    mut f: impl FnMut(S::V) -> S::V,
-) {
-    for (i, block) in T::blocks_mut(xs).0.iter_mut().enumerate() {
-        s.prefetch_after(ahead[0], i * T::LANES);
-        s.prefetch_after(ahead[1], i * T::LANES);
-        s.store(f(s.load(block)), block);
-    }
-}
-
-/// Writes `f` of each vector of `xs` to `to`, which is at most as long; with `past_caches`, without reading the lines of `to`
-/// first: then [`Simd::fence`] must follow.
-#[inline(always)]
-pub(crate) fn map_to<T: Float, S: Simd<T>>(
-    s: S,
-    xs: &[T],
-    to: &mut [T],
-    past_caches: bool,
-    mut f: impl FnMut(S::V) -> S::V,
-) {
-    // Whole lines: a store across two costs two, and there is no streaming half a line.
-    let head = to.as_ptr().align_offset(64);
-    let (mut xs, mut to) = (xs, to);
-    if head != 0 && head < T::LANES && to.len() >= ALIGNED_FROM * T::LANES {
-        let (to_head, to_rest) = to.split_at_mut(head);
-        s.store_up_to(f(s.load_up_to(&xs[..head], T::ZERO)), to_head);
-        (xs, to) = (&xs[head..], to_rest);
-    }
-    if past_caches {
-        map_blocks(
-            s,
-            xs,
-            to,
-            &mut f,
-            #[inline(always)]
-            |v, to| s.stream(v, to),
-        );
-    } else {
-        map_blocks(
-            s,
-            xs,
-            to,
-            &mut f,
-            #[inline(always)]
-            |v, to| s.store(v, to),
-        );
-    }
-}
-
-/// Vectors from which on it pays to begin at a cache line's start.
-const ALIGNED_FROM: usize = 16;
-
-/// [`map_to`], with `store` for whole vectors.
-#[inline(always)]
-fn map_blocks<T: Float, S: Simd<T>>(
-    s: S,
-    xs: &[T],
-    to: &mut [T],
-    f: &mut impl FnMut(S::V) -> S::V,
-    store: impl Fn(S::V, &mut T::Block),
-) {
-    let xs = &xs[..to.len()];
-    let (blocks, rest) = T::blocks(xs);
-    let (to_blocks, to_rest) = T::blocks_mut(to);
+pub(crate) fn map_to<T: Float, S: Simd<T>>(s: S, xs: &[T], to: &mut [T], mut f: impl FnMut(S::V) -> S::V) {
+    // Whole lines: there is no streaming half of one.
+    let head = to.as_ptr().align_offset(64).min(to.len());
+    let ((xs_head, xs), (to_head, to)) = (xs.split_at(head), to.split_at_mut(head));
+    let ((blocks, rest), (to_blocks, to_rest)) = (T::blocks(xs), T::blocks_mut(to));
     for (block, to) in blocks.iter().zip(to_blocks) {
-        store(f(s.load(block)), to);
+        s.stream(f(s.load(block)), to);
     }
-    if !rest.is_empty() {
-        s.store_up_to(f(s.load_up_to(rest, T::ZERO)), to_rest);
+    for (xs, to) in [(xs_head, to_head), (rest, to_rest)] {
+        s.store_up_to(f(s.load_up_to(xs, T::ZERO)), to);
     }
 }
 

@@ -185,6 +185,9 @@ const GROUPS: usize = 8;
 /// should stay in the first-level cache.
 const ROOM_BYTES: usize = 8 << 10;
 
+/// Rows whose exponentials wait in the output go together up to so many bytes: a sixteenth of a second-level cache.
+const GROUP_BYTES: usize = 64 << 10;
+
 impl<'a, T: Float> Drive<'_, 'a, T> {
     #[inline(always)]
     fn blocks<S: Simd<T>, const ACROSS: bool>(mut self, s: S, scratch: &mut Scratch<T>) {
@@ -192,20 +195,24 @@ impl<'a, T: Float> Drive<'_, 'a, T> {
         let chunk = chunk_classes::<T, ACROSS>().min(self.classes);
         let chunks = self.classes.div_ceil(chunk_classes::<T, ACROSS>());
         // The exponentials of rows in lanes, if of more than a chunk, wait in the output; those of a row, if they are
-        // still needed, in scratch.
+        // still needed, there too where they can, else in scratch.
         let unit = match &self.rows.to {
             _ if ACROSS => chunk * T::LANES,
             Some(_) => self.classes.next_multiple_of(T::LANES),
             None => chunk.next_multiple_of(T::LANES),
         };
-        let units = if ACROSS && chunks > 1 { 1 } else { ROOM_BYTES / size_of::<T>() / unit.max(1) };
-        let (step, at_once) = match &self.rows.to {
+        let output = self.rows.to.as_ref();
+        let in_output = !ACROSS && output.is_some_and(|to| to.are_dense() && !self.past_caches);
+        let bytes = if in_output { GROUP_BYTES } else { ROOM_BYTES };
+        let units = if ACROSS && chunks > 1 { 1 } else { bytes / size_of::<T>() / unit.max(1) };
+        let (step, at_once) = match output {
             _ if ACROSS => (T::LANES, units.clamp(1, GROUPS)),
             Some(_) => (units.clamp(1, T::LANES), 1),
             None => (T::LANES, 1),
         };
-        let held = match &self.rows.to {
+        let held = match output {
             _ if ACROSS => at_once,
+            _ if in_output => 0,
             Some(_) => step,
             None => 1,
         };
@@ -264,7 +271,8 @@ impl<'a, T: Float> Drive<'_, 'a, T> {
             s.enter(Sum::<_, true>(Pass { plan, group, tile, lane: 0, parts, weights }));
         } else {
             for lane in (0..group.count).filter(|&i| !keep || group.classes[i] != NO_CLASS) {
-                let tile = self.row(group.first + lane, &mut room[if keep { lane * *unit } else { 0 }..]);
+                let at = if keep { lane * *unit } else { 0 };
+                let tile = self.row(group.first + lane, room.get_mut(at..).unwrap_or_default());
                 s.enter(Sum::<_, false>(Pass { plan, group, tile, lane, parts: &mut *parts, weights }));
             }
         }
@@ -338,7 +346,7 @@ impl<'a, T: Float> Drive<'_, 'a, T> {
                     self.rows.clear(group.first + lane);
                     continue;
                 }
-                let tile = self.row(group.first + lane, &mut room[lane * *unit..]);
+                let tile = self.row(group.first + lane, room.get_mut(lane * *unit..).unwrap_or_default());
                 s.enter(Write::<_, false>(Pass { plan, group, tile, lane, parts, weights }));
             }
         }
@@ -383,7 +391,9 @@ impl<T: Float> Drive<'_, '_, T> {
             let mut group = Group::default();
             let chunks = self.classes.div_ceil(chunk_classes::<T, false>());
             parts.resize(parts.len().max(chunks), Part::empty());
-            let room = aligned(room, self.classes.next_multiple_of(T::LANES));
+            // The exponentials of rows that are cut, which are dense, wait as those of others do.
+            let waits_in_output = self.rows.to.is_some() && !self.past_caches;
+            let room = aligned(room, if waits_in_output { 0 } else { self.classes });
             let parts = &mut parts[..chunks];
             // A piece for each thread, both times the same ones: what one has in its cache is slow to reach for another.
             // No result depends on where a row is cut, as long as that is between chunks.
@@ -477,7 +487,7 @@ impl<T: Float> Split for Piece<'_, T> {
         let mid_class = mid * chunk_classes::<T, false>();
         let (from, from_b) = cut(self.from, mid_class);
         let (to, to_b) = cut(self.to, mid_class);
-        let (room, room_b) = self.room.split_at_mut(mid_class);
+        let (room, room_b) = self.room.split_at_mut(mid_class.min(self.room.len()));
         let (parts, parts_b) = self.parts.split_at_mut(mid);
         (
             Piece { chunks, from, to, room, parts },

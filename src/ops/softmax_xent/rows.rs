@@ -16,10 +16,11 @@
 //!    integer and its fraction are a fused multiply-add each, so that t is never rounded. Moving a sum from one k to
 //!    another is an exact power of two. Where |max| > 2²¹ (2⁵⁰ for f64) k would lose its units; there
 //!    t = (x − max)·log₂e, and moves are rounded.
-//! 2. *Chunks.* A row is cut into chunks of 8 KiB; each has its own shift, so that one sweep over memory suffices: while
-//!    a chunk is in the first-level cache its maximum is found, and its exponentials are summed and left in a scratch row.
-//!    Last, each chunk is multiplied by 2^(its shift − the row's)·(scale/Z) into the gradient, which is only ever
-//!    written: past the caches where it is large, else into lines asked for during the exponentials.
+//! 2. *Chunks.* A row is cut into chunks of 7 KiB; each has its own shift, so that one sweep over memory suffices: while
+//!    a chunk's exponentials are summed and left where the gradient will be, the next chunk's logits are read for their
+//!    maximum, which gives memory something to do. Last, each chunk is multiplied by 2^(its shift − the row's)·(scale/Z).
+//!    Where the gradient is strided, or large and the CPU one that gains by it, exponentials wait in a scratch row instead and
+//!    the gradient is only ever written, past the caches.
 //! 3. *The target apart.* Maxima and sums are of all classes but the target, Z = others + e_y, so that nothing
 //!    underflows below a target that leads by far. The target's gradient is
 //!    −A·others/Z and the loss of an unsmoothed row ln(1 + others/e_y): nothing cancels when p_y → 1.
@@ -47,8 +48,10 @@
 
 use super::partial::Partial;
 use super::plan::{Plan, Term, chunk_classes};
-use super::tile::{Tile, largest};
-use crate::simd::{Float, Kernel, Simd, exp, slices};
+use super::tile::{Tile, Unopened};
+use crate::simd::slices::{self, Bounds};
+use crate::simd::{Float, Kernel, Simd, exp};
+use std::cmp::Ordering;
 
 /// Where the exponentials of a chunk or row are taken from: they are 2^((x − origin)·log₂e − k), one of the two 0.
 #[derive(Clone, Copy)]
@@ -90,11 +93,16 @@ impl<V: Copy> Shift<V> {
         exp::exp2_of(s, x, T::LOG2_E, exp::shifted(s, self.k))
     }
 
-    /// Takes the origin from the logits, where it is not 0 in all lanes: rarely, so that `exp_from_origin` saves an
-    /// operation.
+    /// Whether the origin is 0 in all lanes, as it nearly always is.
+    #[inline(always)]
+    fn is_plain<T: Float, S: Simd<T, V = V>>(self, s: S) -> bool {
+        s.bits(s.gt(s.abs(self.origin), s.splat(T::ZERO))) == 0
+    }
+
+    /// Takes the origin from the logits, where it is not 0 in all lanes: so `exp_from_origin` saves an operation.
     #[inline(always)]
     fn move_to_origin<T: Float, S: Simd<T, V = V>>(self, s: S, logits: &mut [T]) {
-        if s.bits(s.gt(s.abs(self.origin), s.splat(T::ZERO))) != 0 {
+        if !self.is_plain(s) {
             slices::map(
                 s,
                 logits,
@@ -290,58 +298,91 @@ fn sums<T: Float, S: Simd<T>, const ACROSS: bool>(s: S, pass: Pass<'_, T, impl T
     let Pass { plan, group, mut tile, lane, parts, weights: room } = pass;
     let keep = tile.has_output();
     let tile = &mut tile;
-    let zero = s.splat(T::ZERO);
+    let class = group.classes[lane];
+    let mut bounds = None; // of the next chunk's logits
     for (c, part) in tile.chunks().zip(parts) {
-        let max = if ACROSS {
-            open_lanes(s, plan, tile, group, c, part, keep)
-        } else {
-            open_row(s, plan, tile, group.classes[lane], lane, c, part)
-        };
-        let shift = Shift::of(s, max);
-        let mut gap = zero;
-        if plan.is_smooth() {
-            gap = self::gap::<T, S, ACROSS>(
-                s,
-                plan,
-                tile,
-                c,
-                part,
-                group.classes[lane],
-                lane,
-                anchor(s, max),
-                room,
-            );
-        }
-        let mut sum = zero;
-        if plan.cap.is_none() {
-            let ahead = tile.ahead(c);
-            let whole = tile.whole(c);
-            shift.move_to_origin(s, whole);
-            slices::map_and_prefetch(
-                s,
-                whole,
-                ahead,
+        let at = place::<T, ACROSS>(plan, c, class);
+        let unopened = if ACROSS || plan.cap.is_some() { None } else { tile.unopened(c) };
+        let (max, sum, gap);
+        if let Some(Unopened { logits, buffer, next }) = unopened {
+            let here = logits.unwrap_or(buffer);
+            let found = bounds.take().unwrap_or_else(
                 #[inline(always)]
-                |x| {
-                    let power = shift.exp_from_origin(s, x);
-                    sum = s.add(sum, power);
-                    power
-                },
+                || Bounds::of(s, here),
             );
+            let others = find_target(s, here, at, lane, part, found);
+            max = others.max;
+            gap = self::gap::<T, S, ACROSS>(s, plan, here, c, part, max, room);
+            let shift = Shift::of(s, max);
+            let k = exp::shifted(s, shift.k);
+            let hole = (Some(at).filter(|&at| at < here.len()), T::NEG_INFINITY);
+            let (total, found) = if shift.is_plain(s) && exp::is_normal(s, others.min, T::LOG2_E, k) {
+                slices::map_and_sum(
+                    s,
+                    logits,
+                    buffer,
+                    next,
+                    hole,
+                    #[inline(always)]
+                    |x| exp::exp2_of_normal(s, x, T::LOG2_E, k),
+                    #[inline(always)]
+                    |x| shift.exp(s, x),
+                )
+            } else {
+                slices::map_and_sum(
+                    s,
+                    logits,
+                    buffer,
+                    next,
+                    hole,
+                    #[inline(always)]
+                    |x| shift.exp(s, x),
+                    #[inline(always)]
+                    |x| shift.exp(s, x),
+                )
+            };
+            sum = total;
+            bounds = Some(found);
         } else {
-            // The derivative of the cap needs the capped logits once more: `gradient` takes the exponentials again.
-            slices::each(
-                s,
-                tile.buffer(c),
-                T::NEG_INFINITY,
-                #[inline(always)]
-                |x| sum = s.add(sum, shift.exp(s, x)),
-            );
-        }
-        if ACROSS {
-            s.store(max, &mut part.max)
-        } else {
-            part.max.as_mut()[lane] = s.max_lanes(max)
+            tile.open(s, c);
+            let buffer = tile.buffer(c);
+            if let Some(cap) = plan.cap {
+                softcap(s, cap, buffer);
+            }
+            if ACROSS {
+                max = take_targets(s, plan, buffer, group, c, part, keep);
+                gap = self::gap::<T, S, ACROSS>(s, plan, buffer, c, part, max, room);
+            } else {
+                max = find_target(s, buffer, at, lane, part, Bounds::of(s, buffer)).max;
+                gap = self::gap::<T, S, ACROSS>(s, plan, buffer, c, part, max, room);
+                leave_out(buffer, at);
+            }
+            let shift = Shift::of(s, max);
+            let mut total = s.splat(T::ZERO);
+            if plan.cap.is_none() {
+                shift.move_to_origin(s, buffer);
+                slices::map(
+                    s,
+                    buffer,
+                    T::NEG_INFINITY,
+                    #[inline(always)]
+                    |x| {
+                        let power = shift.exp_from_origin(s, x);
+                        total = s.add(total, power);
+                        power
+                    },
+                );
+            } else {
+                // The derivative of the cap needs the capped logits once more: `gradient` takes the exponentials again.
+                slices::each(
+                    s,
+                    buffer,
+                    T::NEG_INFINITY,
+                    #[inline(always)]
+                    |x| total = s.add(total, shift.exp(s, x)),
+                );
+            }
+            sum = total;
         }
         store_sum::<T, S, ACROSS>(s, sum, &mut part.sum, lane);
         if plan.is_smooth() {
@@ -366,27 +407,28 @@ fn softcap<T: Float, S: Simd<T>>(s: S, cap: T, logits: &mut [T]) {
     );
 }
 
-/// Σ w_j·(x_j − anchor) over a chunk, the target's included.
+/// Σ w_j·(x_j − anchor of the maximum) over a chunk's logits, the target's included; 0 without smoothing.
 #[inline(always)]
 #[allow(clippy::too_many_arguments)]
 fn gap<T: Float, S: Simd<T>, const ACROSS: bool>(
     s: S,
     plan: &Plan<'_, T>,
-    tile: &mut impl Tile<T>,
+    logits: &[T],
     chunk: usize,
     part: &Part<T>,
-    class: usize,
-    lane: usize,
-    anchor: S::V,
+    max: S::V,
     room: &mut Vec<T>,
 ) -> S::V {
-    let buffer = tile.buffer(chunk);
-    let weights = plan.chunk_weights::<ACROSS>(chunk, buffer.len(), room);
+    if !plan.is_smooth() {
+        return s.splat(T::ZERO);
+    }
+    let anchor = anchor(s, max);
+    let weights = plan.chunk_weights::<ACROSS>(chunk, logits.len(), room);
     if ACROSS {
         let target = s.load(&part.target);
         let (mut seat, mut sum) = (Seat::new(s, part), s.splat(T::ZERO));
         let mut weights = weights.map(|weights| T::blocks(weights).0.iter());
-        for block in T::blocks(buffer).0 {
+        for block in T::blocks(logits).0 {
             let x = s.sub(seat.next(s, s.load(block), target), anchor);
             sum = match weights.as_mut().and_then(Iterator::next) {
                 None => s.add(sum, x),
@@ -395,16 +437,12 @@ fn gap<T: Float, S: Simd<T>, const ACROSS: bool>(
         }
         return sum;
     }
-    let at = place::<T, false>(plan, chunk, class);
-    if let Some(x) = buffer.get_mut(at) {
-        *x = part.target.as_ref()[lane];
-    }
-    let sum = match weights {
+    match weights {
         // Filled up with what adds nothing.
         None => slices::fold_in_turn(
             s,
-            buffer,
-            buffer,
+            logits,
+            logits,
             [stored(s, anchor).as_ref()[0]; 2],
             #[inline(always)]
             |sum, x, _| s.add(sum, s.sub(x, anchor)),
@@ -413,7 +451,7 @@ fn gap<T: Float, S: Simd<T>, const ACROSS: bool>(
         ),
         Some(weights) => slices::fold_in_turn(
             s,
-            buffer,
+            logits,
             weights,
             [T::ZERO; 2],
             #[inline(always)]
@@ -421,11 +459,7 @@ fn gap<T: Float, S: Simd<T>, const ACROSS: bool>(
             #[inline(always)]
             |a, b| s.add(a, b),
         ),
-    };
-    if let Some(x) = buffer.get_mut(at) {
-        *x = T::NEG_INFINITY;
     }
-    sum
 }
 
 /// A walk over the vectors of rows in lanes that knows where the targets sit.
@@ -636,12 +670,17 @@ fn gradient<T: Float, S: Simd<T>, const ACROSS: bool>(
                 tile.reopen(s, c);
                 &parts[i]
             }
-            None if ACROSS => {
-                open_lanes(s, plan, tile, group, c, &mut again, true);
-                &again
-            }
             None => {
-                open_row(s, plan, tile, class, lane, c, &mut again);
+                tile.open(s, c);
+                let buffer = tile.buffer(c);
+                if let Some(cap) = plan.cap {
+                    softcap(s, cap, buffer);
+                }
+                if ACROSS {
+                    take_targets(s, plan, buffer, group, c, &mut again, true);
+                } else {
+                    leave_out(buffer, place::<T, false>(plan, c, class));
+                }
                 &again
             }
         };
@@ -729,63 +768,59 @@ fn close<T: Float, S: Simd<T>>(
     )
 }
 
-/// Reads a chunk of a row, capped, into its buffer, moves the target to `part` and gives the largest other in every lane.
+/// Notes a row's target, if it is in this chunk, and the largest other, and gives the others' bounds, given those of all: the
+/// largest in every lane.
 #[inline(always)]
-fn open_row<T: Float, S: Simd<T>>(
+fn find_target<T: Float, S: Simd<T>>(
     s: S,
-    plan: &Plan<'_, T>,
-    tile: &mut impl Tile<T>,
-    class: usize,
+    logits: &[T],
+    at: usize,
     lane: usize,
-    chunk: usize,
     part: &mut Part<T>,
-) -> S::V {
-    let max = tile.open(s, chunk);
-    let buffer = tile.buffer(chunk);
-    let mut max = match (plan.cap, max) {
-        (None, Some(max)) => max,
-        (None, None) => largest(s, buffer),
-        (Some(cap), _) => {
-            softcap(s, cap, buffer);
-            largest(s, buffer)
-        }
-    };
-    max = s.splat(s.max_lanes(max));
-    let target = buffer.get_mut(place::<T, false>(plan, chunk, class)).map_or(T::NEG_INFINITY, |x| {
-        // Left out of the sums.
-        std::mem::replace(x, T::NEG_INFINITY)
-    });
-    part.target.as_mut()[lane] = target;
+    bounds: Bounds<S::V>,
+) -> Bounds<S::V> {
+    let target = logits.get(at).copied();
+    let mut bounds = bounds;
+    let mut max = s.max_lanes(bounds.max);
     // The others' own maximum, so that they do not underflow below a target that leads by far.
-    if s.bits(s.not_lt(s.splat(target), max)) != 0 {
-        max = s.splat(s.max_lanes(largest(s, buffer)));
+    if let Some(target) = target
+        && target.partial_cmp(&max) != Some(Ordering::Less)
+    {
+        bounds = Bounds::of(s, &logits[..at]).join(s, Bounds::of(s, &logits[at + 1..]));
+        max = s.max_lanes(bounds.max);
     }
-    max
+    part.target.as_mut()[lane] = target.unwrap_or(T::NEG_INFINITY);
+    part.max.as_mut()[lane] = max;
+    Bounds { max: s.splat(max), ..bounds }
 }
 
-/// The same of rows in lanes, and their targets' seats; with `clean`, rows without a target become zeros: their gradient is
-/// 0, whatever their logits are.
+/// Takes a row's target, if it is here, out of the sums.
 #[inline(always)]
-fn open_lanes<T: Float, S: Simd<T>>(
+fn leave_out<T: Float>(logits: &mut [T], at: usize) {
+    if let Some(x) = logits.get_mut(at) {
+        *x = T::NEG_INFINITY;
+    }
+}
+
+/// Moves the targets of rows in lanes, and their seats, from a chunk's logits to `part`, and gives the largest others; with
+/// `clean`, rows without a target become zeros: their gradient is 0, whatever their logits are.
+#[inline(always)]
+fn take_targets<T: Float, S: Simd<T>>(
     s: S,
     plan: &Plan<'_, T>,
-    tile: &mut impl Tile<T>,
+    logits: &mut [T],
     group: &Group<T>,
     chunk: usize,
     part: &mut Part<T>,
     clean: bool,
 ) -> S::V {
-    tile.open(s, chunk);
-    if let Some(cap) = plan.cap {
-        softcap(s, cap, tile.buffer(chunk));
-    }
     part.seat = seats(plan, group, chunk);
     let (zero, masked) = (s.splat(T::ZERO), s.splat(T::NEG_INFINITY));
     let seats = s.load(&part.seat);
     let wanted = s.ge(if clean { seats } else { zero }, zero);
     let (mut max, mut target) = (masked, masked);
     let mut number = zero;
-    for block in T::blocks_mut(tile.buffer(chunk)).0 {
+    for block in T::blocks_mut(logits).0 {
         let x = s.select(wanted, s.load(block), zero);
         let here = s.eq(seats, number);
         number = s.add(number, s.splat(T::ONE));
@@ -795,6 +830,7 @@ fn open_lanes<T: Float, S: Simd<T>>(
         s.store(x, block);
     }
     s.store(target, &mut part.target);
+    s.store(max, &mut part.max);
     max
 }
 

@@ -1,4 +1,5 @@
-//! Where the kernel finds logits and leaves gradients: chunk by chunk, by way of a buffer in scratch.
+//! Where the kernel finds logits and leaves gradients: chunk by chunk, by way of a buffer in scratch or in the
+//! gradient itself.
 
 use super::plan::chunk_classes;
 use crate::simd::{Float, Simd, slices};
@@ -11,14 +12,12 @@ pub(super) trait Tile<T: Float> {
     fn chunks(&self) -> Range<usize>;
     /// Whether a gradient is wanted.
     fn has_output(&self) -> bool;
-    /// Reads a chunk's logits into its buffer; gives the largest of each lane where that is found on the way.
-    fn open<S: Simd<T>>(&mut self, s: S, chunk: usize) -> Option<S::V>;
+    /// Reads a chunk's logits into its buffer.
+    fn open<S: Simd<T>>(&mut self, s: S, chunk: usize);
     /// The chunk's buffer as it was left.
     fn buffer(&mut self, chunk: usize) -> &mut [T];
-    /// The same and what `open` filled the last vector up with: −∞.
-    fn whole(&mut self, chunk: usize) -> &mut [T];
-    /// What is read or written next, as far as it helps to ask for it.
-    fn ahead(&self, chunk: usize) -> [*const T; 2];
+    /// The chunk where it stands, if its logits are dense.
+    fn unopened(&mut self, chunk: usize) -> Option<Unopened<'_, T>>;
     /// Takes care that the buffer can be reopened.
     fn keep<S: Simd<T>>(&mut self, s: S, chunk: usize);
     /// Brings a kept buffer back.
@@ -32,23 +31,20 @@ pub(super) trait Tile<T: Float> {
     fn end<S: Simd<T>>(&mut self, s: S, at: usize, x: T);
 }
 
+/// A chunk before it is opened.
+pub(super) struct Unopened<'t, T> {
+    /// Its logits, unless they are in its buffer.
+    pub(super) logits: Option<&'t [T]>,
+    pub(super) buffer: &'t mut [T],
+    /// The logits of the next chunk of the row.
+    pub(super) next: &'t [T],
+}
+
 /// The range of classes of a chunk.
 #[inline(always)]
 fn range<T: Float, const ACROSS: bool>(chunk: usize, classes: usize) -> Range<usize> {
     let first = chunk * chunk_classes::<T, ACROSS>();
     first..classes.min(first + chunk_classes::<T, ACROSS>())
-}
-
-/// The largest element that each lane sees.
-#[inline(always)]
-pub(super) fn largest<T: Float, S: Simd<T>>(s: S, buffer: &[T]) -> S::V {
-    slices::fold(
-        s,
-        buffer,
-        T::NEG_INFINITY,
-        #[inline(always)]
-        |a, b| s.max(a, b),
-    )
 }
 
 /// One row along vectors, or some of its chunks. Without `from`, the logits are where the gradient will be.
@@ -59,26 +55,19 @@ pub(super) struct Row<'a, 'b, T> {
     pub(super) chunks: Range<usize>,
     /// Their elements.
     pub(super) classes: usize,
-    /// Whole vectors for the chunks; without `to`, for one of them.
+    /// The buffers: of all chunks or, without `to`, of one; nothing where they are in `to`, which is dense and not written past the
+    /// caches.
     pub(super) room: &'b mut [T],
     /// Whether the gradient is written past the caches.
     pub(super) past_caches: bool,
 }
 
 impl<T: Float> Row<'_, '_, T> {
-    /// The chunk's elements in `from` and `to`, and where `room` has them.
+    /// The chunk's elements in `from` and `to`.
     #[inline(always)]
-    fn range(&self, chunk: usize) -> (Range<usize>, usize) {
-        let range = range::<T, false>(chunk - self.chunks.start, self.classes);
-        let at = if self.to.is_some() { range.start } else { 0 };
-        (range, at)
+    fn range(&self, chunk: usize) -> Range<usize> {
+        range::<T, false>(chunk - self.chunks.start, self.classes)
     }
-}
-
-/// The logits of a row.
-#[inline(always)]
-fn source<'l, T: Float>(from: &'l Option<Lane<'_, T>>, to: &'l Option<LaneMut<'_, T>>) -> Lane<'l, T> {
-    from.or_else(|| to.as_ref().map(LaneMut::as_lane)).expect("the logits are read from somewhere")
 }
 
 impl<T: Float> Tile<T> for Row<'_, '_, T> {
@@ -93,48 +82,38 @@ impl<T: Float> Tile<T> for Row<'_, '_, T> {
     }
 
     #[inline(always)]
-    fn open<S: Simd<T>>(&mut self, s: S, chunk: usize) -> Option<S::V> {
-        let (range, at) = self.range(chunk);
-        let whole = &mut self.room[at..at + range.len().next_multiple_of(T::LANES)];
-        let source = source(&self.from, &self.to);
-        let Some(logits) = source.as_slice() else {
-            let (buffer, rest) = whole.split_at_mut(range.len());
-            source.copy_to(range.start, buffer);
-            rest.fill(T::NEG_INFINITY);
-            return None;
-        };
-        Some(slices::copy_and_fold(
-            s,
-            &logits[range],
-            whole,
-            T::NEG_INFINITY,
-            #[inline(always)]
-            |a, b| s.max(a, b),
-        ))
+    fn open<S: Simd<T>>(&mut self, _: S, chunk: usize) {
+        let range = self.range(chunk);
+        let first = range.start;
+        match (self.from, &self.to) {
+            (Some(from), _) => from.copy_to(first, self.buffer(chunk)),
+            (None, Some(to)) if !to.is_dense() => to.as_lane().copy_to(first, &mut self.room[range]),
+            _ => {} // they are in the buffer
+        }
     }
 
     #[inline(always)]
     fn buffer(&mut self, chunk: usize) -> &mut [T] {
-        let (range, at) = self.range(chunk);
-        &mut self.room[at..at + range.len()]
+        let range = self.range(chunk);
+        match &mut self.to {
+            None => &mut self.room[..range.len()],
+            Some(to) => match to.as_slice_mut().filter(|_| !self.past_caches) {
+                Some(to) => &mut to[range],
+                None => &mut self.room[range],
+            },
+        }
     }
 
     #[inline(always)]
-    fn whole(&mut self, chunk: usize) -> &mut [T] {
-        let (range, at) = self.range(chunk);
-        &mut self.room[at..at + range.len().next_multiple_of(T::LANES)]
-    }
-
-    /// The logits of one chunk later, where the next row's often are after this one's last; and the gradient's lines,
-    /// unless they were read or will not be.
-    #[inline(always)]
-    fn ahead(&self, chunk: usize) -> [*const T; 2] {
-        let own = self.room.as_ptr();
-        let first = self.range(chunk).0.start;
-        let place = |lane: Lane<'_, T>| lane.as_slice().map_or(own, |x| x.as_ptr().wrapping_add(first));
-        let next = place(source(&self.from, &self.to)).wrapping_add(chunk_classes::<T, false>());
-        let to = self.to.as_ref().filter(|_| self.from.is_some() && !self.past_caches);
-        [next, to.map_or(own, |to| place(to.as_lane()))]
+    fn unopened(&mut self, chunk: usize) -> Option<Unopened<'_, T>> {
+        let range = self.range(chunk);
+        let next = range.end..self.classes.min(range.end + chunk_classes::<T, false>());
+        let Some(from) = self.from else {
+            let (chunks, rest) = self.to.as_mut()?.as_slice_mut()?.split_at_mut(range.end);
+            return Some(Unopened { logits: None, buffer: &mut chunks[range], next: &rest[..next.len()] });
+        };
+        let logits = from.as_slice()?;
+        Some(Unopened { logits: Some(&logits[range]), next: &logits[next], buffer: self.buffer(chunk) })
     }
 
     #[inline(always)]
@@ -145,19 +124,21 @@ impl<T: Float> Tile<T> for Row<'_, '_, T> {
 
     #[inline(always)]
     fn close<S: Simd<T>>(&mut self, s: S, chunk: usize, f: impl FnMut(S::V) -> S::V) {
-        let (range, at) = self.range(chunk);
-        let buffer = &mut self.room[at..at + range.len()];
+        let range = self.range(chunk);
         match self.to.as_mut().and_then(LaneMut::as_slice_mut) {
-            Some(to) => slices::map_to(s, buffer, &mut to[range], self.past_caches, f),
-            None => slices::map(s, buffer, T::ZERO, f),
+            Some(to) if self.past_caches => {
+                let room = &self.room[range.clone()];
+                slices::map_to(s, room, &mut to[range], f);
+            }
+            _ => slices::map(s, self.buffer(chunk), T::ZERO, f),
         }
     }
 
     #[inline(always)]
     fn done<S: Simd<T>>(&mut self, _: S, chunk: usize) {
-        let (range, at) = self.range(chunk);
+        let range = self.range(chunk);
         if let Some(to) = self.to.as_mut().filter(|to| !to.is_dense()) {
-            to.copy_from(range.start, &self.room[at..at + range.len()]);
+            to.copy_from(range.start, &self.room[range]);
         }
     }
 
@@ -206,14 +187,13 @@ impl<T: Float> Tile<T> for Columns<'_, '_, T> {
     }
 
     #[inline(always)]
-    fn open<S: Simd<T>>(&mut self, s: S, chunk: usize) -> Option<S::V> {
+    fn open<S: Simd<T>>(&mut self, s: S, chunk: usize) {
         match self.from {
             Some(from) => {
                 read(s, from, self.first, self.count, range::<T, true>(chunk, self.classes), self.room);
             }
             None => self.read_output(s, chunk),
         }
-        None
     }
 
     #[inline(always)]
@@ -222,13 +202,8 @@ impl<T: Float> Tile<T> for Columns<'_, '_, T> {
     }
 
     #[inline(always)]
-    fn whole(&mut self, chunk: usize) -> &mut [T] {
-        self.buffer(chunk)
-    }
-
-    #[inline(always)]
-    fn ahead(&self, _: usize) -> [*const T; 2] {
-        [self.room.as_ptr(); 2]
+    fn unopened(&mut self, _: usize) -> Option<Unopened<'_, T>> {
+        None // they lie across the lanes
     }
 
     /// The room holds one chunk: where there are more, they wait in the output.
