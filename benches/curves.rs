@@ -49,7 +49,7 @@ fn at_every_level(work: &mut Select<f32>, x: f64) -> Vec<Point> {
     let mut turns: Vec<(String, Side, Level)> =
         Level::available().iter().map(|&level| (level.name().to_string(), Side::Gradix, level)).collect();
     turns.push(("textbook loop".to_string(), Side::Textbook, Level::detected()));
-    turns.push(("read-only sum".to_string(), Side::Limit, Level::detected()));
+    turns.push(("sum and store".to_string(), Side::Limit, Level::detected()));
     let indices: Vec<usize> = (0..turns.len()).collect();
     let rounds = Rounds::run(&indices, &[(3, 0)], PATIENCE, |turn| {
         let (_, side, level) = &turns[turn];

@@ -30,10 +30,16 @@ pub fn add<T: Element>(x: &[T], out: &mut [T]) {
     });
 }
 
-/// The sum of `x`: one read. The limit of selections.
+/// The sum of `x`: one read.
 pub fn sum<T: Element>(x: &[T]) {
+    sum_and_store(x, &mut [] as &mut [T]);
+}
+
+/// The sum of `x`, and a store to all of `out`: one read, and as many bytes written as the answer has. The limit of
+/// selections.
+pub fn sum_and_store<T: Element, A: Copy + Send + num_traits::One>(x: &[T], out: &mut [A]) {
     const LANES: usize = 128; // independent sums, so that memory and not the latency of an addition decides
-    in_pieces(x, &mut [], &|x: &[T], _: &mut [T]| {
+    in_pieces(x, out, &|x: &[T], out: &mut [A]| {
         Arch::new().dispatch(
             #[inline(always)]
             || {
@@ -42,6 +48,7 @@ pub fn sum<T: Element>(x: &[T]) {
                     sums.iter_mut().zip(block).for_each(|(sum, &x)| *sum += x);
                 }
                 black_box(sums);
+                out.fill(A::one());
             },
         )
     });
@@ -70,13 +77,18 @@ pub fn stream(x: &[f32], out: &mut [f32]) {
     copy(x, out);
 }
 
-fn in_pieces<T: Element>(x: &[T], out: &mut [T], f: &(impl Fn(&[T], &mut [T]) + Sync)) {
-    fn halves<T: Element>(pieces: usize, x: &[T], out: &mut [T], f: &(impl Fn(&[T], &mut [T]) + Sync)) {
+fn in_pieces<T: Element, A: Send>(x: &[T], out: &mut [A], f: &(impl Fn(&[T], &mut [A]) + Sync)) {
+    fn halves<T: Element, A: Send>(
+        pieces: usize,
+        x: &[T],
+        out: &mut [A],
+        f: &(impl Fn(&[T], &mut [A]) + Sync),
+    ) {
         if pieces < 2 {
             return f(x, out);
         }
         let at = x.len() / pieces * (pieces / 2) / 64 * 64;
-        let ((x0, x1), (out0, out1)) = (x.split_at(at), out.split_at_mut(at.min(out.len())));
+        let ((x0, x1), (out0, out1)) = (x.split_at(at), out.split_at_mut(out.len() * at / x.len().max(1)));
         rayon::join(|| halves(pieces / 2, x0, out0, f), || halves(pieces - pieces / 2, x1, out1, f));
     }
     halves(rayon::current_num_threads(), x, out, f);

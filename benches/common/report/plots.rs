@@ -239,7 +239,7 @@ pub fn selectivity(curves: &Curves) -> String {
             "portable" => COLOURS[6],
             "avx2" => COLOURS[1],
             "textbook loop" => COLOURS[3],
-            "read-only sum" => COLOURS[2],
+            "read-only sum" | "sum and store" => COLOURS[2],
             _ => COLOURS[0],
         };
         (name.clone(), colour, false, points(&curves.selectivity, name))

@@ -16,6 +16,8 @@ pub struct Select<T> {
     pub x: Buffer<T>,
     pub threshold: T,
     pub answer: Answer<T>,
+    /// About how many hits there are.
+    expected: usize,
     hits: usize,
 }
 
@@ -30,7 +32,7 @@ impl<T: Element> Select<T> {
 
     fn new(len: usize, hits: f64, answer: Answer<T>) -> Self {
         let threshold = num_traits::cast(1.0 - hits).expect("a float");
-        Select { x: data::uniform(len), threshold, answer, hits: 0 }
+        Select { x: data::uniform(len), threshold, answer, expected: (len as f64 * hits) as usize, hits: 0 }
     }
 }
 
@@ -38,7 +40,10 @@ impl<T: Element> Work for Select<T> {
     fn run(&mut self, side: Side) {
         let (x, predicate) = (&*self.x, Gt(self.threshold));
         if side == Side::Limit {
-            return limits::sum(x);
+            return match &mut self.answer {
+                Answer::Indices { room, .. } => limits::sum_and_store(x, &mut room[..self.expected]),
+                Answer::Values { room, .. } => limits::sum_and_store(x, &mut room[..self.expected]),
+            };
         }
         self.hits = match (&mut self.answer, side) {
             (Answer::Indices { kept, .. }, Side::Textbook) => {
@@ -86,7 +91,7 @@ macro_rules! case {
             elements: $count,
             bytes: $count * size_of::<$t>()
                 + $count * $percent / 100 * if stringify!($op) == "indices" { 4 } else { size_of::<$t>() },
-            limit: "sum",
+            limit: "sum + store",
             make: || Box::new(Select::<$t>::$op($count, $percent as f64 / 100.0)),
         }
     };
