@@ -173,6 +173,31 @@ fn lengths_that_threads_share() {
     long::<f64>();
 }
 
+/// Long enough for two threads to share the writing, where there are two, and for the answer to go past the caches.
+#[test]
+fn lengths_that_two_threads_share() {
+    let x = uniform::<f32>((16 << 20) + 77, 11);
+    let pool = rayon::ThreadPoolBuilder::new().num_threads(2).build().unwrap();
+    for t in [0.98, 0.0] {
+        let (i, v): (Vec<u32>, Vec<f32>) = reference::pairs(&x, Gt(t)).unwrap();
+        for &level in Level::available() {
+            let select = || {
+                // Not where a line begins; the places before and after stay as they are.
+                let mut gi = vec![sentinel::<u32>(); i.len() + 8];
+                let mut gv = vec![-12345.0f32; i.len() + 8];
+                let hits = select::pairs_into(&x, Gt(t), &mut gi[3..][..i.len()], &mut gv[5..][..i.len()]);
+                assert_eq!(hits, Ok(i.len()), "{level}");
+                assert!(gi[3..][..i.len()] == i[..] && bits(&gv[5..][..i.len()]) == bits(&v), "{level}");
+                assert!(gi[..3].iter().chain(&gi[3 + i.len()..]).all(|&i| i == sentinel::<u32>()));
+                assert!(gv[..5].iter().chain(&gv[5 + i.len()..]).all(|&v| v == -12345.0));
+                let wide: Vec<u64> = select::indices(&x, Gt(t)).unwrap();
+                assert!(wide.iter().zip(&i).all(|(&a, &b)| a == u64::from(b)) && wide.len() == i.len());
+            };
+            pool.install(|| level.run(select)).unwrap();
+        }
+    }
+}
+
 fn strides<T: Element>() {
     let data = uniform::<T>(6000, 3);
     let views = [

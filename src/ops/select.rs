@@ -33,26 +33,29 @@
 //! *Errors.* All come before anything is written: [`Error::Level`] if `GRADIX_LEVEL` names none, and, of the functions
 //! that allocate their answer, [`Error::Memory`] if there is no room for it. Others are named with each function.
 //!
-//! *Cost.* Dense inputs are read from memory once, and the answer is written once; no branch depends on the data
-//! except at a chunk's end, so the time depends on how much is selected, not on how predictable that is.
+//! *Cost.* Dense inputs are read from memory once, and the answer is written once. No branch depends on single elements, only
+//! on whether a group has few hits, so the time depends on how much is selected, not on how predictable that is.
 //!
 //! # The algorithm
 //!
-//! Each vector's hits are moved to its front (`Simd::compress`) and stored at place k of the answer, and k grows by
-//! their number; no branch asks what they are. Pairs are written in one such pass where few of the elements are hits.
-//! Where many are, stores that alternate between two places are slower than a second pass over a block that is still in
-//! the first cache: then each block's indices are written first and its values afterwards.
+//! Four vectors are compared at a time. If they have no more hits than a vector has lanes, and the level can compress bytes
+//! (AVX-512 VBMI2), one compression of 64 bytes tells the hits' places, and one store writes the hits alone. Otherwise each
+//! vector's hits are moved to its front (`Simd::compress`) and stored at place k of the answer, and k grows by their
+//! number. Which of the two is the only question asked about the data, and neighbours mostly answer alike.
 //!
-//! Levels differ in what such a store writes. With AVX-512 it is the hits alone, unless indices have 64 bits. All
-//! others store a whole vector, and what it wrote beyond the hits the next one overwrites; so a block's end, the last
-//! part of it with at least as many hits as a vector has lanes, is counted first, and whatever is stored before that
-//! end is sure to be overwritten by its hits. The end's answer has then a known size, and as soon as less than a
-//! vector of it is left, the rest goes to a buffer of our own and is copied. So nothing but the hits' own places is
-//! changed. What is left of the input after whole vectors is one more vector, filled up with NaN, which satisfies no
-//! predicate.
+//! The second way stores whole vectors, except on CPUs where compressing to memory is fast: what it writes beyond the
+//! hits the next store overwrites. So, when it is first needed, a block's end, the last part of it with at least as many
+//! hits as a vector has lanes, is counted, and whatever is stored before that end is sure to be overwritten by its hits. The
+//! end goes to a buffer of our own, from which the hits are copied. So nothing but the hits' own places is changed. What is
+//! left of the input after whole groups is filled up with NaN, which satisfies no predicate.
+//!
+//! Pairs are written in one such pass where neither few nor many of the elements are hits. Where many are, stores that
+//! alternate between two places are slower than a second pass over a block that is still in the first cache: then each
+//! block's indices are written first and its values afterwards. Where few are, the values are looked up by the indices.
 //!
 //! With several threads, a chunk that fits in the cache is counted and then written by whichever thread comes; the
-//! place where its answer begins is known as soon as all chunks before it are counted.
+//! place where its answer begins is known as soon as all chunks before it are counted. Two threads share inputs of 64 MiB
+//! and more, and write past the caches; smaller ones are quicker done by one.
 
 mod predicate;
 mod source;
@@ -62,7 +65,7 @@ mod threshold;
 use crate::error::{Error, Result};
 use crate::indices::Index;
 use crate::parallel;
-use crate::simd::{Float, Kernel, Level, Simd};
+use crate::simd::{Float, Kernel, Level, Simd, slices};
 use crate::view::{self, View};
 pub use predicate::{AbsGe, AbsGt, Between, Ge, Gt, Le, Lt, Predicate};
 use source::Source;
@@ -80,12 +83,19 @@ const BLOCK_OF_PAIRS: usize = 8 << 10;
 /// From one hit in so many elements on, two passes over such a block take less time than stores that alternate between
 /// two places.
 const MANY: usize = 3;
-/// Whether there are many is told by the block before, and at first by so many elements.
+/// To one hit in so many elements, values are looked up by the indices just written.
+const FEW: usize = 24;
+/// How many there are is told by the block before, and at first by so many elements.
 const PEEK: usize = 128;
-/// How many bytes ahead of the vector at hand memory is asked for: the processor's own prefetching stops at page ends.
-const AHEAD: usize = 8 << 10;
-/// The vectors for each look at the room that is left.
-const GROUP: usize = 4;
+/// How many bytes ahead memory is asked for, where a level writes whole vectors: the processor's own prefetching stops at
+/// page ends.
+const AHEAD: usize = 4 << 10;
+/// From so many bytes on, an input is taken to come from memory.
+const FAR: usize = 1 << 20;
+/// From so many bytes of input on, threads write their parts of the answer past the caches. Only from there on do two
+/// threads take less time than one: one thread nearly fills the memory's bandwidth, and lines that it wrote would wander
+/// between two cores' caches (results/tried/select.md).
+const PAST_CACHES: usize = 64 << 20;
 /// The fewest elements that are worth waking a second thread for.
 const PARALLEL: usize = 256 << 10;
 /// The most elements for which an answer is allocated as if all of them were hits, to be cut down afterwards: pages
@@ -97,22 +107,43 @@ const ROOM_FOR_ALL: usize = 1 << 28;
 pub trait Position: Index + Default {
     /// Whether [`Position::put`] leaves what follows the hits as it was.
     #[doc(hidden)]
-    fn is_exact<T: Float, S: Simd<T>>() -> bool;
+    fn is_exact<T: Float, S: Simd<T>>(s: S) -> bool;
     /// Writes the position of each lane where `m` to the front of `to`, in order, and says how many they are; the
     /// rest of the first `T::LANES` places is unspecified, unless [`Position::is_exact`].
     #[doc(hidden)]
     fn put<T: Float, S: Simd<T>>(s: S, m: S::M, at: At<T, S>, to: &mut [Self]) -> usize;
+    /// [`Simd::compress_few_index`]
+    #[doc(hidden)]
+    fn put_few<T: Float, S: Simd<T>>(s: S, bits: u64, at: At<T, S>, to: &mut [Self]) -> bool;
+    /// [`Simd::stream_positions`], if these are its positions; a copy otherwise.
+    #[doc(hidden)]
+    #[inline(always)]
+    fn stream<T: Float, S: Simd<T>>(_s: S, from: &[Self], to: &mut [Self]) {
+        to.copy_from_slice(from);
+    }
 }
 
 #[allow(private_interfaces, private_bounds)]
 impl Position for u32 {
     #[inline(always)]
-    fn is_exact<T: Float, S: Simd<T>>() -> bool {
-        S::EXACT
+    fn is_exact<T: Float, S: Simd<T>>(s: S) -> bool {
+        s.is_exact()
     }
     #[inline(always)]
     fn put<T: Float, S: Simd<T>>(s: S, m: S::M, at: At<T, S>, to: &mut [u32]) -> usize {
         s.compress_index(m, at.positions, T::first_positions(to).expect("room for a vector"))
+    }
+    #[inline(always)]
+    fn put_few<T: Float, S: Simd<T>>(s: S, bits: u64, at: At<T, S>, to: &mut [u32]) -> bool {
+        s.compress_few_index(bits, at.positions, to)
+    }
+    #[inline(always)]
+    fn stream<T: Float, S: Simd<T>>(s: S, mut from: &[u32], mut to: &mut [u32]) {
+        while let (Some(block), Some(to_block)) = (T::positions(from), T::first_positions(to)) {
+            s.stream_positions(block, to_block);
+            (from, to) = (&from[T::LANES..], &mut to[T::LANES..]);
+        }
+        to.copy_from_slice(from);
     }
 }
 
@@ -121,7 +152,7 @@ macro_rules! wide_position {
         #[allow(private_interfaces, private_bounds)]
         impl Position for $t {
             #[inline(always)]
-            fn is_exact<T: Float, S: Simd<T>>() -> bool {
+            fn is_exact<T: Float, S: Simd<T>>(_s: S) -> bool {
                 false
             }
             #[inline(always)]
@@ -134,6 +165,15 @@ macro_rules! wide_position {
                 }
                 hits
             }
+            #[inline(always)]
+            fn put_few<T: Float, S: Simd<T>>(s: S, bits: u64, at: At<T, S>, to: &mut [$t]) -> bool {
+                let mut lanes = T::Positions::default();
+                let done = s.compress_few_index(bits, s.positions(0), &mut lanes.as_mut()[..to.len()]);
+                if done {
+                    to.iter_mut().zip(lanes.as_ref()).for_each(|(to, &lane)| *to = at.first as $t + lane as $t);
+                }
+                done
+            }
         }
     )*};
 }
@@ -145,16 +185,25 @@ struct At<T: Float, S: Simd<T>> {
     first: usize,
     /// Modulo 2³².
     positions: S::P,
+    /// From a vector to the next.
+    step: S::P,
 }
 
 impl<T: Float, S: Simd<T>> At<T, S> {
     #[inline(always)]
     fn new(s: S, first: usize) -> Self {
-        At { first, positions: s.positions(first as u32) }
+        // The compiler must not know the step: it would load another constant for each vector of a group, and loads wait
+        // for stores whose addresses are like theirs.
+        let step = s.step(std::hint::black_box(T::LANES as u32));
+        At { first, positions: s.positions(first as u32), step }
     }
     #[inline(always)]
     fn next(self, s: S) -> Self {
-        At { first: self.first.wrapping_add(T::LANES), positions: s.next_positions(self.positions) }
+        At {
+            first: self.first.wrapping_add(T::LANES),
+            positions: s.next_positions(self.positions, self.step),
+            ..self
+        }
     }
 }
 
@@ -162,11 +211,27 @@ impl<T: Float, S: Simd<T>> At<T, S> {
 trait Part<T: Float>: Send + Sync {
     type Item: Copy + Default + Send;
     const IS_SOMETHING: bool = true;
+
     /// Whether [`Part::put`] leaves what follows the hits as it was.
-    fn is_exact<S: Simd<T>>() -> bool;
+    fn is_exact<S: Simd<T>>(s: S) -> bool;
     /// Writes this part of the lanes where `m` to the front of `to`, in order, and says how many they are; the rest of
     /// the first `T::LANES` places is unspecified, unless [`Part::is_exact`].
     fn put<S: Simd<T>>(s: S, m: S::M, v: S::V, at: At<T, S>, to: &mut [Self::Item]) -> usize;
+    /// Overwrites `to` with this part of the lanes of four vectors, the first of which stands at `at`, whose bits are set:
+    /// [`Simd::compress_few`].
+    fn put_few<S: Simd<T>>(s: S, bits: u64, v: [S::V; 4], at: At<T, S>, to: &mut [Self::Item]) -> bool;
+    /// Copies items to where a line begins, past the caches if the level can.
+    fn stream<S: Simd<T>>(s: S, from: &[Self::Item], to: &mut [Self::Item]);
+    /// The flat index that an item tells, if it tells one.
+    #[inline(always)]
+    fn index(_item: Self::Item) -> Option<usize> {
+        None
+    }
+    /// The item of an element, if nothing else is needed for that.
+    #[inline(always)]
+    fn of(_x: T) -> Option<Self::Item> {
+        None
+    }
 }
 
 /// The hits' flat indices.
@@ -179,24 +244,55 @@ struct Nothing;
 impl<T: Float, I: Position> Part<T> for Indices<I> {
     type Item = I;
     #[inline(always)]
-    fn is_exact<S: Simd<T>>() -> bool {
-        I::is_exact::<T, S>()
+    fn is_exact<S: Simd<T>>(s: S) -> bool {
+        I::is_exact::<T, S>(s)
     }
     #[inline(always)]
     fn put<S: Simd<T>>(s: S, m: S::M, _v: S::V, at: At<T, S>, to: &mut [I]) -> usize {
         I::put(s, m, at, to)
+    }
+    #[inline(always)]
+    fn put_few<S: Simd<T>>(s: S, bits: u64, _v: [S::V; 4], at: At<T, S>, to: &mut [I]) -> bool {
+        I::put_few(s, bits, at, to)
+    }
+    #[inline(always)]
+    fn stream<S: Simd<T>>(s: S, from: &[I], to: &mut [I]) {
+        I::stream(s, from, to);
+    }
+    #[inline(always)]
+    fn index(item: I) -> Option<usize> {
+        Some(item.raise_proven(isize::MAX as usize)) // not negative
     }
 }
 
 impl<T: Float> Part<T> for Values {
     type Item = T;
     #[inline(always)]
-    fn is_exact<S: Simd<T>>() -> bool {
-        S::EXACT
+    fn is_exact<S: Simd<T>>(s: S) -> bool {
+        s.is_exact()
     }
     #[inline(always)]
     fn put<S: Simd<T>>(s: S, m: S::M, v: S::V, _at: At<T, S>, to: &mut [T]) -> usize {
         s.compress(m, v, T::first_block(to).expect("room for a vector"))
+    }
+    #[inline(always)]
+    fn put_few<S: Simd<T>>(s: S, bits: u64, v: [S::V; 4], _at: At<T, S>, to: &mut [T]) -> bool {
+        s.compress_few(bits, v, to)
+    }
+    #[inline(always)]
+    fn stream<S: Simd<T>>(s: S, from: &[T], to: &mut [T]) {
+        slices::map_to(
+            s,
+            from,
+            to,
+            true,
+            #[inline(always)]
+            |v| v,
+        );
+    }
+    #[inline(always)]
+    fn of(x: T) -> Option<T> {
+        Some(x)
     }
 }
 
@@ -204,22 +300,28 @@ impl<T: Float> Part<T> for Nothing {
     type Item = ();
     const IS_SOMETHING: bool = false;
     #[inline(always)]
-    fn is_exact<S: Simd<T>>() -> bool {
+    fn is_exact<S: Simd<T>>(_s: S) -> bool {
         true
     }
     #[inline(always)]
     fn put<S: Simd<T>>(_s: S, _m: S::M, _v: S::V, _at: At<T, S>, _to: &mut [()]) -> usize {
         0
     }
+    #[inline(always)]
+    fn put_few<S: Simd<T>>(_s: S, _bits: u64, _v: [S::V; 4], _at: At<T, S>, _to: &mut [()]) -> bool {
+        true
+    }
+    #[inline(always)]
+    fn stream<S: Simd<T>>(_s: S, _from: &[()], _to: &mut [()]) {}
 }
 
-/// The remainder after whole blocks as one block: NaN is the element that no predicate selects.
+/// A remainder's elements, as far as a block goes: NaN is the element that no predicate selects.
 #[inline(always)]
 fn padded<T: Float>(rest: &[T]) -> T::Block {
     let mut block = T::Block::default();
     let lanes = block.as_mut();
     lanes.fill(T::NAN);
-    lanes[..rest.len()].copy_from_slice(rest);
+    lanes.iter_mut().zip(rest).for_each(|(lane, &x)| *lane = x);
     block
 }
 
@@ -231,147 +333,222 @@ fn hits<T: Float, S: Simd<T>>(s: S, p: impl Predicate<T>, x: &[T]) -> usize {
     blocks.iter().map(hits).sum::<usize>() + if rest.is_empty() { 0 } else { hits(&padded::<T>(rest)) }
 }
 
-/// Elements to be selected from: whole blocks and the remainder after them.
+/// Vectors that are looked at together.
+const GROUP: usize = 4;
+
+/// Elements to be selected from: whole groups of blocks and the remainder after them.
 trait Elements<T: Float> {
-    fn blocks(&self) -> usize;
-    fn block(&self, i: usize) -> &T::Block;
+    fn groups(&self) -> usize;
+    fn group(&self, i: usize) -> &[T::Block; GROUP];
     fn rest(&self) -> &[T];
-    /// The lanes of block `i` where `m` have been written to the answer; the number [`Elements::blocks`] means the
+    /// The lanes of group `i` where `m` have been written to the answer; the number [`Elements::groups`] means the
     /// remainder.
-    fn taken<S: Simd<T>>(&mut self, s: S, i: usize, m: S::M, v: S::V);
+    fn taken<S: Simd<T>>(&mut self, s: S, i: usize, m: [S::M; GROUP], v: [S::V; GROUP]);
 }
 
 /// Elements that stay.
 #[derive(Clone, Copy)]
 struct Kept<'a, T: Float> {
-    blocks: &'a [T::Block],
+    groups: &'a [[T::Block; GROUP]],
     rest: &'a [T],
 }
 
 impl<'a, T: Float> Kept<'a, T> {
     #[inline(always)]
     fn new(x: &'a [T]) -> Self {
-        let (blocks, rest) = T::blocks(x);
-        Kept { blocks, rest }
+        let groups = T::blocks(x).0.as_chunks().0;
+        Kept { groups, rest: &x[groups.len() * GROUP * T::LANES..] }
     }
 }
 
 impl<T: Float> Elements<T> for Kept<'_, T> {
     #[inline(always)]
-    fn blocks(&self) -> usize {
-        self.blocks.len()
+    fn groups(&self) -> usize {
+        self.groups.len()
     }
     #[inline(always)]
-    fn block(&self, i: usize) -> &T::Block {
-        &self.blocks[i]
+    fn group(&self, i: usize) -> &[T::Block; GROUP] {
+        &self.groups[i]
     }
     #[inline(always)]
     fn rest(&self) -> &[T] {
         self.rest
     }
     #[inline(always)]
-    fn taken<S: Simd<T>>(&mut self, _s: S, _i: usize, _m: S::M, _v: S::V) {}
+    fn taken<S: Simd<T>>(&mut self, _s: S, _i: usize, _m: [S::M; GROUP], _v: [S::V; GROUP]) {}
 }
 
-/// Writes the hits of `x`, whose first element has the flat index `first`, to the fronts of `a` and `b`, which have the
-/// same length, and says how many they are. Where a part is not exact, up to `T::LANES` places after the hits may be
-/// written too, as far as `a` goes.
+/// Writes the hits of `x`, a part of `block` whose first element has the flat index `first`, to the fronts of `a` and `b`,
+/// which have the same length and room for them, and says how many they are. After the hits of a group that stands before
+/// the block's end, up to `T::LANES` places may be written too, as far as `a` goes.
 #[inline(always)]
 fn write<T: Float, S: Simd<T>, A: Part<T>, B: Part<T>>(
     s: S,
     p: impl Predicate<T>,
     mut x: impl Elements<T>,
     first: usize,
-    a: &mut [A::Item],
-    b: &mut [B::Item],
+    mut a: &mut [A::Item],
+    mut b: &mut [B::Item],
+    block: &mut Block<'_, T>,
 ) -> usize {
-    let (mut k, mut i) = (0, 0);
+    let group = GROUP * T::LANES;
+    let mut before_end = block.end.map(|end| end.saturating_sub(block.done) / group);
+    let (room, mut i) = (a.len(), 0);
     let mut at = At::new(s, first);
-    while i + GROUP <= x.blocks() && k + GROUP * T::LANES <= a.len() {
-        let (a, b) = (&mut a[k..k + GROUP * T::LANES], &mut b[k..k + GROUP * T::LANES]);
-        for j in 0..GROUP {
-            s.prefetch_after(&x.block(i + j).as_ref()[0], AHEAD / size_of::<T>());
+    loop {
+        let sure = before_end.unwrap_or(0);
+        while i < x.groups() {
+            let (Some(to_a), Some(to_b)) = (a.get_mut(..group), b.get_mut(..group)) else { break };
+            let (v, m) = look(s, p, x.group(i));
+            let bits = s.bits_of_4(m);
+            let n = bits.count_ones() as usize;
+            let few = n <= T::LANES
+                && A::put_few(s, bits, v, at, &mut to_a[..n])
+                && B::put_few(s, bits, v, at, &mut to_b[..n]);
+            if !few {
+                if i >= sure {
+                    break;
+                }
+                if block.is_far {
+                    for x in x.group(i) {
+                        s.prefetch_after(&x.as_ref()[0], AHEAD / size_of::<T>());
+                    }
+                }
+                put_all::<T, S, A, B>(s, m, v, at, to_a, to_b);
+            }
+            x.taken(s, i, m, v);
+            (a, b) = (&mut a[n..], &mut b[n..]);
+            (i, at) = (i + 1, at.next(s).next(s).next(s).next(s));
         }
-        // By hand: the compiler does not unroll such a loop.
-        let n = next::<T, S, A, B>(s, p, &mut x, &mut i, &mut at, a, b);
-        let n = n + next::<T, S, A, B>(s, p, &mut x, &mut i, &mut at, &mut a[n..], &mut b[n..]);
-        let n = n + next::<T, S, A, B>(s, p, &mut x, &mut i, &mut at, &mut a[n..], &mut b[n..]);
-        k += n + next::<T, S, A, B>(s, p, &mut x, &mut i, &mut at, &mut a[n..], &mut b[n..]);
+        if before_end.is_some() || i == x.groups() || a.len() < group {
+            break;
+        }
+        before_end = Some(block.groups_before_end(s, p));
     }
-    // Where the room left is shorter than a vector, fewer hits than that are to come: two vectors' room holds them and
-    // any overshoot.
-    let mut last_a = [A::Item::default(); 32];
-    let mut last_b = [B::Item::default(); 32];
-    let mut t = 0;
-    while i < x.blocks() || (i == x.blocks() && !x.rest().is_empty()) {
-        let to_answer = i < x.blocks() && k + T::LANES <= a.len();
-        let (to_a, to_b) =
-            if to_answer { (&mut a[k..], &mut b[k..]) } else { (&mut last_a[t..], &mut last_b[t..]) };
-        let hits = next::<T, S, A, B>(s, p, &mut x, &mut i, &mut at, to_a, to_b);
-        *(if to_answer { &mut k } else { &mut t }) += hits;
+    // Less than a group's room is left, or of the block's end: to room of our own, and then the hits alone.
+    let (mut own_a, mut own_b) = ([A::Item::default(); 192], [B::Item::default(); 192]);
+    let mut own = 0;
+    while i < x.groups() || (i == x.groups() && !x.rest().is_empty()) {
+        let (v, m) = if i < x.groups() {
+            look(s, p, x.group(i))
+        } else {
+            let rest = |j: usize| padded::<T>(x.rest().get(j * T::LANES..).unwrap_or_default());
+            look(s, p, &[rest(0), rest(1), rest(2), rest(3)])
+        };
+        put_all::<T, S, A, B>(s, m, v, at, &mut own_a[own..own + group], &mut own_b[own..own + group]);
+        x.taken(s, i, m, v);
+        own += s.bits_of_4(m).count_ones() as usize;
+        (i, at) = (i + 1, at.next(s).next(s).next(s).next(s));
     }
-    a[k..k + t].copy_from_slice(&last_a[..t]);
-    b[k..k + t].copy_from_slice(&last_b[..t]);
-    k + t
+    a[..own].copy_from_slice(&own_a[..own]);
+    b[..own].copy_from_slice(&own_b[..own]);
+    room - a.len() + own
 }
 
-/// [`write`], one part of the answer after the other if they are to be kept `apart`.
+/// A group's vectors, and which of their lanes are hits.
 #[inline(always)]
+fn look<T: Float, S: Simd<T>>(
+    s: S,
+    p: impl Predicate<T>,
+    group: &[T::Block; GROUP],
+) -> ([S::V; GROUP], [S::M; GROUP]) {
+    let v = [s.load(&group[0]), s.load(&group[1]), s.load(&group[2]), s.load(&group[3])];
+    (v, [p.mask(s, v[0]), p.mask(s, v[1]), p.mask(s, v[2]), p.mask(s, v[3])])
+}
+
+/// Writes the hits of four vectors, the first of which stands at `at`, to the fronts of `a` and `b`, and up to a vector's
+/// places after them.
+#[inline(always)]
+fn put_all<T: Float, S: Simd<T>, A: Part<T>, B: Part<T>>(
+    s: S,
+    m: [S::M; GROUP],
+    v: [S::V; GROUP],
+    at: At<T, S>,
+    a: &mut [A::Item],
+    b: &mut [B::Item],
+) {
+    let n = |j: usize| s.bits(m[j]).count_ones() as usize;
+    let n = [n(0), n(1), n(2)];
+    let k = [0, n[0], n[0] + n[1], n[0] + n[1] + n[2]];
+    let at = [at, at.next(s), at.next(s).next(s), at.next(s).next(s).next(s)];
+    A::put(s, m[0], v[0], at[0], &mut a[k[0]..]);
+    A::put(s, m[1], v[1], at[1], &mut a[k[1]..]);
+    A::put(s, m[2], v[2], at[2], &mut a[k[2]..]);
+    A::put(s, m[3], v[3], at[3], &mut a[k[3]..]);
+    B::put(s, m[0], v[0], at[0], &mut b[k[0]..]);
+    B::put(s, m[1], v[1], at[1], &mut b[k[1]..]);
+    B::put(s, m[2], v[2], at[2], &mut b[k[2]..]);
+    B::put(s, m[3], v[3], at[3], &mut b[k[3]..]);
+}
+
+/// A block of which parts are written one after the other.
+struct Block<'a, T> {
+    x: &'a [T],
+    /// How many of its elements have been written.
+    done: usize,
+    /// Where its end begins, once that is known: the shortest, in steps of a group, that has at least as many hits as a
+    /// vector has lanes. Before it a whole vector may be stored at any place of the answer: what is beyond the hits, those
+    /// of the end will overwrite.
+    end: Option<usize>,
+    /// Whether it comes from memory, not from a cache.
+    is_far: bool,
+}
+
+impl<T: Float> Block<'_, T> {
+    /// A block without an end, because the level writes nothing but the hits, or the room ends with them.
+    fn exact(is_far: bool) -> Self {
+        Block { x: &[], done: 0, end: Some(usize::MAX), is_far }
+    }
+
+    /// The groups still to be written that stand before the end.
+    #[inline(always)]
+    fn groups_before_end<S: Simd<T>>(&mut self, s: S, p: impl Predicate<T>) -> usize {
+        let group = GROUP * T::LANES;
+        let (mut start, mut n) = (self.x.len(), 0);
+        while start > 0 && n < T::LANES {
+            let stop = start;
+            start = (stop - 1) / group * group;
+            n += hits(s, p, &self.x[start..stop]);
+        }
+        self.end = Some(start);
+        start.saturating_sub(self.done) / group
+    }
+}
+
+/// [`write`] of two parts, one after the other if they are to be kept `apart`.
+#[inline(always)]
+#[allow(clippy::too_many_arguments)]
 fn write_parts<T: Float, S: Simd<T>, A: Part<T>, B: Part<T>>(
     s: S,
     p: impl Predicate<T>,
-    x: Kept<'_, T>,
+    x: &[T],
     first: usize,
     a: &mut [A::Item],
     b: &mut [B::Item],
+    block: &mut Block<'_, T>,
     apart: bool,
 ) -> usize {
-    if B::IS_SOMETHING && apart {
-        let nothing = &mut vec![(); a.len()][..];
-        write::<T, S, A, Nothing>(s, p, x, first, a, nothing);
-        write::<T, S, B, Nothing>(s, p, x, first, b, nothing)
-    } else {
-        write::<T, S, A, B>(s, p, x, first, a, b)
+    if !apart {
+        return write::<T, S, A, B>(s, p, Kept::new(x), first, a, b, block);
     }
-}
-
-/// Writes the hits of block `i`, which stands at `at`, and goes on to the next; the block after the last is what remains.
-#[inline(always)]
-fn next<T: Float, S: Simd<T>, A: Part<T>, B: Part<T>>(
-    s: S,
-    p: impl Predicate<T>,
-    x: &mut impl Elements<T>,
-    i: &mut usize,
-    at: &mut At<T, S>,
-    a: &mut [A::Item],
-    b: &mut [B::Item],
-) -> usize {
-    let v = if *i < x.blocks() { s.load(x.block(*i)) } else { s.load(&padded::<T>(x.rest())) };
-    let m = p.mask(s, v);
-    B::put(s, m, v, *at, b);
-    let hits = A::put(s, m, v, *at, a);
-    x.taken(s, *i, m, v);
-    (*i, *at) = (*i + 1, at.next(s));
+    let nothing = &mut vec![(); a.len()][..];
+    let hits = write::<T, S, A, Nothing>(s, p, Kept::new(x), first, a, nothing, block);
+    let mut rest = a[..hits].iter().zip(&mut b[..hits]);
+    let told = hits * FEW <= x.len()
+        && rest.all(
+            #[inline(always)]
+            |(&a, b)| A::index(a).and_then(|index| B::of(x[index - first])).map(|item| *b = item).is_some(),
+        );
+    if !told {
+        block.is_far = false;
+        write::<T, S, B, Nothing>(s, p, Kept::new(x), first, b, nothing, block);
+    }
     hits
-}
-
-/// Where the shortest end of `x` begins, in steps of some vectors, that has at least as many hits as a vector has lanes
-/// (or the beginning), and the number of hits there.
-#[inline(always)]
-fn end<T: Float, S: Simd<T>>(s: S, p: impl Predicate<T>, x: &[T]) -> (usize, usize) {
-    let step = 4 * T::LANES;
-    let (mut start, mut n) = (x.len(), 0);
-    while start > 0 && n < T::LANES {
-        let stop = start;
-        start = (stop - 1) / step * step;
-        n += hits(s, p, &x[start..stop]);
-    }
-    (start, n)
 }
 
 /// Counts the hits of a piece.
 struct Count<'a, T, P> {
-    x: Source<'a, T>,
+    x: &'a Source<'a, T>,
     predicate: P,
 }
 
@@ -390,52 +567,130 @@ impl<T: Float, P: Predicate<T>> Kernel<T> for Count<'_, T, P> {
 
 /// Writes the hits of a piece to the fronts of `a` and `b`, which have the same length, and says how many they are.
 struct Write<'a, T: Float, P, A: Part<T>, B: Part<T>> {
-    x: Source<'a, T>,
+    x: &'a Source<'a, T>,
     first: usize,
     predicate: P,
     a: &'a mut [A::Item],
     b: &'a mut [B::Item],
     /// Whether `a` is known to be as long as there are hits; else it is at least that long.
     exact: bool,
+    /// Whether `x` comes from memory, not from a cache.
+    is_far: bool,
 }
 
 impl<T: Float, P: Predicate<T>, A: Part<T>, B: Part<T>> Kernel<T> for Write<'_, T, P, A, B> {
     type Output = usize;
     #[inline(always)]
     fn run<S: Simd<T>>(self, s: S) -> usize {
-        let Write { x, mut first, predicate: p, a, b, exact } = self;
-        let exact = A::is_exact::<S>() && B::is_exact::<S>() || exact;
-        let (block, of_pairs) = (if exact { usize::MAX } else { BLOCK }, BLOCK_OF_PAIRS / size_of::<T>());
-        let (mut k, mut apart) = (0, None);
+        let Write { x, mut first, predicate: p, a, b, exact, is_far } = self;
+        let exact = exact || A::is_exact(s) && B::is_exact(s);
+        let of_pairs = BLOCK_OF_PAIRS / size_of::<T>();
+        let (mut k, mut hits_before) = (0, None);
         x.each(
             #[inline(always)]
             |_, x| {
-                for x in x.chunks(block.min(x.len().max(1))) {
-                    let (start, n) = if exact { (x.len(), 0) } else { end(s, p, x) };
-                    // Before the end, a whole vector may be stored anywhere: the end's hits will overwrite the rest.
-                    for (x, room) in [(&x[..start], usize::MAX), (&x[start..], n)] {
-                        let stop = k + room.min(a.len() - k);
-                        for x in x.chunks(if B::IS_SOMETHING { of_pairs } else { x.len().max(1) }) {
-                            let (a, b) = (&mut a[k..stop], &mut b[k..stop]);
-                            let is_dense = |hits, of| B::IS_SOMETHING && hits * MANY >= of;
-                            let hits = if a.is_empty() {
-                                0
-                            } else {
-                                let peek = &x[..x.len().min(PEEK)];
-                                let apart = apart.unwrap_or_else(
-                                    #[inline(always)]
-                                    || is_dense(hits(s, p, peek), peek.len()),
-                                );
-                                write_parts::<T, S, A, B>(s, p, Kept::new(x), first, a, b, apart)
-                            };
-                            apart = Some(is_dense(hits, x.len()));
-                            (k, first) = (k + hits, first + x.len());
-                        }
+                for x in x.chunks(BLOCK) {
+                    let mut block =
+                        if exact { Block::exact(is_far) } else { Block { x, done: 0, end: None, is_far } };
+                    for x in x.chunks(if B::IS_SOMETHING { of_pairs } else { BLOCK }) {
+                        let (a, b) = (&mut a[k..], &mut b[k..]);
+                        let hits = if B::IS_SOMETHING {
+                            let (hits, of) = hits_before.unwrap_or_else(
+                                #[inline(always)]
+                                || (hits(s, p, &x[..x.len().min(PEEK)]), x.len().min(PEEK)),
+                            );
+                            let (many, few) = (hits * MANY >= of, hits * FEW <= of);
+                            block.is_far = is_far && few;
+                            write_parts::<T, S, A, B>(s, p, x, first, a, b, &mut block, many || few)
+                        } else {
+                            write::<T, S, A, B>(s, p, Kept::new(x), first, a, b, &mut block)
+                        };
+                        hits_before = Some((hits, x.len()));
+                        (k, first) = (k + hits, first + x.len());
+                        block.done += x.len();
                     }
                 }
             },
         );
         k
+    }
+}
+
+/// [`Write`], past the caches: blocks of hits go to room of our own first, and from there whole lines to the answer.
+struct Stream<'a, T: Float, P, A: Part<T>, B: Part<T>> {
+    x: &'a Source<'a, T>,
+    first: usize,
+    predicate: P,
+    a: &'a mut [A::Item],
+    b: &'a mut [B::Item],
+}
+
+impl<T: Float, P: Predicate<T>, A: Part<T>, B: Part<T>> Kernel<T> for Stream<'_, T, P, A, B> {
+    type Output = usize;
+    #[inline(always)]
+    fn run<S: Simd<T>>(self, s: S) -> usize {
+        let Stream { x, mut first, predicate: p, a, b } = self;
+        let of_block = BLOCK_OF_PAIRS / size_of::<T>();
+        let (mut a, mut b) = (Lines::<T, A>::new(a, of_block), Lines::<T, B>::new(b, of_block));
+        let mut total = 0;
+        x.each(
+            #[inline(always)]
+            |_, x| {
+                for x in x.chunks(of_block) {
+                    let mut block = Block::exact(false);
+                    let (to_a, to_b) = (a.room(of_block), b.room(of_block));
+                    let hits = write::<T, S, A, B>(s, p, Kept::new(x), first, to_a, to_b, &mut block);
+                    a.send(s, hits);
+                    b.send(s, hits);
+                    (total, first) = (total + hits, first + x.len());
+                }
+            },
+        );
+        a.send_rest();
+        b.send_rest();
+        s.fence();
+        total
+    }
+}
+
+/// A part of an answer on its way by whole lines.
+struct Lines<'a, T: Float, A: Part<T>> {
+    to: &'a mut [A::Item],
+    own: Vec<A::Item>,
+    /// How many items stand at the front of `own` and are still to be sent.
+    held: usize,
+}
+
+impl<'a, T: Float, A: Part<T>> Lines<'a, T, A> {
+    const ITEMS: usize = if size_of::<A::Item>() == 0 { usize::MAX } else { 64 / size_of::<A::Item>() };
+
+    fn new(to: &'a mut [A::Item], of_block: usize) -> Self {
+        Lines { to, own: vec![A::Item::default(); of_block + 2 * GROUP * T::LANES], held: 0 }
+    }
+
+    /// Room for a block's hits and what a level may write after them.
+    #[inline(always)]
+    fn room(&mut self, of_block: usize) -> &mut [A::Item] {
+        &mut self.own[self.held..self.held + of_block + GROUP * T::LANES]
+    }
+
+    /// Sends the lines that are whole now that there are so many hits more.
+    #[inline(always)]
+    fn send<S: Simd<T>>(&mut self, s: S, hits: usize) {
+        self.held += hits;
+        let to = std::mem::take(&mut self.to);
+        let head = to.as_ptr().align_offset(64).min(self.held);
+        let whole = (self.held - head) / Self::ITEMS * Self::ITEMS;
+        let (to_head, to) = to.split_at_mut(head);
+        let (to_lines, to) = to.split_at_mut(whole);
+        to_head.copy_from_slice(&self.own[..head]);
+        A::stream(s, &self.own[head..head + whole], to_lines);
+        self.own.copy_within(head + whole..self.held, 0);
+        (self.to, self.held) = (to, self.held - head - whole);
+    }
+
+    fn send_rest(&mut self) {
+        self.to[..self.held].copy_from_slice(&self.own[..self.held]);
     }
 }
 
@@ -445,13 +700,14 @@ fn is_parallel(len: usize) -> bool {
 }
 
 /// The number of hits.
-fn count_hits<T: Float, P: Predicate<T>>(level: Level, x: Source<'_, T>, predicate: P) -> usize {
+fn count_hits<T: Float, P: Predicate<T>>(level: Level, x: &Source<'_, T>, predicate: P) -> usize {
     let total = std::sync::atomic::AtomicUsize::new(0);
     parallel::for_each(
-        x,
-        if is_parallel(parallel::Split::len(&x)) { CHUNK } else { usize::MAX / 2 },
+        *x,
+        if is_parallel(parallel::Split::len(x)) { CHUNK } else { usize::MAX / 2 },
         |_, x| {
-            total.fetch_add(T::dispatch(level, Count { x, predicate }), std::sync::atomic::Ordering::Relaxed);
+            let hits = T::dispatch(level, Count { x: &x, predicate });
+            total.fetch_add(hits, std::sync::atomic::Ordering::Relaxed);
         },
     );
     total.into_inner()
@@ -460,21 +716,33 @@ fn count_hits<T: Float, P: Predicate<T>>(level: Level, x: Source<'_, T>, predica
 /// Writes the hits to the front of `a` and `b`, which have the same length and room for them.
 fn write_hits<T: Float, P: Predicate<T>, A: Part<T>, B: Part<T>>(
     level: Level,
-    x: Source<'_, T>,
+    x: &Source<'_, T>,
     predicate: P,
     a: &mut [A::Item],
     b: &mut [B::Item],
 ) -> usize {
-    if !is_parallel(parallel::Split::len(&x)) {
-        return T::dispatch(level, Write::<T, P, A, B> { x, first: 0, predicate, a, b, exact: false });
+    let bytes = parallel::Split::len(x) * size_of::<T>();
+    let pays = bytes >= PAST_CACHES || parallel::threads() > 2;
+    if !is_parallel(parallel::Split::len(x)) || !pays {
+        let is_far = bytes >= FAR;
+        return T::dispatch(
+            level,
+            Write::<T, P, A, B> { x, first: 0, predicate, a, b, exact: false, is_far },
+        );
     }
     parallel::count_then_write(
-        x,
+        *x,
         (a, b),
         CHUNK,
-        |_, &mut x| T::dispatch(level, Count { x, predicate }),
+        |_, x| T::dispatch(level, Count { x, predicate }),
         |first, x, (a, b)| {
-            T::dispatch(level, Write::<T, P, A, B> { x, first, predicate, a, b, exact: true });
+            let x = &x;
+            if bytes >= PAST_CACHES {
+                T::dispatch(level, Stream::<T, P, A, B> { x, first, predicate, a, b });
+            } else {
+                let (exact, is_far) = (true, false);
+                T::dispatch(level, Write::<T, P, A, B> { x, first, predicate, a, b, exact, is_far });
+            }
         },
     )
 }
@@ -482,7 +750,7 @@ fn write_hits<T: Float, P: Predicate<T>, A: Part<T>, B: Part<T>>(
 /// The checks of all `_into` forms, then the hits.
 fn into<T: Float, P: Predicate<T>, A: Part<T>, B: Part<T>>(
     level: Level,
-    x: View<'_, T>,
+    x: &View<'_, T>,
     predicate: P,
     a: &mut [A::Item],
     b: &mut [B::Item],
@@ -490,12 +758,12 @@ fn into<T: Float, P: Predicate<T>, A: Part<T>, B: Part<T>>(
     let source = Source::new(x);
     let room = a.len().min(b.len());
     if room < x.len() {
-        let needed = count_hits(level, source, predicate);
+        let needed = count_hits(level, &source, predicate);
         if needed > room {
             return Err(Error::Room { needed, room });
         }
     }
-    Ok(write_hits::<T, P, A, B>(level, source, predicate, &mut a[..room], &mut b[..room]))
+    Ok(write_hits::<T, P, A, B>(level, &source, predicate, &mut a[..room], &mut b[..room]))
 }
 
 /// Both parts of an answer.
@@ -504,13 +772,13 @@ type Answer<T, A, B> = (Vec<<A as Part<T>>::Item>, Vec<<B as Part<T>>::Item>);
 /// The hits in vectors of their own.
 fn collect<T: Float, P: Predicate<T>, A: Part<T>, B: Part<T>>(
     level: Level,
-    x: View<'_, T>,
+    x: &View<'_, T>,
     predicate: P,
 ) -> Result<Answer<T, A, B>> {
     let source = Source::new(x);
-    let room = if x.len() <= ROOM_FOR_ALL { x.len() } else { count_hits(level, source, predicate) };
+    let room = if x.len() <= ROOM_FOR_ALL { x.len() } else { count_hits(level, &source, predicate) };
     let (mut a, mut b) = (view::zeros(&[room])?, view::zeros(&[room])?);
-    let hits = write_hits::<T, P, A, B>(level, source, predicate, &mut a, &mut b);
+    let hits = write_hits::<T, P, A, B>(level, &source, predicate, &mut a, &mut b);
     cut(&mut a, hits);
     cut(&mut b, hits);
     Ok((a, b))
@@ -551,7 +819,7 @@ pub fn indices<'a, T: Float, I: Position>(
 ) -> Result<Vec<I>> {
     let (level, x) = (Level::current()?, x.into());
     fits::<I>(x.len())?;
-    Ok(collect::<T, _, Indices<I>, Nothing>(level, x, predicate)?.0)
+    Ok(collect::<T, _, Indices<I>, Nothing>(level, &x, predicate)?.0)
 }
 
 /// [`indices`] into the front of `out`; returns how many there are.
@@ -579,7 +847,7 @@ pub fn indices_into<'a, T: Float, I: Position>(
     let (level, x) = (Level::current()?, x.into());
     fits::<I>(x.len())?;
     let room = out.len();
-    into::<T, _, Indices<I>, Nothing>(level, x, predicate, out, &mut vec![(); room])
+    into::<T, _, Indices<I>, Nothing>(level, &x, predicate, out, &mut vec![(); room])
 }
 
 /// The elements that satisfy `predicate`, in C order: `x[x > t]`.
@@ -595,7 +863,7 @@ pub fn indices_into<'a, T: Float, I: Position>(
 /// # Errors
 /// [`Error::Level`]; [`Error::Overflow`] where no allocation can have the answer's size.
 pub fn values<'a, T: Float>(x: impl Into<View<'a, T>>, predicate: impl Predicate<T>) -> Result<Vec<T>> {
-    Ok(collect::<T, _, Values, Nothing>(Level::current()?, x.into(), predicate)?.0)
+    Ok(collect::<T, _, Values, Nothing>(Level::current()?, &x.into(), predicate)?.0)
 }
 
 /// [`values`] into the front of `out`; returns how many there are.
@@ -618,7 +886,7 @@ pub fn values_into<'a, T: Float>(
     out: &mut [T],
 ) -> Result<usize> {
     let room = out.len();
-    into::<T, _, Values, Nothing>(Level::current()?, x.into(), predicate, out, &mut vec![(); room])
+    into::<T, _, Values, Nothing>(Level::current()?, &x.into(), predicate, out, &mut vec![(); room])
 }
 
 /// [`indices`] and [`values`] in one pass: the sparse form of `x`.
@@ -640,7 +908,7 @@ pub fn pairs<'a, T: Float, I: Position>(
 ) -> Result<(Vec<I>, Vec<T>)> {
     let (level, x) = (Level::current()?, x.into());
     fits::<I>(x.len())?;
-    collect::<T, _, Indices<I>, Values>(level, x, predicate)
+    collect::<T, _, Indices<I>, Values>(level, &x, predicate)
 }
 
 /// [`pairs`] into the fronts of `indices` and `values`; returns how many there are. The shorter of the two is the
@@ -666,7 +934,7 @@ pub fn pairs_into<'a, T: Float, I: Position>(
 ) -> Result<usize> {
     let (level, x) = (Level::current()?, x.into());
     fits::<I>(x.len())?;
-    into::<T, _, Indices<I>, Values>(level, x, predicate, indices, values)
+    into::<T, _, Indices<I>, Values>(level, &x, predicate, indices, values)
 }
 
 /// How many elements satisfy `predicate`: `np.count_nonzero(x > t)`.
@@ -682,7 +950,7 @@ pub fn pairs_into<'a, T: Float, I: Position>(
 /// # Errors
 /// [`Error::Level`].
 pub fn count<'a, T: Float>(x: impl Into<View<'a, T>>, predicate: impl Predicate<T>) -> Result<usize> {
-    Ok(count_hits(Level::current()?, Source::new(x.into()), predicate))
+    Ok(count_hits(Level::current()?, &Source::new(&x.into()), predicate))
 }
 
 /// Whether each element, in C order, satisfies `predicate`: `x > t`.
@@ -755,7 +1023,7 @@ fn write_mask<T: Float, P: Predicate<T>>(level: Level, x: View<'_, T>, predicate
         }
     }
     let grain = if is_parallel(x.len()) { CHUNK } else { usize::MAX / 2 };
-    parallel::for_each((Source::new(x), out), grain, |_, (x, out)| {
+    parallel::for_each((Source::new(&x), out), grain, |_, (x, out)| {
         T::dispatch(level, Mask { x, predicate, out });
     });
 }

@@ -86,7 +86,6 @@ macro_rules! level {
             type V = ($v, $v);
             type M = ($v, $v);
             type P = __m256i; // that of lane 0, eight times
-            const EXACT: bool = false;
 
             #[inline(always)]
             fn enter<K: Kernel<$t>>(self, kernel: K) -> K::Output {
@@ -149,6 +148,20 @@ macro_rules! level {
                         } else {
                             $storeu(to, v.0);
                             $storeu(to.add($half), v.1);
+                        }
+                    }
+                }
+                fn stream_positions(from: &[u32; $lanes], to: &mut [u32; $lanes]) {
+                    let aligned = to.as_ptr().addr().is_multiple_of(32);
+                    for (from, to) in from.chunks_exact(8).zip(to.chunks_exact_mut(8)) {
+                        // SAFETY: 8 positions each; streamed to where they start at a multiple of their bytes.
+                        unsafe {
+                            let p = _mm256_loadu_si256(from.as_ptr().cast());
+                            if aligned {
+                                _mm256_stream_si256(to.as_mut_ptr().cast(), p)
+                            } else {
+                                _mm256_storeu_si256(to.as_mut_ptr().cast(), p)
+                            }
                         }
                     }
                 }
@@ -244,7 +257,8 @@ macro_rules! level {
                     k + high.count_ones() as usize
                 }
                 fn positions(first: u32) -> __m256i { _mm256_set1_epi32(first as i32) }
-                fn next_positions(p: __m256i) -> __m256i { _mm256_add_epi32(p, _mm256_set1_epi32($lanes)) }
+                fn next_positions(p: __m256i, step: __m256i) -> __m256i { _mm256_add_epi32(p, step) }
+                fn step(lanes: u32) -> __m256i { _mm256_set1_epi32(lanes as i32) }
                 fn compress_index(m: ($v, $v), p: __m256i, to: &mut [u32; $lanes]) -> usize {
                     $compress_index($movemask(m.0) as usize, $movemask(m.1) as usize, p, to)
                 }

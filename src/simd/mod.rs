@@ -83,6 +83,11 @@ pub(crate) trait Simd<T: Float>: Copy + Send + Sync + 'static {
     fn stream(self, v: Self::V, to: &mut T::Block) {
         self.store(v, to);
     }
+    /// `from` to `to`, as [`Simd::stream`] does it.
+    #[inline(always)]
+    fn stream_positions(self, from: &T::Positions, to: &mut T::Positions) {
+        to.as_mut().copy_from_slice(from.as_ref());
+    }
     /// What was streamed before comes before all that is stored after.
     #[inline(always)]
     fn fence(self) {}
@@ -160,17 +165,42 @@ pub(crate) trait Simd<T: Float>: Copy + Send + Sync + 'static {
     /// Bit `i` is lane `i`'s truth value.
     fn bits(self, m: Self::M) -> u32;
 
+    /// [`Simd::bits`] of four masks, one after the other.
+    #[inline(always)]
+    fn bits_of_4(self, m: [Self::M; 4]) -> u64 {
+        let [a, b, c, d] = m.map(
+            #[inline(always)]
+            |m| u64::from(self.bits(m)),
+        );
+        a | b << T::LANES | c << (2 * T::LANES) | d << (3 * T::LANES)
+    }
     /// Whether [`Simd::compress`] and [`Simd::compress_index`] leave what follows the hits as it was.
-    const EXACT: bool;
+    #[inline(always)]
+    fn is_exact(self) -> bool {
+        false
+    }
     /// Writes the lanes of `v` where `m` to the front of `to`, in order, and says how many they are; what follows
-    /// them is unspecified, unless [`Simd::EXACT`].
+    /// them is unspecified, unless [`Simd::is_exact`].
     fn compress(self, m: Self::M, v: Self::V, to: &mut T::Block) -> usize;
     /// The position `first + i`, modulo 2³², for each lane `i`.
     fn positions(self, first: u32) -> Self::P;
-    /// The positions of the next vector's lanes.
-    fn next_positions(self, p: Self::P) -> Self::P;
+    /// What [`Simd::next_positions`] adds to reach the lanes `lanes` further on.
+    fn step(self, lanes: u32) -> Self::P;
+    /// The positions of lanes further on.
+    fn next_positions(self, p: Self::P, step: Self::P) -> Self::P;
     /// [`Simd::compress`] for positions.
     fn compress_index(self, m: Self::M, p: Self::P, to: &mut T::Positions) -> usize;
+    /// Overwrites `to` with the lanes whose bit is set, in order, of four vectors; they are as many as `to` has places, and
+    /// at most as many as a vector has lanes. Levels without a short way to do so say no and write nothing.
+    #[inline(always)]
+    fn compress_few(self, _bits: u64, _v: [Self::V; 4], _to: &mut [T]) -> bool {
+        false
+    }
+    /// [`Simd::compress_few`] for the positions of four vectors, the first of which has these.
+    #[inline(always)]
+    fn compress_few_index(self, _bits: u64, _p: Self::P, _to: &mut [u32]) -> bool {
+        false
+    }
 }
 
 /// The instructions that kernels run with.

@@ -14,7 +14,6 @@ macro_rules! level {
             type V = $v;
             type M = $v;
             type P = u32; // that of lane 0
-            const EXACT: bool = false;
 
             #[inline(always)]
             fn enter<K: Kernel<$t>>(self, kernel: K) -> K::Output {
@@ -141,8 +140,12 @@ macro_rules! level {
                 first
             }
             #[inline(always)]
-            fn next_positions(self, p: u32) -> u32 {
-                p.wrapping_add($lanes)
+            fn step(self, lanes: u32) -> u32 {
+                lanes
+            }
+            #[inline(always)]
+            fn next_positions(self, p: u32, step: u32) -> u32 {
+                p.wrapping_add(step)
             }
             #[inline(always)]
             fn compress_index(self, m: $v, first: u32, to: &mut [u32; $lanes]) -> usize {

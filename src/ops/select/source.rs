@@ -17,7 +17,7 @@ pub(super) enum Source<'a, T> {
 }
 
 impl<'a, T: Float> Source<'a, T> {
-    pub(super) fn new(x: View<'a, T>) -> Self {
+    pub(super) fn new(x: &View<'a, T>) -> Self {
         match x.as_slice() {
             Some(x) => Source::Dense(x),
             None => {
@@ -30,10 +30,10 @@ impl<'a, T: Float> Source<'a, T> {
 
     /// Calls `f` with dense pieces, one after the other, and the number of each piece's first element.
     #[inline(always)]
-    pub(super) fn each(self, mut f: impl FnMut(usize, &[T])) {
-        match self {
+    pub(super) fn each(&self, mut f: impl FnMut(usize, &[T])) {
+        match *self {
             Source::Dense(x) => f(0, x),
-            Source::Strided { lanes, first, len } => {
+            Source::Strided { ref lanes, first, len } => {
                 let mut piece = piece(len);
                 let mut done = 0;
                 while done < len {
@@ -54,7 +54,7 @@ pub(super) fn piece<T: Float>(len: usize) -> Vec<T> {
 
 /// Copies the elements from `first` on.
 #[inline(always)]
-fn fill<T: Float>(lanes: Lanes<'_, T>, first: usize, mut piece: &mut [T]) {
+fn fill<T: Float>(lanes: &Lanes<'_, T>, first: usize, mut piece: &mut [T]) {
     let lane_len = lanes.lane_len();
     let (mut lane, mut start) = (first / lane_len, first % lane_len);
     while !piece.is_empty() {

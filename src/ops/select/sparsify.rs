@@ -2,8 +2,8 @@
 
 use super::source::{PIECE, Source, piece};
 use super::{
-    CHUNK, Elements, Indices, Position, Predicate, ROOM_FOR_ALL, Values, cut, fits, hits, is_parallel,
-    padded, write,
+    Block, CHUNK, Elements, GROUP, Indices, Position, Predicate, ROOM_FOR_ALL, Values, cut, fits, hits,
+    is_parallel, padded, write,
 };
 use crate::error::{Error, Result};
 use crate::parallel::{self, Split};
@@ -17,40 +17,42 @@ const BLOCK: usize = 4 << 10;
 
 /// Elements that become 0 when they are selected.
 struct Emptied<'a, T: Float> {
-    blocks: &'a mut [T::Block],
+    groups: &'a mut [[T::Block; GROUP]],
     rest: &'a mut [T],
 }
 
 impl<'a, T: Float> Emptied<'a, T> {
     #[inline(always)]
     fn new(x: &'a mut [T]) -> Self {
-        let (blocks, rest) = T::blocks_mut(x);
-        Emptied { blocks, rest }
+        let (whole, rest) = x.split_at_mut(x.len() - x.len() % (GROUP * T::LANES));
+        Emptied { groups: T::blocks_mut(whole).0.as_chunks_mut().0, rest }
     }
 }
 
 impl<T: Float> Elements<T> for Emptied<'_, T> {
     #[inline(always)]
-    fn blocks(&self) -> usize {
-        self.blocks.len()
+    fn groups(&self) -> usize {
+        self.groups.len()
     }
     #[inline(always)]
-    fn block(&self, i: usize) -> &T::Block {
-        &self.blocks[i]
+    fn group(&self, i: usize) -> &[T::Block; GROUP] {
+        &self.groups[i]
     }
     #[inline(always)]
     fn rest(&self) -> &[T] {
         self.rest
     }
     #[inline(always)]
-    fn taken<S: Simd<T>>(&mut self, s: S, i: usize, m: S::M, v: S::V) {
-        let v = s.select(m, s.splat(T::ZERO), v);
-        match self.blocks.get_mut(i) {
-            Some(block) => s.store(v, block),
-            None => {
-                let mut block = T::Block::default();
-                s.store(v, &mut block);
-                self.rest.copy_from_slice(&block.as_ref()[..self.rest.len()]);
+    fn taken<S: Simd<T>>(&mut self, s: S, i: usize, m: [S::M; GROUP], v: [S::V; GROUP]) {
+        let left = |j: usize| s.select(m[j], s.splat(T::ZERO), v[j]);
+        if let Some([a, b, c, d]) = self.groups.get_mut(i) {
+            s.store(left(0), a);
+            s.store(left(1), b);
+            s.store(left(2), c);
+            s.store(left(3), d);
+        } else {
+            for (j, rest) in self.rest.chunks_mut(T::LANES).enumerate() {
+                s.store_up_to(left(j), rest);
             }
         }
     }
@@ -158,7 +160,15 @@ impl<T: Float, P: Predicate<T>, I: Position> Kernel<T> for Take<'_, T, P, I> {
         let Take { residual, first, predicate, indices, values } = self;
         if !indices.is_empty() {
             let x = Emptied::new(residual);
-            write::<T, S, Indices<I>, Values>(s, predicate, x, first, indices, values);
+            write::<T, S, Indices<I>, Values>(
+                s,
+                predicate,
+                x,
+                first,
+                indices,
+                values,
+                &mut Block::exact(false),
+            );
         }
     }
 }
@@ -237,7 +247,7 @@ fn foresee<T: Float>(
     grad: impl Added<T>,
     predicate: impl Predicate<T>,
 ) -> usize {
-    T::dispatch(level, Foresee { residual: Source::new(residual.as_view()), grad, predicate })
+    T::dispatch(level, Foresee { residual: Source::new(&residual.as_view()), grad, predicate })
 }
 
 /// Moves the hits to the fronts of `indices` and `values`, which have the same length and room for them.
@@ -383,7 +393,7 @@ pub fn sparsify_with<'g, 'r, T: Float, I: Position>(
 ) -> Result<(Vec<I>, Vec<T>)> {
     let (grad, residual) = (grad.into(), residual.into());
     same_shape(&grad, &residual)?;
-    collect(residual, Source::new(grad), predicate)
+    collect(residual, Source::new(&grad), predicate)
 }
 
 /// [`sparsify_with`] into the fronts of `indices` and `values`; returns how many there are. The shorter of the two is
@@ -410,7 +420,7 @@ pub fn sparsify_with_into<'g, 'r, T: Float, I: Position>(
 ) -> Result<usize> {
     let (grad, residual) = (grad.into(), residual.into());
     same_shape(&grad, &residual)?;
-    into(residual, Source::new(grad), predicate, indices, values)
+    into(residual, Source::new(&grad), predicate, indices, values)
 }
 
 fn same_shape<T>(grad: &View<'_, T>, residual: &ViewMut<'_, T>) -> Result<()> {

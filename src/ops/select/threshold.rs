@@ -137,9 +137,9 @@ pub fn top_k_threshold<'a, T: Float>(x: impl Into<View<'a, T>>, k: usize) -> Res
     // The elements among which the answer is the one with `rank` larger ones, and the digits that they share.
     let mut narrowed: Option<Vec<T>> = None;
     if let Some((low, high)) = x.as_slice().and_then(|x| bracket(x, rank)) {
-        let above = count_hits(level, Source::new(x), AbsGt(high));
+        let above = count_hits(level, &Source::new(&x), AbsGt(high));
         if above <= rank {
-            let inside = collect::<T, _, Values, Nothing>(level, x, AbsBetween(low, high))?.0;
+            let inside = collect::<T, _, Values, Nothing>(level, &x, AbsBetween(low, high))?.0;
             if rank - above < inside.len() {
                 rank -= above;
                 narrowed = Some(inside);
@@ -152,7 +152,7 @@ pub fn top_k_threshold<'a, T: Float>(x: impl Into<View<'a, T>>, k: usize) -> Res
         let current = narrowed.as_ref().map_or(x, View::from);
         let width = shift.min(DIGITS.ilog2());
         shift -= width;
-        let counts = histogram(level, Source::new(current), shift, width);
+        let counts = histogram(level, Source::new(&current), shift, width);
         let digit = counts.iter().rposition(|&n| {
             let found = rank < n;
             rank -= if found { 0 } else { n };
@@ -164,7 +164,7 @@ pub fn top_k_threshold<'a, T: Float>(x: impl Into<View<'a, T>>, k: usize) -> Res
             let largest = T::INFINITY.magnitude_key();
             let low = T::from_magnitude_key((prefix << shift).clamp(1, largest));
             let high = T::from_magnitude_key(((prefix + 1) << shift).saturating_sub(1).min(largest));
-            narrowed = Some(collect::<T, _, Values, Nothing>(level, current, AbsBetween(low, high))?.0);
+            narrowed = Some(collect::<T, _, Values, Nothing>(level, &current, AbsBetween(low, high))?.0);
         }
     }
     // Key 0: the rank is one of the NaNs'.
