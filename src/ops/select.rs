@@ -159,10 +159,13 @@ macro_rules! wide_position {
             fn put<T: Float, S: Simd<T>>(s: S, m: S::M, at: At<T, S>, to: &mut [$t]) -> usize {
                 let mut lanes = T::Positions::default();
                 let hits = s.compress_index(m, s.positions(0), &mut lanes);
-                for (to, &lane) in to[..T::LANES].iter_mut().zip(lanes.as_ref()) {
-                    // Wrapping, because what follows the hits is unspecified.
-                    *to = (at.first as $t).wrapping_add(lane as $t);
+                // Wrapping, because what follows the hits is unspecified; by way of an array, because then the compiler
+                // makes vectors of it.
+                let mut wide = [0; 16];
+                for (wide, &lane) in wide.iter_mut().zip(lanes.as_ref()) {
+                    *wide = (at.first as $t).wrapping_add(lane as $t);
                 }
+                to[..T::LANES].copy_from_slice(&wide[..T::LANES]);
                 hits
             }
             #[inline(always)]
@@ -394,15 +397,22 @@ fn write<T: Float, S: Simd<T>, A: Part<T>, B: Part<T>>(
     let group = GROUP * T::LANES;
     let mut before_end = block.end.map(|end| end.saturating_sub(block.done) / group);
     let (room, mut i) = (a.len(), 0);
+    if block.is_without {
+        return 0;
+    }
     let mut at = At::new(s, first);
     loop {
         let sure = before_end.unwrap_or(0);
         while i < x.groups() {
             let (Some(to_a), Some(to_b)) = (a.get_mut(..group), b.get_mut(..group)) else { break };
+            if !S::TELLS_FEW && i >= sure {
+                break;
+            }
             let (v, m) = look(s, p, x.group(i));
             let bits = s.bits_of_4(m);
             let n = bits.count_ones() as usize;
-            let few = n <= T::LANES
+            let few = S::TELLS_FEW
+                && n <= T::LANES
                 && A::put_few(s, bits, v, at, &mut to_a[..n])
                 && B::put_few(s, bits, v, at, &mut to_b[..n]);
             if !few {
@@ -424,6 +434,9 @@ fn write<T: Float, S: Simd<T>, A: Part<T>, B: Part<T>>(
             break;
         }
         before_end = Some(block.groups_before_end(s, p));
+        if block.is_without {
+            return room - a.len();
+        }
     }
     // Less than a group's room is left, or of the block's end: to room of our own, and then the hits alone.
     let (mut own_a, mut own_b) = ([A::Item::default(); 192], [B::Item::default(); 192]);
@@ -490,6 +503,8 @@ struct Block<'a, T> {
     /// vector has lanes. Before it a whole vector may be stored at any place of the answer: what is beyond the hits, those
     /// of the end will overwrite.
     end: Option<usize>,
+    /// Whether it is known to have no hits.
+    is_without: bool,
     /// Whether it comes from memory, not from a cache.
     is_far: bool,
 }
@@ -497,7 +512,7 @@ struct Block<'a, T> {
 impl<T: Float> Block<'_, T> {
     /// A block without an end, because the level writes nothing but the hits, or the room ends with them.
     fn exact(is_far: bool) -> Self {
-        Block { x: &[], done: 0, end: Some(usize::MAX), is_far }
+        Block { x: &[], done: 0, end: Some(usize::MAX), is_without: false, is_far }
     }
 
     /// The groups still to be written that stand before the end.
@@ -510,7 +525,7 @@ impl<T: Float> Block<'_, T> {
             start = (stop - 1) / group * group;
             n += hits(s, p, &self.x[start..stop]);
         }
-        self.end = Some(start);
+        (self.end, self.is_without) = (Some(start), n == 0);
         start.saturating_sub(self.done) / group
     }
 }
@@ -590,8 +605,11 @@ impl<T: Float, P: Predicate<T>, A: Part<T>, B: Part<T>> Kernel<T> for Write<'_, 
             #[inline(always)]
             |_, x| {
                 for x in x.chunks(BLOCK) {
-                    let mut block =
-                        if exact { Block::exact(is_far) } else { Block { x, done: 0, end: None, is_far } };
+                    let mut block = if exact {
+                        Block::exact(is_far)
+                    } else {
+                        Block { x, done: 0, end: None, is_without: false, is_far }
+                    };
                     for x in x.chunks(if B::IS_SOMETHING { of_pairs } else { BLOCK }) {
                         let (a, b) = (&mut a[k..], &mut b[k..]);
                         let hits = if B::IS_SOMETHING {

@@ -84,6 +84,7 @@ macro_rules! level {
             type V = $v;
             type M = $m;
             type P = $p;
+            const TELLS_FEW: bool = true;
 
             #[inline(always)]
             fn enter<K: Kernel<$t>>(self, kernel: K) -> K::Output {

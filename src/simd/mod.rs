@@ -190,6 +190,8 @@ pub(crate) trait Simd<T: Float>: Copy + Send + Sync + 'static {
     fn next_positions(self, p: Self::P, step: Self::P) -> Self::P;
     /// [`Simd::compress`] for positions.
     fn compress_index(self, m: Self::M, p: Self::P, to: &mut T::Positions) -> usize;
+    /// Whether [`Simd::compress_few`] may say yes.
+    const TELLS_FEW: bool = false;
     /// Overwrites `to` with the lanes whose bit is set, in order, of four vectors; they are as many as `to` has places, and
     /// at most as many as a vector has lanes. Levels without a short way to do so say no and write nothing.
     #[inline(always)]
