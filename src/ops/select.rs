@@ -405,28 +405,35 @@ fn write<T: Float, S: Simd<T>, A: Part<T>, B: Part<T>>(
         let sure = before_end.unwrap_or(0);
         while i < x.groups() {
             let (Some(to_a), Some(to_b)) = (a.get_mut(..group), b.get_mut(..group)) else { break };
-            if !S::TELLS_FEW && i >= sure {
-                break;
-            }
-            let (v, m) = look(s, p, x.group(i));
-            let bits = s.bits_of_4(m);
-            let n = bits.count_ones() as usize;
-            let few = S::TELLS_FEW
-                && n <= T::LANES
-                && A::put_few(s, bits, v, at, &mut to_a[..n])
-                && B::put_few(s, bits, v, at, &mut to_b[..n]);
-            if !few {
+            let n = if S::TELLS_FEW {
+                let (v, m) = look(s, p, x.group(i));
+                let bits = s.bits_of_4(m);
+                let n = bits.count_ones() as usize;
+                let few = n <= T::LANES
+                    && A::put_few(s, bits, v, at, &mut to_a[..n])
+                    && B::put_few(s, bits, v, at, &mut to_b[..n]);
+                if !few {
+                    if i >= sure {
+                        break;
+                    }
+                    if block.is_far {
+                        ask_ahead(s, x.group(i));
+                    }
+                    put_all::<T, S, A, B>(s, m, v, at, to_a, to_b);
+                }
+                x.taken(s, i, m, v);
+                n
+            } else {
                 if i >= sure {
                     break;
                 }
                 if block.is_far {
-                    for x in x.group(i) {
-                        s.prefetch_after(&x.as_ref()[0], AHEAD / size_of::<T>());
-                    }
+                    ask_ahead(s, x.group(i));
                 }
-                put_all::<T, S, A, B>(s, m, v, at, to_a, to_b);
-            }
-            x.taken(s, i, m, v);
+                let (n, v, m) = put_in_turn::<T, S, A, B>(s, p, x.group(i), at, to_a, to_b);
+                x.taken(s, i, m, v);
+                n
+            };
             (a, b) = (&mut a[n..], &mut b[n..]);
             (i, at) = (i + 1, at.next(s).next(s).next(s).next(s));
         }
@@ -467,6 +474,51 @@ fn look<T: Float, S: Simd<T>>(
 ) -> ([S::V; GROUP], [S::M; GROUP]) {
     let v = [s.load(&group[0]), s.load(&group[1]), s.load(&group[2]), s.load(&group[3])];
     (v, [p.mask(s, v[0]), p.mask(s, v[1]), p.mask(s, v[2]), p.mask(s, v[3])])
+}
+
+/// Asks for a group further on.
+#[inline(always)]
+fn ask_ahead<T: Float, S: Simd<T>>(s: S, group: &[T::Block; GROUP]) {
+    for block in group {
+        s.prefetch_after(&block.as_ref()[0], AHEAD / size_of::<T>());
+    }
+}
+
+/// [`look`] and [`put_all`], vector by vector, for levels that have no registers for all of them; says how many hits there
+/// are.
+#[inline(always)]
+fn put_in_turn<T: Float, S: Simd<T>, A: Part<T>, B: Part<T>>(
+    s: S,
+    p: impl Predicate<T>,
+    group: &[T::Block; GROUP],
+    at: At<T, S>,
+    a: &mut [A::Item],
+    b: &mut [B::Item],
+) -> (usize, [S::V; GROUP], [S::M; GROUP]) {
+    let (n0, v0, m0) = put::<T, S, A, B>(s, p, &group[0], at, a, b);
+    let at = at.next(s);
+    let (n1, v1, m1) = put::<T, S, A, B>(s, p, &group[1], at, &mut a[n0..], &mut b[n0..]);
+    let (at, k) = (at.next(s), n0 + n1);
+    let (n2, v2, m2) = put::<T, S, A, B>(s, p, &group[2], at, &mut a[k..], &mut b[k..]);
+    let (at, k) = (at.next(s), k + n2);
+    let (n3, v3, m3) = put::<T, S, A, B>(s, p, &group[3], at, &mut a[k..], &mut b[k..]);
+    (k + n3, [v0, v1, v2, v3], [m0, m1, m2, m3])
+}
+
+/// [`put_in_turn`] of one vector.
+#[inline(always)]
+fn put<T: Float, S: Simd<T>, A: Part<T>, B: Part<T>>(
+    s: S,
+    p: impl Predicate<T>,
+    block: &T::Block,
+    at: At<T, S>,
+    a: &mut [A::Item],
+    b: &mut [B::Item],
+) -> (usize, S::V, S::M) {
+    let v = s.load(block);
+    let m = p.mask(s, v);
+    B::put(s, m, v, at, b);
+    (A::put(s, m, v, at, a), v, m)
 }
 
 /// Writes the hits of four vectors, the first of which stands at `at`, to the fronts of `a` and `b`, and up to a vector's
