@@ -673,6 +673,8 @@ impl<T: Float, P: Predicate<T>, A: Part<T>, B: Part<T>> Kernel<T> for Write<'_, 
                             block.is_far = is_far && few;
                             write_parts::<T, S, A, B>(s, p, x, first, a, b, &mut block, many || few)
                         } else {
+                            // Where nearly all are hits, the stores are what takes time.
+                            block.is_far = is_far && hits_before.is_none_or(|(hits, of)| 4 * hits <= 3 * of);
                             write::<T, S, A, B>(s, p, Kept::new(x), first, a, b, &mut block)
                         };
                         hits_before = Some((hits, x.len()));
