@@ -284,11 +284,10 @@ impl<T: Float> Part<T> for Values {
     }
     #[inline(always)]
     fn stream<S: Simd<T>>(s: S, from: &[T], to: &mut [T]) {
-        slices::map_to(
+        slices::map_past_caches(
             s,
             from,
             to,
-            true,
             #[inline(always)]
             |v| v,
         );

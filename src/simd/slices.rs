@@ -130,10 +130,16 @@ pub(crate) fn map<T: Float, S: Simd<T>>(s: S, xs: &mut [T], pad: T, mut f: impl 
     }
 }
 
-/// Writes `f` of each vector of `xs` to `to`, which is as long, without reading the lines of `to` first: [`Simd::fence`] must
+/// Writes `f` of each vector of `xs` to `to`, which is at most as long, without reading the lines of `to` first: [`Simd::fence`] must
 /// follow.
 #[inline(always)]
-pub(crate) fn map_to<T: Float, S: Simd<T>>(s: S, xs: &[T], to: &mut [T], mut f: impl FnMut(S::V) -> S::V) {
+pub(crate) fn map_past_caches<T: Float, S: Simd<T>>(
+    s: S,
+    xs: &[T],
+    to: &mut [T],
+    mut f: impl FnMut(S::V) -> S::V,
+) {
+    let xs = &xs[..to.len()];
     // Whole lines: there is no streaming half of one.
     let head = to.as_ptr().align_offset(64).min(to.len());
     let ((xs_head, xs), (to_head, to)) = (xs.split_at(head), to.split_at_mut(head));

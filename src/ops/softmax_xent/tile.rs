@@ -128,7 +128,7 @@ impl<T: Float> Tile<T> for Row<'_, '_, T> {
         match self.to.as_mut().and_then(LaneMut::as_slice_mut) {
             Some(to) if self.past_caches => {
                 let room = &self.room[range.clone()];
-                slices::map_to(s, room, &mut to[range], f);
+                slices::map_past_caches(s, room, &mut to[range], f);
             }
             _ => slices::map(s, self.buffer(chunk), T::ZERO, f),
         }
