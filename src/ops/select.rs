@@ -890,7 +890,7 @@ pub fn indices<'a, T: Float, I: Position>(
 ) -> Result<Vec<I>> {
     let (level, x) = (Level::current()?, x.into());
     fits::<I>(x.len())?;
-    Ok(collect::<T, _, Indices<I>, Nothing>(level, &x, predicate)?.0)
+    Ok(collect::<T, _, Indices<I>, Nothing>(level, &x, predicate.kernel())?.0)
 }
 
 /// [`indices`] into the front of `out`; returns how many there are.
@@ -918,7 +918,7 @@ pub fn indices_into<'a, T: Float, I: Position>(
     let (level, x) = (Level::current()?, x.into());
     fits::<I>(x.len())?;
     let room = out.len();
-    into::<T, _, Indices<I>, Nothing>(level, &x, predicate, out, &mut vec![(); room])
+    into::<T, _, Indices<I>, Nothing>(level, &x, predicate.kernel(), out, &mut vec![(); room])
 }
 
 /// The elements that satisfy `predicate`, in C order: `x[x > t]`.
@@ -934,7 +934,7 @@ pub fn indices_into<'a, T: Float, I: Position>(
 /// # Errors
 /// [`Error::Level`]; [`Error::Overflow`] where no allocation can have the answer's size.
 pub fn values<'a, T: Float>(x: impl Into<View<'a, T>>, predicate: impl Predicate<T>) -> Result<Vec<T>> {
-    Ok(collect::<T, _, Values, Nothing>(Level::current()?, &x.into(), predicate)?.0)
+    Ok(collect::<T, _, Values, Nothing>(Level::current()?, &x.into(), predicate.kernel())?.0)
 }
 
 /// [`values`] into the front of `out`; returns how many there are.
@@ -957,7 +957,7 @@ pub fn values_into<'a, T: Float>(
     out: &mut [T],
 ) -> Result<usize> {
     let room = out.len();
-    into::<T, _, Values, Nothing>(Level::current()?, &x.into(), predicate, out, &mut vec![(); room])
+    into::<T, _, Values, Nothing>(Level::current()?, &x.into(), predicate.kernel(), out, &mut vec![(); room])
 }
 
 /// [`indices`] and [`values`] in one pass: the sparse form of `x`.
@@ -979,7 +979,7 @@ pub fn pairs<'a, T: Float, I: Position>(
 ) -> Result<(Vec<I>, Vec<T>)> {
     let (level, x) = (Level::current()?, x.into());
     fits::<I>(x.len())?;
-    collect::<T, _, Indices<I>, Values>(level, &x, predicate)
+    collect::<T, _, Indices<I>, Values>(level, &x, predicate.kernel())
 }
 
 /// [`pairs`] into the fronts of `indices` and `values`; returns how many there are. The shorter of the two is the
@@ -1005,7 +1005,7 @@ pub fn pairs_into<'a, T: Float, I: Position>(
 ) -> Result<usize> {
     let (level, x) = (Level::current()?, x.into());
     fits::<I>(x.len())?;
-    into::<T, _, Indices<I>, Values>(level, &x, predicate, indices, values)
+    into::<T, _, Indices<I>, Values>(level, &x, predicate.kernel(), indices, values)
 }
 
 /// How many elements satisfy `predicate`: `np.count_nonzero(x > t)`.
@@ -1021,7 +1021,7 @@ pub fn pairs_into<'a, T: Float, I: Position>(
 /// # Errors
 /// [`Error::Level`].
 pub fn count<'a, T: Float>(x: impl Into<View<'a, T>>, predicate: impl Predicate<T>) -> Result<usize> {
-    Ok(count_hits(Level::current()?, &Source::new(&x.into()), predicate))
+    Ok(count_hits(Level::current()?, &Source::new(&x.into()), predicate.kernel()))
 }
 
 /// Whether each element, in C order, satisfies `predicate`: `x > t`.
@@ -1039,7 +1039,7 @@ pub fn count<'a, T: Float>(x: impl Into<View<'a, T>>, predicate: impl Predicate<
 pub fn mask<'a, T: Float>(x: impl Into<View<'a, T>>, predicate: impl Predicate<T>) -> Result<Vec<bool>> {
     let (level, x) = (Level::current()?, x.into());
     let mut mask = view::zeros(&[x.len()])?;
-    write_mask(level, x, predicate, &mut mask);
+    write_mask(level, x, predicate.kernel(), &mut mask);
     Ok(mask)
 }
 
@@ -1064,7 +1064,7 @@ pub fn mask_into<'a, T: Float>(
 ) -> Result<usize> {
     let (level, x) = (Level::current()?, x.into());
     match out.get_mut(..x.len()) {
-        Some(out) => write_mask(level, x, predicate, out),
+        Some(out) => write_mask(level, x, predicate.kernel(), out),
         None => return Err(Error::Room { needed: x.len(), room: out.len() }),
     }
     Ok(x.len())

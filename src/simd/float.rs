@@ -108,6 +108,14 @@ pub trait Float:
     fn abs(self) -> Self;
     #[doc(hidden)]
     fn is_nan(self) -> bool;
+    /// The least number greater than `self`; NaN where there is none.
+    #[doc(hidden)]
+    fn above(self) -> Self;
+    /// The greatest number less than `self`; NaN where there is none.
+    #[doc(hidden)]
+    fn below(self) -> Self {
+        -(-self).above()
+    }
     /// The bits of a [`Float::magnitude_key`].
     #[doc(hidden)]
     const KEY_BITS: u32;
@@ -198,6 +206,9 @@ macro_rules! float {
             #[inline(always)]
             fn is_nan(self) -> bool {
                 $t::is_nan(self)
+            }
+            fn above(self) -> Self {
+                if self == $t::INFINITY { $t::NAN } else { self.next_up() }
             }
             #[inline(always)]
             fn magnitude_key(self) -> u64 {

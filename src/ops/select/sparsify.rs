@@ -340,7 +340,7 @@ pub fn sparsify<'r, T: Float, I: Position>(
 ) -> Result<(Vec<I>, Vec<T>)> {
     let residual = residual.into();
     let nothing = 0..residual.len();
-    collect(residual, nothing, predicate)
+    collect(residual, nothing, predicate.kernel())
 }
 
 /// [`sparsify`] into the fronts of `indices` and `values`; returns how many there are. The shorter of the two is the
@@ -366,7 +366,7 @@ pub fn sparsify_into<'r, T: Float, I: Position>(
 ) -> Result<usize> {
     let residual = residual.into();
     let nothing = 0..residual.len();
-    into(residual, nothing, predicate, indices, values)
+    into(residual, nothing, predicate.kernel(), indices, values)
 }
 
 /// [`sparsify`] of `residual + grad`, with the addition in the same pass: each element of the residual is read from
@@ -393,7 +393,7 @@ pub fn sparsify_with<'g, 'r, T: Float, I: Position>(
 ) -> Result<(Vec<I>, Vec<T>)> {
     let (grad, residual) = (grad.into(), residual.into());
     same_shape(&grad, &residual)?;
-    collect(residual, Source::new(&grad), predicate)
+    collect(residual, Source::new(&grad), predicate.kernel())
 }
 
 /// [`sparsify_with`] into the fronts of `indices` and `values`; returns how many there are. The shorter of the two is
@@ -420,7 +420,7 @@ pub fn sparsify_with_into<'g, 'r, T: Float, I: Position>(
 ) -> Result<usize> {
     let (grad, residual) = (grad.into(), residual.into());
     same_shape(&grad, &residual)?;
-    into(residual, Source::new(&grad), predicate, indices, values)
+    into(residual, Source::new(&grad), predicate.kernel(), indices, values)
 }
 
 fn same_shape<T>(grad: &View<'_, T>, residual: &ViewMut<'_, T>) -> Result<()> {
