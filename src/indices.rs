@@ -280,6 +280,15 @@ impl<I: Index> Proven<Lane<'_, I>> {
         (block.bound, block.len) = (bound, len);
     }
 
+    /// The list where it stands, if it is dense and bare, and the bound that it was proven for, which is at most `n`:
+    /// [`Index::raise_proven`] with it makes of each index an offset below `n`.
+    #[inline(always)]
+    pub(crate) fn bare(&self, n: usize) -> Option<(&[I], usize)> {
+        assert!(self.bound <= n, "indices proven for a longer axis");
+        let slice = if self.mode == Mode::Raise { self.list.as_slice() } else { None };
+        slice.map(|slice| (slice, self.bound))
+    }
+
     #[inline(always)]
     fn each(&self, first: usize, offsets: &mut [usize], resolve: impl Fn(I) -> usize) {
         match self.list.as_slice() {

@@ -469,6 +469,13 @@ fn elements<T: Float, I: Index, S: Simd<T>>(
             (at[a], at[b]) = (i, j);
             let (plane, list) = (src.plane(axis, [at[P], 0, at[M]]), idx.lane(axis, at));
             let mut lane = out.lane(axis, at);
+            if ahead == 0
+                && !next_row
+                && let Some(out) = lane.as_slice_mut()
+                && plane.gather_bare(&list, out)
+            {
+                continue;
+            }
             for (first, taken, seen) in blocks(len, ahead) {
                 list.fill(first, seen, &mut offsets);
                 let mut meanwhile: &[T::Block] = &[];

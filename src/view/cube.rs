@@ -14,7 +14,7 @@
 
 use super::{Lane, LaneMut, Layout, MAX_RANK, View, ViewMut, count};
 use crate::error::{Error, Result};
-use crate::indices::Offsets;
+use crate::indices::{Index, Offsets, Proven};
 use crate::simd::{Float, Simd};
 use std::marker::PhantomData;
 
@@ -423,6 +423,22 @@ pub(crate) struct PlaneMut<'a, T> {
 }
 
 impl<T: Float> Plane<'_, T> {
+    /// `out[k]` = what index `k` of the list names, read straight from it, if that is possible: says whether.
+    #[inline(always)]
+    pub(crate) fn gather_bare<I: Index>(&self, list: &Proven<Lane<'_, I>>, out: &mut [T]) -> bool {
+        let Some((list, bound)) = list.bare(self.n) else { return false };
+        if self.stride != 1 || self.step != 0 || list.len() != out.len() {
+            return false;
+        }
+        // SAFETY: called with an index of the proven list, so the offset is below its bound and that at most `n`: an
+        // element of the cube, as the stride is 1 and the step 0.
+        let at = |i: I| unsafe { *self.start.add(i.raise_proven(bound)) };
+        let ((list, list_rest), (outs, outs_rest)) = (list.as_chunks::<8>(), out.as_chunks_mut::<8>());
+        outs.iter_mut().zip(list).for_each(|(out, i)| *out = i.map(at));
+        outs_rest.iter_mut().zip(list_rest).for_each(|(out, &i)| *out = at(i));
+        true
+    }
+
     /// `out[k]` = what index `k` names at step `first + k`, asking for what the index `ahead` of it names (0: not)
     /// or, evenly spread over the run, for the blocks of `meanwhile`. There may be more offsets than `out` takes: they
     /// are looked at ahead.
