@@ -286,14 +286,13 @@ fn gather<T: Float, I: Index>(
     // Cut where whole planes go to one thread, if there are many; else along the longest axis.
     let axis = if shape[P] >= 64 { P } else { if shape[K] >= shape[M] { K } else { M } };
     let unit = shape.iter().product::<usize>() / shape[axis].max(1);
+    // Few pieces, as each begins with a row that nobody has asked for ahead.
+    let grain = (GRAIN / unit.max(1)).max(shape[axis] / (4 * parallel::threads()));
     for i in 0..plan.cubes() {
-        let piece = Piece {
-            src: src.cube(&plan, TABLE, i),
-            idx: idx.cube(&plan, i),
-            out: out.cube(&plan, FLOW, i),
-            axis,
-        };
-        parallel::for_each(piece, GRAIN / unit.max(1), |_, piece| T::dispatch(level, piece));
+        let src = src.cube(&plan, TABLE, i);
+        let in_cache = src.reach() < IN_CACHE;
+        let piece = Piece { src, idx: idx.cube(&plan, i), out: out.cube(&plan, FLOW, i), axis, in_cache };
+        parallel::for_each(piece, grain, |_, piece| T::dispatch(level, piece));
     }
     Ok(())
 }
@@ -305,6 +304,8 @@ struct Piece<'a, T, I> {
     out: CubeMut<'a, T>,
     /// The axis to cut.
     axis: usize,
+    /// Whether a cache may hold the source, before it was cut: a piece of a large one is not there for being small.
+    in_cache: bool,
 }
 
 impl<T: Float, I: Index> Split for Piece<'_, T, I> {
@@ -312,13 +313,13 @@ impl<T: Float, I: Index> Split for Piece<'_, T, I> {
         self.out.shape()[self.axis]
     }
     fn split_at(self, mid: usize) -> (Self, Self) {
-        let Piece { src, idx, out, axis } = self;
+        let Piece { src, idx, out, axis, in_cache } = self;
         // Along the indexed axis the indices are cut, and each part may name all of the source.
         let src = if axis == K { (src, src) } else { src.split_at(axis, mid) };
         let (idx, out) = (idx.split_at(axis, mid), out.split_at(axis, mid));
         (
-            Piece { src: src.0, idx: idx.0, out: out.0, axis },
-            Piece { src: src.1, idx: idx.1, out: out.1, axis },
+            Piece { src: src.0, idx: idx.0, out: out.0, axis, in_cache },
+            Piece { src: src.1, idx: idx.1, out: out.1, axis, in_cache },
         )
     }
 }
@@ -327,7 +328,7 @@ impl<T: Float, I: Index> Kernel<T> for Piece<'_, T, I> {
     type Output = ();
     #[inline(always)]
     fn run<S: Simd<T>>(self, s: S) {
-        let Piece { src, idx, mut out, .. } = self;
+        let Piece { src, idx, mut out, in_cache, .. } = self;
         let [planes, len, width] = out.shape();
         if planes * len * width == 0 {
             return;
@@ -335,7 +336,6 @@ impl<T: Float, I: Index> Kernel<T> for Piece<'_, T, I> {
         let [list_p, _, list_m] = idx.strides();
         let dense = src.strides()[M] == 1 && out.strides()[M] == 1;
         if width > 1 && list_m == 0 && dense {
-            let in_cache = src.reach() < IN_CACHE;
             match width {
                 2 => rows(src, idx, &mut out, copy_exactly::<T, 2>),
                 3 => rows(src, idx, &mut out, copy_overlapping::<T, 2>),
@@ -355,7 +355,7 @@ impl<T: Float, I: Index> Kernel<T> for Piece<'_, T, I> {
         } else if width == 1 && list_p == 0 && len <= Offsets::ROOM && out.strides()[K] == 1 {
             columns(s, src, idx, &mut out)
         } else {
-            elements(s, src, idx, &mut out)
+            elements(s, src, idx, &mut out, in_cache)
         }
     }
 }
@@ -451,6 +451,7 @@ fn elements<T: Float, I: Index, S: Simd<T>>(
     src: Cube<'_, T>,
     idx: Proven<Cube<'_, I>>,
     out: &mut CubeMut<'_, T>,
+    in_cache: bool,
 ) {
     let shape = out.shape();
     let axis = run_axis(shape, out.strides());
@@ -458,7 +459,6 @@ fn elements<T: Float, I: Index, S: Simd<T>>(
     let len = shape[axis];
     // Many indices into each of many rows name nearly every line: ask for the next row's, one after the other. Short
     // rows the CPU foresees by itself. Otherwise ask for each element.
-    let in_cache = src.reach() < IN_CACHE;
     let all_lines = axis == K && src.strides()[K] == 1 && shape[P] > 1 && len * T::LANES >= src.shape()[K];
     let next_row = all_lines && !in_cache && src.shape()[K] >= 64 * T::LANES;
     let ahead = if in_cache || all_lines { 0 } else { AHEAD };
