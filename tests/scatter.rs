@@ -89,7 +89,7 @@ fn rows_of_every_width_in_order() {
         }
         check_rows::<f32>(5_000, 64, 9_000, like);
         check_rows::<f64>(5_001, 63, 3_000, like);
-        check_rows::<f32>(2_200_000, 1, 300_001, like); // just more than threads need to share a destination
+        check_rows::<f32>(3_200_000, 1, 300_001, like); // just more than threads need to share a destination
         check_rows::<f64>(200_000, 2, 150_000, like);
         check_rows::<f32>(3, 40_000, 5, like);
     }

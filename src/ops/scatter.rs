@@ -252,8 +252,9 @@ const GRAIN: usize = 1 << 14;
 const FOR_A_SHARE: usize = 1 << 18;
 
 /// Nor are single elements of a destination below this size, in bytes, where to add costs less than to go through the
-/// indices: on a Zen 4, each of two threads took 1.4 times as long as one alone with 4 MiB, 0.7 with 16 to 256 MiB.
-const SHARED: usize = 1 << 23;
+/// indices: on a Zen 4, each of two threads took 1.4 times the CPU time of one alone with 4 MiB, 1.2 times with 8 MiB,
+/// 0.7 times with 16 to 256 MiB.
+const SHARED: usize = 12 << 20;
 
 /// The places of a row that one thread should at least have to itself, so that two seldom want the same line.
 const STRETCH: usize = 512;
