@@ -424,7 +424,9 @@ pub(crate) struct PlaneMut<'a, T> {
 
 impl<T: Float> Plane<'_, T> {
     /// `out[k]` = what index `k` of the list names, read straight from it, if that is possible: says whether.
-    #[inline(always)]
+    ///
+    /// Not compiled for a level: the compiler would make hardware gathers of the loads, which on a Zen 4 take longer.
+    #[inline(never)]
     pub(crate) fn gather_bare<I: Index>(&self, list: &Proven<Lane<'_, I>>, out: &mut [T]) -> bool {
         let Some((list, bound)) = list.bare(self.n) else { return false };
         if self.stride != 1 || self.step != 0 || list.len() != out.len() {
