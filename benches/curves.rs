@@ -3,12 +3,14 @@
 
 mod common;
 
-use common::data::Buffer;
+use common::data::{Buffer, Order};
 use common::machine::{Machine, Made};
 use common::paired::{Patience, Rounds};
 use common::record::{Curves, Point, save};
-use common::work::gather::{Form, Gather};
-use common::work::{scatter::Scatter, select::Select, softmax_xent::Xent};
+use common::work::gather::{self, Gather};
+use common::work::scatter::Scatter;
+use common::work::select::{self, Select};
+use common::work::softmax_xent::{self, Xent};
 use common::{Side, Work, limits, pool, thread_counts};
 use gradix::Level;
 use indicatif::ProgressBar;
@@ -27,9 +29,8 @@ fn main() {
     let mut curves = Curves { machine: Machine::here(), made: Made::now(), ..Curves::default() };
     pool(1).install(|| {
         for share in shares {
-            curves
-                .selectivity
-                .extend(at_every_level(&mut Select::<f32>::indices(HITS_OF, share), 100.0 * share));
+            let mut work = Select::new(select::Form::Indices, HITS_OF, share, false);
+            curves.selectivity.extend(at_every_level(&mut work, 100.0 * share));
             bar.inc(1);
         }
         for bytes in sizes {
@@ -66,11 +67,30 @@ fn at_every_level(work: &mut Select<f32>, x: f64) -> Vec<Point> {
 fn of_size(bytes: usize) -> Vec<(&'static str, usize, Box<dyn Work>)> {
     let rows = (bytes / (8 * CLASSES)).max(1);
     let wide = (bytes / (8 * WIDTH)).max(1);
+    fn boxed(work: impl Work) -> Box<dyn Work> {
+        Box::new(work)
+    }
     vec![
-        ("softmax_xent, rows of 256", rows * CLASSES, Box::new(Xent::<f32>::new(rows, CLASSES))),
-        ("take_axis, rows of 64", wide * WIDTH, Box::new(Gather::<f32>::new(Form::Rows, wide, WIDTH, wide))),
-        ("scatter_add_axis, rows of 64", wide * WIDTH, Box::new(Scatter::<f32>::new(wide, WIDTH, wide))),
-        ("select_values, half of them", bytes / 6, Box::new(Select::<f32>::values(bytes / 6, 0.5))),
+        (
+            "softmax_xent, rows of 256",
+            rows * CLASSES,
+            boxed(Xent::<f32>::new(softmax_xent::Form::Plain, rows, CLASSES)),
+        ),
+        (
+            "take_axis, rows of 64",
+            wide * WIDTH,
+            boxed(Gather::<f32>::new(gather::Form::Rows, wide, WIDTH, wide, Order::Random)),
+        ),
+        (
+            "scatter_add_axis, rows of 64",
+            wide * WIDTH,
+            boxed(Scatter::<f32>::new(wide, WIDTH, wide, Order::Random)),
+        ),
+        (
+            "select_values, half of them",
+            bytes / 6,
+            boxed(Select::<f32>::new(select::Form::Values, bytes / 6, 0.5, false)),
+        ),
     ]
 }
 

@@ -3,7 +3,7 @@
 use memmap2::MmapMut;
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
-use rand_distr::{Distribution, StandardNormal};
+use rand_distr::{Distribution, StandardNormal, Zipf};
 use std::ops::{Deref, DerefMut};
 
 const HUGE_PAGE: usize = 2 << 20;
@@ -82,8 +82,44 @@ pub fn normal<T: Element>(len: usize) -> Buffer<T> {
     })
 }
 
-/// `len` indices, uniform in 0..bound.
-pub fn indices(len: usize, bound: usize) -> Buffer<u32> {
+/// Constant in runs of 64 elements, and as many of these above any threshold as of [`uniform`]'s elements, or one more.
+pub fn in_runs<T: Element>(len: usize) -> Buffer<T> {
+    let golden = (5f64.sqrt() - 1.0) / 2.0; // whose multiples fill 0..1 evenly
+    Buffer::filled(len, |i| num_traits::cast(((i / 64 + 1) as f64 * golden).fract()).expect("a float"))
+}
+
+/// How indices come.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Order {
+    /// Uniform.
+    Random,
+    /// Those of `Random`, in order.
+    Sorted,
+    /// Word frequencies: the i-th row 1/i times as often as the first.
+    Zipf,
+}
+
+/// `len` indices in 0..bound.
+pub fn indices(len: usize, bound: usize, order: Order) -> Buffer<u32> {
     let mut rng = seeded(len ^ bound.rotate_left(32));
-    Buffer::filled(len, |_| rng.random_range(0..bound as u32))
+    let zipf = Zipf::new(bound as f64, 1.0).expect("a distribution");
+    let mut indices = Buffer::filled(len, |_| match order {
+        Order::Zipf => zipf.sample(&mut rng) as u32 - 1,
+        _ => rng.random_range(0..bound as u32),
+    });
+    if order == Order::Sorted {
+        indices.sort_unstable();
+    }
+    indices
+}
+
+/// The tables that criterion gathers from and scatters to, one for each cache and one for memory, of so many `f32`: rows of
+/// each width, each order of indices.
+pub fn tables() -> impl Iterator<Item = (&'static str, usize, usize, Order)> {
+    let tables = [("16KiB", 4 << 10), ("512KiB", 128 << 10), ("8MiB", 2 << 20), ("256MiB", 64 << 20)];
+    let widths = [1, 16, 64, 768];
+    let orders = [Order::Random, Order::Sorted, Order::Zipf];
+    tables.into_iter().flat_map(move |(name, len)| {
+        widths.into_iter().flat_map(move |width| orders.map(|order| (name, len / width, width, order)))
+    })
 }

@@ -61,14 +61,16 @@ pub struct Case {
     pub peer: &'static str,
     pub op: &'static str,
     pub dtype: &'static str,
-    pub shape: &'static str,
+    pub shape: String,
     /// The elements that are worked on.
     pub elements: usize,
     /// The bytes that must be read and written, indices included.
     pub bytes: usize,
     /// What its limit is.
     pub limit: &'static str,
-    pub make: fn() -> Box<dyn Work>,
+    /// Whether the gate measures it; criterion measures all.
+    pub gate: bool,
+    pub make: Box<dyn Fn() -> Box<dyn Work>>,
 }
 
 impl Case {
@@ -77,19 +79,32 @@ impl Case {
         format!("{}/{}/{}", self.op, self.dtype, self.shape)
     }
 
+    /// The same for the gate, under this name among other libraries.
+    pub fn gated(self, peer: &'static str) -> Self {
+        Case { peer, gate: true, ..self }
+    }
+
     /// Whether its id, or its name among other libraries, contains one of these parts (with commas between them).
     pub fn is_wanted(&self, filter: &str) -> bool {
         filter.split(',').any(|part| self.id().contains(part) || self.peer.contains(part))
     }
 }
 
-/// All that is measured.
+/// All that the gate measures.
 pub fn cases() -> Vec<Case> {
     use work::{gather, scatter, select, softmax_xent};
-    [gather::cases(), scatter::cases(), select::cases(), softmax_xent::cases()]
-        .into_iter()
-        .flatten()
-        .collect()
+    let all = [gather::cases(), scatter::cases(), select::cases(), softmax_xent::cases()];
+    all.into_iter().flatten().filter(|case| case.gate).collect()
+}
+
+/// Some cases, and those of a sweep that are not among them.
+pub fn with_sweep(mut cases: Vec<Case>, sweep: impl Iterator<Item = Case>) -> Vec<Case> {
+    for case in sweep {
+        if cases.iter().all(|known| known.id() != case.id()) {
+            cases.push(case);
+        }
+    }
+    cases
 }
 
 /// A pool of so many threads. Timing loops run inside, so that entering it is not part of what is timed.

@@ -3,12 +3,14 @@
 use crate::common::{Case, Side, pool, thread_counts};
 use criterion::{Criterion, Throughput};
 use gradix::Level;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// For each case the textbook loop, the reference and the limit, then gradix at every level and thread count, each asserted to
 /// be equal before it is timed. Ids are `op/dtype/shape/level/threads`; `-- FILTER` picks some.
 pub fn measure(cases: &[Case]) {
-    let mut criterion = Criterion::default().configure_from_args();
+    // There are many rows; the command line can ask for more.
+    let quick = Criterion::default().sample_size(20).warm_up_time(Duration::from_millis(200));
+    let mut criterion = quick.measurement_time(Duration::from_millis(800)).configure_from_args();
     for case in cases {
         let mut work = None; // made when a row is asked for that uses it
         let mut group = criterion.benchmark_group(case.id());
@@ -17,7 +19,7 @@ pub fn measure(cases: &[Case]) {
             let pool = pool(threads);
             let mut equal = false;
             group.bench_function(format!("{name}/{threads}"), |bencher| {
-                let work = work.get_or_insert_with(case.make);
+                let work = work.get_or_insert_with(&case.make);
                 bencher.iter_custom(|calls| {
                     let timed = || {
                         if !std::mem::replace(&mut equal, true) {

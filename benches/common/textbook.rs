@@ -75,3 +75,74 @@ pub fn softmax_xent<T: Element>(logits: &[T], classes: usize, labels: &[u32], gr
     }
     loss / rows
 }
+
+/// The same with label smoothing and a z-loss: `q = (1 - smoothing) * onehot(y) + smoothing / classes`, the loss
+/// `mean(lse - sum(q * x) + z_loss * lse**2)`
+pub fn smoothed_xent<T: Element>(
+    logits: &[T],
+    classes: usize,
+    labels: &[u32],
+    smoothing: T,
+    z_loss: T,
+    grad: &mut [T],
+) -> T {
+    let number = |n: usize| T::from(n).expect("a float");
+    let (rows, one, two) = (number(labels.len()), T::one(), T::one() + T::one());
+    let each = smoothing / number(classes);
+    let mut loss = T::zero();
+    for ((x, grad), &y) in logits.chunks_exact(classes).zip(grad.chunks_exact_mut(classes)).zip(labels) {
+        let max = x.iter().copied().fold(T::neg_infinity(), T::max);
+        for (grad, &x) in grad.iter_mut().zip(x) {
+            *grad = (x - max).exp();
+        }
+        let sum: T = grad.iter().copied().sum();
+        let lse = max + sum.ln();
+        let factor = (one + two * z_loss * lse) / sum;
+        grad.iter_mut().for_each(|p| *p = (*p * factor - each) / rows);
+        grad[y as usize] = grad[y as usize] - (one - smoothing) / rows;
+        let all: T = x.iter().copied().sum();
+        loss += lse - (one - smoothing) * x[y as usize] - each * all + z_loss * lse * lse;
+    }
+    loss / rows
+}
+
+/// `i = where(x > threshold)[0]; i, x[i]`
+pub fn pairs_above<T: Element>(x: &[T], threshold: T, indices: &mut Vec<u32>, values: &mut Vec<T>) {
+    indices.clear();
+    values.clear();
+    for (i, &x) in x.iter().enumerate() {
+        if x > threshold {
+            indices.push(i as u32);
+            values.push(x);
+        }
+    }
+}
+
+/// `residual += grad`, and what is above the threshold then goes out and leaves zero
+pub fn sparsify_with<T: Element>(
+    grad: &[T],
+    residual: &mut [T],
+    threshold: T,
+    indices: &mut Vec<u32>,
+    values: &mut Vec<T>,
+) {
+    indices.clear();
+    values.clear();
+    for (i, (residual, &grad)) in residual.iter_mut().zip(grad).enumerate() {
+        *residual += grad;
+        if *residual > threshold {
+            indices.push(i as u32);
+            values.push(*residual);
+            *residual = T::zero();
+        }
+    }
+}
+
+/// `sort(abs(x))[-k]`, without sorting all of it
+pub fn top_k_threshold<T: Element>(x: &[T], k: usize, magnitudes: &mut Vec<T>) {
+    magnitudes.clear();
+    magnitudes.extend(x.iter().map(|x| num_traits::Float::abs(*x)));
+    magnitudes.select_nth_unstable_by(k - 1, |a, b| b.partial_cmp(a).expect("no NaN"));
+    magnitudes.swap(0, k - 1);
+    magnitudes.truncate(1);
+}

@@ -1,7 +1,7 @@
-//! Gathers: the cases G1 to G8 of the comparison with other libraries.
+//! Gathers: the cases G1 to G8 of the comparison with other libraries, and a sweep over tables, widths and orders.
 
-use crate::common::data::{self, Buffer, Element};
-use crate::common::{Case, Side, Work, limits, numbers, textbook};
+use crate::common::data::{self, Buffer, Element, Order};
+use crate::common::{Case, Side, Work, limits, numbers, textbook, with_sweep};
 use gradix::View;
 use std::hint::black_box;
 
@@ -28,7 +28,7 @@ pub struct Gather<T> {
 }
 
 impl<T: Element> Gather<T> {
-    pub fn new(form: Form, rows: usize, width: usize, count: usize) -> Self {
+    pub fn new(form: Form, rows: usize, width: usize, count: usize, order: Order) -> Self {
         let (bound, len) = match form {
             Form::Elements => (rows * width, count),
             Form::Rows => (rows, count * width),
@@ -40,7 +40,7 @@ impl<T: Element> Gather<T> {
             rows,
             width,
             src: data::uniform(rows * width),
-            idx: data::indices(count, bound),
+            idx: data::indices(count, bound, order),
             out: Buffer::zeros(len),
         }
     }
@@ -87,30 +87,47 @@ fn whole<T>(out: &mut [T], rows: usize, width: usize) -> gradix::ViewMut<'_, T> 
     gradix::ViewMut::new(out, &[rows, width]).expect("the output's shape")
 }
 
-macro_rules! case {
-    ($peer:literal $op:literal $shape:literal $form:ident($rows:expr, $width:expr, $count:expr) -> $out:expr) => {
-        Case {
-            peer: $peer,
-            op: $op,
-            dtype: "f32",
-            shape: $shape,
-            elements: $out,
-            bytes: 2 * 4 * $out + 4 * $count,
-            limit: "memcpy",
-            make: || Box::new(Gather::<f32>::new(Form::$form, $rows, $width, $count)),
-        }
+/// A case of a table of `rows` x `width`, and of so many indices.
+fn case(form: Form, shape: &str, rows: usize, width: usize, count: usize, order: Order) -> Case {
+    let (op, elements) = match form {
+        Form::Elements => ("take", count),
+        Form::Rows => ("take_axis", count * width),
+        Form::Columns => ("take_axis", rows * count),
+        Form::Pick => ("pick", rows),
     };
+    Case {
+        peer: "",
+        op,
+        dtype: "f32",
+        shape: shape.to_string(),
+        elements,
+        bytes: 2 * 4 * elements + 4 * count,
+        limit: "memcpy",
+        gate: false,
+        make: Box::new(move || Box::new(Gather::<f32>::new(form, rows, width, count, order))),
+    }
 }
 
 pub fn cases() -> Vec<Case> {
-    vec![
-        case!("G1" "take" "4096_of_8192" Elements(1, 8192, 4096) -> 4096),
-        case!("G2" "take" "65536_of_131072" Elements(1, 131_072, 65_536) -> 65_536),
-        case!("G3" "take" "4M_of_64M" Elements(1, 64 << 20, 4 << 20) -> 4 << 20),
-        case!("G4" "take_axis" "65536_rows_of_100000x64" Rows(100_000, 64, 65_536) -> 65_536 * 64),
-        case!("G5" "take_axis" "16384_rows_of_50000x512" Rows(50_000, 512, 16_384) -> 16_384 * 512),
-        case!("G6" "take_axis" "1024_columns_of_4096x4096" Columns(4096, 4096, 1024) -> 4096 * 1024),
-        case!("G7" "take_axis" "1_column_of_65536x64" Columns(65_536, 64, 1) -> 65_536),
-        case!("G8" "pick" "65536x1000" Pick(65_536, 1000, 65_536) -> 65_536),
-    ]
+    let random = |form, shape, rows, width, count| case(form, shape, rows, width, count, Order::Random);
+    let gated = vec![
+        random(Form::Elements, "4096_of_8192", 1, 8192, 4096).gated("G1"),
+        random(Form::Elements, "65536_of_131072", 1, 131_072, 65_536).gated("G2"),
+        random(Form::Elements, "4M_of_64M", 1, 64 << 20, 4 << 20).gated("G3"),
+        random(Form::Rows, "65536_rows_of_100000x64", 100_000, 64, 65_536).gated("G4"),
+        random(Form::Rows, "16384_rows_of_50000x512", 50_000, 512, 16_384).gated("G5"),
+        random(Form::Columns, "1024_columns_of_4096x4096", 4096, 4096, 1024).gated("G6"),
+        random(Form::Columns, "1_column_of_65536x64", 65_536, 64, 1).gated("G7"),
+        random(Form::Pick, "65536x1000", 65_536, 1000, 65_536).gated("G8"),
+    ];
+    // As many rows as the table has, but no more than 16 MiB.
+    let sweep = data::tables().map(|(table, rows, width, order)| {
+        let shape = format!("rows_of_{width}_from_{table}_{order:?}").to_lowercase();
+        let count = rows.min((4 << 20) / width);
+        match width {
+            1 => case(Form::Elements, &shape, 1, rows, count, order),
+            _ => case(Form::Rows, &shape, rows, width, count, order),
+        }
+    });
+    with_sweep(gated, sweep)
 }

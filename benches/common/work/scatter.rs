@@ -1,7 +1,7 @@
-//! Scatters: the cases T1 and T2 of the comparison with other libraries.
+//! Scatters: the cases T1 and T2 of the comparison with other libraries, and a sweep over tables, widths and orders.
 
-use crate::common::data::{self, Buffer, Element};
-use crate::common::{Case, Side, Work, limits, numbers, textbook};
+use crate::common::data::{self, Buffer, Element, Order};
+use crate::common::{Case, Side, Work, limits, numbers, textbook, with_sweep};
 use gradix::{View, ViewMut};
 use std::hint::black_box;
 
@@ -15,12 +15,12 @@ pub struct Scatter<T> {
 }
 
 impl<T: Element> Scatter<T> {
-    pub fn new(rows: usize, width: usize, count: usize) -> Self {
+    pub fn new(rows: usize, width: usize, count: usize, order: Order) -> Self {
         Scatter {
             rows,
             width,
             dst: Buffer::zeros(rows * width),
-            idx: data::indices(count, rows),
+            idx: data::indices(count, rows, order),
             src: data::uniform(count * width),
         }
     }
@@ -56,24 +56,29 @@ impl<T: Element> Work for Scatter<T> {
     }
 }
 
-macro_rules! case {
-    ($peer:literal $op:literal $shape:literal ($rows:expr, $width:expr, $count:expr)) => {
-        Case {
-            peer: $peer,
-            op: $op,
-            dtype: "f32",
-            shape: $shape,
-            elements: $count * $width,
-            bytes: 3 * 4 * $count * $width + 4 * $count,
-            limit: "add",
-            make: || Box::new(Scatter::<f32>::new($rows, $width, $count)),
-        }
-    };
+fn case(shape: &str, rows: usize, width: usize, count: usize, order: Order) -> Case {
+    Case {
+        peer: "",
+        op: if width == 1 { "scatter_add" } else { "scatter_add_axis" },
+        dtype: "f32",
+        shape: shape.to_string(),
+        elements: count * width,
+        bytes: 3 * 4 * count * width + 4 * count,
+        limit: "add",
+        gate: false,
+        make: Box::new(move || Box::new(Scatter::<f32>::new(rows, width, count, order))),
+    }
 }
 
 pub fn cases() -> Vec<Case> {
-    vec![
-        case!("T1" "scatter_add_axis" "65536_rows_to_100000x64" (100_000, 64, 65_536)),
-        case!("T2" "scatter_add" "4M_to_1M" (1 << 20, 1, 4 << 20)),
-    ]
+    let gated = vec![
+        case("65536_rows_to_100000x64", 100_000, 64, 65_536, Order::Random).gated("T1"),
+        case("4M_to_1M", 1 << 20, 1, 4 << 20, Order::Random).gated("T2"),
+    ];
+    // As many rows as the table has, but no more than 16 MiB.
+    let sweep = data::tables().map(|(table, rows, width, order)| {
+        let shape = format!("rows_of_{width}_to_{table}_{order:?}").to_lowercase();
+        case(&shape, rows, width, rows.min((4 << 20) / width), order)
+    });
+    with_sweep(gated, sweep)
 }

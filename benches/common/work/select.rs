@@ -1,113 +1,191 @@
-//! Selections: the cases S1 to S3 of the comparison with other libraries.
+//! Selections: the cases S1 to S3 of the comparison with other libraries, and a sweep over shares of hits.
 
 use crate::common::data::{self, Buffer, Element};
-use crate::common::{Case, Side, Work, limits, numbers, textbook};
-use gradix::{Gt, select};
+use crate::common::{Case, Side, Work, limits, numbers, textbook, with_sweep};
+use gradix::{Gt, reference, select};
 use std::hint::black_box;
 
-/// What is selected, into room for as much as there can be.
-pub enum Answer<T> {
-    Indices { room: Buffer<u32>, kept: Vec<u32> },
-    Values { room: Buffer<T>, kept: Vec<T> },
+/// What is selected.
+#[derive(Clone, Copy, PartialEq)]
+pub enum Form {
+    Indices,
+    Values,
+    Pairs,
+    /// The elements are added to a residual of zeros; the hits go out as pairs and leave zeros.
+    SparsifyWith,
+    /// The largest that is not a hit.
+    TopKThreshold,
 }
 
-/// The elements, uniform in 0..1, that are greater than a threshold.
+/// Room for as much as there can be: for gradix and the reference, and for loops that push.
+pub struct Room<A> {
+    ours: Buffer<A>,
+    kept: Vec<A>,
+}
+
+impl<A: bytemuck::Pod> Room<A> {
+    fn new(len: usize) -> Self {
+        Room { ours: Buffer::zeros(len), kept: Vec::with_capacity(len) }
+    }
+}
+
+/// The elements, of 0..1, that are greater than a threshold.
 pub struct Select<T> {
+    pub form: Form,
     pub x: Buffer<T>,
     pub threshold: T,
-    pub answer: Answer<T>,
+    residual: Buffer<T>,
+    indices: Room<u32>,
+    values: Room<T>,
     /// About how many hits there are.
     expected: usize,
     hits: usize,
 }
 
 impl<T: Element> Select<T> {
-    pub fn indices(len: usize, hits: f64) -> Self {
-        Self::new(len, hits, Answer::Indices { room: Buffer::zeros(len), kept: Vec::with_capacity(len) })
+    pub fn new(form: Form, len: usize, hits: f64, in_runs: bool) -> Self {
+        let threshold: T = num_traits::cast(1.0 - hits).expect("a float");
+        let mut x = if in_runs { data::in_runs(len) } else { data::uniform(len) };
+        let sparsify = form == Form::SparsifyWith;
+        if sparsify {
+            // Then a call leaves the residual as it was, and the next finds the same hits.
+            x.iter_mut().filter(|x| **x <= threshold).for_each(|x| *x = T::zero());
+        }
+        let (indices, values) = match form {
+            Form::Indices => (len, 0),
+            Form::Values => (0, len),
+            Form::Pairs => (len, 2 * len), // which the limit fills with as many bytes as both have
+            Form::SparsifyWith | Form::TopKThreshold => (len, len),
+        };
+        Select {
+            form,
+            x,
+            threshold,
+            residual: Buffer::zeros(if sparsify { len } else { 0 }),
+            indices: Room::new(indices),
+            values: Room::new(values),
+            expected: (len as f64 * hits) as usize,
+            hits: 0,
+        }
     }
 
-    pub fn values(len: usize, hits: f64) -> Self {
-        Self::new(len, hits, Answer::Values { room: Buffer::zeros(len), kept: Vec::with_capacity(len) })
-    }
-
-    fn new(len: usize, hits: f64, answer: Answer<T>) -> Self {
-        let threshold = num_traits::cast(1.0 - hits).expect("a float");
-        Select { x: data::uniform(len), threshold, answer, expected: (len as f64 * hits) as usize, hits: 0 }
+    fn limit(&mut self) {
+        let Select { x, indices, values, expected, .. } = self;
+        match self.form {
+            Form::Indices => limits::sum_and_store(x, &mut indices.ours[..*expected]),
+            Form::Values => limits::sum_and_store(x, &mut values.ours[..*expected]),
+            Form::Pairs => limits::sum_and_store(x, &mut values.ours[..2 * *expected]),
+            Form::SparsifyWith => limits::add(x, &mut values.ours),
+            Form::TopKThreshold => limits::sum(x),
+        }
     }
 }
 
 impl<T: Element> Work for Select<T> {
     fn run(&mut self, side: Side) {
-        let (x, predicate) = (&*self.x, Gt(self.threshold));
-        if side == Side::Limit {
-            return match &mut self.answer {
-                Answer::Indices { room, .. } => limits::sum_and_store(x, &mut room[..self.expected]),
-                Answer::Values { room, .. } => limits::sum_and_store(x, &mut room[..self.expected]),
-            };
-        }
-        self.hits = match (&mut self.answer, side) {
-            (Answer::Indices { kept, .. }, Side::Textbook) => {
-                textbook::indices_above(x, self.threshold, kept);
-                kept.len()
+        let Select { form, x, threshold, residual, indices, values, expected, .. } = &mut *self;
+        let (x, residual, predicate) = (&**x, &mut **residual, Gt(*threshold));
+        let k = (*expected + 1).min(x.len());
+        let (Room { ours: i, kept: kept_i }, Room { ours: v, kept: kept_v }) = (indices, values);
+        let hits = match (side, *form) {
+            (Side::Limit, _) => return self.limit(),
+            (Side::Textbook, form) => {
+                match form {
+                    Form::Indices => textbook::indices_above(x, *threshold, kept_i),
+                    Form::Values => textbook::values_above(x, *threshold, kept_v),
+                    Form::Pairs => textbook::pairs_above(x, *threshold, kept_i, kept_v),
+                    Form::SparsifyWith => textbook::sparsify_with(x, residual, *threshold, kept_i, kept_v),
+                    Form::TopKThreshold => textbook::top_k_threshold(x, k, kept_v),
+                }
+                Ok(kept_i.len().max(kept_v.len()))
             }
-            (Answer::Values { kept, .. }, Side::Textbook) => {
-                textbook::values_above(x, self.threshold, kept);
-                kept.len()
+            (Side::Gradix, Form::Indices) => select::indices_into(x, predicate, i),
+            (Side::Gradix, Form::Values) => select::values_into(x, predicate, v),
+            (Side::Gradix, Form::Pairs) => select::pairs_into(x, predicate, i, v),
+            (Side::Gradix, Form::SparsifyWith) => select::sparsify_with_into(x, residual, predicate, i, v),
+            (Side::Gradix, Form::TopKThreshold) => select::top_k_threshold(x, k).map(|t| {
+                v[0] = t;
+                1
+            }),
+            (Side::Reference, Form::Indices) => reference::select::indices_into(x, predicate, i),
+            (Side::Reference, Form::Values) => reference::select::values_into(x, predicate, v),
+            (Side::Reference, Form::Pairs) => reference::select::pairs_into(x, predicate, i, v),
+            (Side::Reference, Form::SparsifyWith) => {
+                reference::select::sparsify_with_into(x, residual, predicate, i, v)
             }
-            (Answer::Indices { room, .. }, Side::Reference) => {
-                gradix::reference::select::indices_into(x, predicate, room).expect("room for all")
-            }
-            (Answer::Values { room, .. }, Side::Reference) => {
-                gradix::reference::select::values_into(x, predicate, room).expect("room for all")
-            }
-            (Answer::Indices { room, .. }, _) => {
-                select::indices_into(x, predicate, room).expect("room for all")
-            }
-            (Answer::Values { room, .. }, _) => {
-                select::values_into(x, predicate, room).expect("room for all")
-            }
+            (Side::Reference, Form::TopKThreshold) => reference::select::top_k_threshold(x, k).map(|t| {
+                v[0] = t;
+                1
+            }),
         };
-        black_box(&mut self.answer);
+        self.hits = hits.expect("room for all");
+        black_box((&mut self.indices.ours, &mut self.values.ours));
     }
 
+    /// The indices, the values, and what is left.
     fn answer(&mut self, side: Side) -> Vec<f64> {
         self.run(side);
-        match (&self.answer, side) {
-            (Answer::Indices { kept, .. }, Side::Textbook) => numbers(kept),
-            (Answer::Values { kept, .. }, Side::Textbook) => numbers(kept),
-            (Answer::Indices { room, .. }, _) => numbers(&room[..self.hits]),
-            (Answer::Values { room, .. }, _) => numbers(&room[..self.hits]),
+        let Select { residual, indices, values, hits, .. } = self;
+        let mut answer = numbers(residual);
+        if side == Side::Textbook {
+            answer.extend(numbers(&indices.kept));
+            answer.extend(numbers(&values.kept));
+        } else {
+            let with_indices = !matches!(self.form, Form::Values | Form::TopKThreshold);
+            let with_values = self.form != Form::Indices;
+            answer.extend(numbers(&indices.ours[..if with_indices { *hits } else { 0 }]));
+            answer.extend(numbers(&values.ours[..if with_values { *hits } else { 0 }]));
         }
+        answer
     }
 }
 
-macro_rules! case {
-    ($peer:literal $op:ident $t:ident $len:literal ($count:expr) $percent:literal) => {
-        Case {
-            peer: $peer,
-            op: concat!("select_", stringify!($op)),
-            dtype: stringify!($t),
-            shape: concat!($len, "_at_", $percent, "%"),
-            elements: $count,
-            bytes: $count * size_of::<$t>()
-                + $count * $percent / 100 * if stringify!($op) == "indices" { 4 } else { size_of::<$t>() },
-            limit: "sum + store",
-            make: || Box::new(Select::<$t>::$op($count, $percent as f64 / 100.0)),
-        }
+fn case<T: Element>(form: Form, len: &str, count: usize, percent: usize, in_runs: bool) -> Case {
+    let (hits, size) = (count * percent / 100, size_of::<T>());
+    let (op, moved, limit) = match form {
+        Form::Indices => ("select_indices", count * size + hits * 4, "sum + store"),
+        Form::Values => ("select_values", count * size + hits * size, "sum + store"),
+        Form::Pairs => ("select_pairs", count * size + hits * (4 + size), "sum + store"),
+        Form::SparsifyWith => ("sparsify_with", 3 * count * size + hits * (4 + size), "add"),
+        Form::TopKThreshold => ("top_k_threshold", count * size, "sum"),
     };
+    Case {
+        peer: "",
+        op,
+        dtype: <T as Element>::NAME,
+        shape: format!("{len}_at_{percent}%{}", if in_runs { "_in_runs" } else { "" }),
+        elements: count,
+        bytes: moved,
+        limit,
+        gate: false,
+        make: Box::new(move || Box::new(Select::<T>::new(form, count, percent as f64 / 100.0, in_runs))),
+    }
 }
 
 pub fn cases() -> Vec<Case> {
-    vec![
-        case!("S1 1%" indices f32 "16M" (16 << 20) 1),
-        case!("S1 50%" indices f32 "16M" (16 << 20) 50),
-        case!("S1 99%" indices f32 "16M" (16 << 20) 99),
-        case!("S2 1%" values f32 "16M" (16 << 20) 1),
-        case!("S2 50%" values f32 "16M" (16 << 20) 50),
-        case!("S2 99%" values f32 "16M" (16 << 20) 99),
-        case!("S3 50%" indices f32 "16384" (16_384) 50),
-        case!("S1 f64 1%" indices f64 "16M" (16 << 20) 1),
-        case!("S1 f64 50%" indices f64 "16M" (16 << 20) 50),
-        case!("S1 f64 99%" indices f64 "16M" (16 << 20) 99),
-    ]
+    let large = |form, percent| case::<f32>(form, "16M", 16 << 20, percent, false);
+    let large_f64 = |percent| case::<f64>(Form::Indices, "16M", 16 << 20, percent, false);
+    let gated = vec![
+        large(Form::Indices, 1).gated("S1 1%"),
+        large(Form::Indices, 50).gated("S1 50%"),
+        large(Form::Indices, 99).gated("S1 99%"),
+        large(Form::Values, 1).gated("S2 1%"),
+        large(Form::Values, 50).gated("S2 50%"),
+        large(Form::Values, 99).gated("S2 99%"),
+        case::<f32>(Form::Indices, "16384", 16_384, 50, false).gated("S3 50%"),
+        large_f64(1).gated("S1 f64 1%"),
+        large_f64(50).gated("S1 f64 50%"),
+        large_f64(99).gated("S1 f64 99%"),
+        large(Form::Pairs, 1).gated(""),
+        large(Form::SparsifyWith, 1).gated(""),
+        large(Form::TopKThreshold, 1).gated(""),
+    ];
+    let sweep = [("16384", 16_384), ("16M", 16 << 20)].into_iter().flat_map(|(len, count)| {
+        let forms = [Form::Indices, Form::Values, Form::Pairs, Form::SparsifyWith];
+        forms.into_iter().flat_map(move |form| {
+            let shares = [0, 1, 10, 50, 90, 99, 100].into_iter();
+            shares.flat_map(move |share| [false, true].map(|runs| case::<f32>(form, len, count, share, runs)))
+        })
+    });
+    with_sweep(gated, sweep)
 }

@@ -1,12 +1,27 @@
-//! Softmax cross-entropy: the cases X1 to X5 of the comparison with other libraries.
+//! Softmax cross-entropy: the cases X1 to X5 of the comparison with other libraries, and a sweep over classes and forms.
 
-use crate::common::data::{self, Buffer, Element};
-use crate::common::{Case, Side, Work, limits, numbers, textbook};
+use crate::common::data::{self, Buffer, Element, Order};
+use crate::common::{Case, Side, Work, limits, numbers, textbook, with_sweep};
 use gradix::{Level, SoftmaxXent, View, ViewMut, reference};
 use std::hint::black_box;
 
+/// How it is called.
+#[derive(Clone, Copy, PartialEq)]
+pub enum Form {
+    Plain,
+    /// The logits become their gradient; the others write it elsewhere.
+    InPlace,
+    /// With label smoothing, z-loss and a label that is ignored.
+    Options,
+}
+
+/// Those of [`Form::Options`].
+const SMOOTHING: f64 = 0.1;
+const Z_LOSS: f64 = 1e-4;
+
 /// The gradient of the mean loss of normal logits, and the loss.
 pub struct Xent<T> {
+    pub form: Form,
     pub classes: usize,
     pub logits: Buffer<T>,
     pub labels: Buffer<u32>,
@@ -15,11 +30,12 @@ pub struct Xent<T> {
 }
 
 impl<T: Element> Xent<T> {
-    pub fn new(rows: usize, classes: usize) -> Self {
+    pub fn new(form: Form, rows: usize, classes: usize) -> Self {
         Xent {
+            form,
             classes,
             logits: data::normal(rows * classes),
-            labels: data::indices(rows, classes),
+            labels: data::indices(rows, classes, Order::Random),
             grad: Buffer::zeros(rows * classes),
             loss: T::zero(),
         }
@@ -28,11 +44,22 @@ impl<T: Element> Xent<T> {
 
 impl<T: Element> Work for Xent<T> {
     fn run(&mut self, side: Side) {
-        let Xent { classes, logits, labels, grad, loss } = self;
+        let Xent { form, classes, logits, labels, grad, loss } = self;
         let shape = [labels.len(), *classes];
         let view = || View::new(logits, &shape).expect("the logits' shape");
-        let xent = SoftmaxXent::new();
+        let number = |x: f64| -> T { num_traits::cast(x).expect("a float") };
+        let xent = match form {
+            Form::Options => SoftmaxXent::new()
+                .label_smoothing(number(SMOOTHING))
+                .z_loss(number(Z_LOSS))
+                .ignore_index(-100),
+            _ => SoftmaxXent::new(),
+        };
         match side {
+            Side::Gradix if *form == Form::InPlace => {
+                let logits = ViewMut::new(grad, &shape).expect("the logits' shape");
+                *loss = xent.forward_backward_in_place(logits, labels).expect("labels in bounds").value;
+            }
             Side::Gradix => {
                 let grad = ViewMut::new(grad, &shape).expect("the logits' shape");
                 *loss = xent.forward_backward(view(), labels, grad).expect("labels in bounds").value;
@@ -42,6 +69,10 @@ impl<T: Element> Work for Xent<T> {
                 let answer = reference::SoftmaxXent(&xent).forward_backward(view(), labels, grad);
                 *loss = answer.expect("labels in bounds").value;
             }
+            Side::Textbook if *form == Form::Options => {
+                let (smoothing, z_loss) = (number(SMOOTHING), number(Z_LOSS));
+                *loss = textbook::smoothed_xent(logits, *classes, labels, smoothing, z_loss, grad);
+            }
             Side::Textbook => *loss = textbook::softmax_xent(logits, *classes, labels, grad),
             Side::Limit => limits::scale(logits, T::one(), grad),
         }
@@ -50,7 +81,8 @@ impl<T: Element> Work for Xent<T> {
 
     /// The gradient, then the loss.
     fn answer(&mut self, side: Side) -> Vec<f64> {
-        self.grad.fill(T::zero());
+        // Which are replaced, or never read.
+        self.grad.copy_from_slice(&self.logits);
         self.run(side);
         let mut answer = numbers(&self.grad);
         answer.extend(numbers(&[self.loss]));
@@ -70,39 +102,57 @@ impl<T: Element> Xent<T> {
     /// Whether an answer is the other but for rounding, by another exp and in another order of sums.
     pub fn is_near(&self, answer: &[f64], other: &[f64]) -> bool {
         let allowed = numbers(&[T::epsilon()])[0] * (self.classes + 1000) as f64;
-        // A target's gradient is a difference of numbers as large as this.
+        // A target's gradient is a difference of numbers as large as this; so are all others with label smoothing.
         let mean = 1.0 / self.labels.len() as f64;
-        let is_target =
-            |i: usize| self.labels.get(i / self.classes).is_some_and(|&y| y as usize == i % self.classes);
+        let smoothed = self.form == Form::Options;
+        let is_difference = |i: usize| {
+            self.labels.get(i / self.classes).is_some_and(|&y| smoothed || y as usize == i % self.classes)
+        };
         answer.len() == other.len()
             && (answer.iter().zip(other).enumerate())
-                .all(|(i, (a, b))| (a - b).abs() <= allowed * if is_target(i) { mean } else { b.abs() })
+                .all(|(i, (a, b))| (a - b).abs() <= allowed * if is_difference(i) { mean } else { b.abs() })
     }
 }
 
-macro_rules! case {
-    ($peer:literal $t:ident $shape:literal ($rows:expr, $classes:expr)) => {
-        Case {
-            peer: $peer,
-            op: "softmax_xent",
-            dtype: stringify!($t),
-            shape: $shape,
-            elements: $rows * $classes,
-            bytes: 2 * size_of::<$t>() * $rows * $classes + 4 * $rows,
-            limit: "scale",
-            make: || Box::new(Xent::<$t>::new($rows, $classes)),
-        }
-    };
+fn case<T: Element>(form: Form, rows: usize, classes: usize) -> Case {
+    Case {
+        peer: "",
+        op: match form {
+            Form::Plain => "softmax_xent",
+            Form::InPlace => "softmax_xent_in_place",
+            Form::Options => "softmax_xent_options",
+        },
+        dtype: <T as Element>::NAME,
+        shape: format!("{rows}x{classes}"),
+        elements: rows * classes,
+        bytes: 2 * size_of::<T>() * rows * classes + 4 * rows,
+        limit: "scale",
+        gate: false,
+        make: Box::new(move || Box::new(Xent::<T>::new(form, rows, classes))),
+    }
 }
 
 pub fn cases() -> Vec<Case> {
-    vec![
-        case!("X1" f32 "65536x10" (65_536, 10)),
-        case!("X2" f32 "4096x1000" (4096, 1000)),
-        case!("X3" f32 "1024x32000" (1024, 32_000)),
-        case!("X4" f32 "256x128256" (256, 128_256)),
-        case!("X5" f32 "1x128256" (1, 128_256)),
-        case!("X2 f64" f64 "4096x1000" (4096, 1000)),
-        case!("X3 f64" f64 "1024x32000" (1024, 32_000)),
-    ]
+    let gated = vec![
+        case::<f32>(Form::Plain, 65_536, 10).gated("X1"),
+        case::<f32>(Form::Plain, 4096, 1000).gated("X2"),
+        case::<f32>(Form::Plain, 1024, 32_000).gated("X3"),
+        case::<f32>(Form::Plain, 256, 128_256).gated("X4"),
+        case::<f32>(Form::Plain, 1, 128_256).gated("X5"),
+        case::<f64>(Form::Plain, 4096, 1000).gated("X2 f64"),
+        case::<f64>(Form::Plain, 1024, 32_000).gated("X3 f64"),
+    ];
+    // About 64 Ki logits, and about 32 Mi.
+    let sweep = [64 << 10, 32 << 20].into_iter().flat_map(|logits| {
+        [10, 100, 1000, 32_000, 128_256].into_iter().flat_map(move |classes| {
+            let rows = (logits / classes).max(1);
+            let forms = [Form::Plain, Form::InPlace, Form::Options];
+            forms.map(|form| case::<f32>(form, rows, classes)).into_iter().chain([case::<f64>(
+                Form::Plain,
+                rows,
+                classes,
+            )])
+        })
+    });
+    with_sweep(gated, sweep)
 }

@@ -35,8 +35,16 @@ const FILE: &str = "peers.json";
 /// For a case on some number of threads.
 const BUDGET: Duration = Duration::from_millis(2500);
 /// The libraries, whose versions stand in the lock file.
-const LIBRARIES: [&str; 7] =
-    ["arrow-select", "burn-flex", "candle-core", "ndarray", "rayon", "rten-vecmath", "gradix"];
+const LIBRARIES: [&str; 8] = [
+    "arrow-select",
+    "burn-flex",
+    "candle-core",
+    "ndarray",
+    "polars-compute",
+    "rayon",
+    "rten-vecmath",
+    "gradix",
+];
 
 fn main() {
     let arguments = Command::new("peers")

@@ -2,18 +2,20 @@
 
 use crate::common::data::{Buffer, Element};
 use crate::common::numbers;
-use crate::common::work::select::{Answer, Select};
+use crate::common::work::select::{Form, Select};
 use crate::gather::{arrow_numbers, floats};
 use crate::peer::{Peer, burn};
 use arrow_array::{ArrowPrimitiveType, BooleanArray, PrimitiveArray, types::Float64Type};
 use ndarray::Array1;
+use polars_arrow::types::NativeType;
+use polars_compute::comparisons::TotalOrdKernel;
 use rayon::prelude::*;
 
 pub fn peers(work: &Select<f32>) -> Vec<Peer> {
     let (x, threshold) = (&*work.x, work.threshold);
     let tensor = burn::floats(x, [x.len()]);
-    let indices = matches!(work.answer, Answer::Indices { .. });
-    let mut peers = loops(work);
+    let indices = work.form == Form::Indices;
+    let mut peers = both(work);
     if indices {
         peers.push(arrow_indices(floats(x), threshold));
         peers.push(Peer::new(
@@ -44,7 +46,7 @@ pub fn peers(work: &Select<f32>) -> Vec<Peer> {
 }
 
 pub fn peers_f64(work: &Select<f64>) -> Vec<Peer> {
-    let mut peers = loops(work);
+    let mut peers = both(work);
     peers.push(arrow_indices(PrimitiveArray::<Float64Type>::from(work.x.to_vec()), work.threshold));
     peers
 }
@@ -65,12 +67,16 @@ where
     )
 }
 
-/// ndarray, the loop without branches and the loop with rayon.
-fn loops<T: Element>(work: &Select<T>) -> Vec<Peer> {
+/// Those who take both `f32` and `f64`: ndarray, polars, the loop without branches and the loop with rayon.
+fn both<T: Element + NativeType>(work: &Select<T>) -> Vec<Peer>
+where
+    polars_arrow::array::PrimitiveArray<T>: TotalOrdKernel<Scalar = T>,
+{
     let (x, threshold) = (&*work.x, work.threshold);
+    let column = polars_arrow::array::PrimitiveArray::from_vec(x.to_vec());
     let array = Array1::from_vec(x.to_vec());
     let (one, all) = (x.to_vec(), x.to_vec());
-    if matches!(work.answer, Answer::Indices { .. }) {
+    if work.form == Form::Indices {
         let room = Room { kept: Buffer::<u32>::zeros(x.len()), hits: 0 };
         vec![
             Peer::new(
@@ -80,6 +86,16 @@ fn loops<T: Element>(work: &Select<T>) -> Vec<Peer> {
                     hits.map(|(i, _)| i).collect::<Vec<usize>>()
                 },
                 |hits| numbers(&hits),
+            ),
+            Peer::into(
+                "polars",
+                Vec::<u32>::with_capacity(x.len()),
+                move |out| {
+                    let mask = column.tot_gt_kernel_broadcast(&threshold);
+                    out.clear();
+                    out.extend(mask.true_idx_iter().map(|i| i as u32));
+                },
+                |out| numbers(out),
             ),
             Peer::into(
                 "branch-free loop",
@@ -110,6 +126,17 @@ fn loops<T: Element>(work: &Select<T>) -> Vec<Peer> {
                 "ndarray",
                 move || array.iter().copied().filter(|&x| x > threshold).collect::<Vec<T>>(),
                 |hits| numbers(&hits),
+            ),
+            Peer::new(
+                "polars",
+                move || {
+                    let mask = column.tot_gt_kernel_broadcast(&threshold);
+                    polars_compute::filter::filter_with_bitmap(&column, &mask)
+                },
+                |answer| {
+                    let answer = answer.as_any().downcast_ref::<polars_arrow::array::PrimitiveArray<T>>();
+                    numbers(answer.expect("of the same type").values())
+                },
             ),
             Peer::into(
                 "branch-free loop",

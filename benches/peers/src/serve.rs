@@ -3,9 +3,9 @@
 
 use crate::common::data::Buffer;
 use crate::common::machine::{Machine, Made};
-use crate::common::work::gather::{Form, Gather};
+use crate::common::work::gather::{self, Gather};
 use crate::common::work::scatter::Scatter;
-use crate::common::work::select::{Answer, Select};
+use crate::common::work::select::{self, Select};
 use crate::common::work::softmax_xent::Xent;
 use crate::common::{Case, Side, Work, pool};
 use serde_json::{Value, json};
@@ -17,8 +17,8 @@ use std::time::{Duration, Instant};
 /// How long one turn is.
 const TURN: Duration = Duration::from_millis(40);
 
-/// Writes a case's data and the reference's answer into `folder`, unless they are there; then answers every line of the
-/// standard input with the seconds that a call takes.
+/// Writes a case's data and the reference's answer into `folder`, unless they are there; then answers every `turn` on
+/// the standard input with the seconds that a call takes.
 pub fn serve(case: &Case, threads: usize, folder: &Path) {
     let mut work = (case.make)();
     let kept = folder.join("case.json");
@@ -33,7 +33,10 @@ pub fn serve(case: &Case, threads: usize, folder: &Path) {
     println!("{}", json!({ "machine": Machine::here(), "made": Made::now(), "id": case.id() }));
     let pool = pool(threads);
     let mut calls = 1;
-    for _ in std::io::stdin().lock().lines() {
+    for line in std::io::stdin().lock().lines() {
+        if line.is_ok_and(|line| line.starts_with("case")) {
+            continue; // which it was started with
+        }
         let seconds = pool.install(|| {
             let start = Instant::now();
             (0..calls).for_each(|_| work.run(Side::Gradix));
@@ -52,10 +55,10 @@ fn dump(work: &dyn Work, folder: &Path) -> Value {
         write(folder, "src", src);
         write(folder, "idx", idx);
         let what = match form {
-            Form::Elements => "take",
-            Form::Rows => "take_rows",
-            Form::Columns => "take_columns",
-            Form::Pick => "pick",
+            gather::Form::Elements => "take",
+            gather::Form::Rows => "take_rows",
+            gather::Form::Columns => "take_columns",
+            gather::Form::Pick => "pick",
         };
         json!({ "what": what, "rows": rows, "width": width })
     } else if let Some(Scatter { rows, width, idx, src, .. }) = work.downcast_ref::<Scatter<f32>>() {
@@ -64,10 +67,10 @@ fn dump(work: &dyn Work, folder: &Path) -> Value {
         json!({ "what": "scatter_add", "rows": rows, "width": width })
     } else if let Some(select) = work.downcast_ref::<Select<f32>>() {
         write(folder, "src", &select.x);
-        selection(&select.answer, select.threshold.into())
+        selection(select.form, select.threshold.into())
     } else if let Some(select) = work.downcast_ref::<Select<f64>>() {
         write(folder, "src", &select.x);
-        selection(&select.answer, select.threshold)
+        selection(select.form, select.threshold)
     } else if let Some(xent) = work.downcast_ref::<Xent<f32>>() {
         write(folder, "src", &xent.logits);
         softmax_xent(&xent.labels, xent.classes, folder)
@@ -79,8 +82,8 @@ fn dump(work: &dyn Work, folder: &Path) -> Value {
     }
 }
 
-fn selection<T>(answer: &Answer<T>, threshold: f64) -> Value {
-    let indices = matches!(answer, Answer::Indices { .. });
+fn selection(form: select::Form, threshold: f64) -> Value {
+    let indices = form == select::Form::Indices;
     json!({ "what": if indices { "indices" } else { "values" }, "threshold": threshold })
 }
 
