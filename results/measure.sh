@@ -6,6 +6,7 @@ cd "$(dirname "$0")/.."
 
 cargo bench --bench speedups -- --record
 cargo bench --bench curves
+cargo bench --bench parallel
 (cd benches/peers && cargo run --release -- --record)
 python3 benches/peers/python/compare.py --record || echo "Python's libraries are left out"
 cargo bench --bench report

@@ -25,18 +25,31 @@ pub struct Patience {
 /// The shortest stretch that is timed: many readings of the clock long.
 const STRETCH: Duration = Duration::from_micros(200);
 
+/// The time that so many calls take.
+pub fn timed(calls: u32, mut call: impl FnMut()) -> Duration {
+    let start = Instant::now();
+    (0..calls).for_each(|_| call());
+    start.elapsed()
+}
+
 /// The fewest rounds, however late it is: what a median is a median of.
 const FEWEST: usize = 3;
 
 impl<S: Copy + PartialEq> Rounds<S> {
     /// Lets the sides take turns until the ratios of these pairs are known well enough.
     pub fn run(sides: &[S], pairs: &[(S, S)], patience: Patience, mut call: impl FnMut(S)) -> Self {
+        Self::timed(sides, pairs, patience, |side, calls| timed(calls, || call(side)))
+    }
+
+    /// As [`Rounds::run`], by somebody who takes the time of so many calls: where a side's calls begin elsewhere.
+    pub fn timed(
+        sides: &[S],
+        pairs: &[(S, S)],
+        patience: Patience,
+        mut timed: impl FnMut(S, u32) -> Duration,
+    ) -> Self {
         let begin = Instant::now();
-        let mut seconds_of = |side: S, calls: u32| {
-            let start = Instant::now();
-            (0..calls).for_each(|_| call(side));
-            start.elapsed().as_secs_f64() / f64::from(calls)
-        };
+        let mut seconds_of = |side: S, calls: u32| timed(side, calls).as_secs_f64() / f64::from(calls);
         let calls: Vec<u32> = (sides.iter())
             .map(|&side| {
                 let first = seconds_of(side, 1).min(seconds_of(side, 1));

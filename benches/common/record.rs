@@ -96,6 +96,33 @@ pub struct Curves {
     pub limits: Vec<Point>,
 }
 
+/// An operation at one size.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Shared {
+    pub op: String,
+    pub elements: usize,
+    /// On one thread, and on as many as there are CPUs.
+    pub one_seconds: Interval,
+    pub all_seconds: Interval,
+    /// How often one thread takes as long as all.
+    pub ratio: Interval,
+}
+
+impl Shared {
+    /// Whether more threads make it slower, by more than noise does.
+    pub fn is_slower(&self) -> bool {
+        self.ratio.high < 0.95
+    }
+}
+
+/// `parallel.json`
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub struct Parallel {
+    pub machine: Machine,
+    pub made: Made,
+    pub rows: Vec<Shared>,
+}
+
 /// The folder `results/` of this repository.
 pub fn results() -> PathBuf {
     // From the crate itself, or from benches/peers in it.

@@ -3,13 +3,14 @@
 
 mod plots;
 
-use super::record::{Compared, Curves, Peers, Speedups, load, results};
+use super::record::{Compared, Curves, Parallel, Peers, Speedups, load, results};
 use super::tables::table;
 use std::fs;
 use std::path::PathBuf;
 
 pub const SPEEDUPS: &str = "speedups.json";
 pub const CURVES: &str = "curves.json";
+pub const PARALLEL: &str = "parallel.json";
 /// Other crates, and Python's libraries.
 pub const PEERS: [&str; 2] = ["peers.json", "python.json"];
 /// Between these lines of README.md stands what [`readme`] makes.
@@ -46,6 +47,10 @@ pub fn pages(machine: &str) -> Vec<Page> {
         pages.push(("selectivity.svg".to_string(), plots::selectivity(&curves)));
         pages.push(("sizes.svg".to_string(), plots::sizes(&curves)));
         pages.push(("memory.md".to_string(), memory_table(&curves)));
+    }
+    if let Some(parallel) = load::<Parallel>(machine, PARALLEL) {
+        pages.push(("parallel.md".to_string(), parallel_table(&parallel)));
+        pages.push(("parallel.svg".to_string(), plots::parallel(&parallel)));
     }
     for file in PEERS {
         if let Some(peers) = load::<Peers>(machine, file) {
@@ -98,6 +103,33 @@ fn speedups_table(speedups: &Speedups) -> String {
         "# {}, {} CPUs\n\nTimes in milliseconds.\n\n{}\n",
         machine.cpu,
         machine.cpus,
+        trimmed(&table.to_string())
+    )
+}
+
+fn parallel_table(parallel: &Parallel) -> String {
+    let header = ["operation", "elements", "one thread, ms", "all, ms", "ratio", "95 %", ""];
+    let mut table = table(&header, 1);
+    for row in &parallel.rows {
+        table.add_row([
+            row.op.clone(),
+            row.elements.to_string(),
+            ms(row.one_seconds.median),
+            ms(row.all_seconds.median),
+            format!("{:.2}", row.ratio.median),
+            format!("{:.2} to {:.2}", row.ratio.low, row.ratio.high),
+            if row.is_slower() { "slower" } else { "" }.to_string(),
+        ]);
+    }
+    let slower = parallel.rows.iter().filter(|row| row.is_slower()).count();
+    format!(
+        "# {}: {} threads against one\n\nSlower on all threads at {slower} of {} sizes; `f32`, {} ({}, {}).\n\n{}\n",
+        parallel.machine.cpu,
+        parallel.machine.cpus,
+        parallel.rows.len(),
+        parallel.made.commit,
+        parallel.made.rustc,
+        parallel.made.day,
         trimmed(&table.to_string())
     )
 }

@@ -1,6 +1,6 @@
 //! The pictures, as SVG.
 
-use crate::record::{Curves, Peers, Point, Speedups};
+use crate::record::{Curves, Parallel, Peers, Point, Speedups};
 use plotters::coord::Shift;
 use plotters::coord::ranged1d::{AsRangedCoord, Ranged, ValueFormatter};
 use plotters::prelude::*;
@@ -81,6 +81,9 @@ fn dots(plot: &Dots) -> String {
 /// Its name in the legend, its colour, whether it is dashed (and then without a name), and its points.
 type Line = (String, RGBColor, bool, Vec<(f64, f64)>);
 
+/// The size of a picture of [`Lines`].
+const LINES: (u32, u32) = (1080, 620);
+
 /// Lines over a logarithmic or linear axis.
 struct Lines<'a> {
     title: &'a str,
@@ -92,57 +95,53 @@ struct Lines<'a> {
     marks: Vec<(f64, String)>,
 }
 
-fn lines<X>(plot: &Lines, x: X, x_label: &dyn Fn(&f64) -> String) -> String
+fn lines<X>(area: &Area, plot: &Lines, x: X, x_label: &dyn Fn(&f64) -> String)
 where
     X: AsRangedCoord<Value = f64>,
     X::CoordDescType: Ranged<ValueType = f64> + ValueFormatter<f64>,
 {
     let ys = || plot.lines.iter().flat_map(|line| line.3.iter().map(|p| p.1));
     let (low, high) = (ys().fold(f64::INFINITY, f64::min) / 1.3, ys().fold(0.0, f64::max) * 1.5);
-    draw((1080, 620), |area| {
-        title(area, plot.title, &plot.subtitle);
-        let named: Vec<(String, RGBColor)> =
-            plot.lines.iter().filter(|line| !line.2).map(|line| (line.0.clone(), line.1)).collect();
-        legend(area, 64, &named);
-        let body = area.margin(84, 10, 10, 24);
-        let mut chart = ChartBuilder::on(&body)
-            .x_label_area_size(54)
-            .y_label_area_size(70)
-            .build_cartesian_2d(x, (low..high).log_scale())
-            .expect("axes");
-        chart
-            .configure_mesh()
-            .x_desc(plot.x_axis)
-            .y_desc(plot.y_axis)
-            .x_label_formatter(x_label)
-            .y_label_formatter(&|y| number(*y))
-            .x_labels(20)
-            .label_style((FONT, 14, &INK))
-            .axis_desc_style((FONT, 15, &INK))
-            .bold_line_style(FAINT)
-            .light_line_style(WHITE)
-            .draw()
-            .expect("a mesh");
-        for (at, name) in &plot.marks {
-            let foot_and_head = vec![(*at, low), (*at, high)];
-            chart.draw_series(LineSeries::new(foot_and_head, INK.mix(0.5))).expect("a mark");
-            let style = (FONT, 14).into_font().color(&INK).pos(Pos::new(HPos::Left, VPos::Top));
-            let label = EmptyElement::at((*at, high)) + Text::new(name.clone(), (5, 4), style);
-            chart.draw_series([label]).expect("a label");
+    title(area, plot.title, &plot.subtitle);
+    let named: Vec<(String, RGBColor)> =
+        plot.lines.iter().filter(|line| !line.2).map(|line| (line.0.clone(), line.1)).collect();
+    legend(area, 64, &named);
+    let body = area.margin(84, 10, 10, 24);
+    let mut chart = ChartBuilder::on(&body)
+        .x_label_area_size(54)
+        .y_label_area_size(70)
+        .build_cartesian_2d(x, (low..high).log_scale())
+        .expect("axes");
+    chart
+        .configure_mesh()
+        .x_desc(plot.x_axis)
+        .y_desc(plot.y_axis)
+        .x_label_formatter(x_label)
+        .y_label_formatter(&|y| number(*y))
+        .x_labels(20)
+        .label_style((FONT, 14, &INK))
+        .axis_desc_style((FONT, 15, &INK))
+        .bold_line_style(FAINT)
+        .light_line_style(WHITE)
+        .draw()
+        .expect("a mesh");
+    for (at, name) in &plot.marks {
+        let foot_and_head = vec![(*at, low), (*at, high)];
+        chart.draw_series(LineSeries::new(foot_and_head, INK.mix(0.5))).expect("a mark");
+        let style = (FONT, 14).into_font().color(&INK).pos(Pos::new(HPos::Left, VPos::Top));
+        let label = EmptyElement::at((*at, high)) + Text::new(name.clone(), (5, 4), style);
+        chart.draw_series([label]).expect("a label");
+    }
+    for (_, colour, dashed, points) in &plot.lines {
+        let style = colour.stroke_width(if *dashed { 2 } else { 3 });
+        if *dashed {
+            chart.draw_series(DashedLineSeries::new(points.iter().copied(), 5, 5, style)).expect("a line");
+        } else {
+            chart.draw_series(LineSeries::new(points.iter().copied(), style)).expect("a line");
+            let dots = points.iter().map(|&at| Circle::new(at, 3, colour.filled()));
+            chart.draw_series(dots).expect("points");
         }
-        for (_, colour, dashed, points) in &plot.lines {
-            let style = colour.stroke_width(if *dashed { 2 } else { 3 });
-            if *dashed {
-                chart
-                    .draw_series(DashedLineSeries::new(points.iter().copied(), 5, 5, style))
-                    .expect("a line");
-            } else {
-                chart.draw_series(LineSeries::new(points.iter().copied(), style)).expect("a line");
-                let dots = points.iter().map(|&at| Circle::new(at, 3, colour.filled()));
-                chart.draw_series(dots).expect("points");
-            }
-        }
-    })
+    }
 }
 
 /// The speedup of every case at every level.
@@ -252,7 +251,7 @@ pub fn selectivity(curves: &Curves) -> String {
         lines: lines_of.collect(),
         marks: Vec::new(),
     };
-    lines(&plot, 0.0..100.0, &|x| format!("{x:.0}"))
+    draw(LINES, |area| lines(area, &plot, 0.0..100.0, &|x| format!("{x:.0}")))
 }
 
 pub fn sizes(curves: &Curves) -> String {
@@ -278,9 +277,48 @@ pub fn sizes(curves: &Curves) -> String {
         marks: marks.collect(),
     };
     let range = (1024.0..f64::from(1 << 29)).log_scale().base(2.0);
-    lines(&plot, range, &|x| match *x {
+    let label = |x: &f64| match *x {
         x if x >= 1048576.0 => format!("{:.0} MiB", x / 1048576.0),
         x => format!("{:.0} KiB", x / 1024.0),
+    };
+    draw(LINES, |area| lines(area, &plot, range, &label))
+}
+
+/// What more threads give each operation at each size.
+pub fn parallel(parallel: &Parallel) -> String {
+    let panel = |op: &str| match op {
+        op if op.starts_with("softmax_xent") => 2,
+        op if ["take", "pick", "scatter"].iter().any(|start| op.starts_with(start)) => 0,
+        _ => 1,
+    };
+    let titles = ["Gather and scatter", "Select", "Softmax cross-entropy"];
+    let (width, height) = LINES;
+    draw((width, 3 * height), |area| {
+        for (this, (title, area)) in titles.iter().zip(area.split_evenly((3, 1))).enumerate() {
+            let mut drawn: Vec<Line> = Vec::new();
+            for row in parallel.rows.iter().filter(|row| panel(&row.op) == this) {
+                let name = row.op.trim_start_matches("softmax_xent, ").to_string();
+                if drawn.last().is_none_or(|line| line.0 != name) {
+                    drawn.push((name, COLOURS[drawn.len() % COLOURS.len()], false, Vec::new()));
+                }
+                drawn.last_mut().expect("a line").3.push((row.elements as f64, row.ratio.median));
+            }
+            let plot = Lines {
+                title: &format!("{title}: all threads against one"),
+                subtitle: format!("f32; {}", machine(&parallel.machine)),
+                x_axis: "elements",
+                y_axis: "times as fast as one thread",
+                lines: drawn,
+                marks: Vec::new(),
+            };
+            let range = (8.0..f64::from(1 << 25)).log_scale().base(2.0);
+            let label = |x: &f64| match *x {
+                x if x >= 1048576.0 => format!("{:.0}M", x / 1048576.0),
+                x if x >= 1024.0 => format!("{:.0}K", x / 1024.0),
+                x => format!("{x:.0}"),
+            };
+            lines(&area, &plot, range, &label);
+        }
     })
 }
 
