@@ -303,6 +303,7 @@ pub fn parallel(parallel: &Parallel) -> String {
                 }
                 drawn.last_mut().expect("a line").3.push((row.elements as f64, row.ratio.median));
             }
+            drawn.push((String::new(), INK, true, vec![(8.0, 1.0), (f64::from(1 << 25), 1.0)]));
             let plot = Lines {
                 title: &format!("{title}: all threads against one"),
                 subtitle: format!("f32; {}", machine(&parallel.machine)),

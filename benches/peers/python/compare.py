@@ -12,6 +12,7 @@ import argparse
 import json
 import math
 import os
+import select
 import statistics
 import subprocess
 import sys
@@ -29,10 +30,11 @@ CASES = ["G1", "G2", "G3", "G4", "G5", "G6", "G7", "G8", "T1", "T2"]
 CASES += [f"S{i} {share}%" for i in (1, 2) for share in (1, 50, 99)] + ["S3 50%"]
 CASES += [f"S1 f64 {share}%" for share in (1, 50, 99)]
 CASES += ["X1", "X2", "X3", "X4", "X5", "X2 f64", "X3 f64"]
-ROUNDS, BUDGET = 11, 6.0  # seconds for a case on some number of threads
-# PyTorch's wheel on PyPI is made for CUDA and asks for gigabytes of its libraries. It is installed without them and works
-# where the wheel is one for CPUs.
-ALONE = {"torch": ["filelock", "typing-extensions", "sympy", "networkx", "jinja2", "fsspec"]}
+ROUNDS, FEWEST, BUDGET = 11, 3, 4.0  # seconds for a case on some number of threads
+# How long a library may take to be ready, with its answer checked. Some compile first.
+PATIENCE = 60.0
+# What would tell a library's threads or instructions something else than this program does.
+SETTINGS = ("OPENBLAS_", "NVPL_", "MKL_", "OMP_", "KMP_", "GOTO_", "BLIS_", "NUMBA_", "XLA_", "JAX_", "GRADIX_")
 
 
 def environment():
@@ -42,12 +44,12 @@ def environment():
     if not python.exists():
         venv.create(folder, with_pip=True)
     absent = {}
-    for line in (HERE / "requirements.txt").read_text().split():
+    for line in (HERE / "requirements.txt").read_text().splitlines():
+        if not line or line.startswith("#"):
+            continue
         library = line.split("==")[0]
-        installs = [["--no-deps", line], ALONE[library]] if library in ALONE else [[line]]
-        for install in installs:
-            command = [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", *install]
-            subprocess.run(command, check=False)
+        command = [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", line]
+        subprocess.run(command, check=False)
         found = subprocess.run([python, "-c", f"import {library}"], capture_output=True, text=True, check=False)
         if found.returncode:
             absent[library] = f"`import {library}` says: {found.stderr.strip().splitlines()[-1].split(' in the system path')[0]}"
@@ -58,11 +60,12 @@ class Side:
     """A process that works when it is asked to."""
 
     def __init__(self, name, command, threads):
-        settings = {**os.environ, "NUMBA_NUM_THREADS": str(threads), "OMP_NUM_THREADS": str(threads)}
+        settings = {name: value for name, value in os.environ.items() if not name.startswith(SETTINGS)}
+        settings |= {"NUMBA_NUM_THREADS": str(threads), "OMP_NUM_THREADS": str(threads)}
         # One thread means one CPU, also for those that cannot be told.
         cpus = set(sorted(os.sched_getaffinity(0))[:threads])
         self.name = name
-        self.process = subprocess.Popen(
+        self.start = lambda: subprocess.Popen(
             command,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
@@ -71,18 +74,33 @@ class Side:
             env=settings,
             preexec_fn=lambda: os.sched_setaffinity(0, cpus),
         )
-        line = self.process.stdout.readline()
-        self.says = json.loads(line) if line else {"absent": "ended by itself"}
+        self.process = None
+
+    def ready(self, folder):
+        """What it says of the case in a folder."""
         self.seconds = []
+        self.process = self.process or self.start()
+        self.tell(f"case {folder}")
+        waited, _, _ = select.select([self.process.stdout], [], [], PATIENCE)
+        line = self.process.stdout.readline() if waited else ""
+        if line:
+            return json.loads(line)
+        self.end()
+        return {"absent": "ended by itself" if waited else "was not ready in time"}
 
     def turn(self):
-        self.process.stdin.write("turn\n")
-        self.process.stdin.flush()
+        self.tell("turn")
         return float(self.process.stdout.readline())
 
+    def tell(self, what):
+        self.process.stdin.write(what + "\n")
+        self.process.stdin.flush()
+
     def end(self):
-        self.process.stdin.close()
-        self.process.wait()
+        """The next case starts another process."""
+        self.process.kill()
+        self.process.communicate()
+        self.process = None
 
 
 def interval(samples):
@@ -96,16 +114,18 @@ def interval(samples):
     return {"median": statistics.median(ordered), "low": ordered[at], "high": ordered[n - 1 - at]}
 
 
-def compare(case, threads, folder, python, libraries, versions):
+def compare(case, threads, folder, others, versions, unlike):
     program = TARGET / "release" / "gradix-peers"
     gradix = Side("gradix", [program, "--serve", case, "--threads", str(threads), "--folder", folder], threads)
+    says = gradix.ready(folder)
     sides = [gradix]
-    for library in libraries:
-        side = Side(library, [python, HERE / "side.py", library, folder, str(threads)], threads)
-        if "absent" in side.says:
-            print(f"{case}: {library} {side.says['absent']}", file=sys.stderr)
+    for side in others:
+        answer = side.ready(folder)
+        if "absent" in answer:
+            print(f"{case}: {side.name} {answer['absent']}", file=sys.stderr)
+            unlike.add((f"{side.name} in {case}", answer["absent"].capitalize() + "."))
         else:
-            versions[library] = side.says["version"]
+            versions[side.name] = answer["version"]
             sides.append(side)
     for side in sides * 2:
         side.turn()  # warm, and knows how many calls fill a turn
@@ -113,19 +133,20 @@ def compare(case, threads, folder, python, libraries, versions):
     for round_ in range(ROUNDS):
         for side in sides if round_ % 2 else reversed(sides):
             side.seconds.append(side.turn())
-        if time.monotonic() - begin > BUDGET and round_ >= 4:
+        if time.monotonic() - begin > BUDGET and round_ + 1 >= FEWEST:
             break
-    for side in sides:
-        side.end()
+    gradix.end()
+    for side in sides[1:]:
+        side.tell("forget")
 
     def figure(side):
         ratio = interval([a / b for a, b in zip(side.seconds, gradix.seconds)])
         return {"name": side.name, "seconds": interval(side.seconds), "ratio": ratio}
 
-    row = {"case": case, "id": gradix.says["id"], "threads": threads}
+    row = {"case": case, "id": says["id"], "threads": threads}
     row |= {"gradix_seconds": interval(gradix.seconds), "peers": [figure(side) for side in sides[1:]]}
-    row |= {"made": gradix.says["made"]}
-    return gradix.says["machine"], row
+    row |= {"made": says["made"]}
+    return says["machine"], row
 
 
 def show(rows):
@@ -150,21 +171,28 @@ def main():
     for library, why in absent.items():
         print(f"{library} is left out: {why}", file=sys.stderr)
     libraries = [library for library in LIBRARIES if library not in absent]
-    versions, rows, machine = {}, [], None
+    versions, rows, machine, unlike = {}, [], None, set()
+    begin = time.monotonic()
+    others = {
+        threads: [Side(library, [python, HERE / "side.py", library, str(threads)], threads) for library in libraries]
+        for threads in sorted({1, len(os.sched_getaffinity(0))})
+    }
     for case in arguments.cases or CASES:
         with tempfile.TemporaryDirectory() as folder:
-            for threads in sorted({1, len(os.sched_getaffinity(0))}):
-                machine, row = compare(case, threads, folder, python, libraries, versions)
+            for threads in others:
+                machine, row = compare(case, threads, folder, others[threads], versions, unlike)
                 rows.append(row)
                 show(rows[-1:])
     show(rows)
+    print(f"{time.monotonic() - begin:.0f} s")
     if arguments.record and machine:
         path = RESULTS / machine["name"] / "python.json"
-        kept = json.loads(path.read_text())["rows"] if path.exists() else []
+        kept = json.loads(path.read_text())["rows"] if path.exists() and arguments.cases else []
         new = {(row["case"], row["threads"]) for row in rows}
         rows += [row for row in kept if (row["case"], row["threads"]) not in new]
         rows.sort(key=lambda row: (row["threads"], CASES.index(row["case"])))
-        figures = {"machine": machine, "versions": sorted(versions.items()), "absent": sorted(absent.items()), "rows": rows}
+        absent = sorted(absent.items()) + sorted(unlike)
+        figures = {"machine": machine, "versions": sorted(versions.items()), "absent": absent, "rows": rows}
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(json.dumps(figures, indent=2) + "\n")
         print(f"kept in {path}")

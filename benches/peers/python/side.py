@@ -9,7 +9,27 @@ TURN = 0.04  # seconds
 
 
 def main():
-    library, folder, threads = sys.argv[1], Path(sys.argv[2]), int(sys.argv[3])
+    library, threads = sys.argv[1], int(sys.argv[2])
+    work, calls = None, 1
+    for line in sys.stdin:
+        match line.split(maxsplit=1):
+            case ["case", folder]:
+                work, calls = None, 1  # before the next case asks for memory
+                work, says = ready(library, Path(folder.strip()), threads)
+                print(json.dumps(says), flush=True)
+            case ["turn"]:
+                start = time.perf_counter()
+                for _ in range(calls):
+                    work()
+                seconds = (time.perf_counter() - start) / calls
+                calls = max(1, int(TURN / seconds))
+                print(seconds, flush=True)
+            case ["forget"]:
+                work = None
+
+
+def ready(library, folder, threads):
+    """The work of a case, and what is to be said of it."""
     import numpy as np
 
     case = json.loads((folder / "case.json").read_text())
@@ -25,20 +45,11 @@ def main():
 
     work = globals()[library](case, src, idx, threads)
     if work is None:
-        return print(json.dumps({"absent": "has no such operation"}), flush=True)
+        return None, {"absent": "has no such operation"}
     answer, expected = work(), np.fromfile(folder / "answer", np.float64)
     if not equal(np, case, answer, expected, idx, dtype):
-        return print(json.dumps({"absent": "answers differently"}), flush=True)
-    print(json.dumps({"version": sys.modules[library].__version__}), flush=True)
-
-    calls = 1
-    for _ in sys.stdin:
-        start = time.perf_counter()
-        for _ in range(calls):
-            work()
-        seconds = (time.perf_counter() - start) / calls
-        calls = max(1, int(TURN / seconds))
-        print(seconds, flush=True)
+        return None, {"absent": "answers differently"}
+    return work, {"version": sys.modules[library].__version__}
 
 
 def equal(np, case, answer, expected, idx, dtype):
@@ -139,8 +150,7 @@ def jax(case, src, idx, threads):
     import jax as j
     import jax.numpy as np
 
-    if case["dtype"] == "f64":
-        j.config.update("jax_enable_x64", True)
+    j.config.update("jax_enable_x64", case["dtype"] == "f64")
     what, t = case["what"], case.get("threshold")
     src = np.asarray(src)
     idx = np.asarray(idx.astype("int32")) if idx is not None else None
