@@ -31,6 +31,9 @@ fn count(source: &str) -> usize {
 fn visit(folder: &Path, root: &Path, found: &mut BTreeMap<String, usize>) {
     for entry in folder.read_dir().expect("a folder of sources") {
         let path = entry.expect("an entry of that folder").path();
+        if path.ends_with("target") {
+            continue; // what building the peers has made
+        }
         if path.is_dir() {
             visit(&path, root, found);
         } else if path.extension().is_some_and(|extension| extension == "rs") {
