@@ -18,6 +18,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import tomllib
 import venv
 from pathlib import Path
 
@@ -33,6 +34,8 @@ CASES += ["X1", "X2", "X3", "X4", "X5", "X2 f64", "X3 f64"]
 ROUNDS, FEWEST, BUDGET = 11, 3, 4.0  # seconds for a case on some number of threads
 # How long a library may take to be ready, with its answer checked. Some compile first.
 PATIENCE = 60.0
+# Memory that was written before, in huge pages, as the Rust peers have it.
+MEMORY = tomllib.loads((PEERS / ".cargo" / "config.toml").read_text())["env"]
 # What would tell a library's threads or instructions something else than this program does.
 SETTINGS = ("OPENBLAS_", "NVPL_", "MKL_", "OMP_", "KMP_", "GOTO_", "BLIS_", "NUMBA_", "XLA_", "JAX_", "GRADIX_")
 
@@ -61,7 +64,7 @@ class Side:
 
     def __init__(self, name, command, threads):
         settings = {name: value for name, value in os.environ.items() if not name.startswith(SETTINGS)}
-        settings |= {"NUMBA_NUM_THREADS": str(threads), "OMP_NUM_THREADS": str(threads)}
+        settings |= {"NUMBA_NUM_THREADS": str(threads), "OMP_NUM_THREADS": str(threads), **MEMORY}
         # One thread means one CPU, also for those that cannot be told.
         cpus = set(sorted(os.sched_getaffinity(0))[:threads])
         self.name = name

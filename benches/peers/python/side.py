@@ -39,7 +39,7 @@ def ready(library, folder, threads):
     idx = np.fromfile(folder / "idx", np.uint32).astype(np.int64) if (folder / "idx").exists() else None
     if "rows" in case and case["what"] != "take":
         rows = len(idx) if case["what"] == "scatter_add" else case["rows"]
-        src = src.reshape(rows, case["width"])
+        src = src.reshape(rows, case["width"]) if case["width"] > 1 else src
     if "threshold" in case:
         case["threshold"] = dtype.type(case["threshold"])
 
@@ -79,7 +79,7 @@ def numpy(case, src, idx, threads):
         rows = np.arange(case["rows"])
         return lambda: src[rows, idx]
     if what == "scatter_add":
-        dst = np.zeros((case["rows"], case["width"]), src.dtype)
+        dst = np.zeros((case["rows"], *src.shape[1:]), src.dtype)
         first = []
 
         def add():
@@ -122,7 +122,7 @@ def torch(case, src, idx, threads):
         column = idx[:, None]
         return lambda: th.gather(src, 1, column)
     if what == "scatter_add":
-        dst = th.zeros((case["rows"], case["width"]), dtype=src.dtype)
+        dst = th.zeros((case["rows"], *src.shape[1:]), dtype=src.dtype)
         first = []
 
         def add():
@@ -164,7 +164,7 @@ def jax(case, src, idx, threads):
         return lambda: ready(pick(src, idx))
     if what == "scatter_add":
         add = j.jit(lambda dst, idx, src: dst.at[idx].add(src))
-        dst = np.zeros((case["rows"], case["width"]), src.dtype)
+        dst = np.zeros((case["rows"], *src.shape[1:]), src.dtype)
         return lambda: ready(add(dst, idx, src))
     if what == "indices":
         return lambda: ready(np.flatnonzero(src > t))
@@ -210,7 +210,8 @@ def numba(case, src, idx, threads):
         @jit
         def take_rows(src, idx, out):
             for i in span(len(idx)):
-                out[i, :] = src[idx[i], :]
+                for k in range(src.shape[1]):
+                    out[i, k] = src[idx[i], k]
 
         return lambda: (take_rows(src, idx, out), out)[1]
     if what == "take_columns":
