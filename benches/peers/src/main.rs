@@ -73,10 +73,10 @@ fn main() {
 
     let bar = ProgressBar::new((cases.len() * thread_counts().len()) as u64);
     bar.set_style(ProgressStyle::with_template("{bar:30} {pos}/{len} {elapsed} {msg}").expect("a template"));
-    let mut rows = Vec::new();
+    let (mut rows, mut absent) = (Vec::new(), Vec::new());
     for case in &cases {
         bar.set_message(format!("{} {}", case.peer, case.id()));
-        rows.extend(compare(case, &bar));
+        rows.extend(compare(case, &bar, &mut absent));
     }
     bar.finish_and_clear();
     print(&rows);
@@ -88,18 +88,27 @@ fn main() {
             |old: &Compared| rows.iter().any(|new| new.id == old.id && new.threads == old.threads);
         let mut all: Vec<Compared> = kept.rows.into_iter().filter(|old| !remeasured(old)).collect();
         all.append(&mut rows);
+        let is_of = |case: &Case, (name, _): &(String, String)| name.ends_with(&format!(" in {}", case.peer));
+        absent.extend(kept.absent.into_iter().filter(|old| !cases.iter().any(|case| is_of(case, old))));
         let order: Vec<&str> = common::cases().iter().map(|case| case.peer).collect();
         all.sort_by_key(|row| (row.threads, order.iter().position(|&name| name == row.case)));
-        let all = Peers { machine, versions: versions(), absent: Vec::new(), rows: all };
+        let all = Peers { machine, versions: versions(), absent, rows: all };
         println!("kept in {}", save(&all.machine.name, FILE, &all).display());
     }
 }
 
 /// A case on each number of threads.
-fn compare(case: &Case, bar: &ProgressBar) -> Vec<Compared> {
+fn compare(case: &Case, bar: &ProgressBar, absent: &mut Vec<(String, String)>) -> Vec<Compared> {
     let mut work = (case.make)();
     let mut peers = peers(&*work);
-    peers.retain_mut(|peer| check(&mut *work, peer));
+    work.assert_equal(Side::Reference);
+    let expected = work.answer(Side::Reference);
+    peers.retain_mut(|peer| {
+        let Err(why) = check(&*work, &expected, &peer.answer()) else { return true };
+        eprintln!("{} in {} is left out: {why}", peer.name, case.peer);
+        absent.push((format!("{} in {}", peer.name, case.peer), why));
+        false
+    });
     let made = Made::now();
     let rows = thread_counts().into_iter().map(|threads| {
         // Of those who take turns, 0 is gradix, 1 the textbook loop, and from 2 on the others.
@@ -151,22 +160,20 @@ fn peers(work: &dyn Work) -> Vec<Peer> {
     }
 }
 
-/// Whether a peer answers as the reference does; if not, that is said and it is not timed.
-fn check(work: &mut dyn Work, peer: &mut Peer) -> bool {
-    work.assert_equal(Side::Reference);
-    let (expected, answer) = (work.answer(Side::Reference), peer.answer());
+/// What is wrong with an answer, where it is not the reference's.
+fn check(work: &dyn Work, expected: &[f64], answer: &[f64]) -> Result<(), String> {
     let any: &dyn Any = work;
-    let right = if let Some(work) = any.downcast_ref::<Xent<f32>>() {
-        work.is_near(&answer, &expected)
+    let off = if let Some(work) = any.downcast_ref::<Xent<f32>>() {
+        work.off(answer, expected, true)
     } else if let Some(work) = any.downcast_ref::<Xent<f64>>() {
-        work.is_near(&answer, &expected)
+        work.off(answer, expected, true)
+    } else if answer == expected {
+        0.0
     } else {
-        answer == expected
+        return Err("Answers differently.".into());
     };
-    if !right {
-        eprintln!("{} answers differently and is left out", peer.name);
-    }
-    right
+    let why = || format!("Its answer is off by {off:.0} times what rounding explains.");
+    if off <= 1.0 { Ok(()) } else { Err(why()) }
 }
 
 /// One line per case, one column per peer: milliseconds, and how often it takes as long as gradix.
