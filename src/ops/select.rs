@@ -67,6 +67,7 @@ use crate::indices::Index;
 use crate::parallel;
 use crate::simd::{Float, Kernel, Level, Simd, slices};
 use crate::view::{self, View};
+use predicate::Comparison;
 pub use predicate::{AbsGe, AbsGt, Between, Ge, Gt, Le, Lt, Predicate};
 use source::Source;
 pub use sparsify::{sparsify, sparsify_into, sparsify_with, sparsify_with_into};
@@ -93,8 +94,8 @@ const AHEAD: usize = 4 << 10;
 /// From so many bytes on, an input is taken to come from memory.
 const FAR: usize = 1 << 20;
 /// From so many bytes of input on, threads write their parts of the answer past the caches. Only from there on do two
-/// threads take less time than one: one thread nearly fills the memory's bandwidth, and lines that it wrote would wander
-/// between two cores' caches (results/tried/select.md).
+/// threads can take less time than one: one thread nearly fills the memory's bandwidth, and lines that it wrote would wander
+/// between two cores' caches (results/tried/select.md). Not all answers gain: values and pairs with 1 % of hits lose a third.
 const PAST_CACHES: usize = 64 << 20;
 /// The fewest elements that are worth waking a second thread for.
 const PARALLEL: usize = 256 << 10;
@@ -329,7 +330,7 @@ fn padded<T: Float>(rest: &[T]) -> T::Block {
 
 /// How many elements of `x` satisfy `p`.
 #[inline(always)]
-fn hits<T: Float, S: Simd<T>>(s: S, p: impl Predicate<T>, x: &[T]) -> usize {
+fn hits<T: Float, S: Simd<T>>(s: S, p: impl Comparison<T>, x: &[T]) -> usize {
     let (blocks, rest) = T::blocks(x);
     let hits = |block| s.bits(p.mask(s, s.load(block))).count_ones() as usize;
     blocks.iter().map(hits).sum::<usize>() + if rest.is_empty() { 0 } else { hits(&padded::<T>(rest)) }
@@ -386,7 +387,7 @@ impl<T: Float> Elements<T> for Kept<'_, T> {
 #[inline(always)]
 fn write<T: Float, S: Simd<T>, A: Part<T>, B: Part<T>>(
     s: S,
-    p: impl Predicate<T>,
+    p: impl Comparison<T>,
     mut x: impl Elements<T>,
     first: usize,
     mut a: &mut [A::Item],
@@ -468,7 +469,7 @@ fn write<T: Float, S: Simd<T>, A: Part<T>, B: Part<T>>(
 #[inline(always)]
 fn look<T: Float, S: Simd<T>>(
     s: S,
-    p: impl Predicate<T>,
+    p: impl Comparison<T>,
     group: &[T::Block; GROUP],
 ) -> ([S::V; GROUP], [S::M; GROUP]) {
     let v = [s.load(&group[0]), s.load(&group[1]), s.load(&group[2]), s.load(&group[3])];
@@ -488,7 +489,7 @@ fn ask_ahead<T: Float, S: Simd<T>>(s: S, group: &[T::Block; GROUP]) {
 #[inline(always)]
 fn put_in_turn<T: Float, S: Simd<T>, A: Part<T>, B: Part<T>>(
     s: S,
-    p: impl Predicate<T>,
+    p: impl Comparison<T>,
     group: &[T::Block; GROUP],
     at: At<T, S>,
     a: &mut [A::Item],
@@ -508,7 +509,7 @@ fn put_in_turn<T: Float, S: Simd<T>, A: Part<T>, B: Part<T>>(
 #[inline(always)]
 fn put<T: Float, S: Simd<T>, A: Part<T>, B: Part<T>>(
     s: S,
-    p: impl Predicate<T>,
+    p: impl Comparison<T>,
     block: &T::Block,
     at: At<T, S>,
     a: &mut [A::Item],
@@ -568,7 +569,7 @@ impl<T: Float> Block<'_, T> {
 
     /// The groups still to be written that stand before the end.
     #[inline(always)]
-    fn groups_before_end<S: Simd<T>>(&mut self, s: S, p: impl Predicate<T>) -> usize {
+    fn groups_before_end<S: Simd<T>>(&mut self, s: S, p: impl Comparison<T>) -> usize {
         let group = GROUP * T::LANES;
         let (mut start, mut n) = (self.x.len(), 0);
         while start > 0 && n < T::LANES {
@@ -586,7 +587,7 @@ impl<T: Float> Block<'_, T> {
 #[allow(clippy::too_many_arguments)]
 fn write_parts<T: Float, S: Simd<T>, A: Part<T>, B: Part<T>>(
     s: S,
-    p: impl Predicate<T>,
+    p: impl Comparison<T>,
     x: &[T],
     first: usize,
     a: &mut [A::Item],
@@ -618,7 +619,7 @@ struct Count<'a, T, P> {
     predicate: P,
 }
 
-impl<T: Float, P: Predicate<T>> Kernel<T> for Count<'_, T, P> {
+impl<T: Float, P: Comparison<T>> Kernel<T> for Count<'_, T, P> {
     type Output = usize;
     #[inline(always)]
     fn run<S: Simd<T>>(self, s: S) -> usize {
@@ -644,7 +645,7 @@ struct Write<'a, T: Float, P, A: Part<T>, B: Part<T>> {
     is_far: bool,
 }
 
-impl<T: Float, P: Predicate<T>, A: Part<T>, B: Part<T>> Kernel<T> for Write<'_, T, P, A, B> {
+impl<T: Float, P: Comparison<T>, A: Part<T>, B: Part<T>> Kernel<T> for Write<'_, T, P, A, B> {
     type Output = usize;
     #[inline(always)]
     fn run<S: Simd<T>>(self, s: S) -> usize {
@@ -696,7 +697,7 @@ struct Stream<'a, T: Float, P, A: Part<T>, B: Part<T>> {
     b: &'a mut [B::Item],
 }
 
-impl<T: Float, P: Predicate<T>, A: Part<T>, B: Part<T>> Kernel<T> for Stream<'_, T, P, A, B> {
+impl<T: Float, P: Comparison<T>, A: Part<T>, B: Part<T>> Kernel<T> for Stream<'_, T, P, A, B> {
     type Output = usize;
     #[inline(always)]
     fn run<S: Simd<T>>(self, s: S) -> usize {
@@ -771,7 +772,7 @@ fn is_parallel(len: usize) -> bool {
 }
 
 /// The number of hits.
-fn count_hits<T: Float, P: Predicate<T>>(level: Level, x: &Source<'_, T>, predicate: P) -> usize {
+fn count_hits<T: Float, P: Comparison<T>>(level: Level, x: &Source<'_, T>, predicate: P) -> usize {
     let total = std::sync::atomic::AtomicUsize::new(0);
     parallel::for_each(
         *x,
@@ -785,7 +786,7 @@ fn count_hits<T: Float, P: Predicate<T>>(level: Level, x: &Source<'_, T>, predic
 }
 
 /// Writes the hits to the front of `a` and `b`, which have the same length and room for them.
-fn write_hits<T: Float, P: Predicate<T>, A: Part<T>, B: Part<T>>(
+fn write_hits<T: Float, P: Comparison<T>, A: Part<T>, B: Part<T>>(
     level: Level,
     x: &Source<'_, T>,
     predicate: P,
@@ -819,7 +820,7 @@ fn write_hits<T: Float, P: Predicate<T>, A: Part<T>, B: Part<T>>(
 }
 
 /// The checks of all `_into` forms, then the hits.
-fn into<T: Float, P: Predicate<T>, A: Part<T>, B: Part<T>>(
+fn into<T: Float, P: Comparison<T>, A: Part<T>, B: Part<T>>(
     level: Level,
     x: &View<'_, T>,
     predicate: P,
@@ -841,7 +842,7 @@ fn into<T: Float, P: Predicate<T>, A: Part<T>, B: Part<T>>(
 type Answer<T, A, B> = (Vec<<A as Part<T>>::Item>, Vec<<B as Part<T>>::Item>);
 
 /// The hits in vectors of their own.
-fn collect<T: Float, P: Predicate<T>, A: Part<T>, B: Part<T>>(
+fn collect<T: Float, P: Comparison<T>, A: Part<T>, B: Part<T>>(
     level: Level,
     x: &View<'_, T>,
     predicate: P,
@@ -1071,13 +1072,13 @@ pub fn mask_into<'a, T: Float>(
 }
 
 /// Writes each element's truth value to `out`, which is as long as `x`.
-fn write_mask<T: Float, P: Predicate<T>>(level: Level, x: View<'_, T>, predicate: P, out: &mut [bool]) {
+fn write_mask<T: Float, P: Comparison<T>>(level: Level, x: View<'_, T>, predicate: P, out: &mut [bool]) {
     struct Mask<'a, T, P> {
         x: Source<'a, T>,
         predicate: P,
         out: &'a mut [bool],
     }
-    impl<T: Float, P: Predicate<T>> Kernel<T> for Mask<'_, T, P> {
+    impl<T: Float, P: Comparison<T>> Kernel<T> for Mask<'_, T, P> {
         type Output = ();
         #[inline(always)]
         fn run<S: Simd<T>>(self, _s: S) {

@@ -24,8 +24,9 @@ impl Avx512 {
     pub(crate) fn detect() -> Option<Self> {
         static DETECTED: OnceLock<Option<Avx512>> = OnceLock::new();
         *DETECTED.get_or_init(|| {
-            let compresses_bytes = is_x86_feature_detected!("avx512vbmi2") && !is_intel();
-            Self::has_features().then(|| Avx512 { compresses_to_memory: is_intel(), compresses_bytes })
+            let compresses_to_memory = is_intel();
+            let compresses_bytes = is_x86_feature_detected!("avx512vbmi2") && !compresses_to_memory;
+            Self::has_features().then_some(Avx512 { compresses_to_memory, compresses_bytes })
         })
     }
 

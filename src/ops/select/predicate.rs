@@ -23,16 +23,19 @@ pub trait Predicate<T: Float>: Copy + Send + Sync + sealed::Sealed {
     /// The comparison with the same answers that kernels are compiled for: strict ones have none of their own, because
     /// `x > t` is `x >= u` for the next number u above t.
     #[doc(hidden)]
-    type Kernel: Predicate<T>;
+    type Kernel: Comparison<T>;
     #[doc(hidden)]
     fn kernel(self) -> Self::Kernel;
+}
+
+/// What kernels compare with.
+pub(super) trait Comparison<T: Float>: Predicate<T> {
     /// `holds` for each lane.
-    #[doc(hidden)]
     fn mask<S: Simd<T>>(self, s: S, x: S::V) -> S::M;
 }
 
 macro_rules! predicate {
-    ($(#[$doc:meta])* $name:ident<$e:ident>($($t:ident: $role:literal),*); $x:ident: $holds:expr; $s:ident: $mask:expr; $kernel:ident($($by:expr),*)) => {
+    ($(#[$doc:meta])* $name:ident<$e:ident>($($t:ident: $role:literal),*); $x:ident: $holds:expr; $kernel:ident($($by:expr),*)) => {
         $(#[$doc])*
         #[derive(Debug, Clone, Copy, PartialEq)]
         pub struct $name<$e>($(#[doc = $role] pub $e),*);
@@ -49,6 +52,13 @@ macro_rules! predicate {
                 let $name($($t),*) = self;
                 $kernel($($by),*)
             }
+        }
+    };
+}
+
+macro_rules! comparison {
+    ($name:ident($($t:ident),*); $s:ident, $x:ident: $mask:expr) => {
+        impl<T: Float> Comparison<T> for $name<T> {
             #[inline(always)]
             fn mask<S: Simd<T>>(self, $s: S, $x: S::V) -> S::M {
                 let $name($($t),*) = self;
@@ -61,33 +71,38 @@ macro_rules! predicate {
 
 predicate! {
     /// `x > t`
-    Gt<T>(t: "The threshold."); x: x > t; s: s.gt(x, t); Ge(t.above())
+    Gt<T>(t: "The threshold."); x: x > t; Ge(t.above())
 }
 predicate! {
     /// `x >= t`
-    Ge<T>(t: "The threshold."); x: x >= t; s: s.ge(x, t); Ge(t)
+    Ge<T>(t: "The threshold."); x: x >= t; Ge(t)
 }
 predicate! {
     /// `x < t`
-    Lt<T>(t: "The threshold."); x: x < t; s: s.gt(t, x); Le(t.below())
+    Lt<T>(t: "The threshold."); x: x < t; Le(t.below())
 }
 predicate! {
     /// `x <= t`
-    Le<T>(t: "The threshold."); x: x <= t; s: s.ge(t, x); Le(t)
+    Le<T>(t: "The threshold."); x: x <= t; Le(t)
 }
 predicate! {
     /// `|x| > t`
-    AbsGt<T>(t: "The threshold."); x: x.abs() > t; s: s.gt(s.abs(x), t); AbsGe(t.above())
+    AbsGt<T>(t: "The threshold."); x: x.abs() > t; AbsGe(t.above())
 }
 predicate! {
     /// `|x| >= t`
-    AbsGe<T>(t: "The threshold."); x: x.abs() >= t; s: s.ge(s.abs(x), t); AbsGe(t)
+    AbsGe<T>(t: "The threshold."); x: x.abs() >= t; AbsGe(t)
 }
 predicate! {
     /// `low <= x && x <= high`, both ends included
     Between<T>(low: "The lower end.", high: "The upper end.");
-    x: low <= x && x <= high; s: s.and(s.ge(x, low), s.ge(high, x)); Between(low, high)
+    x: low <= x && x <= high; Between(low, high)
 }
+
+comparison! { Ge(t); s, x: s.ge(x, t) }
+comparison! { Le(t); s, x: s.ge(t, x) }
+comparison! { AbsGe(t); s, x: s.ge(s.abs(x), t) }
+comparison! { Between(low, high); s, x: s.and(s.ge(x, low), s.ge(high, x)) }
 
 #[cfg(test)]
 mod tests {

@@ -2,8 +2,8 @@
 
 use super::source::{PIECE, Source, piece};
 use super::{
-    Block, CHUNK, Elements, GROUP, Indices, Position, Predicate, ROOM_FOR_ALL, Values, cut, fits, hits,
-    is_parallel, padded, write,
+    Block, CHUNK, Comparison, Elements, GROUP, Indices, Position, Predicate, ROOM_FOR_ALL, Values, cut, fits,
+    hits, is_parallel, padded, write,
 };
 use crate::error::{Error, Result};
 use crate::parallel::{self, Split};
@@ -61,20 +61,20 @@ impl<T: Float> Elements<T> for Emptied<'_, T> {
 /// What is added to a residual before the selection.
 trait Added<T: Float>: Split + Clone + Sync {
     /// Adds it to `residual` and says how many sums satisfy `p`.
-    fn add<S: Simd<T>>(self, s: S, p: impl Predicate<T>, residual: &mut [T]) -> usize;
+    fn add<S: Simd<T>>(self, s: S, p: impl Comparison<T>, residual: &mut [T]) -> usize;
 }
 
 /// Nothing; the range is only there to be as long as the residual.
 impl<T: Float> Added<T> for Range<usize> {
     #[inline(always)]
-    fn add<S: Simd<T>>(self, s: S, p: impl Predicate<T>, residual: &mut [T]) -> usize {
+    fn add<S: Simd<T>>(self, s: S, p: impl Comparison<T>, residual: &mut [T]) -> usize {
         hits(s, p, residual)
     }
 }
 
 impl<T: Float> Added<T> for Source<'_, T> {
     #[inline(always)]
-    fn add<S: Simd<T>>(self, s: S, p: impl Predicate<T>, residual: &mut [T]) -> usize {
+    fn add<S: Simd<T>>(self, s: S, p: impl Comparison<T>, residual: &mut [T]) -> usize {
         let mut total = 0;
         self.each(
             #[inline(always)]
@@ -107,7 +107,7 @@ struct Add<'a, T, P, G> {
     predicate: P,
 }
 
-impl<T: Float, P: Predicate<T>, G: Added<T>> Kernel<T> for Add<'_, T, P, G> {
+impl<T: Float, P: Comparison<T>, G: Added<T>> Kernel<T> for Add<'_, T, P, G> {
     type Output = usize;
     #[inline(always)]
     fn run<S: Simd<T>>(self, s: S) -> usize {
@@ -122,7 +122,7 @@ struct Foresee<'a, T, P, G> {
     predicate: P,
 }
 
-impl<T: Float, P: Predicate<T>, G: Added<T>> Kernel<T> for Foresee<'_, T, P, G> {
+impl<T: Float, P: Comparison<T>, G: Added<T>> Kernel<T> for Foresee<'_, T, P, G> {
     type Output = usize;
     #[inline(always)]
     fn run<S: Simd<T>>(self, s: S) -> usize {
@@ -153,7 +153,7 @@ struct Take<'a, T, P, I> {
     values: &'a mut [T],
 }
 
-impl<T: Float, P: Predicate<T>, I: Position> Kernel<T> for Take<'_, T, P, I> {
+impl<T: Float, P: Comparison<T>, I: Position> Kernel<T> for Take<'_, T, P, I> {
     type Output = ();
     #[inline(always)]
     fn run<S: Simd<T>>(self, s: S) {
@@ -182,7 +182,7 @@ struct Sparsify<'a, 'r, T, P, G, I> {
     values: &'a mut [T],
 }
 
-impl<T: Float, P: Predicate<T>, G: Added<T>, I: Position> Kernel<T> for Sparsify<'_, '_, T, P, G, I> {
+impl<T: Float, P: Comparison<T>, G: Added<T>, I: Position> Kernel<T> for Sparsify<'_, '_, T, P, G, I> {
     type Output = usize;
     #[inline(always)]
     fn run<S: Simd<T>>(self, s: S) -> usize {
@@ -226,7 +226,7 @@ struct Blocks<'a, T, S, P, G, I> {
     values: &'a mut [T],
 }
 
-impl<T: Float, S: Simd<T>, P: Predicate<T>, G: Added<T>, I: Position> Blocks<'_, T, S, P, G, I> {
+impl<T: Float, S: Simd<T>, P: Comparison<T>, G: Added<T>, I: Position> Blocks<'_, T, S, P, G, I> {
     #[inline(always)]
     fn next(&mut self, residual: &mut [T]) {
         let (grad, later) = self.grad.clone().split_at(residual.len());
@@ -245,13 +245,13 @@ fn foresee<T: Float>(
     level: Level,
     residual: &ViewMut<'_, T>,
     grad: impl Added<T>,
-    predicate: impl Predicate<T>,
+    predicate: impl Comparison<T>,
 ) -> usize {
     T::dispatch(level, Foresee { residual: Source::new(&residual.as_view()), grad, predicate })
 }
 
 /// Moves the hits to the fronts of `indices` and `values`, which have the same length and room for them.
-fn take<T: Float, I: Position, P: Predicate<T>, G: Added<T>>(
+fn take<T: Float, I: Position, P: Comparison<T>, G: Added<T>>(
     level: Level,
     residual: ViewMut<'_, T>,
     grad: G,
@@ -283,7 +283,7 @@ fn take<T: Float, I: Position, P: Predicate<T>, G: Added<T>>(
 fn into<T: Float, I: Position>(
     residual: ViewMut<'_, T>,
     grad: impl Added<T>,
-    predicate: impl Predicate<T>,
+    predicate: impl Comparison<T>,
     indices: &mut [I],
     values: &mut [T],
 ) -> Result<usize> {
@@ -303,7 +303,7 @@ fn into<T: Float, I: Position>(
 fn collect<T: Float, I: Position>(
     residual: ViewMut<'_, T>,
     grad: impl Added<T>,
-    predicate: impl Predicate<T>,
+    predicate: impl Comparison<T>,
 ) -> Result<(Vec<I>, Vec<T>)> {
     let level = Level::current()?;
     fits::<I>(residual.len())?;

@@ -1,7 +1,8 @@
 //! The k-th largest magnitude, by its digits.
 
+use super::predicate::Comparison;
 use super::source::Source;
-use super::{AbsGe, CHUNK, Nothing, Predicate, Values, collect, count_hits, is_parallel};
+use super::{AbsGt, CHUNK, Nothing, Predicate, Values, collect, count_hits, is_parallel};
 use crate::error::{Error, Result};
 use crate::parallel::{self, Split};
 use crate::simd::{Float, Kernel, Level, Simd};
@@ -78,6 +79,9 @@ impl<T: Float> Predicate<T> for AbsBetween<T> {
     fn holds(self, x: T) -> bool {
         self.0 <= x.abs() && x.abs() <= self.1
     }
+}
+
+impl<T: Float> Comparison<T> for AbsBetween<T> {
     #[inline(always)]
     fn mask<S: Simd<T>>(self, s: S, x: S::V) -> S::M {
         let x = s.abs(x);
@@ -141,7 +145,7 @@ pub fn top_k_threshold<'a, T: Float>(x: impl Into<View<'a, T>>, k: usize) -> Res
     // The elements among which the answer is the one with `rank` larger ones, and the digits that they share.
     let mut narrowed: Option<Vec<T>> = None;
     if let Some((low, high)) = x.as_slice().and_then(|x| bracket(x, rank)) {
-        let above = count_hits(level, &Source::new(&x), AbsGe(high.above()));
+        let above = count_hits(level, &Source::new(&x), AbsGt(high).kernel());
         if above <= rank {
             let inside = collect::<T, _, Values, Nothing>(level, &x, AbsBetween(low, high))?.0;
             if rank - above < inside.len() {

@@ -315,28 +315,23 @@ fn sums<T: Float, S: Simd<T>, const ACROSS: bool>(s: S, pass: Pass<'_, T, impl T
             gap = self::gap::<T, S, ACROSS>(s, plan, here, c, part, max, room);
             let shift = Shift::of(s, max);
             let k = exp::shifted(s, shift.k);
-            let hole = (Some(at).filter(|&at| at < here.len()), T::NEG_INFINITY);
+            let hole = Some(at).filter(|&at| at < here.len());
+            let chunk = Unopened { logits, buffer, next };
             let (total, found) = if shift.is_plain(s) && exp::is_normal(s, others.min, T::LOG2_E, k) {
-                slices::map_and_sum(
+                exponentials(
                     s,
-                    logits,
-                    buffer,
-                    next,
+                    chunk,
                     hole,
+                    shift,
                     #[inline(always)]
                     |x| exp::exp2_of_normal(s, x, T::LOG2_E, k),
-                    #[inline(always)]
-                    |x| shift.exp(s, x),
                 )
             } else {
-                slices::map_and_sum(
+                exponentials(
                     s,
-                    logits,
-                    buffer,
-                    next,
+                    chunk,
                     hole,
-                    #[inline(always)]
-                    |x| shift.exp(s, x),
+                    shift,
                     #[inline(always)]
                     |x| shift.exp(s, x),
                 )
@@ -392,6 +387,28 @@ fn sums<T: Float, S: Simd<T>, const ACROSS: bool>(s: S, pass: Pass<'_, T, impl T
             tile.keep(s, c);
         }
     }
+}
+
+/// Leaves a chunk's exponentials in its buffer, by `f` where no lane is masked, the target's being 0; gives their sum and the bounds of the
+/// next chunk's logits.
+#[inline(always)]
+fn exponentials<T: Float, S: Simd<T>>(
+    s: S,
+    chunk: Unopened<'_, T>,
+    target: Option<usize>,
+    shift: Shift<S::V>,
+    f: impl Fn(S::V) -> S::V,
+) -> (S::V, Bounds<S::V>) {
+    slices::map_and_sum(
+        s,
+        chunk.logits,
+        chunk.buffer,
+        chunk.next,
+        (target, T::NEG_INFINITY),
+        f,
+        #[inline(always)]
+        |x| shift.exp(s, x),
+    )
 }
 
 /// cap·tanh(x/cap) of each logit
