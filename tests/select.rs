@@ -173,10 +173,10 @@ fn lengths_that_threads_share() {
     long::<f64>();
 }
 
-/// Long enough for two threads to share the writing, where there are two, and for the answer to go past the caches.
+/// Long enough to be taken to come from memory.
 #[test]
-fn lengths_that_two_threads_share() {
-    let x = uniform::<f32>((16 << 20) + 77, 11);
+fn lengths_beyond_the_caches() {
+    let x = uniform::<f32>((1 << 20) + 77, 11);
     let pool = rayon::ThreadPoolBuilder::new().num_threads(2).build().unwrap();
     for t in [0.98, 0.0] {
         let (i, v): (Vec<u32>, Vec<f32>) = reference::pairs(&x, Gt(t)).unwrap();

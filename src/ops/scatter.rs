@@ -419,8 +419,12 @@ fn add_exactly<T: Float, const W: usize>(from: &[T], to: &mut [T], a: T) {
 fn add<T: Float, S: Simd<T>>(s: S, from: &[T], to: &mut [T], a: T) {
     let ((from, from_rest), (to, to_rest)) = (T::blocks(from), T::blocks_mut(to));
     let factor = s.splat(a);
-    from.iter().zip(to).for_each(|(from, to)| s.store(s.add(s.load(to), s.mul(factor, s.load(from))), to));
-    from_rest.iter().zip(to_rest).for_each(|(from, to)| *to += a * *from);
+    for (from, to) in from.iter().zip(to) {
+        s.store(s.add(s.load(to), s.mul(factor, s.load(from))), to);
+    }
+    for (from, to) in from_rest.iter().zip(to_rest) {
+        *to += a * *from;
+    }
 }
 
 /// Elements one by one. Whatever the axis of the runs, what shares a place comes in the order of the indices: they

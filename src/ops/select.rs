@@ -54,8 +54,8 @@
 //! block's indices are written first and its values afterwards. Where few are, the values are looked up by the indices.
 //!
 //! With several threads, a chunk that fits in the cache is counted and then written by whichever thread comes; the
-//! place where its answer begins is known as soon as all chunks before it are counted. Two threads share inputs of 64 MiB
-//! and more, and write past the caches; smaller ones are quicker done by one.
+//! place where its answer begins is known as soon as all chunks before it are counted. Of two threads one writes alone,
+//! which takes no longer; [`count`], [`mask`] and [`sparsify`] are shared by two as well.
 
 mod predicate;
 mod source;
@@ -65,7 +65,7 @@ mod threshold;
 use crate::error::{Error, Result};
 use crate::indices::Index;
 use crate::parallel;
-use crate::simd::{Float, Kernel, Level, Simd, slices};
+use crate::simd::{Float, Kernel, Level, Simd};
 use crate::view::{self, View};
 use predicate::Comparison;
 pub use predicate::{AbsGe, AbsGt, Between, Ge, Gt, Le, Lt, Predicate};
@@ -93,10 +93,9 @@ const PEEK: usize = 128;
 const AHEAD: usize = 4 << 10;
 /// From so many bytes on, an input is taken to come from memory.
 const FAR: usize = 1 << 20;
-/// From so many bytes of input on, threads write their parts of the answer past the caches. Only from there on do two
-/// threads can take less time than one: one thread nearly fills the memory's bandwidth, and lines that it wrote would wander
-/// between two cores' caches (results/tried/select.md). Not all answers gain: values and pairs with 1 % of hits lose a third.
-const PAST_CACHES: usize = 64 << 20;
+/// So many threads write an answer together; fewer leave it to one, which nearly fills the memory's bandwidth, while lines
+/// that it wrote wander between cores where two write (results/tried/select.md).
+const WRITERS: usize = 3;
 /// The fewest elements that are worth waking a second thread for.
 const PARALLEL: usize = 256 << 10;
 /// The most elements for which an answer is allocated as if all of them were hits, to be cut down afterwards: pages
@@ -116,12 +115,6 @@ pub trait Position: Index + Default {
     /// [`Simd::compress_few_index`]
     #[doc(hidden)]
     fn put_few<T: Float, S: Simd<T>>(s: S, bits: u64, at: At<T, S>, to: &mut [Self]) -> bool;
-    /// [`Simd::stream_positions`], if these are its positions; a copy otherwise.
-    #[doc(hidden)]
-    #[inline(always)]
-    fn stream<T: Float, S: Simd<T>>(_s: S, from: &[Self], to: &mut [Self]) {
-        to.copy_from_slice(from);
-    }
 }
 
 #[allow(private_interfaces, private_bounds)]
@@ -137,14 +130,6 @@ impl Position for u32 {
     #[inline(always)]
     fn put_few<T: Float, S: Simd<T>>(s: S, bits: u64, at: At<T, S>, to: &mut [u32]) -> bool {
         s.compress_few_index(bits, at.positions, to)
-    }
-    #[inline(always)]
-    fn stream<T: Float, S: Simd<T>>(s: S, mut from: &[u32], mut to: &mut [u32]) {
-        while let (Some(block), Some(to_block)) = (T::positions(from), T::first_positions(to)) {
-            s.stream_positions(block, to_block);
-            (from, to) = (&from[T::LANES..], &mut to[T::LANES..]);
-        }
-        to.copy_from_slice(from);
     }
 }
 
@@ -174,7 +159,9 @@ macro_rules! wide_position {
                 let mut lanes = T::Positions::default();
                 let done = s.compress_few_index(bits, s.positions(0), &mut lanes.as_mut()[..to.len()]);
                 if done {
-                    to.iter_mut().zip(lanes.as_ref()).for_each(|(to, &lane)| *to = at.first as $t + lane as $t);
+                    for (to, &lane) in to.iter_mut().zip(lanes.as_ref()) {
+                        *to = at.first as $t + lane as $t;
+                    }
                 }
                 done
             }
@@ -224,8 +211,6 @@ trait Part<T: Float>: Send + Sync {
     /// Overwrites `to` with this part of the lanes of four vectors, the first of which stands at `at`, whose bits are set:
     /// [`Simd::compress_few`].
     fn put_few<S: Simd<T>>(s: S, bits: u64, v: [S::V; 4], at: At<T, S>, to: &mut [Self::Item]) -> bool;
-    /// Copies items to where a line begins, past the caches if the level can.
-    fn stream<S: Simd<T>>(s: S, from: &[Self::Item], to: &mut [Self::Item]);
     /// The flat index that an item tells, if it tells one.
     #[inline(always)]
     fn index(_item: Self::Item) -> Option<usize> {
@@ -260,10 +245,6 @@ impl<T: Float, I: Position> Part<T> for Indices<I> {
         I::put_few(s, bits, at, to)
     }
     #[inline(always)]
-    fn stream<S: Simd<T>>(s: S, from: &[I], to: &mut [I]) {
-        I::stream(s, from, to);
-    }
-    #[inline(always)]
     fn index(item: I) -> Option<usize> {
         Some(item.raise_proven(isize::MAX as usize)) // not negative
     }
@@ -282,16 +263,6 @@ impl<T: Float> Part<T> for Values {
     #[inline(always)]
     fn put_few<S: Simd<T>>(s: S, bits: u64, v: [S::V; 4], _at: At<T, S>, to: &mut [T]) -> bool {
         s.compress_few(bits, v, to)
-    }
-    #[inline(always)]
-    fn stream<S: Simd<T>>(s: S, from: &[T], to: &mut [T]) {
-        slices::map_past_caches(
-            s,
-            from,
-            to,
-            #[inline(always)]
-            |v| v,
-        );
     }
     #[inline(always)]
     fn of(x: T) -> Option<T> {
@@ -314,8 +285,6 @@ impl<T: Float> Part<T> for Nothing {
     fn put_few<S: Simd<T>>(_s: S, _bits: u64, _v: [S::V; 4], _at: At<T, S>, _to: &mut [()]) -> bool {
         true
     }
-    #[inline(always)]
-    fn stream<S: Simd<T>>(_s: S, _from: &[()], _to: &mut [()]) {}
 }
 
 /// A remainder's elements, as far as a block goes: NaN is the element that no predicate selects.
@@ -332,8 +301,15 @@ fn padded<T: Float>(rest: &[T]) -> T::Block {
 #[inline(always)]
 fn hits<T: Float, S: Simd<T>>(s: S, p: impl Comparison<T>, x: &[T]) -> usize {
     let (blocks, rest) = T::blocks(x);
-    let hits = |block| s.bits(p.mask(s, s.load(block))).count_ones() as usize;
-    blocks.iter().map(hits).sum::<usize>() + if rest.is_empty() { 0 } else { hits(&padded::<T>(rest)) }
+    let mut n = 0;
+    // A loop, because an iterator's `sum` may become a function of its own, compiled for no level: seven times slower.
+    for block in blocks {
+        n += s.bits(p.mask(s, s.load(block))).count_ones() as usize;
+    }
+    if !rest.is_empty() {
+        n += s.bits(p.mask(s, s.load(&padded::<T>(rest)))).count_ones() as usize;
+    }
+    n
 }
 
 /// Vectors that are looked at together.
@@ -688,84 +664,6 @@ impl<T: Float, P: Comparison<T>, A: Part<T>, B: Part<T>> Kernel<T> for Write<'_,
     }
 }
 
-/// [`Write`], past the caches: blocks of hits go to room of our own first, and from there whole lines to the answer.
-struct Stream<'a, T: Float, P, A: Part<T>, B: Part<T>> {
-    x: &'a Source<'a, T>,
-    first: usize,
-    predicate: P,
-    a: &'a mut [A::Item],
-    b: &'a mut [B::Item],
-}
-
-impl<T: Float, P: Comparison<T>, A: Part<T>, B: Part<T>> Kernel<T> for Stream<'_, T, P, A, B> {
-    type Output = usize;
-    #[inline(always)]
-    fn run<S: Simd<T>>(self, s: S) -> usize {
-        let Stream { x, mut first, predicate: p, a, b } = self;
-        let of_block = BLOCK_OF_PAIRS / size_of::<T>();
-        let (mut a, mut b) = (Lines::<T, A>::new(a, of_block), Lines::<T, B>::new(b, of_block));
-        let mut total = 0;
-        x.each(
-            #[inline(always)]
-            |_, x| {
-                for x in x.chunks(of_block) {
-                    let mut block = Block::exact(false);
-                    let (to_a, to_b) = (a.room(of_block), b.room(of_block));
-                    let hits = write::<T, S, A, B>(s, p, Kept::new(x), first, to_a, to_b, &mut block);
-                    a.send(s, hits);
-                    b.send(s, hits);
-                    (total, first) = (total + hits, first + x.len());
-                }
-            },
-        );
-        a.send_rest();
-        b.send_rest();
-        s.fence();
-        total
-    }
-}
-
-/// A part of an answer on its way by whole lines.
-struct Lines<'a, T: Float, A: Part<T>> {
-    to: &'a mut [A::Item],
-    own: Vec<A::Item>,
-    /// How many items stand at the front of `own` and are still to be sent.
-    held: usize,
-}
-
-impl<'a, T: Float, A: Part<T>> Lines<'a, T, A> {
-    const ITEMS: usize = if size_of::<A::Item>() == 0 { usize::MAX } else { 64 / size_of::<A::Item>() };
-
-    fn new(to: &'a mut [A::Item], of_block: usize) -> Self {
-        Lines { to, own: vec![A::Item::default(); of_block + 2 * GROUP * T::LANES], held: 0 }
-    }
-
-    /// Room for a block's hits and what a level may write after them.
-    #[inline(always)]
-    fn room(&mut self, of_block: usize) -> &mut [A::Item] {
-        &mut self.own[self.held..self.held + of_block + GROUP * T::LANES]
-    }
-
-    /// Sends the lines that are whole now that there are so many hits more.
-    #[inline(always)]
-    fn send<S: Simd<T>>(&mut self, s: S, hits: usize) {
-        self.held += hits;
-        let to = std::mem::take(&mut self.to);
-        let head = to.as_ptr().align_offset(64).min(self.held);
-        let whole = (self.held - head) / Self::ITEMS * Self::ITEMS;
-        let (to_head, to) = to.split_at_mut(head);
-        let (to_lines, to) = to.split_at_mut(whole);
-        to_head.copy_from_slice(&self.own[..head]);
-        A::stream(s, &self.own[head..head + whole], to_lines);
-        self.own.copy_within(head + whole..self.held, 0);
-        (self.to, self.held) = (to, self.held - head - whole);
-    }
-
-    fn send_rest(&mut self) {
-        self.to[..self.held].copy_from_slice(&self.own[..self.held]);
-    }
-}
-
 /// Whether `threads` should share a piece of this length.
 fn is_parallel(len: usize) -> bool {
     len >= PARALLEL && parallel::threads() > 1
@@ -793,28 +691,30 @@ fn write_hits<T: Float, P: Comparison<T>, A: Part<T>, B: Part<T>>(
     a: &mut [A::Item],
     b: &mut [B::Item],
 ) -> usize {
-    let bytes = parallel::Split::len(x) * size_of::<T>();
-    let pays = bytes >= PAST_CACHES || parallel::threads() > 2;
-    if !is_parallel(parallel::Split::len(x)) || !pays {
-        let is_far = bytes >= FAR;
-        return T::dispatch(
-            level,
-            Write::<T, P, A, B> { x, first: 0, predicate, a, b, exact: false, is_far },
-        );
+    let len = parallel::Split::len(x);
+    if is_parallel(len) && parallel::threads() >= WRITERS {
+        return write_hits_in_turn::<T, P, A, B>(level, x, predicate, a, b);
     }
+    let is_far = len * size_of::<T>() >= FAR;
+    T::dispatch(level, Write::<T, P, A, B> { x, first: 0, predicate, a, b, exact: false, is_far })
+}
+
+/// [`write_hits`], shared by threads.
+fn write_hits_in_turn<T: Float, P: Comparison<T>, A: Part<T>, B: Part<T>>(
+    level: Level,
+    x: &Source<'_, T>,
+    predicate: P,
+    a: &mut [A::Item],
+    b: &mut [B::Item],
+) -> usize {
     parallel::count_then_write(
         *x,
         (a, b),
         CHUNK,
         |_, x| T::dispatch(level, Count { x, predicate }),
         |first, x, (a, b)| {
-            let x = &x;
-            if bytes >= PAST_CACHES {
-                T::dispatch(level, Stream::<T, P, A, B> { x, first, predicate, a, b });
-            } else {
-                let (exact, is_far) = (true, false);
-                T::dispatch(level, Write::<T, P, A, B> { x, first, predicate, a, b, exact, is_far });
-            }
+            let (exact, is_far) = (true, false);
+            T::dispatch(level, Write::<T, P, A, B> { x: &x, first, predicate, a, b, exact, is_far });
         },
     )
 }
@@ -1098,4 +998,48 @@ fn write_mask<T: Float, P: Comparison<T>>(level: Level, x: View<'_, T>, predicat
     parallel::for_each((Source::new(&x), out), grain, |_, (x, out)| {
         T::dispatch(level, Mask { x, predicate, out });
     });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Public functions share an answer only where there are [`WRITERS`] CPUs.
+    #[test]
+    fn threads_that_write_in_turn_write_what_one_does() {
+        for (len, every) in [
+            (0, 1),
+            (1, 1),
+            (CHUNK - 1, 7),
+            (CHUNK, 1),
+            (CHUNK + 1, 2),
+            (9 * CHUNK + 5, 3),
+            (9 * CHUNK, 1 << 20),
+        ] {
+            let x: Vec<f32> = (0..len).map(|i| if i % every == 0 { i as f32 } else { -1.0 }).collect();
+            let strided = View::strided(&x, &[len / 3, 2], &[3, 1], 0).expect("a view");
+            for view in [View::from(&x), strided] {
+                for &level in Level::available() {
+                    let source = Source::new(&view);
+                    let write = |shared: bool| {
+                        let (mut indices, mut values) = (vec![0u32; view.len()], vec![0.0; view.len()]);
+                        let (p, i, v) =
+                            (Predicate::<f32>::kernel(Ge(0.0)), &mut indices[..], &mut values[..]);
+                        let n = if shared {
+                            write_hits_in_turn::<f32, _, Indices<u32>, Values>(level, &source, p, i, v)
+                        } else {
+                            write_hits::<f32, _, Indices<u32>, Values>(level, &source, p, i, v)
+                        };
+                        (n, indices, values)
+                    };
+                    let alone = write(false);
+                    for threads in [1, 2, 3, 5] {
+                        let pool =
+                            rayon::ThreadPoolBuilder::new().num_threads(threads).build().expect("a pool");
+                        assert!(pool.install(|| write(true)) == alone, "{len} {every} {level} {threads}");
+                    }
+                }
+            }
+        }
+    }
 }

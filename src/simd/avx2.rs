@@ -151,20 +151,6 @@ macro_rules! level {
                         }
                     }
                 }
-                fn stream_positions(from: &[u32; $lanes], to: &mut [u32; $lanes]) {
-                    let aligned = to.as_ptr().addr().is_multiple_of(32);
-                    for (from, to) in from.chunks_exact(8).zip(to.chunks_exact_mut(8)) {
-                        // SAFETY: 8 positions each; streamed to where they start at a multiple of their bytes.
-                        unsafe {
-                            let p = _mm256_loadu_si256(from.as_ptr().cast());
-                            if aligned {
-                                _mm256_stream_si256(to.as_mut_ptr().cast(), p)
-                            } else {
-                                _mm256_storeu_si256(to.as_mut_ptr().cast(), p)
-                            }
-                        }
-                    }
-                }
                 fn fence() { _mm_sfence() }
                 fn add(a: ($v, $v), b: ($v, $v)) -> ($v, $v) { ($add(a.0, b.0), $add(a.1, b.1)) }
                 fn sub(a: ($v, $v), b: ($v, $v)) -> ($v, $v) { ($sub(a.0, b.0), $sub(a.1, b.1)) }

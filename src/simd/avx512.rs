@@ -78,7 +78,7 @@ macro_rules! level {
      $compress:ident $compress_store:ident $mask_load:ident $mask_store:ident $stream:ident $quarters:ident $shuffle:ident
      $low:ident $high:ident $add_half:ident $max_half:ident $sum_half:ident $max_of_half:ident;
      $positions:expr, $set1_position:ident, $add_position:ident, $compress_position:ident,
-     $compress_store_position:ident, $loadu_position:ident, $storeu_position:ident, $stream_position:ident, $mask_store_position:ident;
+     $compress_store_position:ident, $storeu_position:ident, $mask_store_position:ident;
      $first:ident $join:ident $widen:ident $widen_position:ident $pick:ident $test:ident $set1_lane:ident
     ) => {
         impl Simd<$t> for Avx512 {
@@ -131,18 +131,6 @@ macro_rules! level {
                     let to = to.as_mut_ptr();
                     // SAFETY: a reference to 64 bytes; streamed to where they start at a multiple of 64.
                     unsafe { if to.addr().is_multiple_of(64) { $stream(to, v) } else { $storeu(to, v) } }
-                }
-                fn stream_positions(from: &[u32; $lanes], to: &mut [u32; $lanes]) {
-                    let to = to.as_mut_ptr();
-                    // SAFETY: references to `$lanes` positions; streamed to where they start at a multiple of their bytes.
-                    unsafe {
-                        let p = $loadu_position(from.as_ptr().cast());
-                        if to.addr().is_multiple_of(size_of::<$p>()) {
-                            $stream_position(to.cast(), p)
-                        } else {
-                            $storeu_position(to.cast(), p)
-                        }
-                    }
                 }
                 fn fence() { _mm_sfence() }
                 fn add(a: $v, b: $v) -> $v { $add(a, b) }
@@ -354,7 +342,7 @@ level! {
     _mm512_mask_compressstoreu_ps _mm512_mask_loadu_ps _mm512_mask_storeu_ps _mm512_stream_ps quarters_ps _mm512_shuffle_f32x4
     _mm512_castps512_ps256 _mm512_extractf32x8_ps _mm256_add_ps _mm256_max_ps sum_of_8 max_of_8;
     _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15), _mm512_set1_epi32, _mm512_add_epi32,
-    _mm512_mask_compress_epi32, _mm512_mask_compressstoreu_epi32, _mm512_loadu_si512, _mm512_storeu_si512, _mm512_stream_si512, _mm512_mask_storeu_epi32;
+    _mm512_mask_compress_epi32, _mm512_mask_compressstoreu_epi32, _mm512_storeu_si512, _mm512_mask_storeu_epi32;
     first_of_16 join_16 _mm512_cvtepu8_epi32 _mm512_cvtepu8_epi32 _mm512_permutex2var_ps _mm512_test_epi32_mask _mm512_set1_epi32
 }
 
@@ -366,7 +354,7 @@ level! {
     _mm512_mask_compressstoreu_pd _mm512_mask_loadu_pd _mm512_mask_storeu_pd _mm512_stream_pd quarters_pd _mm512_shuffle_f64x2
     _mm512_castpd512_pd256 _mm512_extractf64x4_pd _mm256_add_pd _mm256_max_pd sum_of_4 max_of_4;
     _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7), _mm256_set1_epi32, _mm256_add_epi32, _mm256_mask_compress_epi32,
-    _mm256_mask_compressstoreu_epi32, _mm256_loadu_si256, _mm256_storeu_si256, _mm256_stream_si256, _mm256_mask_storeu_epi32;
+    _mm256_mask_compressstoreu_epi32, _mm256_storeu_si256, _mm256_mask_storeu_epi32;
     first_of_8 join_8 _mm512_cvtepu8_epi64 _mm256_cvtepu8_epi32 _mm512_permutex2var_pd _mm512_test_epi64_mask _mm512_set1_epi64
 }
 

@@ -92,9 +92,6 @@ pub trait Float:
     fn first_block(slice: &mut [Self]) -> Option<&mut Self::Block>;
     /// The first [`Float::LANES`] positions, where there are that many.
     #[doc(hidden)]
-    fn positions(slice: &[u32]) -> Option<&Self::Positions>;
-    /// The first [`Float::LANES`] positions, where there are that many.
-    #[doc(hidden)]
     fn first_positions(slice: &mut [u32]) -> Option<&mut Self::Positions>;
     /// Runs a kernel at a level; at [`Level::Portable`] where the CPU does not have it, which the callers' levels,
     /// from [`Level::current`], rule out.
@@ -168,10 +165,6 @@ macro_rules! float {
             #[inline(always)]
             fn first_block(slice: &mut [Self]) -> Option<&mut Self::Block> {
                 slice.first_chunk_mut()
-            }
-            #[inline(always)]
-            fn positions(slice: &[u32]) -> Option<&Self::Positions> {
-                slice.first_chunk()
             }
             #[inline(always)]
             fn first_positions(slice: &mut [u32]) -> Option<&mut Self::Positions> {

@@ -83,11 +83,6 @@ pub(crate) trait Simd<T: Float>: Copy + Send + Sync + 'static {
     fn stream(self, v: Self::V, to: &mut T::Block) {
         self.store(v, to);
     }
-    /// `from` to `to`, as [`Simd::stream`] does it.
-    #[inline(always)]
-    fn stream_positions(self, from: &T::Positions, to: &mut T::Positions) {
-        to.as_mut().copy_from_slice(from.as_ref());
-    }
     /// What was streamed before comes before all that is stored after.
     #[inline(always)]
     fn fence(self) {}
