@@ -34,6 +34,9 @@ pub trait Index: Copy + Ord + Send + Sync + std::fmt::Debug + sealed::Sealed + '
     /// As `raise`, for an index that is known to be in bounds.
     #[doc(hidden)]
     fn raise_proven(self, bound: usize) -> usize;
+    /// The index that the low bits are.
+    #[doc(hidden)]
+    fn from_bits(bits: u64) -> Self;
     /// The offset modulo `bound`, which is not 0.
     #[doc(hidden)]
     fn wrap(self, bound: usize) -> usize;
@@ -60,6 +63,10 @@ macro_rules! unsigned {
             #[inline(always)]
             fn raise_proven(self, _bound: usize) -> usize {
                 self as usize
+            }
+            #[inline(always)]
+            fn from_bits(bits: u64) -> Self {
+                bits as Self
             }
             #[inline(always)]
             fn wrap(self, bound: usize) -> usize {
@@ -97,6 +104,10 @@ macro_rules! signed {
             fn raise_proven(self, bound: usize) -> usize {
                 // The sign, spread over all bits, lets `bound` through where the index is negative.
                 (self as isize + (bound as isize & self as isize >> (isize::BITS - 1))) as usize
+            }
+            #[inline(always)]
+            fn from_bits(bits: u64) -> Self {
+                bits as Self
             }
             #[inline(always)]
             fn wrap(self, bound: usize) -> usize {
@@ -174,13 +185,13 @@ const CHECK_GRAIN: usize = 1 << 16;
 
 impl<'a, I: Index> Indices<'a, I> {
     /// The same indices, each shown to name an offset below `bound`; or the first that does not.
-    pub(crate) fn prove(self, bound: usize, level: Level) -> Result<Proven<View<'a, I>>> {
-        let Indices { list, mode } = self;
+    pub(crate) fn prove(&self, bound: usize, level: Level) -> Result<Proven<&View<'a, I>>> {
+        let Indices { ref list, mode } = *self;
         if list.is_empty() || self.all_inside(bound, level) {
             return Ok(Proven { list, mode, bound });
         }
         let inside = |i: I| mode != Mode::Raise && bound > 0 || mode == Mode::Raise && i.raise(bound) < bound;
-        let mut culprits = elements(list).enumerate().filter(|&(_, i)| !inside(i));
+        let mut culprits = elements(*list).enumerate().filter(|&(_, i)| !inside(i));
         let (position, value) = culprits.next().expect("the pass over all indices has found one");
         Err(Error::Index { position, value: value.value(), bound })
     }
@@ -240,10 +251,17 @@ pub(crate) struct Proven<L> {
     bound: usize,
 }
 
-impl<'a, I> Proven<View<'a, I>> {
+impl<'a, I> Proven<&View<'a, I>> {
     /// Cube number `i` of the plan's list.
     pub(crate) fn cube(&self, plan: &Plan, i: usize) -> Proven<Cube<'a, I>> {
         Proven { list: self.list.cube(plan, cube::LIST, i), mode: self.mode, bound: self.bound }
+    }
+
+    /// The list where it stands, if it is dense and bare.
+    #[inline(always)]
+    pub(crate) fn bare(&self) -> Option<Proven<&'a [I]>> {
+        let list = if self.mode == Mode::Raise { self.list.as_slice() } else { None }?;
+        Some(Proven { list, mode: self.mode, bound: self.bound })
     }
 }
 
@@ -265,6 +283,16 @@ impl<'a, I> Proven<Cube<'a, I>> {
     }
 }
 
+impl<I: Index> Proven<&[I]> {
+    /// The indices and the bound that they were proven for, which is not above `n`: [`Index::raise_proven`] with it makes of
+    /// each an offset below `n`.
+    #[inline(always)]
+    pub(crate) fn below(&self, n: usize) -> (&[I], usize) {
+        assert!(self.bound <= n, "indices proven for a longer axis");
+        (self.list, self.bound)
+    }
+}
+
 impl<I: Index> Proven<Lane<'_, I>> {
     /// Fills the block with the offsets that `len` indices from `first` on name.
     #[inline(always)]
@@ -280,13 +308,11 @@ impl<I: Index> Proven<Lane<'_, I>> {
         (block.bound, block.len) = (bound, len);
     }
 
-    /// The list where it stands, if it is dense and bare, and the bound that it was proven for, which is at most `n`:
-    /// [`Index::raise_proven`] with it makes of each index an offset below `n`.
+    /// As the whole array's.
     #[inline(always)]
-    pub(crate) fn bare(&self, n: usize) -> Option<(&[I], usize)> {
-        assert!(self.bound <= n, "indices proven for a longer axis");
-        let slice = if self.mode == Mode::Raise { self.list.as_slice() } else { None };
-        slice.map(|slice| (slice, self.bound))
+    pub(crate) fn bare(&self) -> Option<Proven<&[I]>> {
+        let list = if self.mode == Mode::Raise { self.list.as_slice() } else { None }?;
+        Some(Proven { list, mode: self.mode, bound: self.bound })
     }
 
     #[inline(always)]

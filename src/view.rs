@@ -27,6 +27,9 @@ pub(crate) struct Layout {
 }
 
 impl Layout {
+    /// One axis without elements.
+    const EMPTY: Layout = Layout { rank: 1, shape: [0; MAX_RANK], strides: [0; MAX_RANK] };
+
     /// The layout with these axes, whatever memory it may lie over.
     fn new(shape: &[usize], strides: &[isize]) -> Result<Self> {
         let rank = shape.len();

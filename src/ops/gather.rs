@@ -13,7 +13,7 @@ use crate::error::{Error, Result};
 use crate::indices::{Index, Indices, Offsets, Proven};
 use crate::parallel::{self, Split};
 use crate::simd::{Float, Kernel, Level, Simd};
-use crate::view::cube::{Cube, CubeMut, FLOW, K, M, P, Plan, TABLE};
+use crate::view::cube::{Cube, CubeMut, FLOW, K, M, P, Plan, TABLE, gather_dense};
 use crate::view::{View, ViewMut, zeros};
 
 /// The elements of `src`, flattened in C order, that `idx` names: `np.take(src, idx)`. The result has the shape of
@@ -75,9 +75,12 @@ pub fn take_into<'s, 'i, 'o, T: Float, I: Index>(
     idx: impl Into<Indices<'i, I>>,
     out: impl Into<ViewMut<'o, T>>,
 ) -> Result<()> {
-    let (src, idx, out) = (src.into(), idx.into(), out.into());
+    let (src, idx, mut out) = (src.into(), idx.into(), out.into());
+    if take_small(&src, &idx, &mut out)? {
+        return Ok(());
+    }
     match src.flattened() {
-        Some(src) => gather(src, 0, idx, false, out),
+        Some(src) => gather(&src, 0, &idx, false, out),
         None => take_scattered(src, idx, out),
     }
 }
@@ -108,7 +111,7 @@ pub fn take_axis<'s, 'i, T: Float, I: Index>(
     let (src, idx) = (src.into(), idx.into());
     let at = src.axis(axis)?;
     let mut out = zeros(&[&src.shape()[..at], idx.list.shape(), &src.shape()[at + 1..]].concat())?;
-    gather(src, at, idx, false, (&mut out).into())?;
+    gather(&src, at, &idx, false, (&mut out).into())?;
     Ok(out)
 }
 
@@ -136,7 +139,7 @@ pub fn take_axis_into<'s, 'i, 'o, T: Float, I: Index>(
 ) -> Result<()> {
     let src = src.into();
     let axis = src.axis(axis)?;
-    gather(src, axis, idx.into(), false, out.into())
+    gather(&src, axis, &idx.into(), false, out.into())
 }
 
 /// For each place of `idx`, the element of `src` at the same place but for `axis`, where `idx` says which:
@@ -188,7 +191,7 @@ pub fn take_along_axis_into<'s, 'i, 'o, T: Float, I: Index>(
 ) -> Result<()> {
     let src = src.into();
     let axis = src.axis(axis)?;
-    gather(src, axis, idx.into(), true, out.into())
+    gather(&src, axis, &idx.into(), true, out.into())
 }
 
 /// One element of each row: `src[range(m), labels]` of a matrix with `m` rows.
@@ -237,7 +240,7 @@ pub fn pick_into<'s, 'i, 'o, T: Float, I: Index>(
     let (src, out) = (src.into(), out.into());
     let labels = as_column(src.shape(), labels.into())?;
     one_per_row("the output", src.shape()[0], out.shape())?;
-    gather(src, 1, labels, true, out)
+    gather(&src, 1, &labels, true, out)
 }
 
 /// Refuses an array that has not one element for each of so many rows, in its own words rather than a column's.
@@ -271,16 +274,48 @@ const FEW_COLUMNS: usize = 5;
 /// So many planes at a time: with a line for each, a third of a first-level cache of 32 KiB.
 const TILE: usize = 128;
 
+/// [`take_into`] where all is dense, and so little that a plan would take longer than the elements; says whether it is that.
+fn take_small<T: Float, I: Index>(
+    src: &View<'_, T>,
+    idx: &Indices<'_, I>,
+    out: &mut ViewMut<'_, T>,
+) -> Result<bool> {
+    let fits = out.shape() == idx.list.shape() || out.shape() == [idx.list.len()];
+    if !fits || out.len() >= 2 * GRAIN || src.len() * size_of::<T>() >= IN_CACHE {
+        return Ok(false);
+    }
+    let (Some(table), Ok(out)) = (src.as_slice(), out.reborrow().into_slice()) else { return Ok(false) };
+    let level = Level::current()?;
+    let small = idx.prove(table.len(), level)?.bare().map(|list| Small { table, list, out });
+    Ok(small.map(|small| T::dispatch(level, small)).is_some())
+}
+
+/// What [`take_small`] hands to a level.
+struct Small<'a, T, I> {
+    table: &'a [T],
+    list: Proven<&'a [I]>,
+    out: &'a mut [T],
+}
+
+impl<T: Float, I: Index> Kernel<T> for Small<'_, T, I> {
+    type Output = ();
+    #[inline(always)]
+    fn run<S: Simd<T>>(self, s: S) {
+        gather_dense(s, self.table, self.list, self.out);
+    }
+}
+
 /// All of the above but for a flattened source that no stride leads through.
 fn gather<T: Float, I: Index>(
-    src: View<'_, T>,
+    src: &View<'_, T>,
     axis: usize,
-    idx: Indices<'_, I>,
+    idx: &Indices<'_, I>,
     along: bool,
     mut out: ViewMut<'_, T>,
 ) -> Result<()> {
     let level = Level::current()?;
-    let plan = Plan::gather(&src, axis, &idx.list, along, &out)?;
+    let mut plan = Plan::new();
+    plan.gather(src, axis, &idx.list, along, &out)?;
     let idx = idx.prove(src.shape()[axis], level)?;
     let shape = plan.shape();
     // Cut where whole planes go to one thread, if there are many; else along the longest axis.
@@ -352,7 +387,7 @@ impl<T: Float, I: Index> Kernel<T> for Piece<'_, T, I> {
             }
         } else if width == 1 && list_p == 0 && len < FEW_COLUMNS && planes >= TILE {
             few_columns(src, idx, &mut out)
-        } else if width == 1 && list_p == 0 && len <= Offsets::ROOM && out.strides()[K] == 1 {
+        } else if width == 1 && list_p == 0 && planes > 1 && len <= Offsets::ROOM && out.strides()[K] == 1 {
             columns(s, src, idx, &mut out)
         } else {
             elements(s, src, idx, &mut out, in_cache)
@@ -462,7 +497,7 @@ fn elements<T: Float, I: Index, S: Simd<T>>(
     let all_lines = axis == K && src.strides()[K] == 1 && shape[P] > 1 && len * T::LANES >= src.shape()[K];
     let next_row = all_lines && !in_cache && src.shape()[K] >= 64 * T::LANES;
     let ahead = if in_cache || all_lines { 0 } else { AHEAD };
-    let mut offsets = Offsets::new();
+    let mut offsets = None;
     for i in 0..shape[a] {
         for j in 0..shape[b] {
             let mut at = [0; 3];
@@ -471,13 +506,15 @@ fn elements<T: Float, I: Index, S: Simd<T>>(
             let mut lane = out.lane(axis, at);
             if ahead == 0
                 && !next_row
-                && let Some(out) = lane.as_slice_mut()
-                && plane.gather_bare(&list, out)
+                && let (Some(table), Some(list), Some(out)) =
+                    (plane.as_slice(), list.bare(), lane.as_slice_mut())
             {
+                gather_dense(s, table, list, out);
                 continue;
             }
+            let offsets = offsets.get_or_insert_with(Offsets::new);
             for (first, taken, seen) in blocks(len, ahead) {
-                list.fill(first, seen, &mut offsets);
+                list.fill(first, seen, offsets);
                 let mut meanwhile: &[T::Block] = &[];
                 if next_row
                     && at[P] + 1 < shape[P]
@@ -488,11 +525,11 @@ fn elements<T: Float, I: Index, S: Simd<T>>(
                 }
                 match lane.as_slice_mut() {
                     Some(out) => {
-                        plane.gather(s, first, &offsets, ahead, meanwhile, &mut out[first..first + taken])
+                        plane.gather(s, first, offsets, ahead, meanwhile, &mut out[first..first + taken])
                     }
                     None => {
                         let mut block = [T::ZERO; Offsets::ROOM];
-                        plane.gather(s, first, &offsets, ahead, meanwhile, &mut block[..taken]);
+                        plane.gather(s, first, offsets, ahead, meanwhile, &mut block[..taken]);
                         lane.copy_from(first, &block[..taken]);
                     }
                 }
@@ -517,7 +554,8 @@ fn take_scattered<T: Float, I: Index>(
 ) -> Result<()> {
     let level = Level::current()?;
     let places = vec![(); src.len()]; // no memory: as many places as the source has elements
-    let plan = Plan::gather(&View::from(&places), 0, &idx.list, false, &out)?;
+    let mut plan = Plan::new();
+    plan.gather(&View::from(&places), 0, &idx.list, false, &out)?;
     let idx = idx.prove(src.len(), level)?;
     let lanes = src.lanes(src.rank() - 1); // an array of rank 0 is flat
     let mut offsets = Offsets::new();

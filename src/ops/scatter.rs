@@ -78,7 +78,7 @@ pub fn scatter_add_scaled<'d, 'i, 's, T: Float, I: Index>(
     a: T,
 ) -> Result<()> {
     match dst.into().flattened() {
-        Ok(dst) => scatter(dst, 0, idx.into(), false, src.into(), a),
+        Ok(dst) => scatter(dst, 0, &idx.into(), false, &src.into(), a),
         Err(dst) => scatter_scattered(dst, idx.into(), src.into(), a),
     }
 }
@@ -135,7 +135,7 @@ pub fn scatter_add_axis_scaled<'d, 'i, 's, T: Float, I: Index>(
 ) -> Result<()> {
     let dst = dst.into();
     let axis = dst.axis(axis)?;
-    scatter(dst, axis, idx.into(), false, src.into(), a)
+    scatter(dst, axis, &idx.into(), false, &src.into(), a)
 }
 
 /// For each place of `idx`, adds the element of `src` there to that of `dst` at the same place but for `axis`, where
@@ -189,7 +189,7 @@ pub fn scatter_add_along_axis_scaled<'d, 'i, 's, T: Float, I: Index>(
 ) -> Result<()> {
     let dst = dst.into();
     let axis = dst.axis(axis)?;
-    scatter(dst, axis, idx.into(), true, src.into(), a)
+    scatter(dst, axis, &idx.into(), true, &src.into(), a)
 }
 
 /// Adds `x` to one element of each row: `dst[range(m), labels] += x` for a matrix with `m` rows.
@@ -241,7 +241,7 @@ pub fn pick_add_scaled<'d, 'i, 's, T: Float, I: Index>(
     let (dst, src) = (dst.into(), src.into());
     let labels = as_column(dst.shape(), labels.into())?;
     one_per_row("the source", dst.shape()[0], src.shape())?;
-    scatter(dst, 1, labels, true, src, a)
+    scatter(dst, 1, &labels, true, &src, a)
 }
 
 /// The elements that a second thread should at least add.
@@ -266,13 +266,14 @@ const SAMPLE: usize = 256;
 fn scatter<T: Float, I: Index>(
     mut dst: ViewMut<'_, T>,
     axis: usize,
-    idx: Indices<'_, I>,
+    idx: &Indices<'_, I>,
     along: bool,
-    src: View<'_, T>,
+    src: &View<'_, T>,
     a: T,
 ) -> Result<()> {
     let level = Level::current()?;
-    let plan = Plan::scatter(&dst.as_view(), axis, &idx.list, along, &src)?;
+    let mut plan = Plan::new();
+    plan.scatter(&dst, axis, &idx.list, along, src)?;
     let idx = idx.prove(dst.shape()[axis], level)?;
     let [planes, len, width] = plan.shape();
     for i in 0..plan.cubes() {
@@ -501,8 +502,10 @@ fn scatter_scattered<T: Float, I: Index>(
     a: T,
 ) -> Result<()> {
     let level = Level::current()?;
-    let places = vec![(); dst.len()]; // no memory: as many places as the destination has elements
-    let plan = Plan::scatter(&View::from(&places), 0, &idx.list, false, &src)?;
+    let mut places = vec![(); dst.len()]; // no memory: as many places as the destination has elements
+    let places = ViewMut::from(&mut places);
+    let mut plan = Plan::new();
+    plan.scatter(&places, 0, &idx.list, false, &src)?;
     let idx = idx.prove(dst.len(), level)?;
     let (bound, axis) = (dst.len(), dst.rank() - 1); // an array of rank 0 is flat
     let mut lanes = dst.into_lanes(axis);

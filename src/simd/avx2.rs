@@ -80,7 +80,7 @@ macro_rules! level {
      $max:ident $min:ident $and:ident $or:ident $andnot:ident $cmp:ident $blendv:ident $movemask:ident
      $to_int:ident $from_int:ident $quarters:ident $permute:ident
      $sum_half:ident $max_of_half:ident;
-     $mask_load:ident $mask_store:ident $stream:ident $first_lanes:ident $front:ident $compress_index:ident
+     $mask_load:ident $mask_store:ident $stream:ident $setr_4:ident $storeu_4:ident $first_lanes:ident $front:ident $compress_index:ident
     ) => {
         impl Simd<$t> for Avx2 {
             type V = ($v, $v);
@@ -137,6 +137,11 @@ macro_rules! level {
                         $mask_store(at, low, v.0);
                         $mask_store(at.wrapping_add($half), high, v.1);
                     }
+                }
+                fn store_4(from: [$t; 4], to: &mut [$t; 4]) {
+                    let [a, b, c, d] = from;
+                    // SAFETY: a reference to 4 elements; unaligned stores take any address.
+                    unsafe { $storeu_4(to.as_mut_ptr(), $setr_4(a, b, c, d)) }
                 }
                 fn stream(v: ($v, $v), to: &mut [$t; $lanes]) {
                     let to = to.as_mut_ptr();
@@ -358,7 +363,7 @@ level! {
     _mm256_div_ps _mm256_fmadd_ps _mm256_max_ps _mm256_min_ps _mm256_and_ps _mm256_or_ps _mm256_andnot_ps
     _mm256_cmp_ps _mm256_blendv_ps _mm256_movemask_ps _mm256_castps_si256 _mm256_castsi256_ps quarters_ps
     _mm256_permute2f128_ps sum_of_8 max_of_8;
-    _mm256_maskload_ps _mm256_maskstore_ps _mm256_stream_ps first_of_16 FRONT positions_of_16
+    _mm256_maskload_ps _mm256_maskstore_ps _mm256_stream_ps _mm_setr_ps _mm_storeu_ps first_of_16 FRONT positions_of_16
 }
 
 level! {
@@ -368,5 +373,5 @@ level! {
     _mm256_div_pd _mm256_fmadd_pd _mm256_max_pd _mm256_min_pd _mm256_and_pd _mm256_or_pd _mm256_andnot_pd
     _mm256_cmp_pd _mm256_blendv_pd _mm256_movemask_pd _mm256_castpd_si256 _mm256_castsi256_pd quarters_pd
     _mm256_permute2f128_pd sum_of_4 max_of_4;
-    _mm256_maskload_pd _mm256_maskstore_pd _mm256_stream_pd first_of_8 FRONT_PAIRS positions_of_8
+    _mm256_maskload_pd _mm256_maskstore_pd _mm256_stream_pd _mm256_setr_pd _mm256_storeu_pd first_of_8 FRONT_PAIRS positions_of_8
 }

@@ -75,7 +75,7 @@ macro_rules! level {
     ($t:ident x $lanes:literal, mantissa $mantissa:literal, $v:ident, $m:ident, $p:ident;
      $set1:ident $loadu:ident $storeu:ident $add:ident $sub:ident $mul:ident $div:ident $fmadd:ident
      $max:ident $min:ident $abs:ident $to_int:ident $sll:ident $from_int:ident $getmant:ident $getexp:ident $cmp:ident $blend:ident
-     $compress:ident $compress_store:ident $mask_load:ident $mask_store:ident $stream:ident $quarters:ident $shuffle:ident
+     $compress:ident $compress_store:ident $mask_load:ident $mask_store:ident $stream:ident $setr_4:ident $storeu_4:ident $quarters:ident $shuffle:ident
      $low:ident $high:ident $add_half:ident $max_half:ident $sum_half:ident $max_of_half:ident;
      $positions:expr, $set1_position:ident, $add_position:ident, $compress_position:ident,
      $compress_store_position:ident, $storeu_position:ident, $mask_store_position:ident;
@@ -126,6 +126,11 @@ macro_rules! level {
                 fn store_up_to(v: $v, to: &mut [$t]) {
                     // SAFETY: lanes beyond the slice's end are masked: they are not written, and fault on no address.
                     unsafe { $mask_store(to.as_mut_ptr(), first_lanes(to.len()) as $m, v) }
+                }
+                fn store_4(from: [$t; 4], to: &mut [$t; 4]) {
+                    let [a, b, c, d] = from;
+                    // SAFETY: a reference to 4 elements; unaligned stores take any address.
+                    unsafe { $storeu_4(to.as_mut_ptr(), $setr_4(a, b, c, d)) }
                 }
                 fn stream(v: $v, to: &mut [$t; $lanes]) {
                     let to = to.as_mut_ptr();
@@ -339,7 +344,7 @@ level! {
     _mm512_set1_ps _mm512_loadu_ps _mm512_storeu_ps _mm512_add_ps _mm512_sub_ps _mm512_mul_ps
     _mm512_div_ps _mm512_fmadd_ps _mm512_max_ps _mm512_min_ps _mm512_abs_ps _mm512_castps_si512 _mm512_slli_epi32 _mm512_castsi512_ps
     _mm512_getmant_ps _mm512_getexp_ps _mm512_cmp_ps_mask _mm512_mask_blend_ps _mm512_mask_compress_ps
-    _mm512_mask_compressstoreu_ps _mm512_mask_loadu_ps _mm512_mask_storeu_ps _mm512_stream_ps quarters_ps _mm512_shuffle_f32x4
+    _mm512_mask_compressstoreu_ps _mm512_mask_loadu_ps _mm512_mask_storeu_ps _mm512_stream_ps _mm_setr_ps _mm_storeu_ps quarters_ps _mm512_shuffle_f32x4
     _mm512_castps512_ps256 _mm512_extractf32x8_ps _mm256_add_ps _mm256_max_ps sum_of_8 max_of_8;
     _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15), _mm512_set1_epi32, _mm512_add_epi32,
     _mm512_mask_compress_epi32, _mm512_mask_compressstoreu_epi32, _mm512_storeu_si512, _mm512_mask_storeu_epi32;
@@ -351,7 +356,7 @@ level! {
     _mm512_set1_pd _mm512_loadu_pd _mm512_storeu_pd _mm512_add_pd _mm512_sub_pd _mm512_mul_pd
     _mm512_div_pd _mm512_fmadd_pd _mm512_max_pd _mm512_min_pd _mm512_abs_pd _mm512_castpd_si512 _mm512_slli_epi64 _mm512_castsi512_pd
     _mm512_getmant_pd _mm512_getexp_pd _mm512_cmp_pd_mask _mm512_mask_blend_pd _mm512_mask_compress_pd
-    _mm512_mask_compressstoreu_pd _mm512_mask_loadu_pd _mm512_mask_storeu_pd _mm512_stream_pd quarters_pd _mm512_shuffle_f64x2
+    _mm512_mask_compressstoreu_pd _mm512_mask_loadu_pd _mm512_mask_storeu_pd _mm512_stream_pd _mm256_setr_pd _mm256_storeu_pd quarters_pd _mm512_shuffle_f64x2
     _mm512_castpd512_pd256 _mm512_extractf64x4_pd _mm256_add_pd _mm256_max_pd sum_of_4 max_of_4;
     _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7), _mm256_set1_epi32, _mm256_add_epi32, _mm256_mask_compress_epi32,
     _mm256_mask_compressstoreu_epi32, _mm256_storeu_si256, _mm256_mask_storeu_epi32;

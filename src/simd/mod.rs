@@ -78,6 +78,11 @@ pub(crate) trait Simd<T: Float>: Copy + Send + Sync + 'static {
         self.store(v, &mut block);
         to.copy_from_slice(&block.as_ref()[..to.len()]);
     }
+    /// Four elements to neighbouring places, by one store if the level can.
+    #[inline(always)]
+    fn store_4(self, from: [T; 4], to: &mut [T; 4]) {
+        *to = from;
+    }
     /// `store`, past the caches if the block is a cache line and the level can: [`Simd::fence`] must follow.
     #[inline(always)]
     fn stream(self, v: Self::V, to: &mut T::Block) {

@@ -44,22 +44,35 @@ pub(crate) struct Plan {
     layouts: [Layout; 3],
     shapes: [[usize; 3]; 3],
     strides: [[isize; 3]; 3],
-    outer: [Axis; MAX_AXES],
-    outer_rank: usize,
+    /// Empty nearly always, and then nothing is allocated for it.
+    outer: Vec<Axis>,
     cubes: usize,
 }
 
 impl Plan {
-    /// The plan for a table indexed along `axis` (which exists) by a list that is one for all lanes, or `along` all of
-    /// them. The flow must have the shape P × K × M, or be of rank 1 with as many elements.
-    fn new(
-        table: Layout,
+    /// A plan for nothing, to be made one for three arrays where it stands: it is half a kilobyte, and small operations
+    /// feel each copy of it.
+    pub(crate) fn new() -> Self {
+        Plan {
+            layouts: [Layout::EMPTY; 3],
+            shapes: [[0; 3]; 3],
+            strides: [[0; 3]; 3],
+            outer: Vec::new(),
+            cubes: 0,
+        }
+    }
+
+    /// Makes it the plan for a table indexed along `axis` (which exists) by a list that is one for all lanes, or `along` all
+    /// of them. The flow must have the shape P × K × M, or be of rank 1 with as many elements.
+    fn make(
+        &mut self,
+        table: &Layout,
         axis: usize,
-        list: Layout,
+        list: &Layout,
         along: bool,
-        flow: Layout,
+        flow: &Layout,
         name: &'static str,
-    ) -> Result<Self> {
+    ) -> Result<()> {
         if along {
             let fits = (0..table.rank).all(|d| d == axis || list.shape().get(d) == Some(&table.shape[d]));
             if list.rank != table.rank || !fits {
@@ -107,69 +120,64 @@ impl Plan {
             return Err(Error::Shape { what: name, expected: shape.to_vec(), got: flow.shape().to_vec() });
         }
 
-        let mut plan = Plan {
-            layouts: [table, list, flow],
-            shapes: [[1; 3]; 3],
-            strides: [[0; 3]; 3],
-            outer: [(1, [0; 3]); MAX_AXES],
-            outer_rank: 0,
-            cubes: if len == 0 { 0 } else { 1 },
-        };
+        self.layouts = [*table, *list, *flow];
+        (self.shapes, self.strides) = ([[1; 3]; 3], [[0; 3]; 3]);
+        self.outer.clear();
+        self.cubes = if len == 0 { 0 } else { 1 };
         if len > 0 {
             for (k, group) in [0..first_k, first_k..first_m, first_m..rank].into_iter().enumerate() {
-                plan.group(k, &axes[group]);
+                self.group(k, &axes[group]);
             }
-            plan.shapes[TABLE][K] = table.shape[axis];
-            plan.strides[TABLE][K] = table.strides[axis];
+            self.shapes[TABLE][K] = table.shape[axis];
+            self.strides[TABLE][K] = table.strides[axis];
         }
-        Ok(plan)
+        Ok(())
     }
 
     /// Merges the axes of one group into axis `k` of the cubes and those outside.
     fn group(&mut self, k: usize, axes: &[Axis]) {
-        let first = self.outer_rank;
+        let mut last: Option<Axis> = None;
         for &(n, strides) in axes.iter().filter(|axis| axis.0 != 1) {
-            let merged = self.outer_rank.checked_sub(1).filter(|&last| last >= first).filter(|&last| {
-                let steps = self.outer[last].1;
+            let continued = last.filter(|(_, steps)| {
                 steps.iter().zip(strides).all(|(&step, stride)| stride.checked_mul(n as isize) == Some(step))
             });
-            match merged {
-                Some(last) => self.outer[last] = (self.outer[last].0 * n, strides),
-                None => {
-                    self.outer[self.outer_rank] = (n, strides);
-                    self.outer_rank += 1;
+            last = match (continued, last) {
+                (Some((m, _)), _) => Some((m * n, strides)),
+                (None, before) => {
+                    self.cubes *= before.map_or(1, |axis| axis.0);
+                    self.outer.extend(before);
+                    Some((n, strides))
                 }
-            }
+            };
         }
-        if self.outer_rank > first {
-            self.outer_rank -= 1;
-            let (n, strides) = self.outer[self.outer_rank];
+        if let Some((n, strides)) = last {
             self.shapes.iter_mut().for_each(|shape| shape[k] = n);
             self.strides.iter_mut().zip(strides).for_each(|(steps, stride)| steps[k] = stride);
-            self.cubes *= self.outer[first..self.outer_rank].iter().map(|axis| axis.0).product::<usize>();
         }
     }
 
-    /// The plan of `take_axis` and its kin.
+    /// Makes it the plan of `take_axis` and its kin.
     pub(crate) fn gather<A, T, I>(
+        &mut self,
         table: &View<'_, A>,
         axis: usize,
         list: &View<'_, I>,
         along: bool,
         out: &ViewMut<'_, T>,
-    ) -> Result<Self> {
-        Plan::new(table.layout, axis, list.layout, along, out.layout, "the output")
+    ) -> Result<()> {
+        self.make(&table.layout, axis, &list.layout, along, &out.layout, "the output")
     }
 
-    /// The plan of `scatter_add_axis` and its kin.
+    /// Makes it the plan of `scatter_add_axis` and its kin.
     pub(crate) fn scatter<A, T, I>(
-        table: &View<'_, A>,
+        &mut self,
+        table: &ViewMut<'_, A>,
         axis: usize,
         list: &View<'_, I>,
         along: bool,
         src: &View<'_, T>,
-    ) -> Result<Self> {
-        Plan::new(table.layout, axis, list.layout, along, src.layout, "the source")
+    ) -> Result<()> {
+        self.make(&table.layout, axis, &list.layout, along, &src.layout, "the source")
     }
 
     /// How many cubes there are; 0 where there is no element to move.
@@ -186,7 +194,7 @@ impl Plan {
     fn offset(&self, array: usize, mut i: usize) -> isize {
         assert!(i < self.cubes, "a cube beyond the last");
         let mut offset = 0;
-        for &(n, strides) in self.outer[..self.outer_rank].iter().rev() {
+        for &(n, strides) in self.outer.iter().rev() {
             offset += (i % n) as isize * strides[array];
             i /= n;
         }
@@ -401,6 +409,41 @@ impl<T> RowsMut<'_, T> {
     }
 }
 
+/// `out[k]` = the element of `table` that index `k` of the list, which is as long, names: no offsets are written down.
+#[inline(always)]
+pub(crate) fn gather_dense<T: Float, I: Index, S: Simd<T>>(
+    s: S,
+    table: &[T],
+    list: Proven<&[I]>,
+    out: &mut [T],
+) {
+    let (list, bound) = list.below(table.len());
+    assert!(list.len() == out.len(), "not a place for each index");
+    // SAFETY: called with an index of the proven list, so the offset is below its bound and that at most the table's length.
+    let at = |i: I| unsafe { *table.get_unchecked(i.raise_proven(bound)) };
+    let two = |pair: &[I; 2]| {
+        if size_of::<I>() == 4 {
+            // By one load: loads are what this loop waits for.
+            // SAFETY: two integers of 4 bytes each are 8 bytes of an integer.
+            let both = unsafe { (&raw const *pair).cast::<u64>().read_unaligned() }.to_le();
+            [at(I::from_bits(both)), at(I::from_bits(both >> 32))]
+        } else {
+            pair.map(at)
+        }
+    };
+    let ((list, list_rest), (outs, outs_rest)) = (list.as_chunks::<8>(), out.as_chunks_mut::<8>());
+    for (out, list) in outs.iter_mut().zip(list) {
+        let (outs, pairs) = (out.as_chunks_mut().0, list.as_chunks().0.as_chunks().0);
+        for (out, [first, second]) in outs.iter_mut().zip(pairs) {
+            let ([a, b], [c, d]) = (two(first), two(second));
+            s.store_4([a, b, c, d], out);
+        }
+    }
+    for (out, &i) in outs_rest.iter_mut().zip(list_rest) {
+        *out = at(i);
+    }
+}
+
 /// What a run of indices may name in a table: at step `t`, any of `n` places.
 #[derive(Clone, Copy)]
 pub(crate) struct Plane<'a, T> {
@@ -422,23 +465,13 @@ pub(crate) struct PlaneMut<'a, T> {
     borrow: PhantomData<&'a mut [T]>,
 }
 
-impl<T: Float> Plane<'_, T> {
-    /// `out[k]` = what index `k` of the list names, read straight from it, if that is possible: says whether.
-    ///
-    /// Not compiled for a level: the compiler would make hardware gathers of the loads, which on a Zen 4 take longer.
-    #[inline(never)]
-    pub(crate) fn gather_bare<I: Index>(&self, list: &Proven<Lane<'_, I>>, out: &mut [T]) -> bool {
-        let Some((list, bound)) = list.bare(self.n) else { return false };
-        if self.stride != 1 || self.step != 0 || list.len() != out.len() {
-            return false;
-        }
-        // SAFETY: called with an index of the proven list, so the offset is below its bound and that at most `n`: an
-        // element of the cube, as the stride is 1 and the step 0.
-        let at = |i: I| unsafe { *self.start.add(i.raise_proven(bound)) };
-        let ((list, list_rest), (outs, outs_rest)) = (list.as_chunks::<8>(), out.as_chunks_mut::<8>());
-        outs.iter_mut().zip(list).for_each(|(out, i)| *out = i.map(at));
-        outs_rest.iter_mut().zip(list_rest).for_each(|(out, &i)| *out = at(i));
-        true
+impl<'a, T: Float> Plane<'a, T> {
+    /// The places that may be named, where they stand one after the other and are the same at each step.
+    #[inline(always)]
+    pub(crate) fn as_slice(&self) -> Option<&'a [T]> {
+        // SAFETY: the plane's `n` places, of stride 1.
+        let slice = || unsafe { std::slice::from_raw_parts(self.start, self.n) };
+        (self.stride == 1 && self.step == 0).then(slice)
     }
 
     /// `out[k]` = what index `k` names at step `first + k`, asking for what the index `ahead` of it names (0: not)
