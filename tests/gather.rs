@@ -59,6 +59,42 @@ fn runs_of_every_length() {
     }
 }
 
+/// Elements of a table that is asked for ahead, by indices of every kind.
+#[test]
+fn runs_from_a_large_table() {
+    let n = 300_001;
+    let src = counted(n);
+    for len in [0, 1, 31, 32, 33, 40, 300, 40_000] {
+        let idx = scrambled(n, len);
+        let from_end: Vec<i64> = idx.iter().map(|&i| i64::from(i) - n as i64).collect();
+        let expected: Vec<f32> = idx.iter().map(|&i| i as f32).collect();
+        everywhere(|_, _| {
+            assert_eq!(gradix::take(&src, &idx).unwrap(), expected);
+            assert_eq!(gradix::take(&src, &from_end).unwrap(), expected);
+            assert_eq!(gradix::take(&src, Wrap(&from_end)).unwrap(), expected);
+        });
+    }
+}
+
+/// More rows than a cache holds, which are written past it where the CPU gains by that; not where lines begin.
+#[test]
+fn rows_past_the_caches() {
+    for width in [127, 512] {
+        let (places, len) = (1_000, (33 << 20) / 4 / width);
+        let (src, idx) = (counted(places * width), scrambled(places, len));
+        let view = View::new(&src, &[places, width]).unwrap();
+        let mut out = vec![-1.0f32; len * width + 8];
+        everywhere(|level, threads| {
+            out.fill(-1.0);
+            gradix::take_axis_into(view, 0, &idx, &mut out[5..][..len * width]).unwrap();
+            for (row, &i) in out[5..].chunks_exact(width).zip(&idx) {
+                assert!(row == &src[i as usize * width..][..width], "{level}, {threads}, {width}");
+            }
+            assert!(out[..5].iter().chain(&out[5 + len * width..]).all(|&x| x == -1.0));
+        });
+    }
+}
+
 #[test]
 fn rows_of_every_width() {
     for width in (1..70).chain([127, 128, 129, 300]) {

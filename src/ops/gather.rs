@@ -12,7 +12,7 @@
 use crate::error::{Error, Result};
 use crate::indices::{Index, Indices, Offsets, Proven};
 use crate::parallel::{self, Split};
-use crate::simd::{Float, Kernel, Level, Simd};
+use crate::simd::{Float, Kernel, Level, Simd, slices};
 use crate::view::cube::{Cube, CubeMut, FLOW, K, M, P, Plan, TABLE, gather_dense};
 use crate::view::{View, ViewMut, zeros};
 
@@ -266,7 +266,17 @@ const GRAIN: usize = 1 << 14;
 pub(super) const IN_CACHE: usize = 1 << 20;
 
 /// How many indices ahead the elements of a larger table are asked for: 16 to 128 are alike.
-const AHEAD: usize = 32;
+pub(super) const AHEAD: usize = 32;
+
+/// How many rows ahead, at most, and how many bytes of rows: 4 to 16 are alike. Longer rows the CPU foresees by itself.
+const ROWS_AHEAD: usize = 16;
+const BYTES_AHEAD: usize = 32 << 10;
+
+/// From so many bytes on, rows are written past the caches: a third-level cache would hold no more of them.
+const PAST_CACHES: usize = 32 << 20;
+
+/// The shortest rows that are, in bytes.
+const ROW_PAST_CACHES: usize = 128;
 
 /// Fewer indices than this into each of many planes are taken column by column.
 const FEW_COLUMNS: usize = 5;
@@ -301,7 +311,7 @@ impl<T: Float, I: Index> Kernel<T> for Small<'_, T, I> {
     type Output = ();
     #[inline(always)]
     fn run<S: Simd<T>>(self, s: S) {
-        gather_dense(s, self.table, self.list, self.out);
+        gather_dense(s, self.table, self.list, self.out, 0);
     }
 }
 
@@ -326,7 +336,11 @@ fn gather<T: Float, I: Index>(
     for i in 0..plan.cubes() {
         let src = src.cube(&plan, TABLE, i);
         let in_cache = src.reach() < IN_CACHE;
-        let piece = Piece { src, idx: idx.cube(&plan, i), out: out.cube(&plan, FLOW, i), axis, in_cache };
+        let row = shape[M] * size_of::<T>();
+        let past_caches =
+            row >= ROW_PAST_CACHES && shape[K] * shape[P] >= PAST_CACHES / row && !crate::simd::is_intel();
+        let (idx, out) = (idx.cube(&plan, i), out.cube(&plan, FLOW, i));
+        let piece = Piece { src, idx, out, axis, in_cache, past_caches };
         parallel::for_each(piece, grain, |_, piece| T::dispatch(level, piece));
     }
     Ok(())
@@ -341,6 +355,8 @@ struct Piece<'a, T, I> {
     axis: usize,
     /// Whether a cache may hold the source, before it was cut: a piece of a large one is not there for being small.
     in_cache: bool,
+    /// Whether rows are written past the caches.
+    past_caches: bool,
 }
 
 impl<T: Float, I: Index> Split for Piece<'_, T, I> {
@@ -348,13 +364,13 @@ impl<T: Float, I: Index> Split for Piece<'_, T, I> {
         self.out.shape()[self.axis]
     }
     fn split_at(self, mid: usize) -> (Self, Self) {
-        let Piece { src, idx, out, axis, in_cache } = self;
+        let Piece { src, idx, out, axis, in_cache, past_caches } = self;
         // Along the indexed axis the indices are cut, and each part may name all of the source.
         let src = if axis == K { (src, src) } else { src.split_at(axis, mid) };
         let (idx, out) = (idx.split_at(axis, mid), out.split_at(axis, mid));
         (
-            Piece { src: src.0, idx: idx.0, out: out.0, axis, in_cache },
-            Piece { src: src.1, idx: idx.1, out: out.1, axis, in_cache },
+            Piece { src: src.0, idx: idx.0, out: out.0, axis, in_cache, past_caches },
+            Piece { src: src.1, idx: idx.1, out: out.1, axis, in_cache, past_caches },
         )
     }
 }
@@ -363,7 +379,7 @@ impl<T: Float, I: Index> Kernel<T> for Piece<'_, T, I> {
     type Output = ();
     #[inline(always)]
     fn run<S: Simd<T>>(self, s: S) {
-        let Piece { src, idx, mut out, in_cache, .. } = self;
+        let Piece { src, idx, mut out, in_cache, past_caches, .. } = self;
         let [planes, len, width] = out.shape();
         if planes * len * width == 0 {
             return;
@@ -371,19 +387,40 @@ impl<T: Float, I: Index> Kernel<T> for Piece<'_, T, I> {
         let [list_p, _, list_m] = idx.strides();
         let dense = src.strides()[M] == 1 && out.strides()[M] == 1;
         if width > 1 && list_m == 0 && dense {
+            let ahead = if in_cache { 0 } else { rows_ahead::<T>(width) };
             match width {
-                2 => rows(src, idx, &mut out, copy_exactly::<T, 2>),
-                3 => rows(src, idx, &mut out, copy_overlapping::<T, 2>),
-                4 => rows(src, idx, &mut out, copy_exactly::<T, 4>),
-                5..8 => rows(src, idx, &mut out, copy_overlapping::<T, 4>),
-                8 => rows(src, idx, &mut out, copy_exactly::<T, 8>),
-                9..16 => rows(src, idx, &mut out, copy_overlapping::<T, 8>),
-                16 => rows(src, idx, &mut out, copy_exactly::<T, 16>),
-                17..32 => rows(src, idx, &mut out, copy_overlapping::<T, 16>),
-                32 => rows(src, idx, &mut out, copy_exactly::<T, 32>),
-                33..64 if in_cache => rows(src, idx, &mut out, copy_overlapping::<T, 32>),
-                64 if in_cache => rows(src, idx, &mut out, copy_exactly::<T, 64>),
-                _ => rows(src, idx, &mut out, |from, to| to.copy_from_slice(from)),
+                2 => rows(s, src, idx, &mut out, ahead, copy_exactly::<T, 2>),
+                3 => rows(s, src, idx, &mut out, ahead, copy_overlapping::<T, 2>),
+                4 => rows(s, src, idx, &mut out, ahead, copy_exactly::<T, 4>),
+                5..8 => rows(s, src, idx, &mut out, ahead, copy_overlapping::<T, 4>),
+                8 => rows(s, src, idx, &mut out, ahead, copy_exactly::<T, 8>),
+                9..16 => rows(s, src, idx, &mut out, ahead, copy_overlapping::<T, 8>),
+                16 => rows(s, src, idx, &mut out, ahead, copy_exactly::<T, 16>),
+                17..32 => rows(s, src, idx, &mut out, ahead, copy_overlapping::<T, 16>),
+                _ if past_caches => {
+                    rows(
+                        s,
+                        src,
+                        idx,
+                        &mut out,
+                        ahead,
+                        #[inline(always)]
+                        |from, to| {
+                            slices::map_past_caches(
+                                s,
+                                from,
+                                to,
+                                #[inline(always)]
+                                |v| v,
+                            )
+                        },
+                    );
+                    s.fence();
+                }
+                32 => rows(s, src, idx, &mut out, ahead, copy_exactly::<T, 32>),
+                33..64 => rows(s, src, idx, &mut out, ahead, copy_overlapping::<T, 32>),
+                64 => rows(s, src, idx, &mut out, ahead, copy_exactly::<T, 64>),
+                _ => rows(s, src, idx, &mut out, ahead, |from, to| to.copy_from_slice(from)),
             }
         } else if width == 1 && list_p == 0 && len < FEW_COLUMNS && planes >= TILE {
             few_columns(src, idx, &mut out)
@@ -395,15 +432,20 @@ impl<T: Float, I: Index> Kernel<T> for Piece<'_, T, I> {
     }
 }
 
+/// How many rows ahead those of a table that no cache holds are asked for. None on Intel's CPUs, which go ahead of
+/// themselves over rows: asking made those of 2 KiB a third slower (results/tried/gather.md).
+pub(super) fn rows_ahead<T>(width: usize) -> usize {
+    if crate::simd::is_intel() { 0 } else { ROWS_AHEAD.min(BYTES_AHEAD / (width * size_of::<T>())) }
+}
+
 /// Rows: one index names a run of neighbours, which `copy` copies.
-///
-/// Rows to come are not asked for: the CPU goes ahead of itself over them, and asking made rows of 2 KiB a third
-/// slower (results/tried/gather.md).
 #[inline(always)]
-fn rows<T: Float, I: Index>(
+fn rows<T: Float, I: Index, S: Simd<T>>(
+    s: S,
     src: Cube<'_, T>,
     idx: Proven<Cube<'_, I>>,
     out: &mut CubeMut<'_, T>,
+    ahead: usize,
     copy: impl Fn(&[T], &mut [T]),
 ) {
     let [planes, len, _] = out.shape();
@@ -412,9 +454,13 @@ fn rows<T: Float, I: Index>(
         let (list, Some(from), Some(mut to)) = (idx.lane(K, [p, 0, 0]), src.rows(p), out.rows(p)) else {
             return;
         };
-        for (first, taken, _) in blocks(len, 0) {
-            list.fill(first, taken, &mut offsets);
-            for (k, &o) in offsets.below(src.shape()[K]).iter().enumerate() {
+        for (first, taken, seen) in blocks(len, ahead) {
+            list.fill(first, seen, &mut offsets);
+            let offsets = offsets.below(src.shape()[K]);
+            for (k, &o) in offsets[..taken].iter().enumerate() {
+                if ahead > 0 && k + ahead < seen {
+                    from.ask(s, offsets[k + ahead]);
+                }
                 copy(from.row(o), to.row(first + k));
             }
         }
@@ -504,12 +550,8 @@ fn elements<T: Float, I: Index, S: Simd<T>>(
             (at[a], at[b]) = (i, j);
             let (plane, list) = (src.plane(axis, [at[P], 0, at[M]]), idx.lane(axis, at));
             let mut lane = out.lane(axis, at);
-            if ahead == 0
-                && !next_row
-                && let (Some(table), Some(list), Some(out)) =
-                    (plane.as_slice(), list.bare(), lane.as_slice_mut())
-            {
-                gather_dense(s, table, list, out);
+            if !next_row && let (Some(list), Some(out)) = (list.bare(), lane.as_slice_mut()) {
+                plane.gather_bare(s, list, out, ahead);
                 continue;
             }
             let offsets = offsets.get_or_insert_with(Offsets::new);

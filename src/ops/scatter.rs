@@ -12,12 +12,12 @@
 //!
 //! What they share is told at [`scatter_add`].
 
-use super::gather::{IN_CACHE, as_column, blocks, one_per_row, run_axis};
+use super::gather::{AHEAD, IN_CACHE, as_column, blocks, one_per_row, rows_ahead, run_axis};
 use crate::error::Result;
 use crate::indices::{Index, Indices, Offsets, Proven};
 use crate::parallel::{self, Split};
 use crate::simd::{Float, Kernel, Level, Simd};
-use crate::view::cube::{Cube, CubeMut, FLOW, K, M, P, Plan, TABLE};
+use crate::view::cube::{Cube, CubeMut, FLOW, K, M, P, Plan, TABLE, scatter_dense};
 use crate::view::{Lane, View, ViewMut};
 
 /// `dst[idx[k]] += src[k]`, `dst` flattened in C order: `np.add.at(dst, idx, src)`. `src` has the shape of `idx`, or
@@ -77,9 +77,13 @@ pub fn scatter_add_scaled<'d, 'i, 's, T: Float, I: Index>(
     src: impl Into<View<'s, T>>,
     a: T,
 ) -> Result<()> {
-    match dst.into().flattened() {
-        Ok(dst) => scatter(dst, 0, &idx.into(), false, &src.into(), a),
-        Err(dst) => scatter_scattered(dst, idx.into(), src.into(), a),
+    let (mut dst, idx, src) = (dst.into(), idx.into(), src.into());
+    if scatter_small(&mut dst, &idx, &src, a)? {
+        return Ok(());
+    }
+    match dst.flattened() {
+        Ok(dst) => scatter(dst, 0, &idx, false, &src, a),
+        Err(dst) => scatter_scattered(dst, idx, src, a),
     }
 }
 
@@ -262,6 +266,40 @@ const STRETCH: usize = 512;
 /// Where threads share a destination, how many of its places are looked at to divide it evenly.
 const SAMPLE: usize = 256;
 
+/// [`scatter_add_scaled`] where all is dense, and so little that a plan would take longer than the elements; says whether it
+/// is that.
+fn scatter_small<T: Float, I: Index>(
+    dst: &mut ViewMut<'_, T>,
+    idx: &Indices<'_, I>,
+    src: &View<'_, T>,
+    a: T,
+) -> Result<bool> {
+    let fits = src.shape() == idx.list.shape() || src.shape() == [idx.list.len()];
+    if !fits || src.len() >= 2 * GRAIN || dst.len() * size_of::<T>() >= IN_CACHE {
+        return Ok(false);
+    }
+    let (Ok(table), Some(from)) = (dst.reborrow().into_slice(), src.as_slice()) else { return Ok(false) };
+    let level = Level::current()?;
+    let small = idx.prove(table.len(), level)?.bare().map(|list| Small { table, list, from, a });
+    Ok(small.map(|small| T::dispatch(level, small)).is_some())
+}
+
+/// What [`scatter_small`] hands to a level.
+struct Small<'a, T, I> {
+    table: &'a mut [T],
+    list: Proven<&'a [I]>,
+    from: &'a [T],
+    a: T,
+}
+
+impl<T: Float, I: Index> Kernel<T> for Small<'_, T, I> {
+    type Output = ();
+    #[inline(always)]
+    fn run<S: Simd<T>>(self, s: S) {
+        scatter_dense(s, self.table, self.list, self.from, self.a, 0);
+    }
+}
+
 /// All of the above but for a flattened destination that no stride leads through.
 fn scatter<T: Float, I: Index>(
     mut dst: ViewMut<'_, T>,
@@ -370,13 +408,13 @@ impl<T: Float, I: Index> Kernel<T> for Piece<'_, T, I> {
         if width > 1 && self.idx.strides()[M] == 0 && dense {
             let a = self.a;
             match width {
-                2 => rows(self, |from, to| add_exactly::<T, 2>(from, to, a)),
-                4 => rows(self, |from, to| add_exactly::<T, 4>(from, to, a)),
-                8 if T::LANES > 8 => rows(self, |from, to| add_exactly::<T, 8>(from, to, a)),
-                _ => rows(self, |from, to| add(s, from, to, a)),
+                2 => rows(s, self, |from, to| add_exactly::<T, 2>(from, to, a)),
+                4 => rows(s, self, |from, to| add_exactly::<T, 4>(from, to, a)),
+                8 if T::LANES > 8 => rows(s, self, |from, to| add_exactly::<T, 8>(from, to, a)),
+                _ => rows(s, self, |from, to| add(s, from, to, a)),
             }
         } else if self.all {
-            elements(self)
+            elements(s, self)
         } else {
             own_elements(self)
         }
@@ -385,23 +423,31 @@ impl<T: Float, I: Index> Kernel<T> for Piece<'_, T, I> {
 
 /// Rows: one index names a run of neighbours, to which `add` adds.
 #[inline(always)]
-fn rows<T: Float, I: Index>(piece: Piece<'_, T, I>, add: impl Fn(&[T], &mut [T])) {
+fn rows<T: Float, I: Index, S: Simd<T>>(s: S, piece: Piece<'_, T, I>, add: impl Fn(&[T], &mut [T])) {
     let Piece { mut dst, idx, src, first: first_place, all, .. } = piece;
-    let ([planes, len, _], places) = (src.shape(), dst.shape()[K]);
+    let ([planes, len, width], places) = (src.shape(), dst.shape()[K]);
+    let ahead = if dst.as_cube().reach() < IN_CACHE { 0 } else { rows_ahead::<T>(width) };
     let (mut seen, mut own, mut kept) = (Offsets::new(), Offsets::new(), [0; Offsets::ROOM]);
     for p in 0..planes {
         let (list, Some(from), Some(mut to)) = (idx.lane(K, [p, 0, 0]), src.rows(p), dst.rows(p)) else {
             return;
         };
-        for (first, taken, _) in blocks(len, 0) {
+        for (first, taken, looked_at) in blocks(len, if all { ahead } else { 0 }) {
             if all {
-                list.fill(first, taken, &mut own);
+                list.fill(first, looked_at, &mut own);
             } else {
                 list.fill(first, taken, &mut seen);
                 own.keep(&seen, first_place..first_place + places, &mut kept);
             }
             let own = own.below(places);
-            for (k, &o) in own.iter().enumerate() {
+            for (k, &o) in own.iter().enumerate().take(taken) {
+                if ahead > 0 && k + ahead < own.len() {
+                    to.as_rows().ask(s, own[k + ahead]);
+                    // Where other threads have some of the rows, no CPU foresees which come next.
+                    if !all {
+                        from.ask(s, first + kept[k + ahead] as usize);
+                    }
+                }
                 add(from.row(first + if all { k } else { kept[k] as usize }), to.row(o));
             }
         }
@@ -431,22 +477,30 @@ fn add<T: Float, S: Simd<T>>(s: S, from: &[T], to: &mut [T], a: T) {
 /// Elements one by one. Whatever the axis of the runs, what shares a place comes in the order of the indices: they
 /// are the innermost loop but for the run itself.
 #[inline(always)]
-fn elements<T: Float, I: Index>(piece: Piece<'_, T, I>) {
+fn elements<T: Float, I: Index, S: Simd<T>>(s: S, piece: Piece<'_, T, I>) {
     let Piece { mut dst, idx, src, a, .. } = piece;
     let shape = src.shape();
     let axis = run_axis(shape, src.strides());
     let [outer, inner] = [[M, K], [P, M], [P, K]][axis];
-    let mut offsets = Offsets::new();
+    let ahead = if dst.as_cube().reach() < IN_CACHE { 0 } else { AHEAD };
+    let mut offsets = None;
     for i in 0..shape[outer] {
         for j in 0..shape[inner] {
             let mut at = [0; 3];
             (at[outer], at[inner]) = (i, j);
             let (lane, list) = (src.lane(axis, at), idx.lane(axis, at));
             let mut plane = dst.plane(axis, [at[P], 0, at[M]]);
+            if let (Some(table), Some(list), Some(from)) =
+                (plane.as_slice_mut(), list.bare(), lane.as_slice())
+            {
+                scatter_dense(s, table, list, from, a, ahead);
+                continue;
+            }
+            let offsets = offsets.get_or_insert_with(Offsets::new);
             for (first, taken, _) in blocks(shape[axis], 0) {
-                list.fill(first, taken, &mut offsets);
+                list.fill(first, taken, offsets);
                 let mut block = None;
-                plane.scatter(first, &offsets, dense(lane, first, taken, &mut block), a);
+                plane.scatter(first, offsets, dense(lane, first, taken, &mut block), a);
             }
         }
     }

@@ -148,7 +148,9 @@ pub(crate) fn map_past_caches<T: Float, S: Simd<T>>(
         s.stream(f(s.load(block)), to);
     }
     for (xs, to) in [(xs_head, to_head), (rest, to_rest)] {
-        s.store_up_to(f(s.load_up_to(xs, T::ZERO)), to);
+        if !to.is_empty() {
+            s.store_up_to(f(s.load_up_to(xs, T::ZERO)), to);
+        }
     }
 }
 

@@ -391,6 +391,16 @@ pub(crate) struct RowsMut<'a, T> {
     borrow: PhantomData<&'a mut [T]>,
 }
 
+impl<'a, T: Float> Rows<'a, T> {
+    /// Asks for the lines of row `i`.
+    #[inline(always)]
+    pub(crate) fn ask<S: Simd<T>>(&self, s: S, i: usize) {
+        for line in self.row(i).chunks(64 / size_of::<T>()) {
+            s.prefetch(&line[0]);
+        }
+    }
+}
+
 impl<'a, T> Rows<'a, T> {
     #[inline(always)]
     pub(crate) fn row(&self, i: usize) -> &'a [T] {
@@ -401,6 +411,12 @@ impl<'a, T> Rows<'a, T> {
 }
 
 impl<T> RowsMut<'_, T> {
+    /// The same rows to read.
+    #[inline(always)]
+    pub(crate) fn as_rows(&self) -> Rows<'_, T> {
+        Rows { start: self.start, n: self.n, stride: self.stride, width: self.width, borrow: PhantomData }
+    }
+
     #[inline(always)]
     pub(crate) fn row(&mut self, i: usize) -> &mut [T] {
         assert!(i < self.n, "a row beyond the last");
@@ -409,38 +425,109 @@ impl<T> RowsMut<'_, T> {
     }
 }
 
-/// `out[k]` = the element of `table` that index `k` of the list, which is as long, names: no offsets are written down.
+/// Two integers, by one load where they are of 4 bytes: loads are what loops over indices wait for.
+#[inline(always)]
+fn two<I: Index>(pair: &[I; 2]) -> [I; 2] {
+    if size_of::<I>() != 4 {
+        return *pair;
+    }
+    // SAFETY: two integers of 4 bytes each are 8 bytes of an integer.
+    let both = unsafe { (&raw const *pair).cast::<u64>().read_unaligned() }.to_le();
+    [I::from_bits(both), I::from_bits(both >> 32)]
+}
+
+/// `out[k]` = `at(k, list[k])`, asking for what the index `ahead` of it names (0: not).
+#[inline(always)]
+fn gather_each<'a, T: Float, I: Index, S: Simd<T>>(
+    s: S,
+    list: &[I],
+    out: &mut [T],
+    ahead: usize,
+    at: impl Fn(usize, I) -> &'a T,
+) {
+    let mut k = 0;
+    if ahead > 0 {
+        let whole = list.len().saturating_sub(ahead);
+        for ((&i, out), &next) in list[..whole].iter().zip(&mut *out).zip(&list[list.len() - whole..]) {
+            s.prefetch(at(k + ahead, next));
+            *out = *at(k, i);
+            k += 1;
+        }
+    }
+    let ((list, list_rest), (outs, outs_rest)) = (list[k..].as_chunks::<8>(), out[k..].as_chunks_mut::<8>());
+    for (out, list) in outs.iter_mut().zip(list) {
+        let (outs, pairs) = (out.as_chunks_mut().0, list.as_chunks().0.as_chunks().0);
+        for (out, [first, second]) in outs.iter_mut().zip(pairs) {
+            let ([a, b], [c, d]) = (two(first), two(second));
+            s.store_4([*at(k, a), *at(k + 1, b), *at(k + 2, c), *at(k + 3, d)], out);
+            k += 4;
+        }
+    }
+    for (out, &i) in outs_rest.iter_mut().zip(list_rest) {
+        *out = *at(k, i);
+        k += 1;
+    }
+}
+
+/// `out[k]` = the element of `table` that index `k` of the list, which is as long, names, asking for what the index `ahead`
+/// of it names (0: not).
 #[inline(always)]
 pub(crate) fn gather_dense<T: Float, I: Index, S: Simd<T>>(
     s: S,
     table: &[T],
     list: Proven<&[I]>,
     out: &mut [T],
+    ahead: usize,
 ) {
     let (list, bound) = list.below(table.len());
     assert!(list.len() == out.len(), "not a place for each index");
+    gather_each(
+        s,
+        list,
+        out,
+        ahead,
+        // SAFETY: called with an index of the proven list, so the offset is below its bound and that at most the table's
+        // length.
+        #[inline(always)]
+        |_, i| unsafe { table.get_unchecked(i.raise_proven(bound)) },
+    );
+}
+
+/// Adds `a · from[k]` to the element of `table` that index `k` of the list, which is as long, names, in order of `k`, and
+/// asks for what the index `ahead` of it names (0: not).
+#[inline(always)]
+pub(crate) fn scatter_dense<T: Float, I: Index, S: Simd<T>>(
+    s: S,
+    table: &mut [T],
+    list: Proven<&[I]>,
+    from: &[T],
+    a: T,
+    ahead: usize,
+) {
+    let (list, bound) = list.below(table.len());
+    assert!(list.len() == from.len(), "not an element for each index");
+    let start = table.as_mut_ptr();
     // SAFETY: called with an index of the proven list, so the offset is below its bound and that at most the table's length.
-    let at = |i: I| unsafe { *table.get_unchecked(i.raise_proven(bound)) };
-    let two = |pair: &[I; 2]| {
-        if size_of::<I>() == 4 {
-            // By one load: loads are what this loop waits for.
-            // SAFETY: two integers of 4 bytes each are 8 bytes of an integer.
-            let both = unsafe { (&raw const *pair).cast::<u64>().read_unaligned() }.to_le();
-            [at(I::from_bits(both)), at(I::from_bits(both >> 32))]
-        } else {
-            pair.map(at)
-        }
-    };
-    let ((list, list_rest), (outs, outs_rest)) = (list.as_chunks::<8>(), out.as_chunks_mut::<8>());
-    for (out, list) in outs.iter_mut().zip(list) {
-        let (outs, pairs) = (out.as_chunks_mut().0, list.as_chunks().0.as_chunks().0);
-        for (out, [first, second]) in outs.iter_mut().zip(pairs) {
-            let ([a, b], [c, d]) = (two(first), two(second));
-            s.store_4([a, b, c, d], out);
+    // Exclusive, because the table is borrowed until the end, and one reference is gone before the next is made.
+    let at = |i: I| unsafe { &mut *start.add(i.raise_proven(bound)) };
+    let mut done = 0;
+    if ahead > 0 {
+        done = list.len().saturating_sub(ahead);
+        for ((&i, &x), &next) in list[..done].iter().zip(from).zip(&list[list.len() - done..]) {
+            s.prefetch(at(next));
+            *at(i) += a * x;
         }
     }
-    for (out, &i) in outs_rest.iter_mut().zip(list_rest) {
-        *out = at(i);
+    let ((list, list_rest), (xs, xs_rest)) = (list[done..].as_chunks::<8>(), from[done..].as_chunks::<8>());
+    for (list, xs) in list.iter().zip(xs) {
+        for (pair, [x, y]) in list.as_chunks().0.iter().zip(xs.as_chunks().0) {
+            let [i, j] = two(pair);
+            *at(i) += a * *x;
+            *at(j) += a * *y;
+        }
+    }
+    for (&i, &x) in list_rest.iter().zip(xs_rest) {
+        *at(i) += a * x;
     }
 }
 
@@ -472,6 +559,36 @@ impl<'a, T: Float> Plane<'a, T> {
         // SAFETY: the plane's `n` places, of stride 1.
         let slice = || unsafe { std::slice::from_raw_parts(self.start, self.n) };
         (self.stride == 1 && self.step == 0).then(slice)
+    }
+
+    /// `out[k]` = what index `k` of the list, which is as long, names at step `k`, asking for what the index `ahead` of it
+    /// names (0: not).
+    #[inline(always)]
+    pub(crate) fn gather_bare<I: Index, S: Simd<T>>(
+        &self,
+        s: S,
+        list: Proven<&[I]>,
+        out: &mut [T],
+        ahead: usize,
+    ) {
+        if let Some(table) = self.as_slice() {
+            return gather_dense(s, table, list, out, ahead);
+        }
+        let (list, bound) = list.below(self.n);
+        assert!(list.len() == out.len() && list.len() <= self.len, "not a place or a step for each index");
+        gather_each(
+            s,
+            list,
+            out,
+            ahead,
+            // SAFETY: called with an index of the proven list, so the offset is below its bound and that at most `n`, and with
+            // its number, which is below `len`: an index inside the cube's shape.
+            #[inline(always)]
+            |k, i| unsafe {
+                let o = i.raise_proven(bound) as isize;
+                &*self.start.offset(o * self.stride + k as isize * self.step)
+            },
+        );
     }
 
     /// `out[k]` = what index `k` names at step `first + k`, asking for what the index `ahead` of it names (0: not)
@@ -539,6 +656,14 @@ impl<'a, T: Float> Plane<'a, T> {
 }
 
 impl<T: Float> PlaneMut<'_, T> {
+    /// As [`Plane::as_slice`].
+    #[inline(always)]
+    pub(crate) fn as_slice_mut(&mut self) -> Option<&mut [T]> {
+        // SAFETY: the plane's `n` places, of stride 1; exclusive, because `self` is borrowed for as long as the slice.
+        let slice = || unsafe { std::slice::from_raw_parts_mut(self.start, self.n) };
+        (self.stride == 1 && self.step == 0).then(slice)
+    }
+
     /// Adds `a · from[k]` to what index `k` names at step `first + k`, in order of `k`.
     #[inline(always)]
     pub(crate) fn scatter(&mut self, first: usize, offsets: &Offsets, from: &[T], a: T) {
