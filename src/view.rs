@@ -666,6 +666,11 @@ pub(crate) struct LanesMut<'a, T> {
 unsafe impl<T: Send> Send for LanesMut<'_, T> {}
 
 impl<'a, T> Lanes<'a, T> {
+    /// Whether the elements of each lane are neighbours.
+    pub(crate) fn are_dense(&self) -> bool {
+        self.walk.stride == 1 || self.walk.len <= 1
+    }
+
     /// The length of each lane.
     pub(crate) fn lane_len(&self) -> usize {
         self.walk.len
@@ -708,7 +713,7 @@ impl<'a, T> Lanes<'a, T> {
 impl<'a, T> LanesMut<'a, T> {
     /// Whether the elements of each lane are neighbours.
     pub(crate) fn are_dense(&self) -> bool {
-        self.walk.stride == 1 || self.walk.len <= 1
+        self.as_lanes().are_dense()
     }
 
     /// The length of each lane.

@@ -124,7 +124,7 @@ fn one_long_row_with_options_has_the_bits_of_the_reference() {
     }
 }
 
-/// Out of place they go past the caches on Intel's CPUs, in place they do not.
+/// Out of place they go past the caches, in place they do not.
 #[test]
 fn large_gradients_have_the_same_bits_in_place_and_out_of_place() {
     let (rows, classes) = (2101, 8003);

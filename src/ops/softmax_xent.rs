@@ -87,9 +87,10 @@ pub struct Rows<T> {
 /// **Equality class.** The same bits for every number of threads; the same bits as [`reference`](crate::reference) on
 /// every level with FMA.
 ///
-/// **Cost.** Out of cache, one read of the logits and one write of the gradient; on Intel's CPUs a gradient of 64 MiB or more is
-/// written past the caches, unless in place. Each thread keeps scratch from call to call: 320 bytes per 7 KiB of its longest row
-/// (per 32 classes where rows sit in lanes), and 8 KiB, or that row where it is longer and its gradient strided or written past the caches.
+/// **Cost.** Out of cache, one read of the logits and one write of the gradient; one of 64 MiB or more is written past the caches,
+/// unless in place, strided, or with a softcap or both class weights and smoothing. Each thread keeps scratch from call to call:
+/// 320 bytes per 5 KiB of its longest row (per 32 classes where rows sit in lanes; twice that where the gradient goes past the
+/// caches), and 8 KiB, or the longest row where its gradient is strided, or two where it goes past the caches.
 #[derive(Debug, Clone, PartialEq)]
 pub struct SoftmaxXent<T> {
     class_axis: isize,
@@ -608,8 +609,10 @@ pub(crate) struct Call<'c, T: Float, I> {
 /// Elements of a block of rows: what a task has at least, and what losses are summed over before the blocks are.
 const BLOCK: usize = 16_384;
 
-/// Bytes of a gradient from which on Intel's CPUs write it past the caches, which it would not stay in (a tenth faster there; on
-/// AMD's Zen 4 a tenth slower).
+/// Bytes of logits from which on they are asked for ahead: a third-level cache holds no more.
+const FAR: usize = 32 << 20;
+
+/// Bytes of a gradient from which on it is written past the caches, which it would not stay in.
 const PAST_CACHES: usize = 64 << 20;
 
 /// Bytes of a row from which on that can pay.
@@ -675,25 +678,31 @@ impl<T: Float, I: Index> Call<'_, T, I> {
     }
 
     fn run_scaled(&self, work: Work<'_, T>, scale: T) {
-        let past_caches = work.from.is_some()
-            && self.here * size_of::<T>() >= ROW_PAST_CACHES
-            && self.labels.len() * self.here * size_of::<T>() >= PAST_CACHES
-            && simd::is_intel();
-        self.run_on(work, scale, past_caches);
+        let (row, rows) = (self.here * size_of::<T>(), self.labels.len());
+        let large = work.from.is_some() && row >= ROW_PAST_CACHES && rows * row >= PAST_CACHES;
+        let all = self.drive(work, scale, large);
+        // A pass that writes after one that reads takes longer past the caches than through them, but on Intel's CPUs.
+        let past_caches = large && (all.is_lagging() && !all.is_cut() || simd::is_intel());
+        self.run_on(Drive { past_caches, ..all });
     }
 
-    fn run_on(&self, work: Work<'_, T>, scale: T, past_caches: bool) {
+    fn drive<'w>(&'w self, rows: Work<'w, T>, scale: T, past_caches: bool) -> Drive<'w, 'w, T> {
+        let (plan, classes, across) = (&self.plan, self.here, self.across);
+        let far = self.labels.len() * classes * size_of::<T>() >= FAR;
+        Drive { plan, rows, classes, scale, across, past_caches, far }
+    }
+
+    fn run_on(&self, all: Drive<'_, '_, T>) {
         if self.labels.is_empty() {
             return; // what has no rows may claim more classes than there is memory for
         }
-        let (classes, across) = (self.here, self.across);
-        let drive = |rows| Drive { plan: &self.plan, rows, classes, scale, across, past_caches };
-        let all = drive(work);
         if all.is_cut() {
-            all.by_chunks(self.level);
-        } else {
-            parallel::for_each(all.rows, 1, |_, rows| T::dispatch(self.level, drive(rows)));
+            return all.by_chunks(self.level);
         }
+        let Drive { plan, rows, classes, scale, across, past_caches, far } = all;
+        parallel::for_each(rows, 1, |_, rows| {
+            T::dispatch(self.level, Drive { plan, rows, classes, scale, across, past_caches, far });
+        });
     }
 
     /// What the sum of the losses is divided by; 1 unless it is a mean.
@@ -749,15 +758,15 @@ impl<T: Float, I: Index> Call<'_, T, I> {
 mod tests {
     use super::*;
 
-    /// Only Intel's CPUs are asked to, but all can.
+    /// Smaller gradients than are ever asked to, by both ways: rows in turn, and (only on Intel's CPUs) a pass after the other.
     #[test]
     fn a_gradient_written_past_the_caches_has_the_same_bits() {
-        fn check<T: Float>() {
+        fn check<T: Float>(xent: &SoftmaxXent<T>) {
             let (rows, classes) = (21, 4003);
             let x: Vec<T> =
                 (0..rows * classes).map(|i| T::from_f64((i * 7919 % 1009) as f64 / 50.0)).collect();
-            let labels: Vec<usize> = (0..rows).map(|row| row * 191).collect();
-            let xent = SoftmaxXent::new();
+            let labels: Vec<i64> =
+                (0..rows as i64).map(|row| if row % 8 == 3 { -100 } else { row * 191 }).collect();
             for &level in Level::available() {
                 let [plain, past] = [false, true].map(|past_caches| {
                     let mut grad = vec![T::NAN; x.len()];
@@ -767,7 +776,7 @@ mod tests {
                         let list = call.label_list();
                         let to = ViewMut::new(&mut grad, view.shape())?.into_lanes(1);
                         let work = Work { from: Some(view.lanes(1)), to: Some(to), ..call.work(&list) };
-                        call.run_on(work, call.mean(), past_caches);
+                        call.run_on(call.drive(work, call.mean(), past_caches));
                         Ok::<(), Error>(())
                     })??;
                     Ok::<_, Error>(grad)
@@ -775,7 +784,13 @@ mod tests {
                 assert!(plain.unwrap() == past.unwrap(), "{level}");
             }
         }
-        check::<f32>();
-        check::<f64>();
+        fn check_all<T: Float>() {
+            let plain = || SoftmaxXent::new().ignore_index(-100);
+            check::<T>(&plain());
+            check(&plain().label_smoothing(T::from_f64(0.1)));
+            check(&plain().softcap(T::from_f64(30.0)));
+        }
+        check_all::<f32>();
+        check_all::<f64>();
     }
 }

@@ -121,6 +121,11 @@ macro_rules! level {
                     // SAFETY: a hint, which faults on no address.
                     unsafe { _mm_prefetch::<_MM_HINT_T0>(at.wrapping_add(n).cast()) }
                 }
+                fn prefetch_far_after(at: *const $t, n: usize) {
+                    #[allow(unused_unsafe)] // as above
+                    // SAFETY: a hint, which faults on no address.
+                    unsafe { _mm_prefetch::<_MM_HINT_T1>(at.wrapping_add(n).cast()) }
+                }
                 fn load_up_to(from: &[$t], pad: $t) -> ($v, $v) {
                     let (low, high) = $first_lanes(from.len());
                     let at = from.as_ptr();

@@ -119,6 +119,11 @@ macro_rules! level {
                     // SAFETY: a hint, which faults on no address.
                     unsafe { _mm_prefetch::<_MM_HINT_T0>(at.wrapping_add(n).cast()) }
                 }
+                fn prefetch_far_after(at: *const $t, n: usize) {
+                    #[allow(unused_unsafe)] // as above
+                    // SAFETY: a hint, which faults on no address.
+                    unsafe { _mm_prefetch::<_MM_HINT_T1>(at.wrapping_add(n).cast()) }
+                }
                 fn load_up_to(from: &[$t], pad: $t) -> $v {
                     // SAFETY: lanes beyond the slice's end are masked: they are not read, and fault on no address.
                     unsafe { $mask_load($set1(pad), first_lanes(from.len()) as $m, from.as_ptr()) }

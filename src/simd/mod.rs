@@ -62,6 +62,8 @@ pub(crate) trait Simd<T: Float>: Copy + Send + Sync + 'static {
     fn prefetch(self, at: &T);
     /// Asks for the cache line `n` elements after `at`, whether there is such an element or not.
     fn prefetch_after(self, at: *const T, n: usize);
+    /// The same, as far as the second-level cache.
+    fn prefetch_far_after(self, at: *const T, n: usize);
     /// The first elements of a vector from a slice of at most as many, and `pad` after them.
     #[inline(always)]
     fn load_up_to(self, from: &[T], pad: T) -> Self::V {

@@ -36,6 +36,8 @@ macro_rules! level {
             #[inline(always)]
             fn prefetch_after(self, _at: *const $t, _n: usize) {}
             #[inline(always)]
+            fn prefetch_far_after(self, _at: *const $t, _n: usize) {}
+            #[inline(always)]
             fn add(self, a: $v, b: $v) -> $v {
                 a + b
             }

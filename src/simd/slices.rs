@@ -51,8 +51,9 @@ impl<V: Copy> Bounds<V> {
 
 /// Writes `f` of each vector of `xs` (where `None`, of `to` itself) to `to`, which is as long, and adds them up. The element
 /// `hole`, if there is one, and what the last vector lacks count as `pad`; a vector with any of these goes to `f_of_pad`.
-/// Meanwhile reads `next`, so that memory has something to do, and finds its bounds.
+/// Meanwhile reads `next`, so that memory has something to do, and finds its bounds; `meanwhile` is called with each whole vector.
 #[inline(always)]
+#[allow(clippy::too_many_arguments)]
 pub(crate) fn map_and_sum<T: Float, S: Simd<T>>(
     s: S,
     xs: Option<&[T]>,
@@ -61,6 +62,7 @@ pub(crate) fn map_and_sum<T: Float, S: Simd<T>>(
     (hole, pad): (Option<usize>, T),
     f: impl Fn(S::V) -> S::V,
     f_of_pad: impl Fn(S::V) -> S::V,
+    mut meanwhile: impl FnMut(),
 ) -> (S::V, Bounds<S::V>) {
     let (xs, (to, to_rest)) = (xs.map(T::blocks), T::blocks_mut(to));
     let ((next, next_rest), len) = (T::blocks(next), to.len());
@@ -70,6 +72,7 @@ pub(crate) fn map_and_sum<T: Float, S: Simd<T>>(
             let y = $f($x);
             sum = s.add(sum, y);
             s.store(y, $to);
+            meanwhile();
             if let Some(next) = unread.next() {
                 bounds = bounds.and(s, next);
             }
@@ -139,18 +142,44 @@ pub(crate) fn map_past_caches<T: Float, S: Simd<T>>(
     to: &mut [T],
     mut f: impl FnMut(S::V) -> S::V,
 ) {
-    let xs = &xs[..to.len()];
-    // Whole lines: there is no streaming half of one.
-    let head = to.as_ptr().align_offset(64).min(to.len());
-    let ((xs_head, xs), (to_head, to)) = (xs.split_at(head), to.split_at_mut(head));
-    let ((blocks, rest), (to_blocks, to_rest)) = (T::blocks(xs), T::blocks_mut(to));
-    for (block, to) in blocks.iter().zip(to_blocks) {
-        s.stream(f(s.load(block)), to);
-    }
-    for (xs, to) in [(xs_head, to_head), (rest, to_rest)] {
-        if !to.is_empty() {
-            s.store_up_to(f(s.load_up_to(xs, T::ZERO)), to);
+    let mut lines = Lines::begin(s, xs, to, &mut f);
+    while lines.step(s, &mut f) {}
+}
+
+/// [`map_past_caches`] line by line.
+pub(crate) struct Lines<'a, T: Float> {
+    xs: std::slice::Iter<'a, T::Block>,
+    to: std::slice::IterMut<'a, T::Block>,
+}
+
+impl<'a, T: Float> Lines<'a, T> {
+    /// Writes what is no whole line: there is no streaming half of one.
+    #[inline(always)]
+    pub(crate) fn begin<S: Simd<T>>(
+        s: S,
+        xs: &'a [T],
+        to: &'a mut [T],
+        mut f: impl FnMut(S::V) -> S::V,
+    ) -> Self {
+        let xs = &xs[..to.len()];
+        let head = to.as_ptr().align_offset(64).min(to.len());
+        let ((xs_head, xs), (to_head, to)) = (xs.split_at(head), to.split_at_mut(head));
+        let ((blocks, rest), (to_blocks, to_rest)) = (T::blocks(xs), T::blocks_mut(to));
+        for (xs, to) in [(xs_head, to_head), (rest, to_rest)] {
+            // A masked store of nothing would still claim the line that it points to: three times slower.
+            if !to.is_empty() {
+                s.store_up_to(f(s.load_up_to(xs, T::ZERO)), to);
+            }
         }
+        Lines { xs: blocks.iter(), to: to_blocks.iter_mut() }
+    }
+
+    /// Writes the next line; says whether there was one.
+    #[inline(always)]
+    pub(crate) fn step<S: Simd<T>>(&mut self, s: S, mut f: impl FnMut(S::V) -> S::V) -> bool {
+        let (Some(x), Some(to)) = (self.xs.next(), self.to.next()) else { return false };
+        s.stream(f(s.load(x)), to);
+        true
     }
 }
 

@@ -3,7 +3,7 @@
 use super::partial::Partial;
 use super::plan::{Plan, chunk_classes};
 use super::rows::{self, Group, NO_CLASS, Normalizer, Part, Pass, Scratch, Sum, Sums, Write, stored};
-use super::tile::{Columns, Row};
+use super::tile::{Columns, Lagging, Row, RowBefore};
 use crate::indices::Index;
 use crate::parallel::{self, Split};
 use crate::simd::{Float, Kernel, Level, Simd};
@@ -78,6 +78,15 @@ impl<T: Float> Rows<'_, T> {
         self.to.iter_mut().for_each(|to| to.lane(row).fill(T::ZERO));
     }
 
+    /// Gives the target of a group's only row its gradient.
+    #[inline(always)]
+    fn set_target(&mut self, group: &Group<T>, first_class: usize) {
+        let at = group.classes[0].wrapping_sub(first_class);
+        if let Some(to) = self.to.as_mut().filter(|to| at < to.lane_len()) {
+            to.lane(group.first).set(at, group.factors.target());
+        }
+    }
+
     /// Makes `group` that of `count` rows from `first` on.
     #[inline(always)]
     fn begin(&mut self, group: &mut Group<T>, first: usize, count: usize, scale: T) {
@@ -140,6 +149,8 @@ pub(super) struct Drive<'p, 'a, T: Float> {
     pub(super) across: bool,
     /// Whether the gradient is written past the caches.
     pub(super) past_caches: bool,
+    /// Whether the logits come from memory, not from a cache.
+    pub(super) far: bool,
 }
 
 impl<T: Float> Kernel<T> for Drive<'_, '_, T> {
@@ -191,6 +202,9 @@ const GROUP_BYTES: usize = 64 << 10;
 impl<'a, T: Float> Drive<'_, 'a, T> {
     #[inline(always)]
     fn blocks<S: Simd<T>, const ACROSS: bool>(mut self, s: S, scratch: &mut Scratch<T>) {
+        if self.is_lagging() {
+            return self.rows_in_turn(s, scratch);
+        }
         let Scratch { groups, parts, room, weights } = scratch;
         let chunk = chunk_classes::<T, ACROSS>().min(self.classes);
         let chunks = self.classes.div_ceil(chunk_classes::<T, ACROSS>());
@@ -248,6 +262,68 @@ impl<'a, T: Float> Drive<'_, 'a, T> {
             if let Some(totals) = &mut self.rows.totals {
                 totals[number] = total;
             }
+        }
+    }
+
+    /// Whether each row's gradient should be written while the next row's exponentials are made: where it goes past the caches, so
+    /// that memory is read and written at the same time.
+    pub(super) fn is_lagging(&self) -> bool {
+        self.past_caches
+            && !self.across
+            && self.rows.known.is_none()
+            && self.plan.cap.is_none()
+            && (self.plan.weights.is_none() || !self.plan.is_smooth())
+            && self.rows.from.is_some_and(|from| from.are_dense())
+            && self.rows.to.as_ref().is_some_and(LanesMut::are_dense)
+    }
+
+    /// Row after row, each one's gradient written with the next one's exponentials.
+    #[inline(always)]
+    fn rows_in_turn<S: Simd<T>>(mut self, s: S, scratch: &mut Scratch<T>) {
+        let Scratch { groups, parts, room, weights } = scratch;
+        let chunks = self.classes.div_ceil(chunk_classes::<T, false>());
+        let unit = self.classes.next_multiple_of(T::LANES);
+        groups.resize_with(groups.len().max(2), Group::default);
+        parts.resize(parts.len().max(2 * chunks), Part::empty());
+        let (groups, (parts, parts_b)) = (groups.split_at_mut(1), parts.split_at_mut(chunks));
+        let (room, room_b) = aligned(room, 2 * unit).split_at_mut(unit);
+        let mut now = Turn { group: &mut groups.0[0], parts, room };
+        let mut before = Turn { group: &mut groups.1[0], parts: &mut parts_b[..chunks], room: room_b };
+        let mut is_waiting = false; // the row of `before`
+        let (rows, block) = (self.rows.targets.len(), self.rows.block);
+        for (number, first) in (0..rows).step_by(block).enumerate() {
+            let mut total = 0.0;
+            for row in first..rows.min(first + block) {
+                self.rows.begin(now.group, row, 1, self.scale);
+                if now.group.classes[0] == NO_CLASS {
+                    total = self.join(s, now.group, now.parts, total);
+                    self.rows.clear(row);
+                    continue;
+                }
+                let from = self.rows.from.as_ref().and_then(|from| from.lane(row).as_slice());
+                let to = self.rows.to.as_mut().filter(|_| is_waiting);
+                let row_before = to.and_then(|to| to.lane(before.group.first).into_slice_mut()).map(|to| {
+                    let pull = before.group.factors.pull();
+                    RowBefore { exponentials: before.room, to, parts: before.parts, pull }
+                });
+                let tile = Lagging { from: from.unwrap_or_default(), room: now.room, before: row_before };
+                let (plan, group, parts) = (self.plan, &*now.group, &mut *now.parts);
+                s.enter(Sum::<_, false>(Pass { plan, group, tile, lane: 0, parts, weights }));
+                if is_waiting {
+                    s.fence();
+                    self.rows.set_target(before.group, self.plan.first_class);
+                }
+                total = self.join(s, now.group, now.parts, total);
+                std::mem::swap(&mut now, &mut before);
+                is_waiting = true;
+            }
+            if let Some(totals) = &mut self.rows.totals {
+                totals[number] = total;
+            }
+        }
+        if is_waiting {
+            let mut room = Room { weights, room: before.room, unit };
+            self.gradient::<S, false>(s, 0, before.group, before.parts, &mut room);
         }
     }
 
@@ -363,8 +439,16 @@ impl<'a, T: Float> Drive<'_, 'a, T> {
         let chunks = 0..self.classes.div_ceil(chunk_classes::<T, false>());
         let from = self.rows.from.as_ref().map(|from| from.lane(row));
         let to = self.rows.to.as_mut().map(|to| to.lane(row));
-        Row { from, to, chunks, classes: self.classes, room, past_caches: self.past_caches }
+        let Drive { classes, past_caches, far, .. } = *self;
+        Row { from, to, chunks, classes, room, past_caches, far }
     }
+}
+
+/// One of the two rows that are in flight where the one's gradient is written while the other's exponentials are made.
+struct Turn<'s, T: Float> {
+    group: &'s mut Group<T>,
+    parts: &'s mut [Part<T>],
+    room: &'s mut [T],
 }
 
 /// Chunks of a row that are worth a thread's while: 240 KiB.
@@ -402,10 +486,10 @@ impl<T: Float> Drive<'_, '_, T> {
                 self.rows.begin(&mut group, row, 1, self.scale);
                 let known = self.rows.known.is_some();
                 let ignored = group.classes[0] == NO_CLASS && self.rows.to.is_some();
-                let (plan, past_caches) = (self.plan, self.past_caches);
+                let (plan, past_caches, far) = (self.plan, self.past_caches, self.far);
                 if !known && !ignored {
                     parallel::for_each(self.rows.piece(row, parts, room), grain, |_, piece| {
-                        let (tile, parts) = piece.tile(past_caches);
+                        let (tile, parts) = piece.tile(past_caches, far);
                         let (group, weights) = (&group, &mut Vec::new());
                         T::dispatch(
                             level,
@@ -422,7 +506,7 @@ impl<T: Float> Drive<'_, '_, T> {
                     self.rows.clear(row);
                 } else if self.rows.to.is_some() {
                     parallel::for_each(self.rows.piece(row, parts, room), grain, |_, piece| {
-                        let (tile, parts) = piece.tile(past_caches);
+                        let (tile, parts) = piece.tile(past_caches, far);
                         let (group, weights, parts) = (&group, &mut Vec::new(), (!known).then_some(&*parts));
                         T::dispatch(
                             level,
@@ -469,11 +553,11 @@ impl<T: Float> Rows<'_, T> {
 }
 
 impl<'w, T: Float> Piece<'w, T> {
-    fn tile(self, past_caches: bool) -> (Row<'w, 'w, T>, &'w mut [Part<T>]) {
+    fn tile(self, past_caches: bool, far: bool) -> (Row<'w, 'w, T>, &'w mut [Part<T>]) {
         let Piece { chunks, from, to, room, parts } = self;
         let classes = from.map_or_else(|| to.as_ref().map_or(0, |to| to.len()), <[T]>::len);
         let (from, to) = (from.map(Lane::from), to.map(LaneMut::from));
-        (Row { from, to, chunks, classes, room, past_caches }, parts)
+        (Row { from, to, chunks, classes, room, past_caches, far }, parts)
     }
 }
 

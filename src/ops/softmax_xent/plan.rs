@@ -2,9 +2,10 @@
 
 use crate::simd::Float;
 
-/// Bytes of a row's chunk: with the next one and what is written, two thirds of a 32 KiB cache. Not a multiple of 4 KiB, or logits and
-/// gradients of neighbouring chunks get in each other's way: 8 KiB and 4 KiB are a tenth slower.
-pub(crate) const CHUNK_BYTES: usize = 7168;
+/// Bytes of a row's chunk: with the next one and what is written, half of a 32 KiB cache. Not a multiple of 4 KiB, or logits and
+/// gradients of neighbouring chunks get in each other's way: a tenth slower. Shorter ones cost rows in cache a twelfth, longer ones
+/// a twentieth of rows from memory (results/tried/softmax_xent.md).
+pub(crate) const CHUNK_BYTES: usize = 5120;
 
 /// Classes of a chunk where rows sit in lanes; rows of at most so many classes are put there.
 pub(crate) const CLASSES_ACROSS: usize = 32;

@@ -16,11 +16,12 @@
 //!    integer and its fraction are a fused multiply-add each, so that t is never rounded. Moving a sum from one k to
 //!    another is an exact power of two. Where |max| > 2²¹ (2⁵⁰ for f64) k would lose its units; there
 //!    t = (x − max)·log₂e, and moves are rounded.
-//! 2. *Chunks.* A row is cut into chunks of 7 KiB; each has its own shift, so that one sweep over memory suffices: while
+//! 2. *Chunks.* A row is cut into chunks of 5 KiB; each has its own shift, so that one sweep over memory suffices: while
 //!    a chunk's exponentials are summed and left where the gradient will be, the next chunk's logits are read for their
 //!    maximum, which gives memory something to do. Last, each chunk is multiplied by 2^(its shift − the row's)·(scale/Z).
-//!    Where the gradient is strided, or large and the CPU one that gains by it, exponentials wait in a scratch row instead and
-//!    the gradient is only ever written, past the caches.
+//!    Where the gradient is strided, exponentials wait in a scratch row instead. Where it is large, they wait in one of two:
+//!    one row's gradient is written, past the caches, while the next row's exponentials are made in the other, so that
+//!    memory is read and written all the time, and the gradient's lines are never read.
 //! 3. *The target apart.* Maxima and sums are of all classes but the target, Z = others + e_y, so that nothing
 //!    underflows below a target that leads by far. The target's gradient is
 //!    −A·others/Z and the loss of an unsmoothed row ln(1 + others/e_y): nothing cancels when p_y → 1.
@@ -48,7 +49,7 @@
 
 use super::partial::Partial;
 use super::plan::{Plan, Term, chunk_classes};
-use super::tile::{Tile, Unopened};
+use super::tile::{Output, Tile, Unopened};
 use crate::simd::slices::{self, Bounds};
 use crate::simd::{Float, Kernel, Simd, exp};
 use std::cmp::Ordering;
@@ -141,6 +142,12 @@ pub(super) struct Part<T: Float> {
 }
 
 impl<T: Float> Part<T> {
+    /// What turns the exponentials of a row along vectors, the only one of its group, into the gradient, once that is known.
+    #[inline(always)]
+    pub(super) fn factor(&self) -> T {
+        self.sum.as_ref()[0]
+    }
+
     /// Of no classes.
     pub(super) fn empty() -> Self {
         let (masked, zeros) = (filled(T::NEG_INFINITY), T::Block::default());
@@ -279,11 +286,11 @@ impl<T: Float, L: Tile<T>, const ACROSS: bool> Kernel<T> for Sum<Pass<'_, T, L, 
     type Output = ();
     #[inline(always)]
     fn run<S: Simd<T>>(self, s: S) {
-        sums::<T, S, ACROSS>(s, self.0);
+        sums::<T, S, L, ACROSS>(s, self.0);
     }
 }
 
-impl<T: Float, L: Tile<T>, const ACROSS: bool> Kernel<T>
+impl<T: Float, L: Output<T>, const ACROSS: bool> Kernel<T>
     for Write<Pass<'_, T, L, Option<&[Part<T>]>>, ACROSS>
 {
     type Output = ();
@@ -294,7 +301,7 @@ impl<T: Float, L: Tile<T>, const ACROSS: bool> Kernel<T>
 }
 
 #[inline(always)]
-fn sums<T: Float, S: Simd<T>, const ACROSS: bool>(s: S, pass: Pass<'_, T, impl Tile<T>, &mut [Part<T>]>) {
+fn sums<T: Float, S: Simd<T>, L: Tile<T>, const ACROSS: bool>(s: S, pass: Pass<'_, T, L, &mut [Part<T>]>) {
     let Pass { plan, group, mut tile, lane, parts, weights: room } = pass;
     let keep = tile.has_output();
     let tile = &mut tile;
@@ -303,8 +310,8 @@ fn sums<T: Float, S: Simd<T>, const ACROSS: bool>(s: S, pass: Pass<'_, T, impl T
     for (c, part) in tile.chunks().zip(parts) {
         let at = place::<T, ACROSS>(plan, c, class);
         let unopened = if ACROSS || plan.cap.is_some() { None } else { tile.unopened(c) };
-        let (max, sum, gap);
-        if let Some(Unopened { logits, buffer, next }) = unopened {
+        let (max, gap);
+        if let Some(Unopened { logits, buffer, next, far, before }) = unopened {
             let here = logits.unwrap_or(buffer);
             let found = bounds.take().unwrap_or_else(
                 #[inline(always)]
@@ -315,28 +322,15 @@ fn sums<T: Float, S: Simd<T>, const ACROSS: bool>(s: S, pass: Pass<'_, T, impl T
             gap = self::gap::<T, S, ACROSS>(s, plan, here, c, part, max, room);
             let shift = Shift::of(s, max);
             let k = exp::shifted(s, shift.k);
-            let hole = Some(at).filter(|&at| at < here.len());
-            let chunk = Unopened { logits, buffer, next };
-            let (total, found) = if shift.is_plain(s) && exp::is_normal(s, others.min, T::LOG2_E, k) {
-                exponentials(
-                    s,
-                    chunk,
-                    hole,
-                    shift,
-                    #[inline(always)]
-                    |x| exp::exp2_of_normal(s, x, T::LOG2_E, k),
-                )
+            let target = Some(at).filter(|&at| at < here.len());
+            let chunk = Unopened { logits, buffer, next, far, before };
+            let most = part.max.as_ref()[lane];
+            let (sum, found) = if shift.is_plain(s) && exp::is_normal(s, others.min, T::LOG2_E, k) {
+                exponentials::<T, S, L, true>(s, chunk, target, most, shift)
             } else {
-                exponentials(
-                    s,
-                    chunk,
-                    hole,
-                    shift,
-                    #[inline(always)]
-                    |x| shift.exp(s, x),
-                )
+                exponentials::<T, S, L, false>(s, chunk, target, most, shift)
             };
-            sum = total;
+            part.sum.as_mut()[lane] = sum;
             bounds = Some(found);
         } else {
             tile.open(s, c);
@@ -377,9 +371,8 @@ fn sums<T: Float, S: Simd<T>, const ACROSS: bool>(s: S, pass: Pass<'_, T, impl T
                     |x| total = s.add(total, shift.exp(s, x)),
                 );
             }
-            sum = total;
+            store_sum::<T, S, ACROSS>(s, total, &mut part.sum, lane);
         }
-        store_sum::<T, S, ACROSS>(s, sum, &mut part.sum, lane);
         if plan.is_smooth() {
             store_sum::<T, S, ACROSS>(s, gap, &mut part.gap, lane);
         }
@@ -389,26 +382,97 @@ fn sums<T: Float, S: Simd<T>, const ACROSS: bool>(s: S, pass: Pass<'_, T, impl T
     }
 }
 
-/// Leaves a chunk's exponentials in its buffer, by `f` where no lane is masked, the target's being 0; gives their sum and the bounds of the
-/// next chunk's logits.
+/// Bytes of logits that are asked for ahead where the gradient of the row before is written meanwhile: without that it keeps the
+/// CPU from foreseeing them.
+const LOGITS_AHEAD: usize = 20 << 10;
+/// The same of the exponentials, of both rows, which are in the second-level cache or beyond it.
+const EXPONENTIALS_AHEAD: usize = 4 << 10;
+
+/// Leaves a chunk's exponentials in its buffer, those of vectors without a masked lane made as ones that are `NORMAL` if they are,
+/// and the target's being 0; gives their sum and the bounds of the next chunk's logits. Where `LAGS`, writes the gradient of the row
+/// before meanwhile.
+struct Exponentials<'t, T: Float, const LAGS: bool, const NORMAL: bool> {
+    chunk: Unopened<'t, T>,
+    target: Option<usize>,
+    /// The maximum that the shift is made of.
+    max: T,
+}
+
+impl<T: Float, const LAGS: bool, const NORMAL: bool> Exponentials<'_, T, LAGS, NORMAL> {
+    #[inline(always)]
+    fn make<S: Simd<T>>(self, s: S, shift: Shift<S::V>) -> (S::V, Bounds<S::V>) {
+        let Exponentials { chunk: Unopened { logits, buffer, next, far, before }, target, .. } = self;
+        let (factor, pull) =
+            before.as_ref().map_or((T::ZERO, T::ZERO), |before| (before.factor, before.pull));
+        let (factor, pull) = (s.splat(factor), s.splat(pull));
+        let k = exp::shifted(s, shift.k);
+        macro_rules! gradient {
+            () => {
+                #[inline(always)]
+                |power| s.mul_add(power, factor, pull)
+            };
+        }
+        let (mut read, mut made) = (logits.unwrap_or(buffer).as_ptr(), buffer.as_ptr());
+        let (kept, to) = before.map_or((&[][..], &mut [][..]), |before| (before.exponentials, before.to));
+        let mut lines = slices::Lines::begin(s, kept, to, gradient!());
+        let mut kept = kept.as_ptr();
+        let result = slices::map_and_sum(
+            s,
+            logits,
+            buffer,
+            next,
+            (target, T::NEG_INFINITY),
+            #[inline(always)]
+            |x| if NORMAL { exp::exp2_of_normal(s, x, T::LOG2_E, k) } else { shift.exp(s, x) },
+            #[inline(always)]
+            |x| shift.exp(s, x),
+            #[inline(always)]
+            || {
+                if LAGS || far {
+                    s.prefetch_far_after(read, LOGITS_AHEAD / size_of::<T>());
+                    read = read.wrapping_add(T::LANES);
+                }
+                if LAGS {
+                    s.prefetch_far_after(made, EXPONENTIALS_AHEAD / size_of::<T>());
+                    s.prefetch_far_after(kept, EXPONENTIALS_AHEAD / size_of::<T>());
+                    for at in [&mut made, &mut kept] {
+                        *at = at.wrapping_add(T::LANES);
+                    }
+                    lines.step(s, gradient!());
+                }
+            },
+        );
+        while LAGS && lines.step(s, gradient!()) {}
+        result
+    }
+}
+
+/// By way of memory what [`Exponentials::make`] gives: a function of its own has registers for all constants of the loop.
+impl<T: Float, const NORMAL: bool> Kernel<T> for Exponentials<'_, T, true, NORMAL> {
+    type Output = (T, Bounds<T::Block>);
+    #[inline(always)]
+    fn run<S: Simd<T>>(self, s: S) -> Self::Output {
+        let shift = Shift::of(s, s.splat(self.max));
+        let (sum, bounds) = self.make(s, shift);
+        (s.sum_lanes(sum), Bounds { max: stored(s, bounds.max), min: stored(s, bounds.min) })
+    }
+}
+
+/// Runs [`Exponentials`]; the sum is that of all lanes.
 #[inline(always)]
-fn exponentials<T: Float, S: Simd<T>>(
+fn exponentials<T: Float, S: Simd<T>, L: Tile<T>, const NORMAL: bool>(
     s: S,
     chunk: Unopened<'_, T>,
     target: Option<usize>,
+    max: T,
     shift: Shift<S::V>,
-    f: impl Fn(S::V) -> S::V,
-) -> (S::V, Bounds<S::V>) {
-    slices::map_and_sum(
-        s,
-        chunk.logits,
-        chunk.buffer,
-        chunk.next,
-        (target, T::NEG_INFINITY),
-        f,
-        #[inline(always)]
-        |x| shift.exp(s, x),
-    )
+) -> (T, Bounds<S::V>) {
+    if L::LAGS {
+        let (sum, bounds) = s.enter(Exponentials::<T, true, NORMAL> { chunk, target, max });
+        return (sum, Bounds { max: s.load(&bounds.max), min: s.load(&bounds.min) });
+    }
+    let (sum, bounds) = Exponentials::<T, false, NORMAL> { chunk, target, max }.make(s, shift);
+    (s.sum_lanes(sum), bounds)
 }
 
 /// cap·tanh(x/cap) of each logit
@@ -627,6 +691,20 @@ pub(super) struct Factors<T: Float> {
     k: T::Block,
 }
 
+impl<T: Float> Factors<T> {
+    /// Of the class weights, for the first lane.
+    #[inline(always)]
+    pub(super) fn pull(&self) -> T {
+        self.pull.as_ref()[0]
+    }
+
+    /// The target's gradient, in the first lane.
+    #[inline(always)]
+    pub(super) fn target(&self) -> T {
+        self.target.as_ref()[0]
+    }
+}
+
 /// What makes the gradient, given the rows' sums; each part's sum becomes the factor of its chunk's exponentials.
 #[inline(always)]
 pub(super) fn factors<T: Float, S: Simd<T>>(
@@ -667,7 +745,7 @@ pub(super) fn factors<T: Float, S: Simd<T>>(
 #[inline(always)]
 fn gradient<T: Float, S: Simd<T>, const ACROSS: bool>(
     s: S,
-    pass: Pass<'_, T, impl Tile<T>, Option<&[Part<T>]>>,
+    pass: Pass<'_, T, impl Output<T>, Option<&[Part<T>]>>,
 ) {
     let Pass { plan, group, mut tile, lane, parts, weights: room } = pass;
     let tile = &mut tile;
@@ -755,7 +833,7 @@ fn gradient<T: Float, S: Simd<T>, const ACROSS: bool>(
 #[inline(always)]
 fn close<T: Float, S: Simd<T>>(
     s: S,
-    tile: &mut impl Tile<T>,
+    tile: &mut impl Output<T>,
     chunk: usize,
     weights: Option<&[T]>,
     pull: S::V,

@@ -2,12 +2,15 @@
 //! gradient itself.
 
 use super::plan::chunk_classes;
+use super::rows::Part;
 use crate::simd::{Float, Simd, slices};
 use crate::view::{Lane, LaneMut, Lanes, LanesMut};
 use std::ops::Range;
 
 /// The rows in flight, as chunks.
 pub(super) trait Tile<T: Float> {
+    /// Whether the gradient of the row before is written meanwhile.
+    const LAGS: bool = false;
     /// The chunks that are here.
     fn chunks(&self) -> Range<usize>;
     /// Whether a gradient is wanted.
@@ -20,6 +23,10 @@ pub(super) trait Tile<T: Float> {
     fn unopened(&mut self, chunk: usize) -> Option<Unopened<'_, T>>;
     /// Takes care that the buffer can be reopened.
     fn keep<S: Simd<T>>(&mut self, s: S, chunk: usize);
+}
+
+/// The rows in flight, when their gradient is made.
+pub(super) trait Output<T: Float>: Tile<T> {
     /// Brings a kept buffer back.
     fn reopen<S: Simd<T>>(&mut self, s: S, chunk: usize);
     /// Makes the chunk's gradient: `f` of the buffer.
@@ -38,12 +45,24 @@ pub(super) struct Unopened<'t, T> {
     pub(super) buffer: &'t mut [T],
     /// The logits of the next chunk of the row.
     pub(super) next: &'t [T],
+    /// Whether the logits come from memory, not from a cache.
+    pub(super) far: bool,
+    /// What is to be written meanwhile.
+    pub(super) before: Option<Before<'t, T>>,
+}
+
+/// The same chunk of the row before: its gradient is `factor` times its exponentials, plus `pull`.
+pub(super) struct Before<'t, T> {
+    pub(super) exponentials: &'t [T],
+    pub(super) to: &'t mut [T],
+    pub(super) factor: T,
+    pub(super) pull: T,
 }
 
 /// The range of classes of a chunk.
 #[inline(always)]
 fn range<T: Float, const ACROSS: bool>(chunk: usize, classes: usize) -> Range<usize> {
-    let first = chunk * chunk_classes::<T, ACROSS>();
+    let first = classes.min(chunk * chunk_classes::<T, ACROSS>());
     first..classes.min(first + chunk_classes::<T, ACROSS>())
 }
 
@@ -60,6 +79,8 @@ pub(super) struct Row<'a, 'b, T> {
     pub(super) room: &'b mut [T],
     /// Whether the gradient is written past the caches.
     pub(super) past_caches: bool,
+    /// Whether the logits come from memory, not from a cache.
+    pub(super) far: bool,
 }
 
 impl<T: Float> Row<'_, '_, T> {
@@ -110,15 +131,20 @@ impl<T: Float> Tile<T> for Row<'_, '_, T> {
         let next = range.end..self.classes.min(range.end + chunk_classes::<T, false>());
         let Some(from) = self.from else {
             let (chunks, rest) = self.to.as_mut()?.as_slice_mut()?.split_at_mut(range.end);
-            return Some(Unopened { logits: None, buffer: &mut chunks[range], next: &rest[..next.len()] });
+            let (buffer, next) = (&mut chunks[range], &rest[..next.len()]);
+            return Some(Unopened { logits: None, buffer, next, far: self.far, before: None });
         };
         let logits = from.as_slice()?;
-        Some(Unopened { logits: Some(&logits[range]), next: &logits[next], buffer: self.buffer(chunk) })
+        let (logits, next) = (Some(&logits[range]), &logits[next]);
+        let far = self.far;
+        Some(Unopened { logits, next, buffer: self.buffer(chunk), far, before: None })
     }
 
     #[inline(always)]
     fn keep<S: Simd<T>>(&mut self, _: S, _: usize) {}
+}
 
+impl<T: Float> Output<T> for Row<'_, '_, T> {
     #[inline(always)]
     fn reopen<S: Simd<T>>(&mut self, _: S, _: usize) {}
 
@@ -151,6 +177,67 @@ impl<T: Float> Tile<T> for Row<'_, '_, T> {
             to.set(at, x);
         }
     }
+}
+
+/// One dense row along vectors whose exponentials wait in scratch, where those of the row before are, too, whose gradient is
+/// written meanwhile, past the caches.
+pub(super) struct Lagging<'b, T: Float> {
+    pub(super) from: &'b [T],
+    pub(super) room: &'b mut [T],
+    pub(super) before: Option<RowBefore<'b, T>>,
+}
+
+/// A row on its way.
+pub(super) struct RowBefore<'b, T: Float> {
+    pub(super) exponentials: &'b [T],
+    pub(super) to: &'b mut [T],
+    pub(super) parts: &'b [Part<T>],
+    pub(super) pull: T,
+}
+
+impl<T: Float> Tile<T> for Lagging<'_, T> {
+    const LAGS: bool = true;
+
+    #[inline(always)]
+    fn chunks(&self) -> Range<usize> {
+        0..self.from.len().div_ceil(chunk_classes::<T, false>())
+    }
+
+    #[inline(always)]
+    fn has_output(&self) -> bool {
+        true
+    }
+
+    #[inline(always)]
+    fn open<S: Simd<T>>(&mut self, _: S, chunk: usize) {
+        let range = range::<T, false>(chunk, self.from.len());
+        self.room[range.clone()].copy_from_slice(&self.from[range]);
+    }
+
+    #[inline(always)]
+    fn buffer(&mut self, chunk: usize) -> &mut [T] {
+        &mut self.room[range::<T, false>(chunk, self.from.len())]
+    }
+
+    #[inline(always)]
+    fn unopened(&mut self, chunk: usize) -> Option<Unopened<'_, T>> {
+        let classes = self.from.len();
+        let (range, next) = (range::<T, false>(chunk, classes), range::<T, false>(chunk + 1, classes));
+        let before = self.before.as_mut().map(
+            #[inline(always)]
+            |before| Before {
+                exponentials: &before.exponentials[range.clone()],
+                to: &mut before.to[range.clone()],
+                factor: before.parts[chunk].factor(),
+                pull: before.pull,
+            },
+        );
+        let (logits, next) = (Some(&self.from[range.clone()]), &self.from[next]);
+        Some(Unopened { logits, next, buffer: &mut self.room[range], far: true, before })
+    }
+
+    #[inline(always)]
+    fn keep<S: Simd<T>>(&mut self, _: S, _: usize) {}
 }
 
 /// Up to `T::LANES` rows, one a lane. Without `from`, the logits are where the gradients will be.
@@ -213,7 +300,9 @@ impl<T: Float> Tile<T> for Columns<'_, '_, T> {
             self.done(s, chunk);
         }
     }
+}
 
+impl<T: Float> Output<T> for Columns<'_, '_, T> {
     #[inline(always)]
     fn reopen<S: Simd<T>>(&mut self, s: S, chunk: usize) {
         if self.chunks().len() > 1 {
