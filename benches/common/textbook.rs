@@ -2,9 +2,55 @@
 //! write into memory that the caller keeps, which is kinder to them than the usual `collect`.
 
 use super::data::Element;
+use std::hint::black_box;
+use std::time::{Duration, Instant};
+
+/// Copies of a short loop, each at another place of the program: how long it takes hangs on where a build places it, by up to a half,
+/// and the quickest copy is the fair baseline.
+const COPIES: usize = 4;
+
+/// Knows the quickest copy.
+#[derive(Default)]
+pub struct Copies {
+    calls: usize,
+    least: [Option<Duration>; COPIES],
+}
+
+/// Calls a copy of a loop: `copies.call(|copy| one_of!(copy, take(src, idx, out)))`.
+#[macro_export]
+macro_rules! one_of {
+    ($copy:expr, $name:ident($($argument:expr),*)) => {
+        match $copy {
+            0 => textbook::$name::<_, 0>($($argument),*),
+            1 => textbook::$name::<_, 1>($($argument),*),
+            2 => textbook::$name::<_, 2>($($argument),*),
+            _ => textbook::$name::<_, 3>($($argument),*),
+        }
+    };
+}
+
+impl Copies {
+    /// Calls after which the quickest copy is known.
+    pub const TRIALS: usize = 4 * COPIES;
+
+    /// Calls `f` with the number of a copy: of each in turn first, then of the quickest.
+    pub fn call(&mut self, f: impl FnOnce(usize)) {
+        if self.calls >= Self::TRIALS {
+            return f((0..COPIES).min_by_key(|&copy| self.least[copy]).unwrap_or(0));
+        }
+        let copy = self.calls % COPIES;
+        let start = Instant::now();
+        f(copy);
+        let took = start.elapsed();
+        self.least[copy] = Some(self.least[copy].map_or(took, |least| least.min(took)));
+        self.calls += 1;
+    }
+}
 
 /// `out = src[idx]`
-pub fn take<T: Copy>(src: &[T], idx: &[u32], out: &mut [T]) {
+#[inline(never)]
+pub fn take<T: Copy, const COPY: usize>(src: &[T], idx: &[u32], out: &mut [T]) {
+    black_box(COPY);
     for (out, &i) in out.iter_mut().zip(idx) {
         *out = src[i as usize];
     }
@@ -20,7 +66,7 @@ pub fn take_rows<T: Copy>(src: &[T], width: usize, idx: &[u32], out: &mut [T]) {
 /// `out = src[:, idx]`, rows of `width` elements
 pub fn take_columns<T: Copy>(src: &[T], width: usize, idx: &[u32], out: &mut [T]) {
     for (out, row) in out.chunks_exact_mut(idx.len()).zip(src.chunks_exact(width)) {
-        take(row, idx, out);
+        take::<T, 0>(row, idx, out);
     }
 }
 
@@ -48,13 +94,17 @@ pub fn scatter_add_rows<T: Element>(dst: &mut [T], width: usize, idx: &[u32], sr
 }
 
 /// `where(x > threshold)[0]`
-pub fn indices_above<T: Element>(x: &[T], threshold: T, out: &mut Vec<u32>) {
+#[inline(never)]
+pub fn indices_above<T: Element, const COPY: usize>(x: &[T], threshold: T, out: &mut Vec<u32>) {
+    black_box(COPY);
     out.clear();
     out.extend(x.iter().enumerate().filter(|&(_, &x)| x > threshold).map(|(i, _)| i as u32));
 }
 
 /// `x[x > threshold]`
-pub fn values_above<T: Element>(x: &[T], threshold: T, out: &mut Vec<T>) {
+#[inline(never)]
+pub fn values_above<T: Element, const COPY: usize>(x: &[T], threshold: T, out: &mut Vec<T>) {
+    black_box(COPY);
     out.clear();
     out.extend(x.iter().copied().filter(|&x| x > threshold));
 }
@@ -107,7 +157,14 @@ pub fn smoothed_xent<T: Element>(
 }
 
 /// `i = where(x > threshold)[0]; i, x[i]`
-pub fn pairs_above<T: Element>(x: &[T], threshold: T, indices: &mut Vec<u32>, values: &mut Vec<T>) {
+#[inline(never)]
+pub fn pairs_above<T: Element, const COPY: usize>(
+    x: &[T],
+    threshold: T,
+    indices: &mut Vec<u32>,
+    values: &mut Vec<T>,
+) {
+    black_box(COPY);
     indices.clear();
     values.clear();
     for (i, &x) in x.iter().enumerate() {

@@ -12,7 +12,7 @@
 use crate::error::{Error, Result};
 use crate::indices::{Index, Indices, Offsets, Proven};
 use crate::parallel::{self, Split};
-use crate::simd::{Float, Kernel, Level, Simd, slices};
+use crate::simd::{self, Float, Kernel, Level, Simd, slices};
 use crate::view::cube::{Cube, CubeMut, FLOW, K, M, P, Plan, TABLE, gather_dense};
 use crate::view::{View, ViewMut, zeros};
 
@@ -338,7 +338,7 @@ fn gather<T: Float, I: Index>(
         let in_cache = src.reach() < IN_CACHE;
         let row = shape[M] * size_of::<T>();
         let past_caches =
-            row >= ROW_PAST_CACHES && shape[K] * shape[P] >= PAST_CACHES / row && !crate::simd::is_intel();
+            row >= ROW_PAST_CACHES && shape[K] * shape[P] >= PAST_CACHES / row && !simd::is_intel();
         let (idx, out) = (idx.cube(&plan, i), out.cube(&plan, FLOW, i));
         let piece = Piece { src, idx, out, axis, in_cache, past_caches };
         parallel::for_each(piece, grain, |_, piece| T::dispatch(level, piece));
@@ -435,7 +435,7 @@ impl<T: Float, I: Index> Kernel<T> for Piece<'_, T, I> {
 /// How many rows ahead those of a table that no cache holds are asked for. None on Intel's CPUs, which go ahead of
 /// themselves over rows: asking made those of 2 KiB a third slower (results/tried/gather.md).
 pub(super) fn rows_ahead<T>(width: usize) -> usize {
-    if crate::simd::is_intel() { 0 } else { ROWS_AHEAD.min(BYTES_AHEAD / (width * size_of::<T>())) }
+    if simd::is_intel() { 0 } else { ROWS_AHEAD.min(BYTES_AHEAD / (width * size_of::<T>())) }
 }
 
 /// Rows: one index names a run of neighbours, which `copy` copies.

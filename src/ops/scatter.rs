@@ -16,7 +16,7 @@ use super::gather::{AHEAD, IN_CACHE, as_column, blocks, one_per_row, rows_ahead,
 use crate::error::Result;
 use crate::indices::{Index, Indices, Offsets, Proven};
 use crate::parallel::{self, Split};
-use crate::simd::{Float, Kernel, Level, Simd};
+use crate::simd::{self, Float, Kernel, Level, Simd};
 use crate::view::cube::{Cube, CubeMut, FLOW, K, M, P, Plan, TABLE, scatter_dense};
 use crate::view::{Lane, View, ViewMut};
 
@@ -482,7 +482,8 @@ fn elements<T: Float, I: Index, S: Simd<T>>(s: S, piece: Piece<'_, T, I>) {
     let shape = src.shape();
     let axis = run_axis(shape, src.strides());
     let [outer, inner] = [[M, K], [P, M], [P, K]][axis];
-    let ahead = if dst.as_cube().reach() < IN_CACHE { 0 } else { AHEAD };
+    // On Intel's CPUs, with caches as large, asking ahead took longer (results/tried/scatter.md).
+    let ahead = if dst.as_cube().reach() < IN_CACHE || simd::is_intel() { 0 } else { AHEAD };
     let mut offsets = None;
     for i in 0..shape[outer] {
         for j in 0..shape[inner] {

@@ -1,7 +1,9 @@
 //! Gathers: the cases G1 to G8 of the comparison with other libraries, and a sweep over tables, widths and orders.
 
 use crate::common::data::{self, Buffer, Element, Order};
-use crate::common::{Case, Side, Work, limits, numbers, textbook, with_sweep};
+use crate::common::textbook::{self, Copies};
+use crate::common::{Case, Side, Work, limits, numbers, with_sweep};
+use crate::one_of;
 use gradix::View;
 use std::hint::black_box;
 
@@ -25,6 +27,7 @@ pub struct Gather<T> {
     pub src: Buffer<T>,
     pub idx: Buffer<u32>,
     pub out: Buffer<T>,
+    copies: Copies,
 }
 
 impl<T: Element> Gather<T> {
@@ -35,21 +38,26 @@ impl<T: Element> Gather<T> {
             Form::Columns => (width, rows * count),
             Form::Pick => (width, rows),
         };
-        Gather {
+        let mut work = Gather {
             form,
             rows,
             width,
             src: data::uniform(rows * width),
             idx: data::indices(count, bound, order),
             out: Buffer::zeros(len),
+            copies: Copies::default(),
+        };
+        if matches!(form, Form::Elements) {
+            (0..Copies::TRIALS).for_each(|_| work.run(Side::Textbook));
         }
+        work
     }
 }
 
 impl<T: Element> Work for Gather<T> {
     fn run(&mut self, side: Side) {
         let Gather { form, rows, width, .. } = *self;
-        let (src, idx, out) = (&*self.src, &*self.idx, &mut *self.out);
+        let (src, idx, out, copies) = (&*self.src, &*self.idx, &mut *self.out, &mut self.copies);
         let view = View::new(src, &[rows, width]).expect("the source's shape");
         match (side, form) {
             (Side::Gradix, Form::Elements) => gradix::take_into(src, idx, &mut *out),
@@ -66,7 +74,7 @@ impl<T: Element> Work for Gather<T> {
                 gradix::reference::take_axis_into(view, 1, idx, whole(out, rows, idx.len()))
             }
             (Side::Reference, Form::Pick) => gradix::reference::pick_into(view, idx, &mut *out),
-            (Side::Textbook, Form::Elements) => Ok(textbook::take(src, idx, out)),
+            (Side::Textbook, Form::Elements) => Ok(copies.call(|copy| one_of!(copy, take(src, idx, out)))),
             (Side::Textbook, Form::Rows) => Ok(textbook::take_rows(src, width, idx, out)),
             (Side::Textbook, Form::Columns) => Ok(textbook::take_columns(src, width, idx, out)),
             (Side::Textbook, Form::Pick) => Ok(textbook::pick(src, width, idx, out)),

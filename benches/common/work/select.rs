@@ -1,7 +1,9 @@
 //! Selections: the cases S1 to S3 of the comparison with other libraries, and a sweep over shares of hits.
 
 use crate::common::data::{self, Buffer, Element};
-use crate::common::{Case, Side, Work, limits, numbers, textbook, with_sweep};
+use crate::common::textbook::{self, Copies};
+use crate::common::{Case, Side, Work, limits, numbers, with_sweep};
+use crate::one_of;
 use gradix::{Gt, reference, select};
 use std::hint::black_box;
 
@@ -40,6 +42,7 @@ pub struct Select<T> {
     /// About how many hits there are.
     expected: usize,
     hits: usize,
+    copies: Copies,
 }
 
 impl<T: Element> Select<T> {
@@ -57,7 +60,7 @@ impl<T: Element> Select<T> {
             Form::Pairs => (len, 2 * len), // which the limit fills with as many bytes as both have
             Form::SparsifyWith | Form::TopKThreshold => (len, len),
         };
-        Select {
+        let mut work = Select {
             form,
             x,
             threshold,
@@ -66,7 +69,12 @@ impl<T: Element> Select<T> {
             values: Room::new(values),
             expected: (len as f64 * hits) as usize,
             hits: 0,
+            copies: Copies::default(),
+        };
+        if matches!(form, Form::Indices | Form::Values | Form::Pairs) {
+            (0..Copies::TRIALS).for_each(|_| work.run(Side::Textbook));
         }
+        work
     }
 
     fn limit(&mut self) {
@@ -83,7 +91,7 @@ impl<T: Element> Select<T> {
 
 impl<T: Element> Work for Select<T> {
     fn run(&mut self, side: Side) {
-        let Select { form, x, threshold, residual, indices, values, expected, .. } = &mut *self;
+        let Select { form, x, threshold, residual, indices, values, expected, copies, .. } = &mut *self;
         let (x, residual, predicate) = (&**x, &mut **residual, Gt(*threshold));
         let k = (*expected + 1).min(x.len());
         let (Room { ours: i, kept: kept_i }, Room { ours: v, kept: kept_v }) = (indices, values);
@@ -91,9 +99,11 @@ impl<T: Element> Work for Select<T> {
             (Side::Limit, _) => return self.limit(),
             (Side::Textbook, form) => {
                 match form {
-                    Form::Indices => textbook::indices_above(x, *threshold, kept_i),
-                    Form::Values => textbook::values_above(x, *threshold, kept_v),
-                    Form::Pairs => textbook::pairs_above(x, *threshold, kept_i, kept_v),
+                    Form::Indices => copies.call(|copy| one_of!(copy, indices_above(x, *threshold, kept_i))),
+                    Form::Values => copies.call(|copy| one_of!(copy, values_above(x, *threshold, kept_v))),
+                    Form::Pairs => {
+                        copies.call(|copy| one_of!(copy, pairs_above(x, *threshold, kept_i, kept_v)));
+                    }
                     Form::SparsifyWith => textbook::sparsify_with(x, residual, *threshold, kept_i, kept_v),
                     Form::TopKThreshold => textbook::top_k_threshold(x, k, kept_v),
                 }
