@@ -291,7 +291,7 @@ fn take_small<T: Float, I: Index>(
     out: &mut ViewMut<'_, T>,
 ) -> Result<bool> {
     let fits = out.shape() == idx.list.shape() || out.shape() == [idx.list.len()];
-    if !fits || out.len() >= 2 * GRAIN || src.len() * size_of::<T>() >= IN_CACHE {
+    if !fits || out.len() >= 2 * GRAIN || src.len() >= IN_CACHE / size_of::<T>() {
         return Ok(false);
     }
     let (Some(table), Ok(out)) = (src.as_slice(), out.reborrow().into_slice()) else { return Ok(false) };

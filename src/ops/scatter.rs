@@ -275,7 +275,7 @@ fn scatter_small<T: Float, I: Index>(
     a: T,
 ) -> Result<bool> {
     let fits = src.shape() == idx.list.shape() || src.shape() == [idx.list.len()];
-    if !fits || src.len() >= 2 * GRAIN || dst.len() * size_of::<T>() >= IN_CACHE {
+    if !fits || src.len() >= 2 * GRAIN || dst.len() >= IN_CACHE / size_of::<T>() {
         return Ok(false);
     }
     let (Ok(table), Some(from)) = (dst.reborrow().into_slice(), src.as_slice()) else { return Ok(false) };

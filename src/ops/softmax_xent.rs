@@ -678,8 +678,7 @@ impl<T: Float, I: Index> Call<'_, T, I> {
     }
 
     fn run_scaled(&self, work: Work<'_, T>, scale: T) {
-        let (row, rows) = (self.here * size_of::<T>(), self.labels.len());
-        let large = work.from.is_some() && row >= ROW_PAST_CACHES && rows * row >= PAST_CACHES;
+        let large = work.from.is_some() && self.row_bytes() >= ROW_PAST_CACHES && self.bytes() >= PAST_CACHES;
         let all = self.drive(work, scale, large);
         // A pass that writes after one that reads takes longer past the caches than through them, but on Intel's CPUs.
         let past_caches = large && (all.is_lagging() && !all.is_cut() || simd::is_intel());
@@ -688,8 +687,17 @@ impl<T: Float, I: Index> Call<'_, T, I> {
 
     fn drive<'w>(&'w self, rows: Work<'w, T>, scale: T, past_caches: bool) -> Drive<'w, 'w, T> {
         let (plan, classes, across) = (&self.plan, self.here, self.across);
-        let far = self.labels.len() * classes * size_of::<T>() >= FAR;
-        Drive { plan, rows, classes, scale, across, past_caches, far }
+        Drive { plan, rows, classes, scale, across, past_caches, far: self.bytes() >= FAR }
+    }
+
+    /// Bytes of a row's logits; as many as can be counted, where an array of no rows claims more.
+    fn row_bytes(&self) -> usize {
+        self.here.saturating_mul(size_of::<T>())
+    }
+
+    /// Bytes of all logits.
+    fn bytes(&self) -> usize {
+        self.labels.len().saturating_mul(self.row_bytes())
     }
 
     fn run_on(&self, all: Drive<'_, '_, T>) {
