@@ -311,8 +311,8 @@ fn sums<T: Float, S: Simd<T>, L: Tile<T>, const ACROSS: bool>(s: S, pass: Pass<'
         let at = place::<T, ACROSS>(plan, c, class);
         let unopened = if ACROSS || plan.cap.is_some() { None } else { tile.unopened(c) };
         let (max, gap);
-        if let Some(Unopened { logits, buffer, next, far, before }) = unopened {
-            let here = logits.unwrap_or(buffer);
+        if let Some(chunk) = unopened {
+            let here = chunk.logits.unwrap_or(chunk.buffer);
             let found = bounds.take().unwrap_or_else(
                 #[inline(always)]
                 || Bounds::of(s, here),
@@ -323,7 +323,6 @@ fn sums<T: Float, S: Simd<T>, L: Tile<T>, const ACROSS: bool>(s: S, pass: Pass<'
             let shift = Shift::of(s, max);
             let k = exp::shifted(s, shift.k);
             let target = Some(at).filter(|&at| at < here.len());
-            let chunk = Unopened { logits, buffer, next, far, before };
             let most = part.max.as_ref()[lane];
             let (sum, found) = if shift.is_plain(s) && exp::is_normal(s, others.min, T::LOG2_E, k) {
                 exponentials::<T, S, L, true>(s, chunk, target, most, shift)
@@ -382,8 +381,8 @@ fn sums<T: Float, S: Simd<T>, L: Tile<T>, const ACROSS: bool>(s: S, pass: Pass<'
     }
 }
 
-/// Bytes of logits that are asked for ahead where the gradient of the row before is written meanwhile: without that it keeps the
-/// CPU from foreseeing them.
+/// How many bytes ahead logits are asked for where they come from memory: the CPU foresees too few of them, and hardly any where the
+/// gradient of the row before is written meanwhile.
 const LOGITS_AHEAD: usize = 20 << 10;
 /// The same of the exponentials, of both rows, which are in the second-level cache or beyond it.
 const EXPONENTIALS_AHEAD: usize = 4 << 10;
