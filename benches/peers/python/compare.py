@@ -82,8 +82,14 @@ class Side:
     def ready(self, folder):
         """What it says of the case in a folder."""
         self.seconds = []
+        if self.process and self.process.poll() is not None:
+            self.end()  # it has ended since the case before
         self.process = self.process or self.start()
-        self.tell(f"case {folder}")
+        try:
+            self.tell(f"case {folder}")
+        except BrokenPipeError:
+            self.end()
+            return {"absent": "ended by itself"}
         waited, _, _ = select.select([self.process.stdout], [], [], PATIENCE)
         line = self.process.stdout.readline() if waited else ""
         if line:
