@@ -44,12 +44,15 @@ impl Avx512 {
     }
 }
 
-/// Whether Intel has made this CPU.
+/// Whether Intel has made this CPU. Asked once: a virtual machine leaves the CPU for the answer.
 pub(super) fn is_intel() -> bool {
-    #[allow(unused_unsafe)] // the intrinsic is safe in newer compilers than our oldest
-    // SAFETY: every 64-bit CPU has the instruction.
-    let vendor = unsafe { __cpuid(0) };
-    [vendor.ebx, vendor.edx, vendor.ecx].map(u32::to_le_bytes).as_flattened() == b"GenuineIntel"
+    static IS_INTEL: OnceLock<bool> = OnceLock::new();
+    *IS_INTEL.get_or_init(|| {
+        #[allow(unused_unsafe)] // the intrinsic is safe in newer compilers than our oldest
+        // SAFETY: every 64-bit CPU has the instruction.
+        let vendor = unsafe { __cpuid(0) };
+        [vendor.ebx, vendor.edx, vendor.ecx].map(u32::to_le_bytes).as_flattened() == b"GenuineIntel"
+    })
 }
 
 /// Methods whose bodies are compiled for this level. A body is safe but where it says otherwise: the compiler knows
