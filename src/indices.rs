@@ -260,7 +260,15 @@ impl<'a, I> Proven<&View<'a, I>> {
     /// The list where it stands, if it is dense and bare.
     #[inline(always)]
     pub(crate) fn bare(&self) -> Option<Proven<&'a [I]>> {
-        let list = if self.mode == Mode::Raise { self.list.as_slice() } else { None }?;
+        self.if_bare(self.list.as_slice())
+    }
+}
+
+impl<L> Proven<L> {
+    /// `slice`, which is the list as it stands, if that is bare.
+    #[inline(always)]
+    fn if_bare<'s, I>(&self, slice: Option<&'s [I]>) -> Option<Proven<&'s [I]>> {
+        let list = slice.filter(|_| self.mode == Mode::Raise)?;
         Some(Proven { list, mode: self.mode, bound: self.bound })
     }
 }
@@ -311,8 +319,7 @@ impl<I: Index> Proven<Lane<'_, I>> {
     /// As the whole array's.
     #[inline(always)]
     pub(crate) fn bare(&self) -> Option<Proven<&[I]>> {
-        let list = if self.mode == Mode::Raise { self.list.as_slice() } else { None }?;
-        Some(Proven { list, mode: self.mode, bound: self.bound })
+        self.if_bare(self.list.as_slice())
     }
 
     #[inline(always)]

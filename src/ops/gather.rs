@@ -338,12 +338,11 @@ fn gather<T: Float, I: Index>(
     // Few pieces, as each begins with a row that nobody has asked for ahead.
     let least = if shape[M] > 1 { GRAIN_OF_ROWS } else { GRAIN };
     let grain = (least / unit.max(1)).max(shape[axis] / (4 * parallel::threads()));
+    let row = shape[M] * size_of::<T>();
+    let past_caches = row >= ROW_PAST_CACHES && shape[K] * shape[P] >= PAST_CACHES / row && !simd::is_intel();
     for i in 0..plan.cubes() {
         let src = src.cube(&plan, TABLE, i);
         let in_cache = src.reach() < IN_CACHE;
-        let row = shape[M] * size_of::<T>();
-        let past_caches =
-            row >= ROW_PAST_CACHES && shape[K] * shape[P] >= PAST_CACHES / row && !simd::is_intel();
         let (idx, out) = (idx.cube(&plan, i), out.cube(&plan, FLOW, i));
         let piece = Piece { src, idx, out, axis, in_cache, past_caches };
         parallel::for_each(piece, grain, |_, piece| T::dispatch(level, piece));
