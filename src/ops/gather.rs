@@ -392,21 +392,23 @@ impl<T: Float, I: Index> Kernel<T> for Piece<'_, T, I> {
         let dense = src.strides()[M] == 1 && out.strides()[M] == 1;
         if width > 1 && list_m == 0 && dense {
             let ahead = if in_cache { 0 } else { rows_ahead::<T>(width) };
+            let offsets = &mut Offsets::new(); // once for all widths: callers' stacks may be small
             match width {
-                2 => rows(s, src, idx, &mut out, ahead, copy_exactly::<T, 2>),
-                3 => rows(s, src, idx, &mut out, ahead, copy_overlapping::<T, 2>),
-                4 => rows(s, src, idx, &mut out, ahead, copy_exactly::<T, 4>),
-                5..8 => rows(s, src, idx, &mut out, ahead, copy_overlapping::<T, 4>),
-                8 => rows(s, src, idx, &mut out, ahead, copy_exactly::<T, 8>),
-                9..16 => rows(s, src, idx, &mut out, ahead, copy_overlapping::<T, 8>),
-                16 => rows(s, src, idx, &mut out, ahead, copy_exactly::<T, 16>),
-                17..32 => rows(s, src, idx, &mut out, ahead, copy_overlapping::<T, 16>),
+                2 => rows(s, src, idx, &mut out, offsets, ahead, copy_exactly::<T, 2>),
+                3 => rows(s, src, idx, &mut out, offsets, ahead, copy_overlapping::<T, 2>),
+                4 => rows(s, src, idx, &mut out, offsets, ahead, copy_exactly::<T, 4>),
+                5..8 => rows(s, src, idx, &mut out, offsets, ahead, copy_overlapping::<T, 4>),
+                8 => rows(s, src, idx, &mut out, offsets, ahead, copy_exactly::<T, 8>),
+                9..16 => rows(s, src, idx, &mut out, offsets, ahead, copy_overlapping::<T, 8>),
+                16 => rows(s, src, idx, &mut out, offsets, ahead, copy_exactly::<T, 16>),
+                17..32 => rows(s, src, idx, &mut out, offsets, ahead, copy_overlapping::<T, 16>),
                 _ if past_caches => {
                     rows(
                         s,
                         src,
                         idx,
                         &mut out,
+                        offsets,
                         ahead,
                         #[inline(always)]
                         |from, to| {
@@ -421,10 +423,10 @@ impl<T: Float, I: Index> Kernel<T> for Piece<'_, T, I> {
                     );
                     s.fence();
                 }
-                32 => rows(s, src, idx, &mut out, ahead, copy_exactly::<T, 32>),
-                33..64 => rows(s, src, idx, &mut out, ahead, copy_overlapping::<T, 32>),
-                64 => rows(s, src, idx, &mut out, ahead, copy_exactly::<T, 64>),
-                _ => rows(s, src, idx, &mut out, ahead, |from, to| to.copy_from_slice(from)),
+                32 => rows(s, src, idx, &mut out, offsets, ahead, copy_exactly::<T, 32>),
+                33..64 => rows(s, src, idx, &mut out, offsets, ahead, copy_overlapping::<T, 32>),
+                64 => rows(s, src, idx, &mut out, offsets, ahead, copy_exactly::<T, 64>),
+                _ => rows(s, src, idx, &mut out, offsets, ahead, |from, to| to.copy_from_slice(from)),
             }
         } else if width == 1 && list_p == 0 && len < FEW_COLUMNS && planes >= TILE {
             few_columns(src, idx, &mut out)
@@ -449,17 +451,17 @@ fn rows<T: Float, I: Index, S: Simd<T>>(
     src: Cube<'_, T>,
     idx: Proven<Cube<'_, I>>,
     out: &mut CubeMut<'_, T>,
+    offsets: &mut Offsets,
     ahead: usize,
     copy: impl Fn(&[T], &mut [T]),
 ) {
     let [planes, len, _] = out.shape();
-    let mut offsets = Offsets::new();
     for p in 0..planes {
         let (list, Some(from), Some(mut to)) = (idx.lane(K, [p, 0, 0]), src.rows(p), out.rows(p)) else {
             return;
         };
         for (first, taken, seen) in blocks(len, ahead) {
-            list.fill(first, seen, &mut offsets);
+            list.fill(first, seen, offsets);
             let offsets = offsets.below(src.shape()[K]);
             for (k, &o) in offsets[..taken].iter().enumerate() {
                 if ahead > 0 && k + ahead < seen {

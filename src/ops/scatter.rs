@@ -402,6 +402,14 @@ impl<'a, T: Float, I: Index> Piece<'a, T, I> {
     }
 }
 
+/// The offsets that a block of indices names, those of them that are the piece's own, and which these were: once for all forms
+/// of the kernel, whose callers' stacks may be small.
+struct Lists {
+    seen: Offsets,
+    own: Offsets,
+    kept: [u8; Offsets::ROOM],
+}
+
 impl<T: Float, I: Index> Kernel<T> for Piece<'_, T, I> {
     type Output = ();
     #[inline(always)]
@@ -411,39 +419,45 @@ impl<T: Float, I: Index> Kernel<T> for Piece<'_, T, I> {
             return;
         }
         let dense = self.src.strides()[M] == 1 && self.dst.strides()[M] == 1;
+        let lists = &mut Lists { seen: Offsets::new(), own: Offsets::new(), kept: [0; Offsets::ROOM] };
         if width > 1 && self.idx.strides()[M] == 0 && dense {
             let a = self.a;
             match width {
-                2 => rows(s, self, |from, to| add_exactly::<T, 2>(from, to, a)),
-                4 => rows(s, self, |from, to| add_exactly::<T, 4>(from, to, a)),
-                8 if T::LANES > 8 => rows(s, self, |from, to| add_exactly::<T, 8>(from, to, a)),
-                _ => rows(s, self, |from, to| add(s, from, to, a)),
+                2 => rows(s, self, lists, |from, to| add_exactly::<T, 2>(from, to, a)),
+                4 => rows(s, self, lists, |from, to| add_exactly::<T, 4>(from, to, a)),
+                8 if T::LANES > 8 => rows(s, self, lists, |from, to| add_exactly::<T, 8>(from, to, a)),
+                _ => rows(s, self, lists, |from, to| add(s, from, to, a)),
             }
         } else if self.all {
-            elements(s, self)
+            elements(s, self, lists)
         } else {
-            own_elements(self)
+            own_elements(self, lists)
         }
     }
 }
 
 /// Rows: one index names a run of neighbours, to which `add` adds.
 #[inline(always)]
-fn rows<T: Float, I: Index, S: Simd<T>>(s: S, piece: Piece<'_, T, I>, add: impl Fn(&[T], &mut [T])) {
+fn rows<T: Float, I: Index, S: Simd<T>>(
+    s: S,
+    piece: Piece<'_, T, I>,
+    lists: &mut Lists,
+    add: impl Fn(&[T], &mut [T]),
+) {
     let Piece { mut dst, idx, src, first: first_place, all, .. } = piece;
     let ([planes, len, width], places) = (src.shape(), dst.shape()[K]);
     let ahead = if dst.as_cube().reach() < IN_CACHE { 0 } else { rows_ahead::<T>(width) };
-    let (mut seen, mut own, mut kept) = (Offsets::new(), Offsets::new(), [0; Offsets::ROOM]);
+    let Lists { seen, own, kept } = lists;
     for p in 0..planes {
         let (list, Some(from), Some(mut to)) = (idx.lane(K, [p, 0, 0]), src.rows(p), dst.rows(p)) else {
             return;
         };
         for (first, taken, looked_at) in blocks(len, if all { ahead } else { 0 }) {
             if all {
-                list.fill(first, looked_at, &mut own);
+                list.fill(first, looked_at, own);
             } else {
-                list.fill(first, taken, &mut seen);
-                own.keep(&seen, first_place..first_place + places, &mut kept);
+                list.fill(first, taken, seen);
+                own.keep(seen, first_place..first_place + places, kept);
             }
             let own = own.below(places);
             for (k, &o) in own.iter().enumerate().take(taken) {
@@ -483,14 +497,14 @@ fn add<T: Float, S: Simd<T>>(s: S, from: &[T], to: &mut [T], a: T) {
 /// Elements one by one. Whatever the axis of the runs, what shares a place comes in the order of the indices: they
 /// are the innermost loop but for the run itself.
 #[inline(always)]
-fn elements<T: Float, I: Index, S: Simd<T>>(s: S, piece: Piece<'_, T, I>) {
+fn elements<T: Float, I: Index, S: Simd<T>>(s: S, piece: Piece<'_, T, I>, lists: &mut Lists) {
     let Piece { mut dst, idx, src, a, .. } = piece;
     let shape = src.shape();
     let axis = run_axis(shape, src.strides());
     let [outer, inner] = [[M, K], [P, M], [P, K]][axis];
     // On Intel's CPUs, with caches as large, asking ahead took longer (results/tried/scatter.md).
     let ahead = if dst.as_cube().reach() < IN_CACHE || simd::is_intel() { 0 } else { AHEAD };
-    let mut offsets = None;
+    let offsets = &mut lists.own;
     for i in 0..shape[outer] {
         for j in 0..shape[inner] {
             let mut at = [0; 3];
@@ -503,7 +517,6 @@ fn elements<T: Float, I: Index, S: Simd<T>>(s: S, piece: Piece<'_, T, I>) {
                 scatter_dense(s, table, list, from, a, ahead);
                 continue;
             }
-            let offsets = offsets.get_or_insert_with(Offsets::new);
             for (first, taken, _) in blocks(shape[axis], 0) {
                 list.fill(first, taken, offsets);
                 let mut block = None;
@@ -515,23 +528,23 @@ fn elements<T: Float, I: Index, S: Simd<T>>(s: S, piece: Piece<'_, T, I>) {
 
 /// As `elements`, along the indices, for a piece that has but some of the places.
 #[inline(always)]
-fn own_elements<T: Float, I: Index>(piece: Piece<'_, T, I>) {
+fn own_elements<T: Float, I: Index>(piece: Piece<'_, T, I>, lists: &mut Lists) {
     let Piece { mut dst, idx, src, a, first: first_place, .. } = piece;
     let ([planes, len, width], places) = (src.shape(), dst.shape()[K]);
-    let (mut seen, mut own, mut kept) = (Offsets::new(), Offsets::new(), [0; Offsets::ROOM]);
+    let Lists { seen, own, kept } = lists;
     let mut block = [T::ZERO; Offsets::ROOM];
     for p in 0..planes {
         for m in 0..width {
             let (lane, list) = (src.lane(K, [p, 0, m]), idx.lane(K, [p, 0, m]));
             let mut plane = dst.plane(K, [p, 0, m]);
             for (first, taken, _) in blocks(len, 0) {
-                list.fill(first, taken, &mut seen);
-                own.keep(&seen, first_place..first_place + places, &mut kept);
+                list.fill(first, taken, seen);
+                own.keep(seen, first_place..first_place + places, kept);
                 let block = &mut block[..own.below(places).len()];
                 let mut copied = None;
                 let from = dense(lane, first, taken, &mut copied);
-                block.iter_mut().zip(&kept).for_each(|(x, &k)| *x = from[k as usize]);
-                plane.scatter(first, &own, block, a);
+                block.iter_mut().zip(&*kept).for_each(|(x, &k)| *x = from[k as usize]);
+                plane.scatter(first, own, block, a);
             }
         }
     }
