@@ -11,7 +11,6 @@ mod tile;
 
 use crate::error::{Error, Result};
 use crate::indices::Index;
-use crate::parallel;
 use crate::simd::{self, Float, Level};
 use crate::view::{View, ViewMut, zeros};
 use drive::{Drive, LabelList, Rows as Work, Targets, class_of};
@@ -682,7 +681,7 @@ impl<T: Float, I: Index> Call<'_, T, I> {
         let all = self.drive(work, scale, large);
         // A pass that writes after one that reads takes longer past the caches than through them, but on Intel's CPUs.
         let past_caches = large && (all.is_lagging() && !all.is_cut() || simd::is_intel());
-        self.run_on(Drive { past_caches, ..all });
+        Drive { past_caches, ..all }.run_at(self.level);
     }
 
     fn drive<'w>(&'w self, rows: Work<'w, T>, scale: T, past_caches: bool) -> Drive<'w, 'w, T> {
@@ -698,19 +697,6 @@ impl<T: Float, I: Index> Call<'_, T, I> {
     /// Bytes of all logits.
     fn bytes(&self) -> usize {
         self.labels.len().saturating_mul(self.row_bytes())
-    }
-
-    fn run_on(&self, all: Drive<'_, '_, T>) {
-        if self.labels.is_empty() {
-            return; // what has no rows may claim more classes than there is memory for
-        }
-        if all.is_cut() {
-            return all.by_chunks(self.level);
-        }
-        let Drive { plan, rows, classes, scale, across, past_caches, far } = all;
-        parallel::for_each(rows, 1, |_, rows| {
-            T::dispatch(self.level, Drive { plan, rows, classes, scale, across, past_caches, far });
-        });
     }
 
     /// What the sum of the losses is divided by; 1 unless it is a mean.
@@ -784,7 +770,7 @@ mod tests {
                         let list = call.label_list();
                         let to = ViewMut::new(&mut grad, view.shape())?.into_lanes(1);
                         let work = Work { from: Some(view.lanes(1)), to: Some(to), ..call.work(&list) };
-                        call.run_on(call.drive(work, call.mean(), past_caches));
+                        call.drive(work, call.mean(), past_caches).run_at(call.level);
                         Ok::<(), Error>(())
                     })??;
                     Ok::<_, Error>(grad)

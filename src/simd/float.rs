@@ -1,6 +1,6 @@
 //! The two element types: their constants, and the only place where a level becomes code.
 
-use super::{Kernel, Level, Simd, exp, portable::Portable};
+use super::{Compiled, Kernel, Level, Simd, exp, portable::Portable};
 #[cfg(target_arch = "x86_64")]
 use super::{avx2::Avx2, avx512::Avx512};
 use std::fmt::Debug;
@@ -97,6 +97,9 @@ pub trait Float:
     /// from [`Level::current`], rule out.
     #[doc(hidden)]
     fn dispatch<K: Kernel<Self>>(level: Level, kernel: K) -> K::Output;
+    /// Does work by code that is compiled with this crate.
+    #[doc(hidden)]
+    fn compiled<W: Compiled>(work: W::Of<Self>);
 
     /// `self · a + b`, rounded once.
     #[doc(hidden)]
@@ -187,6 +190,10 @@ macro_rules! float {
                     Level::Portable => {}
                 }
                 Simd::<Self>::enter(Portable, kernel)
+            }
+            #[inline(always)]
+            fn compiled<W: Compiled>(work: W::Of<Self>) {
+                W::$t(work);
             }
             #[inline(always)]
             fn mul_add(self, a: Self, b: Self) -> Self {

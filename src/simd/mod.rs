@@ -39,6 +39,17 @@ pub(crate) trait Kernel<T: Float> {
     fn run<S: Simd<T>>(self, s: S) -> Self::Output;
 }
 
+/// Work whose code belongs to this crate: it is compiled here, once for each element type, and not again in each crate that
+/// asks for it. [`Float::compiled`] does it.
+pub(crate) trait Compiled {
+    /// The work.
+    type Of<T: Float>;
+    /// Does it for `f32`.
+    fn f32(work: Self::Of<f32>);
+    /// Does it for `f64`.
+    fn f64(work: Self::Of<f64>);
+}
+
 /// A level's operations on vectors of 64 bytes. Lane `i` of a vector is element `i` of a [`Float::Block`].
 pub(crate) trait Simd<T: Float>: Copy + Send + Sync + 'static {
     /// [`Float::LANES`] elements.

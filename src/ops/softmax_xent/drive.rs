@@ -6,8 +6,9 @@ use super::rows::{self, Group, NO_CLASS, Normalizer, Part, Pass, Scratch, Sum, S
 use super::tile::{Columns, Lagging, Row, RowBefore};
 use crate::indices::Index;
 use crate::parallel::{self, Split};
-use crate::simd::{Float, Kernel, Level, Simd};
+use crate::simd::{Compiled, Float, Kernel, Level, Simd};
 use crate::view::{Lane, LaneMut, Lanes, LanesMut};
+use std::marker::PhantomData;
 use std::ops::Range;
 
 /// Rows to work on, and all that is read and written of them. What is `None` is not wanted.
@@ -151,6 +152,39 @@ pub(super) struct Drive<'p, 'a, T: Float> {
     pub(super) past_caches: bool,
     /// Whether the logits come from memory, not from a cache.
     pub(super) far: bool,
+}
+
+/// [`Drive::run`], compiled with this crate.
+struct Run<'p, 'a>(PhantomData<(&'p (), &'a ())>);
+
+impl<'p, 'a> Compiled for Run<'p, 'a> {
+    type Of<T: Float> = (Drive<'p, 'a, T>, Level);
+    fn f32((drive, level): Self::Of<f32>) {
+        drive.by_rows_or_chunks(level);
+    }
+    fn f64((drive, level): Self::Of<f64>) {
+        drive.by_rows_or_chunks(level);
+    }
+}
+
+impl<'p, 'a, T: Float> Drive<'p, 'a, T> {
+    /// Does all the work.
+    pub(super) fn run_at(self, level: Level) {
+        T::compiled::<Run<'p, 'a>>((self, level));
+    }
+
+    fn by_rows_or_chunks(self, level: Level) {
+        if self.rows.targets.len() == 0 {
+            return; // what has no rows may claim more classes than there is memory for
+        }
+        if self.is_cut() {
+            return self.by_chunks(level);
+        }
+        let Drive { plan, rows, classes, scale, across, past_caches, far } = self;
+        parallel::for_each(rows, 1, |_, rows| {
+            T::dispatch(level, Drive { plan, rows, classes, scale, across, past_caches, far });
+        });
+    }
 }
 
 impl<T: Float> Kernel<T> for Drive<'_, '_, T> {
@@ -469,7 +503,7 @@ impl<T: Float> Drive<'_, '_, T> {
     }
 
     /// Row after row, the chunks of each in parallel.
-    pub(super) fn by_chunks(mut self, level: Level) {
+    fn by_chunks(mut self, level: Level) {
         parallel::with_kept(|scratch: &mut Scratch<T>| {
             let Scratch { parts, room, .. } = scratch;
             let mut group = Group::default();
