@@ -729,6 +729,17 @@ impl<'a, T> LanesMut<'a, T> {
         LaneMut { start, len: self.walk.len, stride: self.walk.stride, borrow: PhantomData }
     }
 
+    /// Lane number `i` and, to read, the next one, where there is one and both stand as in [`Lanes::run`].
+    #[inline(always)]
+    pub(crate) fn lane_and_next(&mut self, i: usize) -> (LaneMut<'_, T>, &[T]) {
+        if i + 1 >= self.walk.count || self.walk.run(i, 2).is_none() {
+            return (self.lane(i), &[]);
+        }
+        let len = self.walk.len;
+        let (lane, next) = self.run_mut(i, 2).unwrap_or_default().split_at_mut(len);
+        (LaneMut::from(lane), next)
+    }
+
     /// See [`Lanes::are_neighbours`].
     #[inline(always)]
     pub(crate) fn are_neighbours(&self, i: usize, count: usize) -> bool {

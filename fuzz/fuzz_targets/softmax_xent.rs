@@ -16,9 +16,9 @@ fn classes(u: &mut Unstructured) -> arbitrary::Result<usize> {
     match u.int_in_range(0..=9)? {
         0..=3 => length(u),
         4 | 5 => u.int_in_range(1..=70),
-        6 => u.int_in_range(1015..=1035),
-        7 => u.int_in_range(2040..=2060),
-        8 => u.int_in_range(4090..=4110),
+        6 => u.int_in_range(120..=140),
+        7 => u.int_in_range(635..=645),
+        8 => u.int_in_range(1275..=1285),
         _ => u.int_in_range(60..=10_000),
     }
 }

@@ -86,10 +86,10 @@ pub struct Rows<T> {
 /// **Equality class.** The same bits for every number of threads; the same bits as [`reference`](crate::reference) on
 /// every level with FMA.
 ///
-/// **Cost.** Out of cache, one read of the logits and one write of the gradient; one of 64 MiB or more is written past the caches,
+/// **Cost.** Out of cache, one read of the logits and one write of the gradient; one of 24 MiB or more is written past the caches,
 /// unless in place, strided, or with a softcap or both class weights and smoothing. Each thread keeps scratch from call to call:
-/// 320 bytes per 5 KiB of its longest row (per 32 classes where rows sit in lanes; twice that where the gradient goes past the
-/// caches), and 8 KiB, or the longest row where its gradient is strided, or two where it goes past the caches.
+/// 320 bytes per 5 KiB of its longest row (per 128 classes where rows sit in lanes; twice that where the gradient goes past the
+/// caches), and 8 KiB, or the longest row where its gradient is strided or goes past the caches.
 #[derive(Debug, Clone, PartialEq)]
 pub struct SoftmaxXent<T> {
     class_axis: isize,
@@ -608,11 +608,11 @@ pub(crate) struct Call<'c, T: Float, I> {
 /// Elements of a block of rows: what a task has at least, and what losses are summed over before the blocks are.
 const BLOCK: usize = 16_384;
 
-/// Bytes of logits from which on they are asked for ahead: a third-level cache holds no more.
-const FAR: usize = 32 << 20;
+/// Bytes of logits from which on they, and the gradient's lines, are asked for ahead: a second-level cache holds no more.
+const FAR: usize = 2 << 20;
 
-/// Bytes of a gradient from which on it is written past the caches, which it would not stay in.
-const PAST_CACHES: usize = 64 << 20;
+/// Bytes of a gradient from which on it is written past the caches: a third-level cache of 32 MiB would not hold it beside the logits.
+const PAST_CACHES: usize = 24 << 20;
 
 /// Bytes of a row from which on that can pay.
 const ROW_PAST_CACHES: usize = 4096;

@@ -60,7 +60,6 @@ impl<T: Float> SoftmaxXent<'_, T> {
         let logits = logits.into();
         let call = self.0.call(logits.shape(), labels, false)?;
         let mut rows = Rows { losses: vec![], lse: vec![], partials: vec![], loss: call.loss(&[]) };
-        let mut totals = call.totals();
         for row in 0..labels.len() {
             let x = read(&call, &logits, row);
             let sums = sums(&call, &x, call.class(row));
@@ -68,9 +67,8 @@ impl<T: Float> SoftmaxXent<'_, T> {
             rows.losses.push(loss);
             rows.lse.push(Normalizer::of(&sums).lse());
             rows.partials.push(Partial { max: sums.max, others: sums.others, target: sums.target });
-            totals[row / call.block()] += loss.to_f64();
         }
-        rows.loss = call.loss(&totals);
+        rows.loss = mean(&call, &rows.losses);
         Ok(rows)
     }
 
@@ -145,7 +143,7 @@ fn gradient<T: Float, I: Index>(
     upstream: &[T],
     known: Option<&[Partial<T>]>,
 ) -> Loss<T> {
-    let mut totals = call.totals();
+    let mut losses = vec![T::ZERO; call.labels.len()];
     let mean = call.mean();
     for row in 0..call.labels.len() {
         let class = call.class(row);
@@ -165,11 +163,27 @@ fn gradient<T: Float, I: Index>(
             Some(class) => {
                 let gradient = row_gradient(call, &x, class, scale, &sums, known.is_some());
                 to.copy_from(0, &gradient);
-                totals[row / call.block()] += loss(&call.plan, &sums, Some(class)).to_f64();
+                losses[row] = loss(&call.plan, &sums, Some(class));
             }
         }
     }
-    call.loss(&totals)
+    self::mean(call, &losses)
+}
+
+/// The loss of all rows: block by block, in each as many sums by turns as a vector has lanes, joined by halves.
+fn mean<T: Float, I: Index>(call: &Call<'_, T, I>, losses: &[T]) -> Loss<T> {
+    let total = |losses: &[T]| {
+        let mut sums = vec![0.0; T::LANES];
+        for (i, loss) in losses.iter().enumerate() {
+            sums[i % T::LANES] += loss.to_f64();
+        }
+        while sums.len() > 1 {
+            let upper = sums.split_off(sums.len() / 2);
+            sums.iter_mut().zip(upper).for_each(|(sum, x)| *sum += x);
+        }
+        sums[0]
+    };
+    call.loss(&losses.chunks(call.block()).map(total).collect::<Vec<_>>())
 }
 
 /// Where the exponentials of a chunk or row are taken from: they are 2^((x − origin)·log₂e − k).

@@ -164,7 +164,8 @@ macro_rules! level {
                 fn transpose(from: &[[$t; $lanes]], to: &mut [[$t; $lanes]]) {
                     const STEP: usize = $lanes / 4;
                     let mut rows = [$set1(0.0); $lanes];
-                    for (row, from) in rows.iter_mut().zip(from) {
+                    for (i, row) in rows.iter_mut().enumerate() {
+                        let Some(from) = from.get(i) else { break };
                         // SAFETY: as in `load`.
                         *row = unsafe { $loadu(from.as_ptr()) };
                     }
@@ -178,7 +179,8 @@ macro_rules! level {
                         rows[2 * STEP + j] = $shuffle::<0xdd>(even, even_2);
                         rows[3 * STEP + j] = $shuffle::<0xdd>(odd, odd_2);
                     }
-                    for (row, to) in rows.into_iter().zip(to) {
+                    for (i, row) in rows.into_iter().enumerate() {
+                        let Some(to) = to.get_mut(i) else { break };
                         // SAFETY: as in `store`.
                         unsafe { $storeu(to.as_mut_ptr(), row) }
                     }

@@ -44,6 +44,9 @@ pub trait Float:
     /// The number of elements in 64 bytes.
     #[doc(hidden)]
     const LANES: usize;
+    /// 0, 1, 2, …
+    #[doc(hidden)]
+    const LANE_NUMBERS: Self::Block;
     /// The type's name.
     #[doc(hidden)]
     const NAME: &'static str;
@@ -140,6 +143,15 @@ macro_rules! float {
             type Square = [[$t; $lanes]; $lanes];
             type Positions = [u32; $lanes];
             const LANES: usize = $lanes;
+            const LANE_NUMBERS: Self::Block = {
+                let mut numbers = [0.0; $lanes];
+                let mut i = 0;
+                while i < $lanes {
+                    numbers[i] = i as $t;
+                    i += 1;
+                }
+                numbers
+            };
             const NAME: &'static str = stringify!($t);
             const ZERO: Self = 0.0;
             const ONE: Self = 1.0;

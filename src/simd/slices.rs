@@ -22,6 +22,12 @@ impl<V: Copy> Bounds<V> {
         Bounds { max: s.max(self.max, x), min: s.min(self.min, x) }
     }
 
+    /// In memory.
+    #[inline(always)]
+    pub(crate) fn stored<T: Float, S: Simd<T, V = V>>(self, s: S) -> Bounds<T::Block> {
+        Bounds { max: stored(s, self.max), min: stored(s, self.min) }
+    }
+
     /// Those of both.
     #[inline(always)]
     pub(crate) fn join<T: Float, S: Simd<T, V = V>>(self, s: S, other: Self) -> Self {
@@ -49,9 +55,26 @@ impl<V: Copy> Bounds<V> {
     }
 }
 
+impl<B: Copy> Bounds<B> {
+    /// Bounds in memory, as vectors.
+    #[inline(always)]
+    pub(crate) fn load<T: Float<Block = B>, S: Simd<T>>(&self, s: S) -> Bounds<S::V> {
+        Bounds { max: s.load(&self.max), min: s.load(&self.min) }
+    }
+}
+
+/// A vector in memory.
+#[inline(always)]
+pub(crate) fn stored<T: Float, S: Simd<T>>(s: S, v: S::V) -> T::Block {
+    let mut block = T::Block::default();
+    s.store(v, &mut block);
+    block
+}
+
 /// Writes `f` of each vector of `xs` (where `None`, of `to` itself) to `to`, which is as long, and adds them up. The element
 /// `hole`, if there is one, and what the last vector lacks count as `pad`; a vector with any of these goes to `f_of_pad`.
-/// Meanwhile reads `next`, so that memory has something to do, and finds its bounds; `meanwhile` is called with each whole vector.
+/// Meanwhile reads `next`, so that memory has something to do, and finds its bounds; `meanwhile` is called with `to` before each of its
+/// whole vectors is overwritten.
 #[inline(always)]
 #[allow(clippy::too_many_arguments)]
 pub(crate) fn map_and_sum<T: Float, S: Simd<T>>(
@@ -62,56 +85,56 @@ pub(crate) fn map_and_sum<T: Float, S: Simd<T>>(
     (hole, pad): (Option<usize>, T),
     f: impl Fn(S::V) -> S::V,
     f_of_pad: impl Fn(S::V) -> S::V,
-    mut meanwhile: impl FnMut(),
+    mut meanwhile: impl FnMut(&[T]),
 ) -> (S::V, Bounds<S::V>) {
-    let (xs, (to, to_rest)) = (xs.map(T::blocks), T::blocks_mut(to));
-    let ((next, next_rest), len) = (T::blocks(next), to.len());
+    let xs = xs.map(T::blocks);
+    let ((next, next_rest), len) = (T::blocks(next), T::blocks(to).0.len());
     let (mut sum, mut bounds, mut unread) = (s.splat(T::ZERO), Bounds::empty(s), next.iter());
     macro_rules! step {
-        ($f:ident of $x:expr => $to:expr) => {
+        ($f:ident of $x:expr, $at:expr) => {
             let y = $f($x);
             sum = s.add(sum, y);
-            s.store(y, $to);
-            meanwhile();
+            meanwhile(to);
+            s.store(y, &mut T::blocks_mut(to).0[$at]);
             if let Some(next) = unread.next() {
                 bounds = bounds.and(s, next);
             }
         };
     }
+    // By a mask: a number written into a vector in memory would make the vector's load wait until all stores before, the misses
+    // among them, have reached the cache.
     macro_rules! with_hole {
-        ($block:expr, $first:expr) => {{
-            let mut block = $block;
-            if let Some(x) = hole.and_then(|hole| block.as_mut().get_mut(hole.wrapping_sub($first))) {
-                *x = pad;
-            }
-            s.load(&block)
+        ($x:expr, $first:expr) => {{
+            let lane = hole.map_or(T::LANES, |hole| hole.wrapping_sub($first).min(T::LANES));
+            let here = s.eq(s.load(&T::LANE_NUMBERS), s.splat(T::from_f64(lane as f64)));
+            s.select(here, s.splat(pad), $x)
         }};
     }
     let mut from = 0;
     for end in [hole.map_or(len, |hole| (hole / T::LANES).min(len)), len] {
         match xs {
             Some((xs, _)) => {
-                for (x, to) in xs[from..end].iter().zip(&mut to[from..end]) {
-                    step!(f of s.load(x) => to);
+                for (at, x) in (from..end).zip(&xs[from..end]) {
+                    step!(f of s.load(x), at);
                 }
             }
             None => {
-                for to in &mut to[from..end] {
-                    step!(f of s.load(to) => to);
+                for at in from..end {
+                    step!(f of s.load(&T::blocks(to).0[at]), at);
                 }
             }
         }
         from = end;
-        if let Some(to) = to.get_mut(end) {
-            let block = xs.map_or(*to, |(xs, _)| xs[end]);
-            step!(f_of_pad of with_hole!(block, end * T::LANES) => to);
+        if end < len {
+            let x = s.load(xs.map_or(&T::blocks(to).0[end], |(xs, _)| &xs[end]));
+            step!(f_of_pad of with_hole!(x, end * T::LANES), end);
             from += 1;
         }
     }
+    let to_rest = T::blocks_mut(to).1;
     if !to_rest.is_empty() {
-        let mut block = T::Block::default();
-        s.store(s.load_up_to(xs.map_or(&*to_rest, |(_, rest)| rest), pad), &mut block);
-        let y = f_of_pad(with_hole!(block, len * T::LANES));
+        let x = s.load_up_to(xs.map_or(&*to_rest, |(_, rest)| rest), pad);
+        let y = f_of_pad(with_hole!(x, len * T::LANES));
         sum = s.add(sum, y);
         s.store_up_to(y, to_rest);
     }
@@ -143,12 +166,13 @@ pub(crate) fn map_past_caches<T: Float, S: Simd<T>>(
     mut f: impl FnMut(S::V) -> S::V,
 ) {
     let mut lines = Lines::begin(s, xs, to, &mut f);
-    while lines.step(s, &mut f) {}
+    while lines.step(s, xs, &mut f) {}
 }
 
 /// [`map_past_caches`] line by line.
 pub(crate) struct Lines<'a, T: Float> {
-    xs: std::slice::Iter<'a, T::Block>,
+    /// The element that comes next.
+    at: usize,
     to: std::slice::IterMut<'a, T::Block>,
 }
 
@@ -157,28 +181,30 @@ impl<'a, T: Float> Lines<'a, T> {
     #[inline(always)]
     pub(crate) fn begin<S: Simd<T>>(
         s: S,
-        xs: &'a [T],
+        xs: &[T],
         to: &'a mut [T],
         mut f: impl FnMut(S::V) -> S::V,
     ) -> Self {
         let xs = &xs[..to.len()];
-        let head = to.as_ptr().align_offset(64).min(to.len());
-        let ((xs_head, xs), (to_head, to)) = (xs.split_at(head), to.split_at_mut(head));
-        let ((blocks, rest), (to_blocks, to_rest)) = (T::blocks(xs), T::blocks_mut(to));
+        let at = to.as_ptr().align_offset(64).min(to.len());
+        let ((xs_head, xs), (to_head, to)) = (xs.split_at(at), to.split_at_mut(at));
+        let (rest, (to_blocks, to_rest)) = (T::blocks(xs).1, T::blocks_mut(to));
         for (xs, to) in [(xs_head, to_head), (rest, to_rest)] {
             // A masked store of nothing would still claim the line that it points to: three times slower.
             if !to.is_empty() {
                 s.store_up_to(f(s.load_up_to(xs, T::ZERO)), to);
             }
         }
-        Lines { xs: blocks.iter(), to: to_blocks.iter_mut() }
+        Lines { at, to: to_blocks.iter_mut() }
     }
 
-    /// Writes the next line; says whether there was one.
+    /// Writes the next line, from the same `xs`; says whether there was one. What comes before that line in `xs` is no longer needed.
     #[inline(always)]
-    pub(crate) fn step<S: Simd<T>>(&mut self, s: S, mut f: impl FnMut(S::V) -> S::V) -> bool {
-        let (Some(x), Some(to)) = (self.xs.next(), self.to.next()) else { return false };
+    pub(crate) fn step<S: Simd<T>>(&mut self, s: S, xs: &[T], mut f: impl FnMut(S::V) -> S::V) -> bool {
+        let Some(to) = self.to.next() else { return false };
+        let Some(x) = T::blocks(&xs[self.at..]).0.first() else { return false };
         s.stream(f(s.load(x)), to);
+        self.at += T::LANES;
         true
     }
 }

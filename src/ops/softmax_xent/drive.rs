@@ -2,10 +2,11 @@
 
 use super::partial::Partial;
 use super::plan::{Plan, chunk_classes};
-use super::rows::{self, Group, NO_CLASS, Normalizer, Part, Pass, Scratch, Sum, Sums, Write, stored};
+use super::rows::{self, Group, NO_CLASS, Normalizer, Part, Pass, Scratch, Sum, Sums, Write};
 use super::tile::{Columns, Lagging, Row, RowBefore};
 use crate::indices::Index;
 use crate::parallel::{self, Split};
+use crate::simd::slices::{Bounds, stored};
 use crate::simd::{Compiled, Float, Kernel, Level, Simd};
 use crate::view::{Lane, LaneMut, Lanes, LanesMut};
 use std::marker::PhantomData;
@@ -68,15 +69,53 @@ impl Split for Targets<'_> {
     }
 }
 
+/// The losses of a block of rows, added up: those of rows i, i + LANES, i + 2·LANES … apart, so that none waits for the one before.
+#[derive(Default)]
+struct Total([f64; 16]);
+
+impl Total {
+    /// Adds the losses of the block's rows from `row` on.
+    #[inline(always)]
+    fn add<T: Float>(&mut self, row: usize, losses: &[T]) {
+        if losses.len() == T::LANES && row.is_multiple_of(T::LANES) {
+            for (sum, loss) in self.0.iter_mut().zip(losses) {
+                *sum += loss.to_f64();
+            }
+        } else {
+            for (i, loss) in losses.iter().enumerate() {
+                self.0[(row + i) % T::LANES] += loss.to_f64();
+            }
+        }
+    }
+
+    /// The sum of all, joined by halves.
+    #[inline(always)]
+    fn value(mut self) -> f64 {
+        for width in [8, 4, 2, 1] {
+            for i in 0..width {
+                self.0[i] += self.0[i + width];
+            }
+        }
+        self.0[0]
+    }
+}
+
 /// Cuts what is there.
 fn cut<W: Split>(work: Option<W>, at: usize) -> (Option<W>, Option<W>) {
     work.map(|work| work.split_at(at)).map_or((None, None), |(a, b)| (Some(a), Some(b)))
 }
 
-impl<T: Float> Rows<'_, T> {
+impl<'a, T: Float> Rows<'a, T> {
     /// An ignored row's gradient is 0, whatever its logits are.
     fn clear(&mut self, row: usize) {
         self.to.iter_mut().for_each(|to| to.lane(row).fill(T::ZERO));
+    }
+
+    /// The next row's logits, where they are dense and not in `to`.
+    #[inline(always)]
+    fn after(&self, row: usize) -> &'a [T] {
+        let from = self.from.as_ref().filter(|_| row + 1 < self.targets.len());
+        from.and_then(|from| from.lane(row + 1).as_slice()).unwrap_or_default()
     }
 
     /// Gives the target of a group's only row its gradient.
@@ -264,16 +303,16 @@ impl<'a, T: Float> Drive<'_, 'a, T> {
             Some(_) => step,
             None => 1,
         };
-        let mut room = Room { weights, room: aligned(room, held * unit), unit };
+        let mut room = Room { weights, room: aligned(room, held * unit), unit, ahead: None };
         groups.resize_with(at_once.max(groups.len()), Group::default);
         if self.rows.known.is_none() {
             parts.resize(parts.len().max(at_once * chunks), Part::empty());
         }
         let (rows, block) = (self.rows.targets.len(), self.rows.block);
-        for (number, first) in (0..rows).step_by(block).enumerate() {
-            let mut total = 0.0;
-            let end = rows.min(first + block);
-            for first in (first..end).step_by(step * at_once) {
+        for (number, start) in (0..rows).step_by(block).enumerate() {
+            let mut total = Total::default();
+            let end = rows.min(start + block);
+            for first in (start..end).step_by(step * at_once) {
                 // Each step for all groups before the next step: so that one's operations fill the pauses of another's.
                 let firsts = (first..end.min(first + step * at_once)).step_by(step);
                 let count = firsts.len();
@@ -286,7 +325,7 @@ impl<'a, T: Float> Drive<'_, 'a, T> {
                 }
                 let mut parts_of = parts.chunks_exact_mut(chunks.max(1));
                 for group in &mut groups[..count] {
-                    total = self.join(s, group, parts_of.next().unwrap_or_default(), total);
+                    self.join(s, group, parts_of.next().unwrap_or_default(), start, &mut total);
                 }
                 let mut parts_of = parts.chunks_exact(chunks.max(1));
                 for (i, group) in groups[..count].iter().enumerate() {
@@ -294,7 +333,7 @@ impl<'a, T: Float> Drive<'_, 'a, T> {
                 }
             }
             if let Some(totals) = &mut self.rows.totals {
-                totals[number] = total;
+                totals[number] = total.value();
             }
         }
     }
@@ -320,43 +359,48 @@ impl<'a, T: Float> Drive<'_, 'a, T> {
         groups.resize_with(groups.len().max(2), Group::default);
         parts.resize(parts.len().max(2 * chunks), Part::empty());
         let (groups, (parts, parts_b)) = (groups.split_at_mut(1), parts.split_at_mut(chunks));
-        let (room, room_b) = aligned(room, 2 * unit).split_at_mut(unit);
-        let mut now = Turn { group: &mut groups.0[0], parts, room };
-        let mut before = Turn { group: &mut groups.1[0], parts: &mut parts_b[..chunks], room: room_b };
+        let room = aligned(room, unit);
+        let mut now = Turn { group: &mut groups.0[0], parts };
+        let mut before = Turn { group: &mut groups.1[0], parts: &mut parts_b[..chunks] };
         let mut is_waiting = false; // the row of `before`
+        let mut ahead = None;
         let (rows, block) = (self.rows.targets.len(), self.rows.block);
         for (number, first) in (0..rows).step_by(block).enumerate() {
-            let mut total = 0.0;
+            let mut total = Total::default();
             for row in first..rows.min(first + block) {
                 self.rows.begin(now.group, row, 1, self.scale);
                 if now.group.classes[0] == NO_CLASS {
-                    total = self.join(s, now.group, now.parts, total);
+                    self.join(s, now.group, now.parts, first, &mut total);
                     self.rows.clear(row);
+                    ahead = None;
                     continue;
                 }
                 let from = self.rows.from.as_ref().and_then(|from| from.lane(row).as_slice());
+                let after = first_chunk(self.rows.after(row));
                 let to = self.rows.to.as_mut().filter(|_| is_waiting);
                 let row_before = to.and_then(|to| to.lane(before.group.first).into_slice_mut()).map(|to| {
                     let pull = before.group.factors.pull();
-                    RowBefore { exponentials: before.room, to, parts: before.parts, pull }
+                    RowBefore { to, parts: before.parts, pull }
                 });
-                let tile = Lagging { from: from.unwrap_or_default(), room: now.room, before: row_before };
+                let tile =
+                    Lagging { from: from.unwrap_or_default(), room: &mut *room, after, before: row_before };
                 let (plan, group, parts) = (self.plan, &*now.group, &mut *now.parts);
-                s.enter(Sum::<_, false>(Pass { plan, group, tile, lane: 0, parts, weights }));
+                let pass = Pass { plan, group, tile, lane: 0, parts, weights: &mut *weights };
+                ahead = s.enter(Sum::<_, T, false>(pass, ahead)).filter(|_| !after.is_empty());
                 if is_waiting {
                     s.fence();
                     self.rows.set_target(before.group, self.plan.first_class);
                 }
-                total = self.join(s, now.group, now.parts, total);
+                self.join(s, now.group, now.parts, first, &mut total);
                 std::mem::swap(&mut now, &mut before);
                 is_waiting = true;
             }
             if let Some(totals) = &mut self.rows.totals {
-                totals[number] = total;
+                totals[number] = total.value();
             }
         }
         if is_waiting {
-            let mut room = Room { weights, room: before.room, unit };
+            let mut room = Room { weights, room, unit, ahead: None };
             self.gradient::<S, false>(s, 0, before.group, before.parts, &mut room);
         }
     }
@@ -372,26 +416,37 @@ impl<'a, T: Float> Drive<'_, 'a, T> {
         scratch: &mut Room<'_, T>,
     ) {
         let (plan, keep) = (self.plan, self.rows.to.is_some());
-        let Room { weights, room, unit } = scratch;
+        let Room { weights, room, unit, ahead } = scratch;
         if self.rows.known.is_some() {
             return;
         }
         if ACROSS {
             let tile = self.columns(group, &mut room[number * *unit..]);
-            s.enter(Sum::<_, true>(Pass { plan, group, tile, lane: 0, parts, weights }));
+            s.enter(Sum::<_, T, true>(Pass { plan, group, tile, lane: 0, parts, weights }, None));
         } else {
             for lane in (0..group.count).filter(|&i| !keep || group.classes[i] != NO_CLASS) {
                 let at = if keep { lane * *unit } else { 0 };
-                let tile = self.row(group.first + lane, room.get_mut(at..).unwrap_or_default());
-                s.enter(Sum::<_, false>(Pass { plan, group, tile, lane, parts: &mut *parts, weights }));
+                let row = group.first + lane;
+                let tile = self.row(row, room.get_mut(at..).unwrap_or_default());
+                let (known, is_more) = (ahead.take().filter(|ahead| ahead.0 == row), !tile.after.is_empty());
+                let pass = Pass { plan, group, tile, lane, parts: &mut *parts, weights };
+                let next = s.enter(Sum::<_, T, false>(pass, known.map(|ahead| ahead.1)));
+                *ahead = next.filter(|_| is_more).map(|bounds| (row + 1, bounds));
             }
         }
     }
 
-    /// From the sums of the chunks, all that is asked for of the rows but the gradient, and what makes that; gives `total` and
-    /// their losses.
+    /// From the sums of the chunks, all that is asked for of the rows but the gradient, and what makes that; adds their losses to
+    /// those of their block, which begins at the row `block`.
     #[inline(always)]
-    fn join<S: Simd<T>>(&mut self, s: S, group: &mut Group<T>, parts: &mut [Part<T>], mut total: f64) -> f64 {
+    fn join<S: Simd<T>>(
+        &mut self,
+        s: S,
+        group: &mut Group<T>,
+        parts: &mut [Part<T>],
+        block: usize,
+        total: &mut Total,
+    ) {
         let plan = self.plan;
         let (rows, count) = (group.first..group.first + group.count, group.count);
         let sums = match self.rows.known {
@@ -410,8 +465,8 @@ impl<'a, T: Float> Drive<'_, 'a, T> {
             if class == NO_CLASS {
                 *loss = T::ZERO;
             }
-            total += loss.to_f64();
         }
+        total.add(group.first - block, &loss.as_ref()[..count]);
         if let Some(losses) = &mut self.rows.losses {
             losses[rows.clone()].copy_from_slice(&loss.as_ref()[..count]);
         }
@@ -428,7 +483,6 @@ impl<'a, T: Float> Drive<'_, 'a, T> {
                 *found = Partial { max, others, target };
             }
         }
-        total
     }
 
     /// The gradient of a group's rows, where it is wanted.
@@ -442,7 +496,7 @@ impl<'a, T: Float> Drive<'_, 'a, T> {
         scratch: &mut Room<'_, T>,
     ) {
         let plan = self.plan;
-        let Room { weights, room, unit } = scratch;
+        let Room { weights, room, unit, .. } = scratch;
         if self.rows.to.is_none() {
             return;
         }
@@ -471,18 +525,31 @@ impl<'a, T: Float> Drive<'_, 'a, T> {
     #[inline(always)]
     fn row<'r>(&'r mut self, row: usize, room: &'r mut [T]) -> Row<'a, 'r, T> {
         let chunks = 0..self.classes.div_ceil(chunk_classes::<T, false>());
-        let from = self.rows.from.as_ref().map(|from| from.lane(row));
-        let to = self.rows.to.as_mut().map(|to| to.lane(row));
         let Drive { classes, past_caches, far, .. } = *self;
-        Row { from, to, chunks, classes, room, past_caches, far }
+        let from = self.rows.from.as_ref().map(|from| from.lane(row));
+        let after = self.rows.after(row);
+        let (to, after) = if from.is_some() {
+            (self.rows.to.as_mut().map(|to| to.lane(row)), after)
+        } else {
+            // In place, the next row is one of those lent to be written.
+            let lent = self.rows.to.as_mut().map(|to| to.lane_and_next(row));
+            lent.map_or((None, after), |(to, after)| (Some(to), after))
+        };
+        let after = first_chunk(after);
+        Row { from, to, chunks, classes, room, after, past_caches, far }
     }
+}
+
+/// What is read of the next row with the last chunk of this one.
+#[inline(always)]
+fn first_chunk<T: Float>(row: &[T]) -> &[T] {
+    &row[..row.len().min(chunk_classes::<T, false>())]
 }
 
 /// One of the two rows that are in flight where the one's gradient is written while the other's exponentials are made.
 struct Turn<'s, T: Float> {
     group: &'s mut Group<T>,
     parts: &'s mut [Part<T>],
-    room: &'s mut [T],
 }
 
 /// Chunks of a row that are worth a thread's while: 240 KiB.
@@ -525,10 +592,8 @@ impl<T: Float> Drive<'_, '_, T> {
                     parallel::for_each(self.rows.piece(row, parts, room), grain, |_, piece| {
                         let (tile, parts) = piece.tile(past_caches, far);
                         let (group, weights) = (&group, &mut Vec::new());
-                        T::dispatch(
-                            level,
-                            Sum::<_, false>(Pass { plan, group, tile, lane: 0, parts, weights }),
-                        );
+                        let pass = Pass { plan, group, tile, lane: 0, parts, weights };
+                        T::dispatch(level, Sum::<_, T, false>(pass, None));
                     });
                 }
                 let total =
@@ -564,7 +629,9 @@ impl<T: Float> Kernel<T> for Join<'_, '_, '_, T> {
     type Output = f64;
     #[inline(always)]
     fn run<S: Simd<T>>(self, s: S) -> f64 {
-        self.drive.join(s, self.group, self.parts, 0.0)
+        let (first, mut total) = (self.group.first, Total::default());
+        self.drive.join(s, self.group, self.parts, first, &mut total);
+        total.value()
     }
 }
 
@@ -591,7 +658,7 @@ impl<'w, T: Float> Piece<'w, T> {
         let Piece { chunks, from, to, room, parts } = self;
         let classes = from.map_or_else(|| to.as_ref().map_or(0, |to| to.len()), <[T]>::len);
         let (from, to) = (from.map(Lane::from), to.map(LaneMut::from));
-        (Row { from, to, chunks, classes, room, past_caches, far }, parts)
+        (Row { from, to, chunks, classes, room, after: &[], past_caches, far }, parts)
     }
 }
 
@@ -615,9 +682,11 @@ impl<T: Float> Split for Piece<'_, T> {
 }
 
 /// What a piece of work borrows of its thread's scratch.
-struct Room<'s, T> {
+struct Room<'s, T: Float> {
     weights: &'s mut Vec<T>,
     room: &'s mut [T],
     /// Elements of `room` for a row along vectors, or for a group of rows in lanes.
     unit: usize,
+    /// The row along vectors that comes next, and the bounds of its first chunk, read with the last one of the row before.
+    ahead: Option<(usize, Bounds<T::Block>)>,
 }

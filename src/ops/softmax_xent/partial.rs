@@ -1,6 +1,7 @@
 //! Rows whose classes live on several machines: what each sends, and how two of them join.
 
-use super::rows::{Shift, stored};
+use super::rows::Shift;
+use crate::simd::slices::stored;
 use crate::simd::{Float, Kernel, Level, Simd, exp};
 
 /// What one part of a row's classes contributes to its softmax: the three numbers that a vocabulary split over ranks

@@ -7,8 +7,9 @@ use crate::simd::Float;
 /// a twentieth of rows from memory (results/tried/softmax_xent.md).
 pub(crate) const CHUNK_BYTES: usize = 5120;
 
-/// Classes of a chunk where rows sit in lanes; rows of at most so many classes are put there.
-pub(crate) const CLASSES_ACROSS: usize = 32;
+/// Classes of a chunk where rows sit in lanes; rows of at most so many classes are put there: what a row along vectors costs beside its
+/// elements is more than the way into lanes and back.
+pub(crate) const CLASSES_ACROSS: usize = 128;
 
 /// Classes of a chunk.
 pub(crate) const fn chunk_classes<T: Float, const ACROSS: bool>() -> usize {

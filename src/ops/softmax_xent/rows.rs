@@ -19,14 +19,14 @@
 //! 2. *Chunks.* A row is cut into chunks of 5 KiB; each has its own shift, so that one sweep over memory suffices: while
 //!    a chunk's exponentials are summed and left where the gradient will be, the next chunk's logits are read for their
 //!    maximum, which gives memory something to do. Last, each chunk is multiplied by 2^(its shift − the row's)·(scale/Z).
-//!    Where the gradient is strided, exponentials wait in a scratch row instead. Where it is large, they wait in one of two:
-//!    one row's gradient is written, past the caches, while the next row's exponentials are made in the other, so that
-//!    memory is read and written all the time, and the gradient's lines are never read.
+//!    Where the gradient is strided, exponentials wait in a scratch row instead. Where it is large, they do, too: one row's
+//!    gradient is written, past the caches, while the next row's exponentials are made and take the place of its own, so
+//!    that memory is read and written all the time, and the gradient's lines are never read.
 //! 3. *The target apart.* Maxima and sums are of all classes but the target, Z = others + e_y, so that nothing
 //!    underflows below a target that leads by far. The target's gradient is
 //!    −A·others/Z and the loss of an unsmoothed row ln(1 + others/e_y): nothing cancels when p_y → 1.
 //! 4. *Rows in lanes.* With few classes, and where the class axis is not the last, a vector holds one class of
-//!    several rows; chunks are then of 32 classes. The same code runs for both: only joining the lanes differs.
+//!    several rows; chunks are then of 128 classes. The same code runs for both: only joining the lanes differs.
 //! 5. *Groups.* What is computed once a row (divisions, logarithms) is computed for up to a vector's lanes of rows together,
 //!    one a lane, between the pass that sums and the pass that writes.
 //!
@@ -50,7 +50,7 @@
 use super::partial::Partial;
 use super::plan::{Plan, Term, chunk_classes};
 use super::tile::{Output, Tile, Unopened};
-use crate::simd::slices::{self, Bounds};
+use crate::simd::slices::{self, Bounds, stored};
 use crate::simd::{Float, Kernel, Simd, exp};
 use std::cmp::Ordering;
 
@@ -243,13 +243,6 @@ fn anchor<T: Float, S: Simd<T>>(s: S, max: S::V) -> S::V {
     s.select(s.gt(max, s.splat(T::NEG_INFINITY)), max, s.splat(T::ZERO))
 }
 
-#[inline(always)]
-pub(super) fn stored<T: Float, S: Simd<T>>(s: S, v: S::V) -> T::Block {
-    let mut block = T::Block::default();
-    s.store(v, &mut block);
-    block
-}
-
 /// A vector of the whole block, or (rows along vectors) of one lane's element.
 #[inline(always)]
 fn spread<T: Float, S: Simd<T>, const ACROSS: bool>(s: S, block: &T::Block, lane: usize) -> S::V {
@@ -259,7 +252,16 @@ fn spread<T: Float, S: Simd<T>, const ACROSS: bool>(s: S, block: &T::Block, lane
 /// Stores a sum for each lane, or (rows along vectors) the sum of all lanes for one.
 #[inline(always)]
 fn store_sum<T: Float, S: Simd<T>, const ACROSS: bool>(s: S, sum: S::V, to: &mut T::Block, lane: usize) {
-    if ACROSS { s.store(sum, to) } else { to.as_mut()[lane] = s.sum_lanes(sum) }
+    if ACROSS { s.store(sum, to) } else { set_lane(s, to, lane, s.sum_lanes(sum)) }
+}
+
+/// Overwrites one lane, by way of the whole vector: one that is loaded after a part of it was stored must wait until that, and all
+/// stores before, among them misses of the gradient's lines, have reached the cache.
+#[inline(always)]
+fn set_lane<T: Float, S: Simd<T>>(s: S, block: &mut T::Block, lane: usize, x: T) {
+    let here = s.eq(s.load(&T::LANE_NUMBERS), s.splat(T::from_f64(lane as f64)));
+    let all = s.select(here, s.splat(x), s.load(block));
+    s.store(all, block);
 }
 
 /// A pass over the chunks of a tile. A kernel of its own, so that it is compiled once for rows one after the other and rows
@@ -276,17 +278,18 @@ pub(super) struct Pass<'k, T: Float, L, P> {
     pub(super) weights: &'k mut Vec<T>,
 }
 
-/// Finds the sums of the chunks and, if there is an output, leaves their exponentials in the tile.
-pub(super) struct Sum<P, const ACROSS: bool>(pub(super) P);
+/// Finds the sums of the chunks and, if there is an output, leaves their exponentials in the tile. Takes the bounds of the first chunk's
+/// logits, where they are known, and gives those of what the tile says comes after the last.
+pub(super) struct Sum<P, T: Float, const ACROSS: bool>(pub(super) P, pub(super) Option<Bounds<T::Block>>);
 
 /// Writes the gradient, from what `Sum` and `factors` have left, or (without parts) from the logits.
 pub(super) struct Write<P, const ACROSS: bool>(pub(super) P);
 
-impl<T: Float, L: Tile<T>, const ACROSS: bool> Kernel<T> for Sum<Pass<'_, T, L, &mut [Part<T>]>, ACROSS> {
-    type Output = ();
+impl<T: Float, L: Tile<T>, const ACROSS: bool> Kernel<T> for Sum<Pass<'_, T, L, &mut [Part<T>]>, T, ACROSS> {
+    type Output = Option<Bounds<T::Block>>;
     #[inline(always)]
-    fn run<S: Simd<T>>(self, s: S) {
-        sums::<T, S, L, ACROSS>(s, self.0);
+    fn run<S: Simd<T>>(self, s: S) -> Self::Output {
+        sums::<T, S, L, ACROSS>(s, self.0, self.1)
     }
 }
 
@@ -301,12 +304,19 @@ impl<T: Float, L: Output<T>, const ACROSS: bool> Kernel<T>
 }
 
 #[inline(always)]
-fn sums<T: Float, S: Simd<T>, L: Tile<T>, const ACROSS: bool>(s: S, pass: Pass<'_, T, L, &mut [Part<T>]>) {
+fn sums<T: Float, S: Simd<T>, L: Tile<T>, const ACROSS: bool>(
+    s: S,
+    pass: Pass<'_, T, L, &mut [Part<T>]>,
+    first: Option<Bounds<T::Block>>,
+) -> Option<Bounds<T::Block>> {
     let Pass { plan, group, mut tile, lane, parts, weights: room } = pass;
     let keep = tile.has_output();
     let tile = &mut tile;
     let class = group.classes[lane];
-    let mut bounds = None; // of the next chunk's logits
+    let mut bounds = first.map(
+        #[inline(always)]
+        |bounds| bounds.load(s),
+    ); // of the next chunk's logits
     for (c, part) in tile.chunks().zip(parts) {
         let at = place::<T, ACROSS>(plan, c, class);
         let unopened = if ACROSS || plan.cap.is_some() { None } else { tile.unopened(c) };
@@ -329,7 +339,7 @@ fn sums<T: Float, S: Simd<T>, L: Tile<T>, const ACROSS: bool>(s: S, pass: Pass<'
             } else {
                 exponentials::<T, S, L, false>(s, chunk, target, most, shift)
             };
-            part.sum.as_mut()[lane] = sum;
+            set_lane(s, &mut part.sum, lane, sum);
             bounds = Some(found);
         } else {
             tile.open(s, c);
@@ -379,12 +389,19 @@ fn sums<T: Float, S: Simd<T>, L: Tile<T>, const ACROSS: bool>(s: S, pass: Pass<'
             tile.keep(s, c);
         }
     }
+    bounds.map(
+        #[inline(always)]
+        |bounds| bounds.stored(s),
+    )
 }
 
-/// How many bytes ahead logits are asked for where they come from memory: the CPU foresees too few of them, and hardly any where the
-/// gradient of the row before is written meanwhile.
-const LOGITS_AHEAD: usize = 20 << 10;
-/// The same of the exponentials, of both rows, which are in the second-level cache or beyond it.
+/// How many bytes ahead logits are asked for where they come from beyond the second-level cache: the CPU foresees too few of them, and
+/// hardly any where the gradient of the row before is written meanwhile.
+const LOGITS_AHEAD: usize = 16 << 10;
+/// The same of the gradient's lines, where exponentials wait in them: stores go to the cache in order, so that each line that must be
+/// fetched first holds up all that come after.
+const GRADIENT_AHEAD: usize = 8 << 10;
+/// The same of the exponentials of the row before, whose place the row's own take.
 const EXPONENTIALS_AHEAD: usize = 4 << 10;
 
 /// Leaves a chunk's exponentials in its buffer, those of vectors without a masked lane made as ones that are `NORMAL` if they are,
@@ -412,10 +429,9 @@ impl<T: Float, const LAGS: bool, const NORMAL: bool> Exponentials<'_, T, LAGS, N
             };
         }
         let (mut read, mut made) = (logits.unwrap_or(buffer).as_ptr(), buffer.as_ptr());
-        let (kept, to) = before.map_or((&[][..], &mut [][..]), |before| (before.exponentials, before.to));
-        let mut lines = slices::Lines::begin(s, kept, to, gradient!());
-        let mut kept = kept.as_ptr();
-        let result = slices::map_and_sum(
+        let to = before.map_or(&mut [][..], |before| before.to);
+        let mut lines = slices::Lines::begin(s, &buffer[..to.len()], to, gradient!());
+        slices::map_and_sum(
             s,
             logits,
             buffer,
@@ -426,23 +442,24 @@ impl<T: Float, const LAGS: bool, const NORMAL: bool> Exponentials<'_, T, LAGS, N
             #[inline(always)]
             |x| shift.exp(s, x),
             #[inline(always)]
-            || {
+            |buffer| {
                 if LAGS || far {
                     s.prefetch_far_after(read, LOGITS_AHEAD / size_of::<T>());
-                    read = read.wrapping_add(T::LANES);
-                }
-                if LAGS {
-                    s.prefetch_far_after(made, EXPONENTIALS_AHEAD / size_of::<T>());
-                    s.prefetch_far_after(kept, EXPONENTIALS_AHEAD / size_of::<T>());
-                    for at in [&mut made, &mut kept] {
+                    if LAGS {
+                        s.prefetch_far_after(made, EXPONENTIALS_AHEAD / size_of::<T>());
+                    } else {
+                        s.prefetch_after(made, GRADIENT_AHEAD / size_of::<T>());
+                    }
+                    for at in [&mut read, &mut made] {
                         *at = at.wrapping_add(T::LANES);
                     }
-                    lines.step(s, gradient!());
+                }
+                if LAGS {
+                    // The exponentials of the row before: the line lies at this vector or, by less than one, after it.
+                    lines.step(s, buffer, gradient!());
                 }
             },
-        );
-        while LAGS && lines.step(s, gradient!()) {}
-        result
+        )
     }
 }
 
@@ -453,7 +470,7 @@ impl<T: Float, const NORMAL: bool> Kernel<T> for Exponentials<'_, T, true, NORMA
     fn run<S: Simd<T>>(self, s: S) -> Self::Output {
         let shift = Shift::of(s, s.splat(self.max));
         let (sum, bounds) = self.make(s, shift);
-        (s.sum_lanes(sum), Bounds { max: stored(s, bounds.max), min: stored(s, bounds.min) })
+        (s.sum_lanes(sum), bounds.stored(s))
     }
 }
 
@@ -468,7 +485,7 @@ fn exponentials<T: Float, S: Simd<T>, L: Tile<T>, const NORMAL: bool>(
 ) -> (T, Bounds<S::V>) {
     if L::LAGS {
         let (sum, bounds) = s.enter(Exponentials::<T, true, NORMAL> { chunk, target, max });
-        return (sum, Bounds { max: s.load(&bounds.max), min: s.load(&bounds.min) });
+        return (sum, bounds.load(s));
     }
     let (sum, bounds) = Exponentials::<T, false, NORMAL> { chunk, target, max }.make(s, shift);
     (s.sum_lanes(sum), bounds)
@@ -758,13 +775,14 @@ fn gradient<T: Float, S: Simd<T>, const ACROSS: bool>(
     let target = s.load(&factors.target);
     let class = group.classes[lane];
     for (i, c) in tile.chunks().enumerate() {
-        let mut again = Part::empty();
+        let mut again; // made anew for logits that come without parts
         let part = match parts {
             Some(parts) => {
                 tile.reopen(s, c);
                 &parts[i]
             }
             None => {
+                again = Part::empty();
                 tile.open(s, c);
                 let buffer = tile.buffer(c);
                 if let Some(cap) = plan.cap {
@@ -883,8 +901,8 @@ fn find_target<T: Float, S: Simd<T>>(
         bounds = Bounds::of(s, &logits[..at]).join(s, Bounds::of(s, &logits[at + 1..]));
         max = s.max_lanes(bounds.max);
     }
-    part.target.as_mut()[lane] = target.unwrap_or(T::NEG_INFINITY);
-    part.max.as_mut()[lane] = max;
+    set_lane(s, &mut part.target, lane, target.unwrap_or(T::NEG_INFINITY));
+    set_lane(s, &mut part.max, lane, max);
     Bounds { max: s.splat(max), ..bounds }
 }
 

@@ -43,7 +43,7 @@ pub(super) struct Unopened<'t, T> {
     /// Its logits, unless they are in its buffer.
     pub(super) logits: Option<&'t [T]>,
     pub(super) buffer: &'t mut [T],
-    /// The logits of the next chunk of the row.
+    /// The logits of the next chunk, of this row or the next one.
     pub(super) next: &'t [T],
     /// Whether the logits come from memory, not from a cache.
     pub(super) far: bool,
@@ -51,9 +51,8 @@ pub(super) struct Unopened<'t, T> {
     pub(super) before: Option<Before<'t, T>>,
 }
 
-/// The same chunk of the row before: its gradient is `factor` times its exponentials, plus `pull`.
+/// The same chunk of the row before: its gradient is `factor` times its exponentials, which are in the buffer, plus `pull`.
 pub(super) struct Before<'t, T> {
-    pub(super) exponentials: &'t [T],
     pub(super) to: &'t mut [T],
     pub(super) factor: T,
     pub(super) pull: T,
@@ -77,6 +76,8 @@ pub(super) struct Row<'a, 'b, T> {
     /// The buffers: of all chunks or, without `to`, of one; nothing where they are in `to`, which is dense and not written past the
     /// caches.
     pub(super) room: &'b mut [T],
+    /// The logits of the next row's first chunk, if there is one and they can be had.
+    pub(super) after: &'b [T],
     /// Whether the gradient is written past the caches.
     pub(super) past_caches: bool,
     /// Whether the logits come from memory, not from a cache.
@@ -129,14 +130,15 @@ impl<T: Float> Tile<T> for Row<'_, '_, T> {
     fn unopened(&mut self, chunk: usize) -> Option<Unopened<'_, T>> {
         let range = self.range(chunk);
         let next = range.end..self.classes.min(range.end + chunk_classes::<T, false>());
+        let (after, far) = (self.after, self.far);
         let Some(from) = self.from else {
             let (chunks, rest) = self.to.as_mut()?.as_slice_mut()?.split_at_mut(range.end);
-            let (buffer, next) = (&mut chunks[range], &rest[..next.len()]);
-            return Some(Unopened { logits: None, buffer, next, far: self.far, before: None });
+            let next = if next.is_empty() { after } else { &rest[..next.len()] };
+            return Some(Unopened { logits: None, buffer: &mut chunks[range], next, far, before: None });
         };
         let logits = from.as_slice()?;
-        let (logits, next) = (Some(&logits[range]), &logits[next]);
-        let far = self.far;
+        let next = if next.is_empty() { after } else { &logits[next] };
+        let logits = Some(&logits[range]);
         Some(Unopened { logits, next, buffer: self.buffer(chunk), far, before: None })
     }
 
@@ -179,17 +181,18 @@ impl<T: Float> Output<T> for Row<'_, '_, T> {
     }
 }
 
-/// One dense row along vectors whose exponentials wait in scratch, where those of the row before are, too, whose gradient is
-/// written meanwhile, past the caches.
+/// One dense row along vectors whose exponentials wait in scratch, in the place of those of the row before, whose gradient is written
+/// meanwhile, past the caches.
 pub(super) struct Lagging<'b, T: Float> {
     pub(super) from: &'b [T],
     pub(super) room: &'b mut [T],
+    /// See [`Row::after`].
+    pub(super) after: &'b [T],
     pub(super) before: Option<RowBefore<'b, T>>,
 }
 
 /// A row on its way.
 pub(super) struct RowBefore<'b, T: Float> {
-    pub(super) exponentials: &'b [T],
     pub(super) to: &'b mut [T],
     pub(super) parts: &'b [Part<T>],
     pub(super) pull: T,
@@ -226,13 +229,13 @@ impl<T: Float> Tile<T> for Lagging<'_, T> {
         let before = self.before.as_mut().map(
             #[inline(always)]
             |before| Before {
-                exponentials: &before.exponentials[range.clone()],
                 to: &mut before.to[range.clone()],
                 factor: before.parts[chunk].factor(),
                 pull: before.pull,
             },
         );
-        let (logits, next) = (Some(&self.from[range.clone()]), &self.from[next]);
+        let next = if next.is_empty() { self.after } else { &self.from[next] };
+        let logits = Some(&self.from[range.clone()]);
         Some(Unopened { logits, next, buffer: &mut self.room[range], far: true, before })
     }
 
@@ -376,7 +379,13 @@ fn read_squares<T: Float, S: Simd<T>>(s: S, rows: &[T], width: usize, classes: R
         for (i, block) in square.as_mut().iter_mut().enumerate() {
             // What lies beyond the row is the next one's: its columns are not used.
             let from = &rows[i * width + class..];
-            s.store(s.load_up_to(&from[..from.len().min(T::LANES)], T::ZERO), block);
+            let row = T::blocks(from).0.first().map_or_else(
+                #[inline(always)]
+                || s.load_up_to(from, T::ZERO),
+                #[inline(always)]
+                |whole| s.load(whole),
+            );
+            s.store(row, block);
         }
         s.transpose(square.as_ref(), &mut to[..wanted]);
     }
