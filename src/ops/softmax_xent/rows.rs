@@ -45,7 +45,8 @@
 //!
 //! The order of every sum follows from the shape alone: within a chunk vector by vector (those of smoothing, along
 //! vectors, in four sums by turns), then lane i + lane i + 8, 4, 2, 1 (rows along vectors only), then chunk by chunk with
-//! the rounding errors carried along (Neumaier, 1974).
+//! the rounding errors carried along (Neumaier, 1974). The losses of a block of rows are added in `f64`, rows i, i + LANES,
+//! … apart, and these sums by halves.
 
 use super::partial::Partial;
 use super::plan::{Plan, Term, chunk_classes};
