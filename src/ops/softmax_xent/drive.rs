@@ -193,7 +193,7 @@ pub(super) struct Drive<'p, 'a, T: Float> {
     pub(super) far: bool,
 }
 
-/// [`Drive::run`], compiled with this crate.
+/// [`Drive::by_rows_or_chunks`], compiled with this crate.
 struct Run<'p, 'a>(PhantomData<(&'p (), &'a ())>);
 
 impl<'p, 'a> Compiled for Run<'p, 'a> {

@@ -343,6 +343,7 @@ fn sums<T: Float, S: Simd<T>, L: Tile<T>, const ACROSS: bool>(
             set_lane(s, &mut part.sum, lane, sum);
             bounds = Some(found);
         } else {
+            bounds = None;
             tile.open(s, c);
             let buffer = tile.buffer(c);
             if let Some(cap) = plan.cap {
