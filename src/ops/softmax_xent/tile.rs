@@ -323,8 +323,8 @@ impl<T: Float> Output<T> for Columns<'_, '_, T> {
         let Some(to) = &mut self.to else { return };
         let range = range::<T, true>(chunk, self.classes);
         if to.are_neighbours(self.first, self.count) {
-            for (class, lanes) in range.zip(self.room.chunks_exact(T::LANES)) {
-                to.across_mut(self.first, self.count, class).copy_from_slice(&lanes[..self.count]);
+            for (class, block) in range.zip(T::blocks(self.room).0) {
+                put(s, s.load(block), to.across_mut(self.first, self.count, class));
             }
         } else if let Some(rows) = to.run_mut(self.first, self.count).filter(|_| self.count == T::LANES) {
             write_squares(s, rows, self.classes, range, self.room);
@@ -342,6 +342,26 @@ impl<T: Float> Output<T> for Columns<'_, '_, T> {
     fn end<S: Simd<T>>(&mut self, _: S, _: usize, _: T) {}
 }
 
+/// The first elements, as many as a vector has; zeros for those that are missing.
+#[inline(always)]
+fn take<T: Float, S: Simd<T>>(s: S, from: &[T]) -> S::V {
+    T::blocks(from).0.first().map_or_else(
+        #[inline(always)]
+        || s.load_up_to(from, T::ZERO),
+        #[inline(always)]
+        |block| s.load(block),
+    )
+}
+
+/// Overwrites at most a vector's elements with the first of `v`.
+#[inline(always)]
+fn put<T: Float, S: Simd<T>>(s: S, v: S::V, to: &mut [T]) {
+    match T::first_block(to) {
+        Some(block) => s.store(v, block),
+        None => s.store_up_to(v, to),
+    }
+}
+
 /// Reads classes of `count` rows into `room`, class after class; the lanes without a row get zeros.
 #[inline(always)]
 fn read<T: Float, S: Simd<T>>(
@@ -353,9 +373,8 @@ fn read<T: Float, S: Simd<T>>(
     room: &mut [T],
 ) {
     if from.are_neighbours(first, count) {
-        for (class, lanes) in classes.zip(room.chunks_exact_mut(T::LANES)) {
-            lanes[..count].copy_from_slice(from.across(first, count, class));
-            lanes[count..].fill(T::ZERO);
+        for (class, block) in classes.zip(T::blocks_mut(room).0) {
+            s.store(take(s, from.across(first, count, class)), block);
         }
     } else if let Some(rows) = from.run(first, count).filter(|_| count == T::LANES) {
         read_squares(s, rows, from.lane_len(), classes, room);
@@ -378,14 +397,7 @@ fn read_squares<T: Float, S: Simd<T>>(s: S, rows: &[T], width: usize, classes: R
         let wanted = T::LANES.min(classes.end - class);
         for (i, block) in square.as_mut().iter_mut().enumerate() {
             // What lies beyond the row is the next one's: its columns are not used.
-            let from = &rows[i * width + class..];
-            let row = T::blocks(from).0.first().map_or_else(
-                #[inline(always)]
-                || s.load_up_to(from, T::ZERO),
-                #[inline(always)]
-                |whole| s.load(whole),
-            );
-            s.store(row, block);
+            s.store(take(s, &rows[i * width + class..]), block);
         }
         s.transpose(square.as_ref(), &mut to[..wanted]);
     }
