@@ -385,6 +385,25 @@ fn a_vocabulary_in_shards_agrees_with_the_whole() {
     }
 }
 
+/// What ranks at different levels exchange fits together, where the largest logit is all but half-way between two powers of two as
+/// well: `others` are counted from one of them.
+#[test]
+fn all_levels_count_from_the_same_power_of_two() {
+    let maxima = (0..3000).flat_map(|n| {
+        let half = ((f64::from(n) - 1500.5) / std::f64::consts::LOG2_E) as f32;
+        (-3..=3).map(move |step| f32::from_bits(half.to_bits().wrapping_add_signed(step)))
+    });
+    for max in maxima {
+        let x = [max - 1.0, max, max - 0.5];
+        let expected = reference::SoftmaxXent(&SoftmaxXent::new()).partials(&x, &[0]).unwrap()[0];
+        for &level in Level::available() {
+            let got = level.run(|| SoftmaxXent::new().partials(&x, &[0])).unwrap().unwrap()[0];
+            let off = got.others / expected.others - 1.0;
+            assert!(off.abs() < 1e-5, "{level}: {max:?}: {got:?}, by definition {expected:?}");
+        }
+    }
+}
+
 /// A row that is not a number as a whole is none in parts, whichever part the culprit is in.
 #[test]
 fn no_part_of_a_row_hides_what_is_not_a_number() {

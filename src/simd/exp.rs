@@ -83,13 +83,6 @@ pub(crate) fn shifted<T: Float, S: Simd<T>>(s: S, k: S::V) -> S::V {
     s.sub(s.splat(T::SHIFTER), k)
 }
 
-/// The integer nearest to x·a, for |x·a| up to a quarter of [`Float::SHIFTER`].
-#[inline(always)]
-pub(crate) fn nearest_integer<T: Float, S: Simd<T>>(s: S, x: S::V, a: T) -> S::V {
-    let shifter = s.splat(T::SHIFTER);
-    s.sub(s.mul_add(x, s.splat(a), shifter), shifter)
-}
-
 /// 2^n, 2^r − 1 and whether 2^n is normal, for n + r = x·a − k.
 #[inline(always)]
 fn powers<T: Float, S: Simd<T>>(s: S, x: S::V, a: T, shifted_k: S::V) -> (S::V, S::V, S::M) {

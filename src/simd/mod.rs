@@ -115,6 +115,13 @@ pub(crate) trait Simd<T: Float>: Copy + Send + Sync + 'static {
     fn div(self, a: Self::V, b: Self::V) -> Self::V;
     /// `a · b + c`, rounded once on levels with FMA
     fn mul_add(self, a: Self::V, b: Self::V, c: Self::V) -> Self::V;
+    /// The integer nearest to `a · b`, ties to even, for |a · b| up to a quarter of [`Float::SHIFTER`]; as if the product were not rounded
+    /// first on levels without FMA either, so that all levels agree.
+    #[inline(always)]
+    fn round_product(self, a: Self::V, b: Self::V) -> Self::V {
+        let shifter = self.splat(T::SHIFTER);
+        self.sub(self.mul_add(a, b, shifter), shifter)
+    }
     /// `a · b + c` without rounding the product first; `mul_add` on levels with FMA. For |a| up to 2⁶⁰ and b of order 1;
     /// beyond that a rounded product does.
     #[inline(always)]

@@ -72,7 +72,7 @@ impl<V: Copy> Shift<V> {
         let finite = s.gt(max, s.splat(T::NEG_INFINITY));
         Shift {
             origin: s.select(small, zero, s.select(finite, max, zero)),
-            k: s.select(small, exp::nearest_integer(s, max, T::LOG2_E), zero),
+            k: s.select(small, s.round_product(max, s.splat(T::LOG2_E)), zero),
         }
     }
 
