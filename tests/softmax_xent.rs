@@ -404,6 +404,26 @@ fn all_levels_count_from_the_same_power_of_two() {
     }
 }
 
+/// Wherever the NaN stands, before or after the target, among masked classes or others.
+#[test]
+fn partials_of_rows_with_a_nan_are_those_of_the_reference() {
+    for classes in [2, 5, 40, 300, 3000] {
+        for masked in [f32::NEG_INFINITY, 1.0] {
+            for (nan, target) in [(0, 1), (classes - 2, classes - 1), (classes - 1, 0)] {
+                let mut x = vec![masked; classes];
+                x[nan] = f32::NAN;
+                let xent = SoftmaxXent::new();
+                let expected = reference::SoftmaxXent(&xent).partials(&x, &[target]).unwrap()[0];
+                for &level in Level::available() {
+                    let got = level.run(|| xent.partials(&x, &[target])).unwrap().unwrap()[0];
+                    let what = format!("{level}: {classes} classes, NaN at {nan}: {got:?}, not {expected:?}");
+                    assert!(same(got.max, expected.max) && same(got.others, expected.others), "{what}");
+                }
+            }
+        }
+    }
+}
+
 /// A row that is not a number as a whole is none in parts, whichever part the culprit is in.
 #[test]
 fn no_part_of_a_row_hides_what_is_not_a_number() {

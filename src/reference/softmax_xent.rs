@@ -66,7 +66,7 @@ impl<T: Float> SoftmaxXent<'_, T> {
             let loss = loss(&call.plan, &sums, call.class(row));
             rows.losses.push(loss);
             rows.lse.push(Normalizer::of(&sums).lse());
-            rows.partials.push(Partial { max: sums.max, others: sums.others, target: sums.target });
+            rows.partials.push(partial(&sums));
         }
         rows.loss = mean(&call, &rows.losses);
         Ok(rows)
@@ -102,7 +102,7 @@ impl<T: Float> SoftmaxXent<'_, T> {
         let logits = logits.into();
         let call = self.0.call(logits.shape(), labels, true)?;
         let sums = (0..labels.len()).map(|row| sums(&call, &read(&call, &logits, row), call.class(row)));
-        Ok(sums.map(|sums| Partial { max: sums.max, others: sums.others, target: sums.target }).collect())
+        Ok(sums.map(|sums| partial(&sums)).collect())
     }
 
     /// See [`crate::SoftmaxXent::backward_from`].
@@ -225,6 +225,12 @@ struct Sums<T> {
     gap: T,
     /// Each chunk's shift.
     chunks: Vec<Shift<T>>,
+}
+
+/// What is kept of a row: where it is no number as a whole, nor is its largest logit.
+fn partial<T: Float>(sums: &Sums<T>) -> Partial<T> {
+    let max = if sums.others.is_nan() { T::NAN } else { sums.max };
+    Partial { max, others: sums.others, target: sums.target }
 }
 
 /// A row's sums, from those of its chunks.

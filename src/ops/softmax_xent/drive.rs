@@ -474,7 +474,9 @@ impl<'a, T: Float> Drive<'_, 'a, T> {
             lse[rows.clone()].copy_from_slice(&stored(s, row.lse(s)).as_ref()[..count]);
         }
         if let Some(found) = &mut self.rows.found {
-            let [max, others, target] = [sums.max, sums.others, sums.target].map(
+            // The order of the comparisons must not tell what the largest is where one is no number.
+            let max = s.select(s.ge(sums.others, sums.others), sums.max, s.splat(T::NAN));
+            let [max, others, target] = [max, sums.others, sums.target].map(
                 #[inline(always)]
                 |v| stored(s, v),
             );
