@@ -23,7 +23,7 @@ use crate::simd::{Float, Kernel, Level, Simd, exp};
 #[derive(Debug, Clone, Copy, PartialEq)]
 #[non_exhaustive]
 pub struct Partial<T> {
-    /// The largest logit, the target's included; −∞ where there are no classes; NaN where any but the target is.
+    /// The largest logit, the target's included; −∞ where there are no classes; NaN where `others` is.
     pub max: T,
     /// The sum over all classes but the target of 2^(x·log₂e − k), where k = round(max·log₂e), ties to even (of e^(x − max) where
     /// |max| > 2²¹, or 2⁵⁰ for `f64`).
