@@ -189,7 +189,7 @@ pub(super) struct Drive<'p, 'a, T: Float> {
     pub(super) across: bool,
     /// Whether the gradient is written past the caches.
     pub(super) past_caches: bool,
-    /// Whether the logits come from memory, not from a cache.
+    /// Whether the logits come from beyond the second-level cache.
     pub(super) far: bool,
 }
 

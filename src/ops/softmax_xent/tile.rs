@@ -45,7 +45,7 @@ pub(super) struct Unopened<'t, T> {
     pub(super) buffer: &'t mut [T],
     /// The logits of the next chunk, of this row or the next one.
     pub(super) next: &'t [T],
-    /// Whether the logits come from memory, not from a cache.
+    /// Whether the logits come from beyond the second-level cache.
     pub(super) far: bool,
     /// What is to be written meanwhile.
     pub(super) before: Option<Before<'t, T>>,
@@ -80,7 +80,7 @@ pub(super) struct Row<'a, 'b, T> {
     pub(super) after: &'b [T],
     /// Whether the gradient is written past the caches.
     pub(super) past_caches: bool,
-    /// Whether the logits come from memory, not from a cache.
+    /// Whether the logits come from beyond the second-level cache.
     pub(super) far: bool,
 }
 
