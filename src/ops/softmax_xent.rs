@@ -612,10 +612,10 @@ const BLOCK: usize = 16_384;
 const FAR: usize = 2 << 20;
 
 /// Bytes of a gradient from which on it is written past the caches: a third-level cache of 32 MiB would not hold it beside the logits.
-const PAST_CACHES: usize = 24 << 20;
+const PAST_CACHES: usize = 12 << 20;
 
 /// Bytes of a row from which on that can pay.
-const ROW_PAST_CACHES: usize = 4096;
+const ROW_PAST_CACHES: usize = 1024;
 
 /// Rows of a block: a multiple of a vector's lanes, or one where a row has more elements.
 pub(crate) fn rows_per_block<T: Float>(classes: usize) -> usize {

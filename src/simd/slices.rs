@@ -186,6 +186,11 @@ impl<'a, T: Float> Lines<'a, T> {
         mut f: impl FnMut(S::V) -> S::V,
     ) -> Self {
         let xs = &xs[..to.len()];
+        // The same slice of the next row, if rows are dense, may end inside a line that must be fetched first.
+        let end = to.as_ptr().wrapping_add(2 * to.len());
+        if !end.addr().is_multiple_of(64) {
+            s.prefetch_after(end, 0);
+        }
         let at = to.as_ptr().align_offset(64).min(to.len());
         let ((xs_head, xs), (to_head, to)) = (xs.split_at(at), to.split_at_mut(at));
         let (rest, (to_blocks, to_rest)) = (T::blocks(xs).1, T::blocks_mut(to));

@@ -3,7 +3,7 @@
 use super::partial::Partial;
 use super::plan::{Plan, chunk_classes};
 use super::rows::{self, Group, NO_CLASS, Normalizer, Part, Pass, Scratch, Sum, Sums, Write};
-use super::tile::{Columns, Lagging, Row, RowBefore};
+use super::tile::{Columns, Lagging, Row, RowBefore, Tile};
 use crate::indices::Index;
 use crate::parallel::{self, Split};
 use crate::simd::slices::{Bounds, stored};
@@ -118,12 +118,15 @@ impl<'a, T: Float> Rows<'a, T> {
         from.and_then(|from| from.lane(row + 1).as_slice()).unwrap_or_default()
     }
 
-    /// Gives the target of a group's only row its gradient.
+    /// Gives the targets of a group's rows their gradients.
     #[inline(always)]
-    fn set_target(&mut self, group: &Group<T>, first_class: usize) {
-        let at = group.classes[0].wrapping_sub(first_class);
-        if let Some(to) = self.to.as_mut().filter(|to| at < to.lane_len()) {
-            to.lane(group.first).set(at, group.factors.target());
+    fn set_targets(&mut self, group: &Group<T>, first_class: usize) {
+        let Some(to) = &mut self.to else { return };
+        for (lane, class) in group.classes[..group.count].iter().enumerate() {
+            let at = class.wrapping_sub(first_class);
+            if *class != NO_CLASS && at < to.lane_len() {
+                to.lane(group.first + lane).set(at, group.factors.target(lane));
+            }
         }
     }
 
@@ -276,7 +279,7 @@ impl<'a, T: Float> Drive<'_, 'a, T> {
     #[inline(always)]
     fn blocks<S: Simd<T>, const ACROSS: bool>(mut self, s: S, scratch: &mut Scratch<T>) {
         if self.is_lagging() {
-            return self.rows_in_turn(s, scratch);
+            return self.groups_in_turn(s, scratch);
         }
         let Scratch { groups, parts, room, weights } = scratch;
         let chunk = chunk_classes::<T, ACROSS>().min(self.classes);
@@ -338,7 +341,7 @@ impl<'a, T: Float> Drive<'_, 'a, T> {
         }
     }
 
-    /// Whether each row's gradient should be written while the next row's exponentials are made: where it goes past the caches, so
+    /// Whether the gradient of each group of rows should be written while the next one's exponentials are made: where it goes past the caches, so
     /// that memory is read and written at the same time.
     pub(super) fn is_lagging(&self) -> bool {
         self.past_caches
@@ -350,59 +353,77 @@ impl<'a, T: Float> Drive<'_, 'a, T> {
             && self.rows.to.as_ref().is_some_and(LanesMut::are_dense)
     }
 
-    /// Row after row, each one's gradient written with the next one's exponentials.
+    /// Group after group, each one's gradient written while the next one's exponentials take the place of its own.
     #[inline(always)]
-    fn rows_in_turn<S: Simd<T>>(mut self, s: S, scratch: &mut Scratch<T>) {
+    fn groups_in_turn<S: Simd<T>>(mut self, s: S, scratch: &mut Scratch<T>) {
         let Scratch { groups, parts, room, weights } = scratch;
         let chunks = self.classes.div_ceil(chunk_classes::<T, false>());
         let unit = self.classes.next_multiple_of(T::LANES);
+        let step = (GROUP_BYTES / size_of::<T>() / unit).clamp(1, T::LANES);
         groups.resize_with(groups.len().max(2), Group::default);
         parts.resize(parts.len().max(2 * chunks), Part::empty());
         let (groups, (parts, parts_b)) = (groups.split_at_mut(1), parts.split_at_mut(chunks));
-        let room = aligned(room, unit);
+        let mut room = Room { weights, room: aligned(room, step * unit), unit, ahead: None };
         let mut now = Turn { group: &mut groups.0[0], parts };
         let mut before = Turn { group: &mut groups.1[0], parts: &mut parts_b[..chunks] };
-        let mut is_waiting = false; // the row of `before`
-        let mut ahead = None;
+        self.rows.begin(before.group, 0, 0, self.scale);
         let (rows, block) = (self.rows.targets.len(), self.rows.block);
-        for (number, first) in (0..rows).step_by(block).enumerate() {
+        for (number, start) in (0..rows).step_by(block).enumerate() {
             let mut total = Total::default();
-            for row in first..rows.min(first + block) {
-                self.rows.begin(now.group, row, 1, self.scale);
-                if now.group.classes[0] == NO_CLASS {
-                    self.join(s, now.group, now.parts, first, &mut total);
-                    self.rows.clear(row);
-                    ahead = None;
-                    continue;
+            let end = rows.min(start + block);
+            for first in (start..end).step_by(step) {
+                self.rows.begin(now.group, first, step.min(end - first), self.scale);
+                let is_ignored = now.group.classes.iter().all(|&class| class == NO_CLASS);
+                if is_ignored {
+                    self.gradient::<S, false>(s, 0, now.group, now.parts, &mut room);
+                } else {
+                    self.turn(s, &mut now, &before, &mut room);
                 }
-                let from = self.rows.from.as_ref().and_then(|from| from.lane(row).as_slice());
-                let after = first_chunk(self.rows.after(row));
-                let to = self.rows.to.as_mut().filter(|_| is_waiting);
-                let row_before = to.and_then(|to| to.lane(before.group.first).into_slice_mut()).map(|to| {
-                    let pull = before.group.factors.pull();
-                    RowBefore { to, parts: before.parts, pull }
-                });
-                let tile =
-                    Lagging { from: from.unwrap_or_default(), room: &mut *room, after, before: row_before };
-                let (plan, group, parts) = (self.plan, &*now.group, &mut *now.parts);
-                let pass = Pass { plan, group, tile, lane: 0, parts, weights: &mut *weights };
-                ahead = s.enter(Sum::<_, T, false>(pass, ahead)).filter(|_| !after.is_empty());
-                if is_waiting {
-                    s.fence();
-                    self.rows.set_target(before.group, self.plan.first_class);
+                self.join(s, now.group, now.parts, start, &mut total);
+                if !is_ignored {
+                    std::mem::swap(&mut now, &mut before);
                 }
-                self.join(s, now.group, now.parts, first, &mut total);
-                std::mem::swap(&mut now, &mut before);
-                is_waiting = true;
             }
             if let Some(totals) = &mut self.rows.totals {
                 totals[number] = total.value();
             }
         }
-        if is_waiting {
-            let mut room = Room { weights, room, unit, ahead: None };
-            self.gradient::<S, false>(s, 0, before.group, before.parts, &mut room);
+        self.gradient::<S, false>(s, 0, before.group, before.parts, &mut room);
+    }
+
+    /// The sums of the chunks of a group's rows; the gradient of the group before is written meanwhile.
+    #[inline(always)]
+    fn turn<S: Simd<T>>(&mut self, s: S, now: &mut Turn<'_, T>, before: &Turn<'_, T>, room: &mut Room<'_, T>) {
+        let (plan, group) = (self.plan, &*now.group);
+        for lane in 0..group.count.max(before.group.count) {
+            let waits = before.group.classes[lane] != NO_CLASS;
+            let is_wanted = group.classes[lane] != NO_CLASS;
+            if is_wanted {
+                let row = group.first + lane;
+                let from = self.rows.from.as_ref().and_then(|from| from.lane(row).as_slice());
+                let after = first_chunk(self.rows.after(row));
+                let to = self.rows.to.as_mut().filter(|_| waits);
+                let to = to.and_then(|to| to.lane(before.group.first + lane).into_slice_mut());
+                let tile = Lagging {
+                    from: from.unwrap_or_default(),
+                    room: &mut room.room[lane * room.unit..],
+                    after,
+                    before: to.map(|to| RowBefore {
+                        to,
+                        parts: before.parts,
+                        lane,
+                        pull: before.group.factors.pull(lane),
+                    }),
+                };
+                let pass = Pass { plan, group, tile, lane, parts: &mut *now.parts, weights: &mut *room.weights };
+                sum_row(s, pass, row, &mut room.ahead);
+            }
+            if lane < before.group.count && !(is_wanted && waits) {
+                self.gradient_of_row(s, before.group, lane, Some(before.parts), room);
+            }
         }
+        s.fence();
+        self.rows.set_targets(before.group, plan.first_class);
     }
 
     /// The sums of the chunks of a group's rows.
@@ -416,10 +437,10 @@ impl<'a, T: Float> Drive<'_, 'a, T> {
         scratch: &mut Room<'_, T>,
     ) {
         let (plan, keep) = (self.plan, self.rows.to.is_some());
-        let Room { weights, room, unit, ahead } = scratch;
         if self.rows.known.is_some() {
             return;
         }
+        let Room { weights, room, unit, ahead } = scratch;
         if ACROSS {
             let tile = self.columns(group, &mut room[number * *unit..]);
             s.enter(Sum::<_, T, true>(Pass { plan, group, tile, lane: 0, parts, weights }, None));
@@ -428,10 +449,7 @@ impl<'a, T: Float> Drive<'_, 'a, T> {
                 let at = if keep { lane * *unit } else { 0 };
                 let row = group.first + lane;
                 let tile = self.row(row, room.get_mut(at..).unwrap_or_default());
-                let (known, is_more) = (ahead.take().filter(|ahead| ahead.0 == row), !tile.after.is_empty());
-                let pass = Pass { plan, group, tile, lane, parts: &mut *parts, weights };
-                let next = s.enter(Sum::<_, T, false>(pass, known.map(|ahead| ahead.1)));
-                *ahead = next.filter(|_| is_more).map(|bounds| (row + 1, bounds));
+                sum_row(s, Pass { plan, group, tile, lane, parts: &mut *parts, weights }, row, ahead);
             }
         }
     }
@@ -497,25 +515,38 @@ impl<'a, T: Float> Drive<'_, 'a, T> {
         parts: &[Part<T>],
         scratch: &mut Room<'_, T>,
     ) {
-        let plan = self.plan;
-        let Room { weights, room, unit, .. } = scratch;
         if self.rows.to.is_none() {
             return;
         }
         let parts = self.rows.known.is_none().then_some(parts);
         if ACROSS {
+            let (plan, Room { weights, room, unit, .. }) = (self.plan, scratch);
             let tile = self.columns(group, &mut room[number * *unit..]);
             s.enter(Write::<_, true>(Pass { plan, group, tile, lane: 0, parts, weights }));
         } else {
             for lane in 0..group.count {
-                if group.classes[lane] == NO_CLASS {
-                    self.rows.clear(group.first + lane);
-                    continue;
-                }
-                let tile = self.row(group.first + lane, room.get_mut(lane * *unit..).unwrap_or_default());
-                s.enter(Write::<_, false>(Pass { plan, group, tile, lane, parts, weights }));
+                self.gradient_of_row(s, group, lane, parts, scratch);
             }
         }
+    }
+
+    /// The same of a row along vectors.
+    #[inline(always)]
+    fn gradient_of_row<S: Simd<T>>(
+        &mut self,
+        s: S,
+        group: &Group<T>,
+        lane: usize,
+        parts: Option<&[Part<T>]>,
+        scratch: &mut Room<'_, T>,
+    ) {
+        let (plan, row) = (self.plan, group.first + lane);
+        if group.classes[lane] == NO_CLASS {
+            return self.rows.clear(row);
+        }
+        let Room { weights, room, unit, .. } = scratch;
+        let tile = self.row(row, room.get_mut(lane * *unit..).unwrap_or_default());
+        s.enter(Write::<_, false>(Pass { plan, group, tile, lane, parts, weights }));
     }
 
     #[inline(always)]
@@ -542,13 +573,25 @@ impl<'a, T: Float> Drive<'_, 'a, T> {
     }
 }
 
+/// The sums of the chunks of a row along vectors; `ahead` is [`Room::ahead`].
+#[inline(always)]
+fn sum_row<T: Float, S: Simd<T>, L: Tile<T>>(
+    s: S,
+    pass: Pass<'_, T, L, &mut [Part<T>]>,
+    row: usize,
+    ahead: &mut Option<(usize, Bounds<T::Block>)>,
+) {
+    let first = ahead.take().filter(|ahead| ahead.0 == row).map(|ahead| ahead.1);
+    *ahead = s.enter(Sum::<_, T, false>(pass, first)).map(|bounds| (row + 1, bounds));
+}
+
 /// What is read of the next row with the last chunk of this one.
 #[inline(always)]
 fn first_chunk<T: Float>(row: &[T]) -> &[T] {
     &row[..row.len().min(chunk_classes::<T, false>())]
 }
 
-/// One of the two rows that are in flight where the one's gradient is written while the other's exponentials are made.
+/// One of the two groups that are in flight where the one's gradient is written while the other's exponentials are made.
 struct Turn<'s, T: Float> {
     group: &'s mut Group<T>,
     parts: &'s mut [Part<T>],

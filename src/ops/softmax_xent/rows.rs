@@ -143,10 +143,10 @@ pub(super) struct Part<T: Float> {
 }
 
 impl<T: Float> Part<T> {
-    /// What turns the exponentials of a row along vectors, the only one of its group, into the gradient, once that is known.
+    /// What turns the exponentials of a row along vectors into the gradient, once that is known.
     #[inline(always)]
-    pub(super) fn factor(&self) -> T {
-        self.sum.as_ref()[0]
+    pub(super) fn factor(&self, lane: usize) -> T {
+        self.sum.as_ref()[lane]
     }
 
     /// Of no classes.
@@ -333,7 +333,7 @@ fn sums<T: Float, S: Simd<T>, L: Tile<T>, const ACROSS: bool>(
             gap = self::gap::<T, S, ACROSS>(s, plan, here, c, part, max, room);
             let shift = Shift::of(s, max);
             let k = exp::shifted(s, shift.k);
-            let target = Some(at).filter(|&at| at < here.len());
+            let (target, is_more) = (Some(at).filter(|&at| at < here.len()), !chunk.next.is_empty());
             let most = part.max.as_ref()[lane];
             let (sum, found) = if shift.is_plain(s) && exp::is_normal(s, others.min, T::LOG2_E, k) {
                 exponentials::<T, S, L, true>(s, chunk, target, most, shift)
@@ -341,7 +341,7 @@ fn sums<T: Float, S: Simd<T>, L: Tile<T>, const ACROSS: bool>(
                 exponentials::<T, S, L, false>(s, chunk, target, most, shift)
             };
             set_lane(s, &mut part.sum, lane, sum);
-            bounds = Some(found);
+            bounds = is_more.then_some(found);
         } else {
             bounds = None;
             tile.open(s, c);
@@ -710,16 +710,16 @@ pub(super) struct Factors<T: Float> {
 }
 
 impl<T: Float> Factors<T> {
-    /// Of the class weights, for the first lane.
+    /// Of the class weights, for one lane.
     #[inline(always)]
-    pub(super) fn pull(&self) -> T {
-        self.pull.as_ref()[0]
+    pub(super) fn pull(&self, lane: usize) -> T {
+        self.pull.as_ref()[lane]
     }
 
-    /// The target's gradient, in the first lane.
+    /// The target's gradient, for one lane.
     #[inline(always)]
-    pub(super) fn target(&self) -> T {
-        self.target.as_ref()[0]
+    pub(super) fn target(&self, lane: usize) -> T {
+        self.target.as_ref()[lane]
     }
 }
 

@@ -195,6 +195,8 @@ pub(super) struct Lagging<'b, T: Float> {
 pub(super) struct RowBefore<'b, T: Float> {
     pub(super) to: &'b mut [T],
     pub(super) parts: &'b [Part<T>],
+    /// Of its group, whose chunks these are.
+    pub(super) lane: usize,
     pub(super) pull: T,
 }
 
@@ -230,7 +232,7 @@ impl<T: Float> Tile<T> for Lagging<'_, T> {
             #[inline(always)]
             |before| Before {
                 to: &mut before.to[range.clone()],
-                factor: before.parts[chunk].factor(),
+                factor: before.parts[chunk].factor(before.lane),
                 pull: before.pull,
             },
         );
