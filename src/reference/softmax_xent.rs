@@ -196,7 +196,7 @@ struct Shift<T> {
 impl<T: Float> Shift<T> {
     fn of(max: T) -> Self {
         if max.abs() <= T::MAX_INTEGER_SHIFT {
-            Shift { origin: T::ZERO, k: round(max.mul_add(T::LOG2_E, T::SHIFTER)) }
+            Shift { origin: T::ZERO, k: max.mul_add(T::LOG2_E, T::SHIFTER) - T::SHIFTER }
         } else if max > T::NEG_INFINITY {
             Shift { origin: max, k: T::ZERO }
         } else {
@@ -395,11 +395,6 @@ fn row_gradient<T: Float, I: Index>(
     x.iter().enumerate().map(gradient).collect()
 }
 
-/// The integer n in n + `SHIFTER`.
-fn round<T: Float>(shifted: T) -> T {
-    shifted - T::SHIFTER
-}
-
 /// 2^n for an integer n, exactly: a power of two is built in `f64`, which holds those of both types.
 fn power_of_two<T: Float>(n: T) -> T {
     T::from_f64(2.0_f64.powi(n.to_f64() as i32))
@@ -410,20 +405,22 @@ fn polynomial<T: Float>(x: T, coefficients: &[T]) -> T {
     others.iter().rev().fold(last, |sum, &c| sum.mul_add(x, c))
 }
 
-/// n, and 2^r − 1, for n + r = x·a − k.
-fn powers<T: Float>(x: T, a: T, k: T) -> (T, T) {
-    let shifted_k = T::SHIFTER - k;
-    let h = x.mul_add(a, shifted_k);
-    let r = x.mul_add(a, shifted_k - h);
-    (round(h), polynomial(r, T::EXP2) * r)
+/// 2^n for a multiple n of an eighth, correctly rounded.
+fn power_of_eighths<T: Float>(n: T) -> T {
+    let whole = n.to_f64().floor();
+    let eighth = ((n.to_f64() - whole) * 8.0) as usize;
+    power_of_two(T::from_f64(whole)) * T::EIGHTHS[eighth]
 }
 
 fn exp2_of<T: Float>(x: T, a: T, k: T) -> T {
-    let (n, less_one) = powers(x, a, k);
+    let shifted_k = T::EIGHTH_SHIFTER - k;
+    let h = x.mul_add(a, shifted_k);
+    let r = x.mul_add(a, shifted_k - h);
+    let n = h - T::EIGHTH_SHIFTER;
     if n < T::EXP2_MIN {
         return T::ZERO;
     }
-    less_one.mul_add(power_of_two(n), power_of_two(n))
+    (polynomial(r, T::EXP2) * r).mul_add(power_of_eighths(n), power_of_eighths(n))
 }
 
 fn exp2<T: Float>(t: T) -> T {
@@ -431,10 +428,12 @@ fn exp2<T: Float>(t: T) -> T {
 }
 
 fn exp2_m1<T: Float>(t: T) -> T {
-    let (n, less_one) = powers(t, T::ONE, T::ZERO);
+    let n = t + T::SHIFTER - T::SHIFTER;
     if n < T::EXP2_MIN {
         return -T::ONE;
     }
+    let r = t - n;
+    let less_one = polynomial(r, T::EXP2_M1) * r;
     power_of_two(n).mul_add(less_one, power_of_two(n) - T::ONE)
 }
 

@@ -2,7 +2,7 @@
 
 #![allow(unsafe_code)]
 
-use super::{Kernel, Simd};
+use super::{Float, Kernel, Simd};
 use std::arch::x86_64::*;
 
 /// Proof that this CPU has AVX2, FMA and the bit instructions of their time (x86-64-v3).
@@ -75,7 +75,7 @@ static FRONT_PAIRS: [[u32; 8]; 16] = {
 /// `Simd<$t>`, from the names that the intrinsics have for `$t`.
 macro_rules! level {
     ($t:ident x $lanes:literal, halves of $half:literal, $v:ident, bits $bits:ident,
-     mantissa $mantissa:literal bias $bias:literal $sll:ident $srl:ident;
+     mantissa $mantissa:literal bias $bias:literal $sll:ident $srl:ident $add_int:ident $eighths:ident;
      $set1:ident $loadu:ident $storeu:ident $add:ident $sub:ident $mul:ident $div:ident $fmadd:ident
      $max:ident $min:ident $and:ident $or:ident $andnot:ident $cmp:ident $blendv:ident $movemask:ident
      $to_int:ident $from_int:ident $quarters:ident $permute:ident
@@ -177,6 +177,13 @@ macro_rules! level {
                 }
                 fn power_of_two(shifted: ($v, $v)) -> ($v, $v) {
                     let half = |v| $from_int($sll::<$mantissa>($to_int(v)));
+                    (half(shifted.0), half(shifted.1))
+                }
+                fn power_of_eighths(shifted: ($v, $v)) -> ($v, $v) {
+                    let half = |v| {
+                        let bits = $to_int(v);
+                        $from_int($add_int($sll::<{ $mantissa - 3 }>(bits), $eighths(bits)))
+                    };
                     (half(shifted.0), half(shifted.1))
                 }
                 fn split(a: ($v, $v)) -> (($v, $v), ($v, $v)) {
@@ -361,9 +368,33 @@ fn quarters_pd(rows: &mut [__m256d; 4]) {
     }
 }
 
+/// What `Float::EIGHTHS_BY_LANE` has for the last three bits of each lane.
+#[inline]
+#[target_feature(enable = "avx2")]
+fn eighths_ps(bits: __m256i) -> __m256i {
+    let table = f32::EIGHTHS_BY_LANE;
+    // SAFETY: a reference to more than 8 elements.
+    let table = unsafe { _mm256_loadu_ps(table.as_ptr()) };
+    _mm256_permutevar8x32_epi32(_mm256_castps_si256(table), bits)
+}
+
+/// The same: pairs of 32 bits, which alone can be picked by number, from either half of the table.
+#[inline]
+#[target_feature(enable = "avx2")]
+fn eighths_pd(bits: __m256i) -> __m256i {
+    let table = f64::EIGHTHS_BY_LANE;
+    // SAFETY: a reference to 8 elements.
+    let (low, high) = unsafe { (_mm256_loadu_pd(table.as_ptr()), _mm256_loadu_pd(table[4..].as_ptr())) };
+    let twice = _mm256_slli_epi32::<1>(_mm256_shuffle_epi32::<0b10_10_00_00>(bits));
+    let pair = _mm256_or_si256(twice, _mm256_set1_epi64x(1 << 32));
+    let pick = |half| _mm256_castsi256_pd(_mm256_permutevar8x32_epi32(_mm256_castpd_si256(half), pair));
+    let is_high = _mm256_castsi256_pd(_mm256_slli_epi64::<61>(bits));
+    _mm256_castpd_si256(_mm256_blendv_pd(pick(low), pick(high), is_high))
+}
+
 level! {
     f32 x 16, halves of 8, __m256, bits u32,
-    mantissa 23 bias 127 _mm256_slli_epi32 _mm256_srli_epi32;
+    mantissa 23 bias 127 _mm256_slli_epi32 _mm256_srli_epi32 _mm256_add_epi32 eighths_ps;
     _mm256_set1_ps _mm256_loadu_ps _mm256_storeu_ps _mm256_add_ps _mm256_sub_ps _mm256_mul_ps
     _mm256_div_ps _mm256_fmadd_ps _mm256_max_ps _mm256_min_ps _mm256_and_ps _mm256_or_ps _mm256_andnot_ps
     _mm256_cmp_ps _mm256_blendv_ps _mm256_movemask_ps _mm256_castps_si256 _mm256_castsi256_ps quarters_ps
@@ -373,7 +404,7 @@ level! {
 
 level! {
     f64 x 8, halves of 4, __m256d, bits u64,
-    mantissa 52 bias 1023 _mm256_slli_epi64 _mm256_srli_epi64;
+    mantissa 52 bias 1023 _mm256_slli_epi64 _mm256_srli_epi64 _mm256_add_epi64 eighths_pd;
     _mm256_set1_pd _mm256_loadu_pd _mm256_storeu_pd _mm256_add_pd _mm256_sub_pd _mm256_mul_pd
     _mm256_div_pd _mm256_fmadd_pd _mm256_max_pd _mm256_min_pd _mm256_and_pd _mm256_or_pd _mm256_andnot_pd
     _mm256_cmp_pd _mm256_blendv_pd _mm256_movemask_pd _mm256_castpd_si256 _mm256_castsi256_pd quarters_pd

@@ -3,7 +3,7 @@
 #![allow(unsafe_code)]
 
 use super::avx2::{max_of_4, max_of_8, sum_of_4, sum_of_8};
-use super::{Kernel, Simd};
+use super::{Float, Kernel, Simd};
 use std::arch::asm;
 use std::arch::x86_64::*;
 use std::sync::OnceLock;
@@ -77,7 +77,7 @@ macro_rules! ops {
 macro_rules! level {
     ($t:ident x $lanes:literal, mantissa $mantissa:literal, $v:ident, $m:ident, $p:ident;
      $set1:ident $loadu:ident $storeu:ident $add:ident $sub:ident $mul:ident $div:ident $fmadd:ident
-     $max:ident $min:ident $abs:ident $to_int:ident $sll:ident $from_int:ident $getmant:ident $getexp:ident $cmp:ident $blend:ident
+     $max:ident $min:ident $abs:ident $to_int:ident $sll:ident $add_int:ident $permute_int:ident $from_int:ident $getmant:ident $getexp:ident $cmp:ident $blend:ident
      $compress:ident $compress_store:ident $mask_load:ident $mask_store:ident $stream:ident $setr_4:ident $storeu_4:ident $quarters:ident $shuffle:ident
      $low:ident $high:ident $add_half:ident $max_half:ident $sum_half:ident $max_of_half:ident;
      $positions:expr, $set1_position:ident, $add_position:ident, $compress_position:ident,
@@ -155,6 +155,12 @@ macro_rules! level {
                 fn min(a: $v, b: $v) -> $v { $min(a, b) }
                 fn abs(a: $v) -> $v { $abs(a) }
                 fn power_of_two(shifted: $v) -> $v { $from_int($sll::<$mantissa>($to_int(shifted))) }
+                fn power_of_eighths(shifted: $v) -> $v {
+                    let bits = $to_int(shifted);
+                    // The index is taken modulo the lanes, of which the table fills all.
+                    let eighth = $permute_int(bits, $to_int(Simd::<$t>::load(s, &<$t>::EIGHTHS_BY_LANE)));
+                    $from_int($add_int($sll::<{ $mantissa - 3 }>(bits), eighth))
+                }
                 fn split(a: $v) -> ($v, $v) {
                     ($getmant::<_MM_MANT_NORM_1_2, _MM_MANT_SIGN_SRC>(a), $getexp(a))
                 }
@@ -352,7 +358,7 @@ fn quarters_pd(rows: &mut [__m512d; 8]) {
 level! {
     f32 x 16, mantissa 23, __m512, __mmask16, __m512i;
     _mm512_set1_ps _mm512_loadu_ps _mm512_storeu_ps _mm512_add_ps _mm512_sub_ps _mm512_mul_ps
-    _mm512_div_ps _mm512_fmadd_ps _mm512_max_ps _mm512_min_ps _mm512_abs_ps _mm512_castps_si512 _mm512_slli_epi32 _mm512_castsi512_ps
+    _mm512_div_ps _mm512_fmadd_ps _mm512_max_ps _mm512_min_ps _mm512_abs_ps _mm512_castps_si512 _mm512_slli_epi32 _mm512_add_epi32 _mm512_permutexvar_epi32 _mm512_castsi512_ps
     _mm512_getmant_ps _mm512_getexp_ps _mm512_cmp_ps_mask _mm512_mask_blend_ps _mm512_mask_compress_ps
     _mm512_mask_compressstoreu_ps _mm512_mask_loadu_ps _mm512_mask_storeu_ps _mm512_stream_ps _mm_setr_ps _mm_storeu_ps quarters_ps _mm512_shuffle_f32x4
     _mm512_castps512_ps256 _mm512_extractf32x8_ps _mm256_add_ps _mm256_max_ps sum_of_8 max_of_8;
@@ -364,7 +370,7 @@ level! {
 level! {
     f64 x 8, mantissa 52, __m512d, __mmask8, __m256i;
     _mm512_set1_pd _mm512_loadu_pd _mm512_storeu_pd _mm512_add_pd _mm512_sub_pd _mm512_mul_pd
-    _mm512_div_pd _mm512_fmadd_pd _mm512_max_pd _mm512_min_pd _mm512_abs_pd _mm512_castpd_si512 _mm512_slli_epi64 _mm512_castsi512_pd
+    _mm512_div_pd _mm512_fmadd_pd _mm512_max_pd _mm512_min_pd _mm512_abs_pd _mm512_castpd_si512 _mm512_slli_epi64 _mm512_add_epi64 _mm512_permutexvar_epi64 _mm512_castsi512_pd
     _mm512_getmant_pd _mm512_getexp_pd _mm512_cmp_pd_mask _mm512_mask_blend_pd _mm512_mask_compress_pd
     _mm512_mask_compressstoreu_pd _mm512_mask_loadu_pd _mm512_mask_storeu_pd _mm512_stream_pd _mm256_setr_pd _mm256_storeu_pd quarters_pd _mm512_shuffle_f64x2
     _mm512_castpd512_pd256 _mm512_extractf64x4_pd _mm256_add_pd _mm256_max_pd sum_of_4 max_of_4;

@@ -36,13 +36,25 @@
 use super::{Float, Simd};
 
 pub(super) mod f32 {
-    pub(in super::super) const EXP2: [f32; 6] =
+    pub(in super::super) const EXP2: [f32; 3] = [0.693_147_24, 0.240_258_04, 0.055_479_724];
+    pub(in super::super) const EXP2_M1: [f32; 6] =
         [0.693_147_2, 0.240_225_94, 0.055_503_663, 0.009_625_445, 0.001_338_792_7, 0.000_133_324_91];
+    pub(in super::super) const EIGHTHS: [f32; 8] =
+        [1.0, 1.090_507_7, 1.189_207_1, 1.296_839_6, 1.414_213_5, 1.542_210_8, 1.681_792_9, 1.834_008_1];
     pub(in super::super) const LOG: [f32; 4] = [0.666_666_6, 0.400_009_72, 0.284_987_93, 0.242_788_57];
 }
 
 pub(super) mod f64 {
-    pub(in super::super) const EXP2: [f64; 11] = [
+    pub(in super::super) const EXP2: [f64; 7] = [
+        0.693_147_180_559_945_3,
+        0.240_226_506_959_115_15,
+        0.055_504_108_664_802_355,
+        0.009_618_129_085_178_813,
+        0.001_333_355_823_894_95,
+        0.000_154_045_219_444_497_55,
+        1.525_184_431_183_074_8e-5,
+    ];
+    pub(in super::super) const EXP2_M1: [f64; 11] = [
         0.693_147_180_559_945_3,
         0.240_226_506_959_101_3,
         0.055_504_108_664_820_084,
@@ -54,6 +66,16 @@ pub(super) mod f64 {
         1.017_819_957_264_058_6e-7,
         7.073_783_250_885_674e-9,
         4.434_771_172_922_627e-10,
+    ];
+    pub(in super::super) const EIGHTHS: [f64; 8] = [
+        1.0,
+        1.090_507_732_665_257_7,
+        1.189_207_115_002_721,
+        1.296_839_554_651_009_6,
+        1.414_213_562_373_095_1,
+        1.542_210_825_407_940_7,
+        1.681_792_830_507_429,
+        1.834_008_086_409_342_4,
     ];
     pub(in super::super) const LOG: [f64; 7] = [
         0.666_666_666_666_673_4,
@@ -77,10 +99,10 @@ fn polynomial<T: Float, S: Simd<T>>(s: S, x: S::V, coefficients: &[T]) -> S::V {
     sum
 }
 
-/// What makes x·a − k: its k as [`Float::SHIFTER`] − k, and the other way round.
+/// What makes x·a − k: its k as [`Float::EIGHTH_SHIFTER`] − k, and the other way round.
 #[inline(always)]
 pub(crate) fn shifted<T: Float, S: Simd<T>>(s: S, k: S::V) -> S::V {
-    s.sub(s.splat(T::SHIFTER), k)
+    s.sub(s.splat(T::EIGHTH_SHIFTER), k)
 }
 
 /// 2^n, 2^r − 1 and whether 2^n is normal, for n + r = x·a − k.
@@ -88,8 +110,8 @@ pub(crate) fn shifted<T: Float, S: Simd<T>>(s: S, k: S::V) -> S::V {
 fn powers<T: Float, S: Simd<T>>(s: S, x: S::V, a: T, shifted_k: S::V) -> (S::V, S::V, S::M) {
     let h = s.mul_add(x, s.splat(a), shifted_k);
     let r = s.mul_add_exact(x, s.splat(a), s.sub(shifted_k, h));
-    let keep = s.not_lt(h, s.splat(T::SHIFTER + T::EXP2_MIN));
-    (s.power_of_two(h), s.mul(polynomial(s, r, T::EXP2), r), keep)
+    let keep = s.not_lt(h, s.splat(T::EIGHTH_SHIFTER + T::EXP2_MIN));
+    (s.power_of_eighths(h), s.mul(polynomial(s, r, T::EXP2), r), keep)
 }
 
 /// 2^(x·a − k), at most 2; 0 where that is below 2^−125.5 (`f32`), 2^−1021.5 (`f64`); NaN for NaN. At most 1.5 ULP off,
@@ -110,20 +132,24 @@ pub(crate) fn exp2_of_normal<T: Float, S: Simd<T>>(s: S, x: S::V, a: T, shifted_
 /// Whether 2^(x·a − k) is not 0, in every lane; unspecified where x is NaN.
 #[inline(always)]
 pub(crate) fn is_normal<T: Float, S: Simd<T>>(s: S, x: S::V, a: T, shifted_k: S::V) -> bool {
-    let least = s.splat(T::SHIFTER + T::EXP2_MIN);
+    let least = s.splat(T::EIGHTH_SHIFTER + T::EXP2_MIN);
     s.bits(s.gt(least, s.mul_add(x, s.splat(a), shifted_k))) == 0
 }
 
 /// 2^t for t <= 1: [`exp2_of`] with 1 and 0.
 #[inline(always)]
 pub(crate) fn exp2<T: Float, S: Simd<T>>(s: S, t: S::V) -> S::V {
-    exp2_of(s, t, T::ONE, s.splat(T::SHIFTER))
+    exp2_of(s, t, T::ONE, s.splat(T::EIGHTH_SHIFTER))
 }
 
-/// 2^t − 1 for t <= 1, without cancellation near 0: 2^n·(2^r − 1) + (2^n − 1), where n = 0 near 0.
+/// 2^t − 1 for t <= 1, without cancellation near 0: 2^n·(2^r − 1) + (2^n − 1), where n, an integer here, is 0 near 0.
 #[inline(always)]
 pub(crate) fn exp2_m1<T: Float, S: Simd<T>>(s: S, t: S::V) -> S::V {
-    let (power, less_one, keep) = powers(s, t, T::ONE, s.splat(T::SHIFTER));
+    let shifter = s.splat(T::SHIFTER);
+    let h = s.add(t, shifter);
+    let r = s.sub(t, s.sub(h, shifter));
+    let keep = s.not_lt(h, s.splat(T::SHIFTER + T::EXP2_MIN));
+    let (power, less_one) = (s.power_of_two(h), s.mul(polynomial(s, r, T::EXP2_M1), r));
     let near = s.mul_add(power, less_one, s.sub(power, s.splat(T::ONE)));
     s.select(keep, near, s.splat(-T::ONE))
 }

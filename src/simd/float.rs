@@ -63,9 +63,17 @@ pub trait Float:
     /// 2^(1 − mantissa bits).
     #[doc(hidden)]
     const EPSILON: Self;
-    /// See [`exp`](super::exp) for this and the next six.
+    /// See [`exp`](super::exp) for this and the next nine.
     #[doc(hidden)]
     const EXP2: &'static [Self];
+    #[doc(hidden)]
+    const EXP2_M1: &'static [Self];
+    /// 2^(i/8) for i in 0..8.
+    #[doc(hidden)]
+    const EIGHTHS: &'static [Self];
+    /// The same for each lane i modulo 8, less the bits that i stands in where `power_of_eighths` of the levels adds them.
+    #[doc(hidden)]
+    const EIGHTHS_BY_LANE: Self::Block;
     #[doc(hidden)]
     const EXP2_MIN: Self;
     #[doc(hidden)]
@@ -80,6 +88,9 @@ pub trait Float:
     /// integer, ties to even.
     #[doc(hidden)]
     const SHIFTER: Self;
+    /// 1.5·2^(mantissa bits − 3). Adding it to a number up to a quarter of that rounds to an eighth.
+    #[doc(hidden)]
+    const EIGHTH_SHIFTER: Self;
     /// The largest |x| with x·log₂e small enough for that.
     #[doc(hidden)]
     const MAX_INTEGER_SHIFT: Self;
@@ -161,13 +172,27 @@ macro_rules! float {
             const EPSILON: Self = $t::EPSILON;
             const KEY_BITS: u32 = $bits::BITS - 1; // all but the sign
             const EXP2: &'static [Self] = &exp::$t::EXP2;
-            const EXP2_MIN: Self = ($t::MIN_EXP) as $t;
+            const EXP2_M1: &'static [Self] = &exp::$t::EXP2_M1;
+            const EIGHTHS: &'static [Self] = &exp::$t::EIGHTHS;
+            const EIGHTHS_BY_LANE: Self::Block = {
+                let mut powers = [0.0; $lanes];
+                let mut i = 0;
+                while i < $lanes {
+                    let eighth = (i % 8) as $bits;
+                    let bits = exp::$t::EIGHTHS[i % 8].to_bits() - (eighth << ($t::MANTISSA_DIGITS - 4));
+                    powers[i] = $t::from_bits(bits);
+                    i += 1;
+                }
+                powers
+            };
+            const EXP2_MIN: Self = $t::MIN_EXP as $t - 0.5;
             const LOG: &'static [Self] = &exp::$t::LOG;
             const LOG2_E: Self = std::$t::consts::LOG2_E;
             const LN_2: Self = $ln2;
             const LN_2_REST: Self = $ln2_rest;
             const SHIFTER: Self = (3u64 << ($t::MANTISSA_DIGITS - 2)) as $t + ($t::MAX_EXP - 1) as $t;
-            const MAX_INTEGER_SHIFT: Self = (1u64 << ($t::MANTISSA_DIGITS - 3)) as $t;
+            const EIGHTH_SHIFTER: Self = (3u64 << ($t::MANTISSA_DIGITS - 5)) as $t;
+            const MAX_INTEGER_SHIFT: Self = (1u64 << ($t::MANTISSA_DIGITS - 4)) as $t;
 
             #[inline(always)]
             fn blocks(slice: &[Self]) -> (&[Self::Block], &[Self]) {

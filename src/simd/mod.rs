@@ -136,6 +136,8 @@ pub(crate) trait Simd<T: Float>: Copy + Send + Sync + 'static {
     fn abs(self, a: Self::V) -> Self::V;
     /// 2^n, from n + [`Float::SHIFTER`]: the integer stands in the last bits, the exponent's bias added.
     fn power_of_two(self, shifted: Self::V) -> Self::V;
+    /// 2^n for n a multiple of an eighth, from n + [`Float::EIGHTH_SHIFTER`]: n's integer and fraction stand in the last bits.
+    fn power_of_eighths(self, shifted: Self::V) -> Self::V;
     /// `(m, e)` with `a = m · 2^e` and m in `1..2`, for normal positive `a`.
     fn split(self, a: Self::V) -> (Self::V, Self::V);
 

@@ -119,6 +119,16 @@ macro_rules! level {
                 $v::new(from_fn(|i| $t::from_bits(shifted[i].to_bits() << $mantissa)))
             }
             #[inline(always)]
+            fn power_of_eighths(self, shifted: $v) -> $v {
+                let (shifted, eighths) = (shifted.to_array(), <$t as Float>::EIGHTHS_BY_LANE);
+                $v::new(from_fn(|i| {
+                    let bits = shifted[i].to_bits();
+                    $t::from_bits(
+                        (bits << ($mantissa - 3)).wrapping_add(eighths[bits as usize % 8].to_bits()),
+                    )
+                }))
+            }
+            #[inline(always)]
             fn split(self, a: $v) -> ($v, $v) {
                 let (a, one) = (a.to_array(), (1.0 as $t).to_bits());
                 let mantissa = from_fn(|i| $t::from_bits(a[i].to_bits() & ((1 << $mantissa) - 1) | one));

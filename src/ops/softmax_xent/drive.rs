@@ -393,7 +393,13 @@ impl<'a, T: Float> Drive<'_, 'a, T> {
 
     /// The sums of the chunks of a group's rows; the gradient of the group before is written meanwhile.
     #[inline(always)]
-    fn turn<S: Simd<T>>(&mut self, s: S, now: &mut Turn<'_, T>, before: &Turn<'_, T>, room: &mut Room<'_, T>) {
+    fn turn<S: Simd<T>>(
+        &mut self,
+        s: S,
+        now: &mut Turn<'_, T>,
+        before: &Turn<'_, T>,
+        room: &mut Room<'_, T>,
+    ) {
         let (plan, group) = (self.plan, &*now.group);
         for lane in 0..group.count.max(before.group.count) {
             let waits = before.group.classes[lane] != NO_CLASS;
@@ -415,7 +421,8 @@ impl<'a, T: Float> Drive<'_, 'a, T> {
                         pull: before.group.factors.pull(lane),
                     }),
                 };
-                let pass = Pass { plan, group, tile, lane, parts: &mut *now.parts, weights: &mut *room.weights };
+                let pass =
+                    Pass { plan, group, tile, lane, parts: &mut *now.parts, weights: &mut *room.weights };
                 sum_row(s, pass, row, &mut room.ahead);
             }
             if lane < before.group.count && !(is_wanted && waits) {
