@@ -222,12 +222,18 @@ impl<'p, 'a, T: Float> Drive<'p, 'a, T> {
         if self.is_cut() {
             return self.by_chunks(level);
         }
+        // A piece's last group is written with nothing made meanwhile, so pieces are few where groups take turns.
+        let pieces = if self.is_lagging() { PIECES_IN_TURN * parallel::threads() } else { usize::MAX };
         let Drive { plan, rows, classes, scale, across, past_caches, far } = self;
-        parallel::for_each(rows, 1, |_, rows| {
+        let grain = rows.len() / pieces;
+        parallel::for_each(rows, grain, |_, rows| {
             T::dispatch(level, Drive { plan, rows, classes, scale, across, past_caches, far });
         });
     }
 }
+
+/// Pieces for each thread where groups of rows take turns.
+const PIECES_IN_TURN: usize = 4;
 
 impl<T: Float> Kernel<T> for Drive<'_, '_, T> {
     type Output = ();
