@@ -3,7 +3,7 @@
 
 use super::{Float, Simd};
 
-/// The largest and the least element that each lane has met.
+/// The largest and the least element, or those that each lane has met.
 #[derive(Clone, Copy)]
 pub(crate) struct Bounds<V> {
     pub(crate) max: V,
@@ -22,10 +22,11 @@ impl<V: Copy> Bounds<V> {
         Bounds { max: s.max(self.max, x), min: s.min(self.min, x) }
     }
 
-    /// In memory.
+    /// Those of all lanes; unspecified where one is NaN.
     #[inline(always)]
-    pub(crate) fn stored<T: Float, S: Simd<T, V = V>>(self, s: S) -> Bounds<T::Block> {
-        Bounds { max: stored(s, self.max), min: stored(s, self.min) }
+    pub(crate) fn of_all<T: Float, S: Simd<T, V = V>>(self, s: S) -> Bounds<T> {
+        let negative = s.sub(s.splat(T::ZERO), self.min);
+        Bounds { max: s.max_lanes(self.max), min: -s.max_lanes(negative) }
     }
 
     /// Those of both.
@@ -52,14 +53,6 @@ impl<V: Copy> Bounds<V> {
             b = b.join(s, Bounds { max: x, min: x });
         }
         a.join(s, b).join(s, c.join(s, d))
-    }
-}
-
-impl<B: Copy> Bounds<B> {
-    /// Bounds in memory, as vectors.
-    #[inline(always)]
-    pub(crate) fn load<T: Float<Block = B>, S: Simd<T>>(&self, s: S) -> Bounds<S::V> {
-        Bounds { max: s.load(&self.max), min: s.load(&self.min) }
     }
 }
 

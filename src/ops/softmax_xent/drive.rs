@@ -592,7 +592,7 @@ fn sum_row<T: Float, S: Simd<T>, L: Tile<T>>(
     s: S,
     pass: Pass<'_, T, L, &mut [Part<T>]>,
     row: usize,
-    ahead: &mut Option<(usize, Bounds<T::Block>)>,
+    ahead: &mut Option<(usize, Bounds<T>)>,
 ) {
     let first = ahead.take().filter(|ahead| ahead.0 == row).map(|ahead| ahead.1);
     *ahead = s.enter(Sum::<_, T, false>(pass, first)).map(|bounds| (row + 1, bounds));
@@ -746,5 +746,5 @@ struct Room<'s, T: Float> {
     /// Elements of `room` for a row along vectors, or for a group of rows in lanes.
     unit: usize,
     /// The row along vectors that comes next, and the bounds of its first chunk, read with the last one of the row before.
-    ahead: Option<(usize, Bounds<T::Block>)>,
+    ahead: Option<(usize, Bounds<T>)>,
 }

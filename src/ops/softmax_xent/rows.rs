@@ -281,13 +281,13 @@ pub(super) struct Pass<'k, T: Float, L, P> {
 
 /// Finds the sums of the chunks and, if there is an output, leaves their exponentials in the tile. Takes the bounds of the first chunk's
 /// logits, where they are known, and gives those of what the tile says comes after the last.
-pub(super) struct Sum<P, T: Float, const ACROSS: bool>(pub(super) P, pub(super) Option<Bounds<T::Block>>);
+pub(super) struct Sum<P, T: Float, const ACROSS: bool>(pub(super) P, pub(super) Option<Bounds<T>>);
 
 /// Writes the gradient, from what `Sum` and `factors` have left, or (without parts) from the logits.
 pub(super) struct Write<P, const ACROSS: bool>(pub(super) P);
 
 impl<T: Float, L: Tile<T>, const ACROSS: bool> Kernel<T> for Sum<Pass<'_, T, L, &mut [Part<T>]>, T, ACROSS> {
-    type Output = Option<Bounds<T::Block>>;
+    type Output = Option<Bounds<T>>;
     #[inline(always)]
     fn run<S: Simd<T>>(self, s: S) -> Self::Output {
         sums::<T, S, L, ACROSS>(s, self.0, self.1)
@@ -308,16 +308,13 @@ impl<T: Float, L: Output<T>, const ACROSS: bool> Kernel<T>
 fn sums<T: Float, S: Simd<T>, L: Tile<T>, const ACROSS: bool>(
     s: S,
     pass: Pass<'_, T, L, &mut [Part<T>]>,
-    first: Option<Bounds<T::Block>>,
-) -> Option<Bounds<T::Block>> {
+    first: Option<Bounds<T>>,
+) -> Option<Bounds<T>> {
     let Pass { plan, group, mut tile, lane, parts, weights: room } = pass;
     let keep = tile.has_output();
     let tile = &mut tile;
     let class = group.classes[lane];
-    let mut bounds = first.map(
-        #[inline(always)]
-        |bounds| bounds.load(s),
-    ); // of the next chunk's logits
+    let mut bounds = first; // of the next chunk's logits
     for (c, part) in tile.chunks().zip(parts) {
         let at = place::<T, ACROSS>(plan, c, class);
         let unopened = if ACROSS || plan.cap.is_some() { None } else { tile.unopened(c) };
@@ -326,19 +323,19 @@ fn sums<T: Float, S: Simd<T>, L: Tile<T>, const ACROSS: bool>(
             let here = chunk.logits.unwrap_or(chunk.buffer);
             let found = bounds.take().unwrap_or_else(
                 #[inline(always)]
-                || Bounds::of(s, here),
+                || Bounds::of(s, here).of_all(s),
             );
             let others = find_target(s, here, at, lane, part, found);
-            max = others.max;
+            max = s.splat(others.max);
             gap = self::gap::<T, S, ACROSS>(s, plan, here, c, part, max, room);
             let shift = Shift::of(s, max);
             let k = exp::shifted(s, shift.k);
             let (target, is_more) = (Some(at).filter(|&at| at < here.len()), !chunk.next.is_empty());
-            let most = part.max.as_ref()[lane];
-            let (sum, found) = if shift.is_plain(s) && exp::is_normal(s, others.min, T::LOG2_E, k) {
-                exponentials::<T, S, L, true>(s, chunk, target, most, shift)
+            let is_normal = exp::is_normal(s, s.splat(others.min), T::LOG2_E, k);
+            let (sum, found) = if shift.is_plain(s) && is_normal {
+                exponentials::<T, S, L, true>(s, chunk, target, others.max, shift)
             } else {
-                exponentials::<T, S, L, false>(s, chunk, target, most, shift)
+                exponentials::<T, S, L, false>(s, chunk, target, others.max, shift)
             };
             set_lane(s, &mut part.sum, lane, sum);
             bounds = is_more.then_some(found);
@@ -353,7 +350,8 @@ fn sums<T: Float, S: Simd<T>, L: Tile<T>, const ACROSS: bool>(
                 max = take_targets(s, plan, buffer, group, c, part, keep);
                 gap = self::gap::<T, S, ACROSS>(s, plan, buffer, c, part, max, room);
             } else {
-                max = find_target(s, buffer, at, lane, part, Bounds::of(s, buffer)).max;
+                let all = Bounds::of(s, buffer).of_all(s);
+                max = s.splat(find_target(s, buffer, at, lane, part, all).max);
                 gap = self::gap::<T, S, ACROSS>(s, plan, buffer, c, part, max, room);
                 leave_out(buffer, at);
             }
@@ -391,10 +389,7 @@ fn sums<T: Float, S: Simd<T>, L: Tile<T>, const ACROSS: bool>(
             tile.keep(s, c);
         }
     }
-    bounds.map(
-        #[inline(always)]
-        |bounds| bounds.stored(s),
-    )
+    bounds
 }
 
 /// How many bytes ahead logits are asked for where they come from beyond the second-level cache: the CPU foresees too few of them, and
@@ -467,12 +462,12 @@ impl<T: Float, const LAGS: bool, const NORMAL: bool> Exponentials<'_, T, LAGS, N
 
 /// By way of memory what [`Exponentials::make`] gives: a function of its own has registers for all constants of the loop.
 impl<T: Float, const NORMAL: bool> Kernel<T> for Exponentials<'_, T, true, NORMAL> {
-    type Output = (T, Bounds<T::Block>);
+    type Output = (T, Bounds<T>);
     #[inline(always)]
     fn run<S: Simd<T>>(self, s: S) -> Self::Output {
         let shift = Shift::of(s, s.splat(self.max));
         let (sum, bounds) = self.make(s, shift);
-        (s.sum_lanes(sum), bounds.stored(s))
+        (s.sum_lanes(sum), bounds.of_all(s))
     }
 }
 
@@ -484,13 +479,12 @@ fn exponentials<T: Float, S: Simd<T>, L: Tile<T>, const NORMAL: bool>(
     target: Option<usize>,
     max: T,
     shift: Shift<S::V>,
-) -> (T, Bounds<S::V>) {
+) -> (T, Bounds<T>) {
     if L::LAGS {
-        let (sum, bounds) = s.enter(Exponentials::<T, true, NORMAL> { chunk, target, max });
-        return (sum, bounds.load(s));
+        return s.enter(Exponentials::<T, true, NORMAL> { chunk, target, max });
     }
     let (sum, bounds) = Exponentials::<T, false, NORMAL> { chunk, target, max }.make(s, shift);
-    (s.sum_lanes(sum), bounds)
+    (s.sum_lanes(sum), bounds.of_all(s))
 }
 
 /// cap·tanh(x/cap) of each logit
@@ -882,8 +876,7 @@ fn close<T: Float, S: Simd<T>>(
     )
 }
 
-/// Notes a row's target, if it is in this chunk, and the largest other, and gives the others' bounds, given those of all: the
-/// largest in every lane.
+/// Notes a row's target, if it is in this chunk, and the largest other, and gives the others' bounds, given those of all.
 #[inline(always)]
 fn find_target<T: Float, S: Simd<T>>(
     s: S,
@@ -891,21 +884,19 @@ fn find_target<T: Float, S: Simd<T>>(
     at: usize,
     lane: usize,
     part: &mut Part<T>,
-    bounds: Bounds<S::V>,
-) -> Bounds<S::V> {
+    bounds: Bounds<T>,
+) -> Bounds<T> {
     let target = logits.get(at).copied();
     let mut bounds = bounds;
-    let mut max = s.max_lanes(bounds.max);
     // The others' own maximum, so that they do not underflow below a target that leads by far.
     if let Some(target) = target
-        && target.partial_cmp(&max) != Some(Ordering::Less)
+        && target.partial_cmp(&bounds.max) != Some(Ordering::Less)
     {
-        bounds = Bounds::of(s, &logits[..at]).join(s, Bounds::of(s, &logits[at + 1..]));
-        max = s.max_lanes(bounds.max);
+        bounds = Bounds::of(s, &logits[..at]).join(s, Bounds::of(s, &logits[at + 1..])).of_all(s);
     }
     set_lane(s, &mut part.target, lane, target.unwrap_or(T::NEG_INFINITY));
-    set_lane(s, &mut part.max, lane, max);
-    Bounds { max: s.splat(max), ..bounds }
+    set_lane(s, &mut part.max, lane, bounds.max);
+    bounds
 }
 
 /// Takes a row's target, if it is here, out of the sums.
