@@ -171,6 +171,12 @@ macro_rules! level {
                 }
                 fn max(a: ($v, $v), b: ($v, $v)) -> ($v, $v) { ($max(a.0, b.0), $max(a.1, b.1)) }
                 fn min(a: ($v, $v), b: ($v, $v)) -> ($v, $v) { ($min(a.0, b.0), $min(a.1, b.1)) }
+                fn max_so_far(so_far: ($v, $v), x: ($v, $v)) -> ($v, $v) {
+                    ($max(so_far.0, $max(x.0, x.1)), so_far.1)
+                }
+                fn min_so_far(so_far: ($v, $v), x: ($v, $v)) -> ($v, $v) {
+                    ($min(so_far.0, $min(x.0, x.1)), so_far.1)
+                }
                 fn abs(a: ($v, $v)) -> ($v, $v) {
                     let sign = $set1(-0.0);
                     ($andnot(sign, a.0), $andnot(sign, a.1))

@@ -132,6 +132,17 @@ pub(crate) trait Simd<T: Float>: Copy + Send + Sync + 'static {
     fn max(self, a: Self::V, b: Self::V) -> Self::V;
     /// The smaller, likewise.
     fn min(self, a: Self::V, b: Self::V) -> Self::V;
+    /// `so_far`, with the lanes of `x` taken in: the largest of all lanes is that of both, whichever lane it stands in. A level of two
+    /// registers a vector has but one of them change, so that a loop has the other for something else.
+    #[inline(always)]
+    fn max_so_far(self, so_far: Self::V, x: Self::V) -> Self::V {
+        self.max(so_far, x)
+    }
+    /// The same with the least.
+    #[inline(always)]
+    fn min_so_far(self, so_far: Self::V, x: Self::V) -> Self::V {
+        self.min(so_far, x)
+    }
     /// `|a|`
     fn abs(self, a: Self::V) -> Self::V;
     /// 2^n, from n + [`Float::SHIFTER`]: the integer stands in the last bits, the exponent's bias added.

@@ -3,7 +3,7 @@
 
 use super::{Float, Simd};
 
-/// The largest and the least element, or those that each lane has met.
+/// The largest and the least element, or vectors that have them in some lane.
 #[derive(Clone, Copy)]
 pub(crate) struct Bounds<V> {
     pub(crate) max: V,
@@ -19,7 +19,7 @@ impl<V: Copy> Bounds<V> {
     #[inline(always)]
     fn and<T: Float, S: Simd<T, V = V>>(self, s: S, x: &T::Block) -> Self {
         let x = s.load(x);
-        Bounds { max: s.max(self.max, x), min: s.min(self.min, x) }
+        Bounds { max: s.max_so_far(self.max, x), min: s.min_so_far(self.min, x) }
     }
 
     /// Those of all lanes; unspecified where one is NaN.
