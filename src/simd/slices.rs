@@ -56,6 +56,17 @@ impl<V: Copy> Bounds<V> {
     }
 }
 
+/// The first elements, as many as a vector has; zeros for those that are missing.
+#[inline(always)]
+pub(crate) fn take<T: Float, S: Simd<T>>(s: S, from: &[T]) -> S::V {
+    T::blocks(from).0.first().map_or_else(
+        #[inline(always)]
+        || s.load_up_to(from, T::ZERO),
+        #[inline(always)]
+        |block| s.load(block),
+    )
+}
+
 /// A vector in memory.
 #[inline(always)]
 pub(crate) fn stored<T: Float, S: Simd<T>>(s: S, v: S::V) -> T::Block {
@@ -158,11 +169,22 @@ pub(crate) fn map_past_caches<T: Float, S: Simd<T>>(
     to: &mut [T],
     mut f: impl FnMut(S::V) -> S::V,
 ) {
-    let mut lines = Lines::begin(s, xs, to, &mut f);
-    while lines.step(s, xs, &mut f) {}
+    let mut lines = Lines::begin(
+        s,
+        xs,
+        to,
+        #[inline(always)]
+        |x, _| f(x),
+    );
+    while lines.step(
+        s,
+        xs,
+        #[inline(always)]
+        |x, _| f(x),
+    ) {}
 }
 
-/// [`map_past_caches`] line by line.
+/// [`map_past_caches`] line by line; `f` is also told where in the slice the vector begins.
 pub(crate) struct Lines<'a, T: Float> {
     /// The element that comes next.
     at: usize,
@@ -176,7 +198,7 @@ impl<'a, T: Float> Lines<'a, T> {
         s: S,
         xs: &[T],
         to: &'a mut [T],
-        mut f: impl FnMut(S::V) -> S::V,
+        mut f: impl FnMut(S::V, usize) -> S::V,
     ) -> Self {
         let xs = &xs[..to.len()];
         // The same slice of the next row, if rows are dense, may end inside a line that must be fetched first.
@@ -186,11 +208,12 @@ impl<'a, T: Float> Lines<'a, T> {
         }
         let at = to.as_ptr().align_offset(64).min(to.len());
         let ((xs_head, xs), (to_head, to)) = (xs.split_at(at), to.split_at_mut(at));
+        let end = at + xs.len() / T::LANES * T::LANES;
         let (rest, (to_blocks, to_rest)) = (T::blocks(xs).1, T::blocks_mut(to));
-        for (xs, to) in [(xs_head, to_head), (rest, to_rest)] {
+        for (xs, to, at) in [(xs_head, to_head, 0), (rest, to_rest, end)] {
             // A masked store of nothing would still claim the line that it points to: three times slower.
             if !to.is_empty() {
-                s.store_up_to(f(s.load_up_to(xs, T::ZERO)), to);
+                s.store_up_to(f(s.load_up_to(xs, T::ZERO), at), to);
             }
         }
         Lines { at, to: to_blocks.iter_mut() }
@@ -198,10 +221,15 @@ impl<'a, T: Float> Lines<'a, T> {
 
     /// Writes the next line, from the same `xs`; says whether there was one. What comes before that line in `xs` is no longer needed.
     #[inline(always)]
-    pub(crate) fn step<S: Simd<T>>(&mut self, s: S, xs: &[T], mut f: impl FnMut(S::V) -> S::V) -> bool {
+    pub(crate) fn step<S: Simd<T>>(
+        &mut self,
+        s: S,
+        xs: &[T],
+        mut f: impl FnMut(S::V, usize) -> S::V,
+    ) -> bool {
         let Some(to) = self.to.next() else { return false };
         let Some(x) = T::blocks(&xs[self.at..]).0.first() else { return false };
-        s.stream(f(s.load(x)), to);
+        s.stream(f(s.load(x), self.at), to);
         self.at += T::LANES;
         true
     }

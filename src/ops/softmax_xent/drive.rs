@@ -106,25 +106,30 @@ fn cut<W: Split>(work: Option<W>, at: usize) -> (Option<W>, Option<W>) {
 }
 
 impl<'a, T: Float> Rows<'a, T> {
-    /// An ignored row's gradient is 0, whatever its logits are.
-    fn clear(&mut self, row: usize) {
-        self.to.iter_mut().for_each(|to| to.lane(row).fill(T::ZERO));
+    /// The gradients of a group's ignored rows are 0, whatever their logits are.
+    fn clear_ignored(&mut self, group: &Group<T>) {
+        let Some(to) = &mut self.to else { return };
+        for (row, &class) in (group.first..).zip(&group.classes[..group.count]) {
+            if class == NO_CLASS {
+                to.lane(row).fill(T::ZERO);
+            }
+        }
     }
 
-    /// The next row's logits, where they are dense and not in `to`.
+    /// A row's logits, where there is one, and they are dense and not in `to`.
     #[inline(always)]
-    fn after(&self, row: usize) -> &'a [T] {
-        let from = self.from.as_ref().filter(|_| row + 1 < self.targets.len());
-        from.and_then(|from| from.lane(row + 1).as_slice()).unwrap_or_default()
+    fn logits(&self, row: usize) -> &'a [T] {
+        let from = self.from.as_ref().filter(|_| row < self.targets.len());
+        from.and_then(|from| from.lane(row).as_slice()).unwrap_or_default()
     }
 
     /// Gives the targets of a group's rows their gradients.
     #[inline(always)]
     fn set_targets(&mut self, group: &Group<T>, first_class: usize) {
         let Some(to) = &mut self.to else { return };
-        for (lane, class) in group.classes[..group.count].iter().enumerate() {
-            let at = class.wrapping_sub(first_class);
-            if *class != NO_CLASS && at < to.lane_len() {
+        for lane in group.with_target() {
+            let at = group.classes[lane].wrapping_sub(first_class);
+            if at < to.lane_len() {
                 to.lane(group.first + lane).set(at, group.factors.target(lane));
             }
         }
@@ -137,11 +142,9 @@ impl<'a, T: Float> Rows<'a, T> {
         group.classes[count..].fill(NO_CLASS);
         self.targets.labels.read(self.targets.rows.start + first, &mut group.classes[..count]);
         for (i, (to, &class)) in group.scale.as_mut().iter_mut().zip(&group.classes).enumerate() {
-            *to = match self.upstream {
-                _ if class == NO_CLASS => T::ZERO,
-                Some(upstream) => scale * upstream[first + i],
-                None => scale,
-            };
+            let upstream = self.upstream.and_then(|upstream| upstream.get(first + i));
+            let scale = upstream.map_or(scale, |&upstream| scale * upstream);
+            *to = if class == NO_CLASS { T::ZERO } else { scale };
         }
     }
 }
@@ -255,11 +258,10 @@ impl<T: Float> Kernel<T> for Drive<'_, '_, T> {
 /// The class that a label names, `NO_CLASS` for the ignored one.
 #[inline(always)]
 pub(super) fn class_of<I: Index>(label: I, ignored: Option<i64>) -> usize {
-    match ignored {
-        Some(ignored) if label.value() == i128::from(ignored) => NO_CLASS,
-        // With a bound of 0 a negative label is out of bounds, not counted from the end.
-        _ => label.raise(0),
-    }
+    let is_ignored = ignored.is_some_and(|ignored| label.value() == i128::from(ignored));
+    // With a bound of 0 a negative label is out of bounds, not counted from the end.
+    let class = label.raise(0);
+    if is_ignored { NO_CLASS } else { class }
 }
 
 /// `len` elements of scratch from a cache line's start on: vectors across two lines cost two reads.
@@ -354,7 +356,6 @@ impl<'a, T: Float> Drive<'_, 'a, T> {
             && !self.across
             && self.rows.known.is_none()
             && self.plan.cap.is_none()
-            && (self.plan.weights.is_none() || !self.plan.is_smooth())
             && self.rows.from.is_some_and(|from| from.are_dense())
             && self.rows.to.as_ref().is_some_and(LanesMut::are_dense)
     }
@@ -379,7 +380,7 @@ impl<'a, T: Float> Drive<'_, 'a, T> {
             let end = rows.min(start + block);
             for first in (start..end).step_by(step) {
                 self.rows.begin(now.group, first, step.min(end - first), self.scale);
-                let is_ignored = now.group.classes.iter().all(|&class| class == NO_CLASS);
+                let is_ignored = now.group.with_target().next().is_none();
                 if is_ignored {
                     self.gradient::<S, false>(s, 0, now.group, now.parts, &mut room);
                 } else {
@@ -404,37 +405,35 @@ impl<'a, T: Float> Drive<'_, 'a, T> {
         s: S,
         now: &mut Turn<'_, T>,
         before: &Turn<'_, T>,
-        room: &mut Room<'_, T>,
+        scratch: &mut Room<'_, T>,
     ) {
         let (plan, group) = (self.plan, &*now.group);
-        for lane in 0..group.count.max(before.group.count) {
-            let waits = before.group.classes[lane] != NO_CLASS;
-            let is_wanted = group.classes[lane] != NO_CLASS;
-            if is_wanted {
-                let row = group.first + lane;
-                let from = self.rows.from.as_ref().and_then(|from| from.lane(row).as_slice());
-                let after = first_chunk(self.rows.after(row));
-                let to = self.rows.to.as_mut().filter(|_| waits);
-                let to = to.and_then(|to| to.lane(before.group.first + lane).into_slice_mut());
-                let tile = Lagging {
-                    from: from.unwrap_or_default(),
-                    room: &mut room.room[lane * room.unit..],
-                    after,
-                    before: to.map(|to| RowBefore {
-                        to,
-                        parts: before.parts,
-                        lane,
-                        pull: before.group.factors.pull(lane),
-                    }),
-                };
-                let pass =
-                    Pass { plan, group, tile, lane, parts: &mut *now.parts, weights: &mut *room.weights };
-                sum_row(s, pass, row, &mut room.ahead);
-            }
-            if lane < before.group.count && !(is_wanted && waits) {
-                self.gradient_of_row(s, before.group, lane, Some(before.parts), room);
-            }
+        let mut waiting = before.group.with_target();
+        let mut lanes = group.with_target().enumerate().peekable();
+        while let Some((place, lane)) = lanes.next() {
+            let row = group.first + lane;
+            let next = lanes.peek().map_or(group.first + group.count, |&(_, lane)| group.first + lane);
+            let (from, after) = (self.rows.logits(row), first_chunk(self.rows.logits(next)));
+            let row_before = waiting.next().and_then(|lane| {
+                Some(RowBefore {
+                    to: self.rows.to.as_mut()?.lane(before.group.first + lane).into_slice_mut()?,
+                    parts: before.parts,
+                    lane,
+                    pull: before.group.factors.pull(lane),
+                    weights: plan.weights.filter(|_| plan.is_smooth()),
+                })
+            });
+            let Room { weights, room, unit, ahead } = &mut *scratch;
+            let room = &mut room[place * *unit..];
+            let tile = Lagging { from, room, after, before: row_before };
+            let pass = Pass { plan, group, tile, lane, parts: &mut *now.parts, weights };
+            sum_row(s, pass, row, next, ahead);
         }
+        let done = group.with_target().count();
+        for (place, lane) in before.group.with_target().enumerate().skip(done) {
+            self.gradient_of_row(s, before.group, lane, Some(before.parts), place, scratch);
+        }
+        self.rows.clear_ignored(before.group);
         s.fence();
         self.rows.set_targets(before.group, plan.first_class);
     }
@@ -458,11 +457,13 @@ impl<'a, T: Float> Drive<'_, 'a, T> {
             let tile = self.columns(group, &mut room[number * *unit..]);
             s.enter(Sum::<_, T, true>(Pass { plan, group, tile, lane: 0, parts, weights }, None));
         } else {
-            for lane in (0..group.count).filter(|&i| !keep || group.classes[i] != NO_CLASS) {
-                let at = if keep { lane * *unit } else { 0 };
+            let lanes = (0..group.count).filter(|&lane| !keep || group.classes[lane] != NO_CLASS);
+            for (place, lane) in lanes.enumerate() {
+                let at = if keep { place * *unit } else { 0 };
                 let row = group.first + lane;
                 let tile = self.row(row, room.get_mut(at..).unwrap_or_default());
-                sum_row(s, Pass { plan, group, tile, lane, parts: &mut *parts, weights }, row, ahead);
+                let pass = Pass { plan, group, tile, lane, parts: &mut *parts, weights };
+                sum_row(s, pass, row, row + 1, ahead);
             }
         }
     }
@@ -493,9 +494,8 @@ impl<'a, T: Float> Drive<'_, 'a, T> {
         }
         let mut loss = stored(s, row.loss(s, plan, &sums, term.own));
         for (loss, &class) in loss.as_mut().iter_mut().zip(&group.classes[..count]) {
-            if class == NO_CLASS {
-                *loss = T::ZERO;
-            }
+            // A select, not a branch: ignored rows come at random.
+            *loss = if class == NO_CLASS { T::ZERO } else { *loss };
         }
         total.add(group.first - block, &loss.as_ref()[..count]);
         if let Some(losses) = &mut self.rows.losses {
@@ -537,13 +537,14 @@ impl<'a, T: Float> Drive<'_, 'a, T> {
             let tile = self.columns(group, &mut room[number * *unit..]);
             s.enter(Write::<_, true>(Pass { plan, group, tile, lane: 0, parts, weights }));
         } else {
-            for lane in 0..group.count {
-                self.gradient_of_row(s, group, lane, parts, scratch);
+            self.rows.clear_ignored(group);
+            for (place, lane) in group.with_target().enumerate() {
+                self.gradient_of_row(s, group, lane, parts, place, scratch);
             }
         }
     }
 
-    /// The same of a row along vectors.
+    /// The same of a row along vectors; `place` is the number of its exponentials in the room.
     #[inline(always)]
     fn gradient_of_row<S: Simd<T>>(
         &mut self,
@@ -551,14 +552,11 @@ impl<'a, T: Float> Drive<'_, 'a, T> {
         group: &Group<T>,
         lane: usize,
         parts: Option<&[Part<T>]>,
+        place: usize,
         scratch: &mut Room<'_, T>,
     ) {
-        let (plan, row) = (self.plan, group.first + lane);
-        if group.classes[lane] == NO_CLASS {
-            return self.rows.clear(row);
-        }
-        let Room { weights, room, unit, .. } = scratch;
-        let tile = self.row(row, room.get_mut(lane * *unit..).unwrap_or_default());
+        let (plan, Room { weights, room, unit, .. }) = (self.plan, scratch);
+        let tile = self.row(group.first + lane, room.get_mut(place * *unit..).unwrap_or_default());
         s.enter(Write::<_, false>(Pass { plan, group, tile, lane, parts, weights }));
     }
 
@@ -573,7 +571,7 @@ impl<'a, T: Float> Drive<'_, 'a, T> {
         let chunks = 0..self.classes.div_ceil(chunk_classes::<T, false>());
         let Drive { classes, past_caches, far, .. } = *self;
         let from = self.rows.from.as_ref().map(|from| from.lane(row));
-        let after = self.rows.after(row);
+        let after = self.rows.logits(row + 1);
         let (to, after) = if from.is_some() {
             (self.rows.to.as_mut().map(|to| to.lane(row)), after)
         } else {
@@ -586,16 +584,17 @@ impl<'a, T: Float> Drive<'_, 'a, T> {
     }
 }
 
-/// The sums of the chunks of a row along vectors; `ahead` is [`Room::ahead`].
+/// The sums of the chunks of a row along vectors, whose tile has the row `next` after it; `ahead` is [`Room::ahead`].
 #[inline(always)]
 fn sum_row<T: Float, S: Simd<T>, L: Tile<T>>(
     s: S,
     pass: Pass<'_, T, L, &mut [Part<T>]>,
     row: usize,
+    next: usize,
     ahead: &mut Option<(usize, Bounds<T>)>,
 ) {
     let first = ahead.take().filter(|ahead| ahead.0 == row).map(|ahead| ahead.1);
-    *ahead = s.enter(Sum::<_, T, false>(pass, first)).map(|bounds| (row + 1, bounds));
+    *ahead = s.enter(Sum::<_, T, false>(pass, first)).map(|bounds| (next, bounds));
 }
 
 /// What is read of the next row with the last chunk of this one.
@@ -660,7 +659,7 @@ impl<T: Float> Drive<'_, '_, T> {
                     totals[row / self.rows.block] = total; // a block is one row where rows are long
                 }
                 if ignored {
-                    self.rows.clear(row);
+                    self.rows.clear_ignored(&group);
                 } else if self.rows.to.is_some() {
                     parallel::for_each(self.rows.piece(row, parts, room), grain, |_, piece| {
                         let (tile, parts) = piece.tile(past_caches, far);

@@ -26,7 +26,7 @@ pub struct Partial<T> {
     /// The largest logit, the target's included; −∞ where there are no classes; NaN where `others` is.
     pub max: T,
     /// The sum over all classes but the target of 2^(x·log₂e − k), where k = round(max·log₂e), ties to even (of e^(x − max) where
-    /// |max| > 2²¹, or 2⁵⁰ for `f64`).
+    /// |max| > 2²⁰, or 2⁴⁹ for `f64`).
     pub others: T,
     /// The target's logit; −∞ where it is none of these classes.
     pub target: T,

@@ -3,7 +3,8 @@
 
 use super::plan::chunk_classes;
 use super::rows::Part;
-use crate::simd::{Float, Simd, slices};
+use crate::simd::slices::{self, take};
+use crate::simd::{Float, Simd};
 use crate::view::{Lane, LaneMut, Lanes, LanesMut};
 use std::ops::Range;
 
@@ -51,11 +52,13 @@ pub(super) struct Unopened<'t, T> {
     pub(super) before: Option<Before<'t, T>>,
 }
 
-/// The same chunk of the row before: its gradient is `factor` times its exponentials, which are in the buffer, plus `pull`.
+/// The same chunk of the row before: its gradient is `factor` times its exponentials, which are in the buffer, plus `pull`, which is
+/// times the weights where there are any.
 pub(super) struct Before<'t, T> {
     pub(super) to: &'t mut [T],
     pub(super) factor: T,
     pub(super) pull: T,
+    pub(super) weights: Option<&'t [T]>,
 }
 
 /// The range of classes of a chunk.
@@ -198,6 +201,8 @@ pub(super) struct RowBefore<'b, T: Float> {
     /// Of its group, whose chunks these are.
     pub(super) lane: usize,
     pub(super) pull: T,
+    /// Of all classes, where they and the smoothing make something of the gradient.
+    pub(super) weights: Option<&'b [T]>,
 }
 
 impl<T: Float> Tile<T> for Lagging<'_, T> {
@@ -234,6 +239,10 @@ impl<T: Float> Tile<T> for Lagging<'_, T> {
                 to: &mut before.to[range.clone()],
                 factor: before.parts[chunk].factor(before.lane),
                 pull: before.pull,
+                weights: before.weights.map(
+                    #[inline(always)]
+                    |weights| &weights[range.clone()],
+                ),
             },
         );
         let next = if next.is_empty() { self.after } else { &self.from[next] };
@@ -342,17 +351,6 @@ impl<T: Float> Output<T> for Columns<'_, '_, T> {
 
     #[inline(always)]
     fn end<S: Simd<T>>(&mut self, _: S, _: usize, _: T) {}
-}
-
-/// The first elements, as many as a vector has; zeros for those that are missing.
-#[inline(always)]
-fn take<T: Float, S: Simd<T>>(s: S, from: &[T]) -> S::V {
-    T::blocks(from).0.first().map_or_else(
-        #[inline(always)]
-        || s.load_up_to(from, T::ZERO),
-        #[inline(always)]
-        |block| s.load(block),
-    )
 }
 
 /// Overwrites at most a vector's elements with the first of `v`.
