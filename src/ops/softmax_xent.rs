@@ -763,7 +763,7 @@ mod tests {
             };
             let x: Vec<T> = (0..rows * classes).map(x).collect();
             // Ignored rows here and there, more in some groups than in others, and a whole group.
-            let is_ignored = |row: usize| row % 8 == 3 || row / 7 % 5 == 2 && row % 2 == 0 || row / 16 == 2;
+            let is_ignored = |row: usize| row % 8 == 3 || row / 7 % 5 == 2 && row % 2 == 1 || row / 16 == 2;
             let label = |row: usize| if is_ignored(row) { -100 } else { (row * 191 % classes) as i64 };
             let labels: Vec<i64> = (0..rows).map(label).collect();
             let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().expect("a pool");
