@@ -184,7 +184,7 @@ impl<T: Float> Output<T> for Row<'_, '_, T> {
     }
 }
 
-/// One dense row along vectors whose exponentials wait in scratch, in the place of those of the row before, whose gradient is written
+/// One dense row along vectors whose exponentials wait in scratch, in the place of those of a row of the group before, whose gradient is written
 /// meanwhile, past the caches.
 pub(super) struct Lagging<'b, T: Float> {
     pub(super) from: &'b [T],
