@@ -98,8 +98,13 @@ class Side:
         return {"absent": "ended by itself" if waited else "was not ready in time"}
 
     def turn(self):
-        self.tell("turn")
-        return float(self.process.stdout.readline())
+        """The seconds of a call; nothing if the process has ended, as one does that finds no memory."""
+        try:
+            self.tell("turn")
+            return float(self.process.stdout.readline())
+        except (BrokenPipeError, ValueError):
+            self.end()
+            return None
 
     def tell(self, what):
         self.process.stdin.write(what + "\n")
@@ -128,20 +133,34 @@ def compare(case, threads, folder, others, versions, unlike):
     gradix = Side("gradix", [program, "--serve", case, "--threads", str(threads), "--folder", folder], threads)
     says = gradix.ready(folder)
     sides = [gradix]
+
+    def leave_out(side, why):
+        print(f"{case}: {side.name} {why}", file=sys.stderr)
+        unlike.add((f"{side.name} in {case}", why.capitalize() + "."))
+
+    def take_turns(order):
+        for side in order:
+            seconds = side.turn()
+            if seconds is None:
+                leave_out(side, "ended by itself")
+                sides.remove(side)
+            else:
+                side.seconds.append(seconds)
+
     for side in others:
         answer = side.ready(folder)
         if "absent" in answer:
-            print(f"{case}: {side.name} {answer['absent']}", file=sys.stderr)
-            unlike.add((f"{side.name} in {case}", answer["absent"].capitalize() + "."))
+            leave_out(side, answer["absent"])
         else:
             versions[side.name] = answer["version"]
             sides.append(side)
-    for side in sides * 2:
-        side.turn()  # warm, and knows how many calls fill a turn
+    for _ in range(2):
+        take_turns(list(sides))  # warm, and knows how many calls fill a turn
+    for side in sides:
+        side.seconds.clear()
     begin = time.monotonic()
     for round_ in range(ROUNDS):
-        for side in sides if round_ % 2 else reversed(sides):
-            side.seconds.append(side.turn())
+        take_turns(sides[:: 1 if round_ % 2 else -1])
         if time.monotonic() - begin > BUDGET and round_ + 1 >= FEWEST:
             break
     gradix.end()
