@@ -280,7 +280,8 @@ const GROUPS: usize = 8;
 /// should stay in the first-level cache.
 const ROOM_BYTES: usize = 8 << 10;
 
-/// Rows whose exponentials wait in the output go together up to so many bytes: a sixteenth of a second-level cache.
+/// Rows whose exponentials wait in the output, or in scratch where groups take turns, go together up to so many bytes: a sixteenth of a
+/// second-level cache.
 const GROUP_BYTES: usize = 64 << 10;
 
 impl<'a, T: Float> Drive<'_, 'a, T> {
