@@ -183,6 +183,27 @@ pub(crate) trait Simd<T: Float>: Copy + Send + Sync + 'static {
         }
     }
 
+    /// [`Simd::transpose`] of rows that begin every `width` elements: of each, up to as many elements as a vector has lanes, whether they
+    /// are still its own or the next one's; 0 where there are none.
+    #[inline(always)]
+    fn columns(self, rows: &[T], width: usize, to: &mut [T::Block]) {
+        let mut square = T::Square::default();
+        for (i, block) in square.as_mut().iter_mut().enumerate() {
+            self.store(slices::take(self, rows.get(i * width..).unwrap_or_default()), block);
+        }
+        self.transpose(square.as_ref(), to);
+    }
+    /// Overwrites as many elements of such rows, from the first on, as there are columns.
+    #[inline(always)]
+    fn rows(self, columns: &[T::Block], to: &mut [T], width: usize) {
+        let mut square = T::Square::default();
+        self.transpose(columns, square.as_mut());
+        for (i, block) in square.as_ref().iter().enumerate() {
+            let Some(row) = to.get_mut(i * width..i * width + columns.len()) else { break };
+            self.store_up_to(self.load(block), row);
+        }
+    }
+
     /// `a > b`; false where either is NaN.
     fn gt(self, a: Self::V, b: Self::V) -> Self::M;
     /// `a >= b`; false where either is NaN.

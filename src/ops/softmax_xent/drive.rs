@@ -315,7 +315,8 @@ impl<'a, T: Float> Drive<'_, 'a, T> {
             Some(_) => step,
             None => 1,
         };
-        let mut room = Room { weights, room: aligned(room, held * unit), unit, ahead: None };
+        let has_squares = self.has_squares();
+        let mut room = Room { weights, room: aligned(room, held * unit), unit, has_squares, ahead: None };
         groups.resize_with(at_once.max(groups.len()), Group::default);
         if self.rows.known.is_none() {
             parts.resize(parts.len().max(at_once * chunks), Part::empty());
@@ -371,7 +372,8 @@ impl<'a, T: Float> Drive<'_, 'a, T> {
         groups.resize_with(groups.len().max(2), Group::default);
         parts.resize(parts.len().max(2 * chunks), Part::empty());
         let (groups, (parts, parts_b)) = (groups.split_at_mut(1), parts.split_at_mut(chunks));
-        let mut room = Room { weights, room: aligned(room, step * unit), unit, ahead: None };
+        let mut room =
+            Room { weights, room: aligned(room, step * unit), unit, has_squares: false, ahead: None };
         let mut now = Turn { group: &mut groups.0[0], parts };
         let mut before = Turn { group: &mut groups.1[0], parts: &mut parts_b[..chunks] };
         self.rows.begin(before.group, 0, 0, self.scale);
@@ -424,7 +426,7 @@ impl<'a, T: Float> Drive<'_, 'a, T> {
                     weights: plan.weights.filter(|_| plan.is_smooth()),
                 })
             });
-            let Room { weights, room, unit, ahead } = &mut *scratch;
+            let Room { weights, room, unit, ahead, .. } = &mut *scratch;
             let room = &mut room[place * *unit..];
             let tile = Lagging { from, room, after, before: row_before };
             let pass = Pass { plan, group, tile, lane, parts: &mut *now.parts, weights };
@@ -453,8 +455,15 @@ impl<'a, T: Float> Drive<'_, 'a, T> {
         if self.rows.known.is_some() {
             return;
         }
-        let Room { weights, room, unit, ahead } = scratch;
-        if ACROSS {
+        let has_squares = scratch.has_squares;
+        let Room { weights, room, unit, ahead, .. } = scratch;
+        if ACROSS && has_squares && group.count == T::LANES {
+            let (Rows { from, to, .. }, width) = (&mut self.rows, self.classes);
+            let from = from.as_ref().and_then(|from| from.run(group.first, T::LANES));
+            let rows = from.or_else(|| to.as_mut()?.run_mut(group.first, T::LANES).map(|rows| &*rows));
+            let columns = &mut room[number * *unit..][..width * T::LANES];
+            rows::sums_of_square(s, plan, group, rows.unwrap_or_default(), columns, &mut parts[0], keep);
+        } else if ACROSS {
             let tile = self.columns(group, &mut room[number * *unit..]);
             s.enter(Sum::<_, T, true>(Pass { plan, group, tile, lane: 0, parts, weights }, None));
         } else {
@@ -489,9 +498,8 @@ impl<'a, T: Float> Drive<'_, 'a, T> {
         let row = Normalizer::of(s, &sums);
         let term = rows::terms(s, plan, group);
         if self.rows.to.is_some() {
-            let scale = s.load(&group.scale);
             let parts = if self.rows.known.is_some() { &mut [] } else { parts };
-            group.factors = rows::factors(s, plan, scale, parts, &sums, &row, &term);
+            rows::set_factors(s, plan, group, parts, &sums, &row, &term);
         }
         let mut loss = stored(s, row.loss(s, plan, &sums, term.own));
         for (loss, &class) in loss.as_mut().iter_mut().zip(&group.classes[..count]) {
@@ -533,7 +541,12 @@ impl<'a, T: Float> Drive<'_, 'a, T> {
             return;
         }
         let parts = self.rows.known.is_none().then_some(parts);
-        if ACROSS {
+        if ACROSS && scratch.has_squares && group.count == T::LANES {
+            let (to, Room { room, unit, .. }) = (self.rows.to.as_mut(), scratch);
+            let to = to.and_then(|to| to.run_mut(group.first, T::LANES)).unwrap_or_default();
+            let columns = &mut room[number * *unit..][..self.classes * T::LANES];
+            rows::gradient_of_square(s, group, columns, to, &parts.unwrap_or_default()[0]);
+        } else if ACROSS {
             let (plan, Room { weights, room, unit, .. }) = (self.plan, scratch);
             let tile = self.columns(group, &mut room[number * *unit..]);
             s.enter(Write::<_, true>(Pass { plan, group, tile, lane: 0, parts, weights }));
@@ -559,6 +572,19 @@ impl<'a, T: Float> Drive<'_, 'a, T> {
         let (plan, Room { weights, room, unit, .. }) = (self.plan, scratch);
         let tile = self.row(group.first + lane, room.get_mut(place * *unit..).unwrap_or_default());
         s.enter(Write::<_, false>(Pass { plan, group, tile, lane, parts, weights }));
+    }
+
+    /// Whether groups of as many rows as there are lanes fill a square: they are dense one after the other, of at most as many
+    /// classes, and without options.
+    fn has_squares(&mut self) -> bool {
+        let (rows, small) = (self.rows.targets.len(), 1..=T::LANES);
+        small.contains(&self.classes)
+            && self.across
+            && self.rows.known.is_none()
+            && self.plan.is_plain()
+            && self.plan.cap.is_none()
+            && self.rows.from.is_none_or(|from| from.run(0, rows).is_some())
+            && self.rows.to.as_mut().is_none_or(|to| to.run_mut(0, rows).is_some())
     }
 
     #[inline(always)]
@@ -745,6 +771,8 @@ struct Room<'s, T: Float> {
     room: &'s mut [T],
     /// Elements of `room` for a row along vectors, or for a group of rows in lanes.
     unit: usize,
+    /// [`Drive::has_squares`]
+    has_squares: bool,
     /// The row along vectors that comes next, and the bounds of its first chunk, read with the last one of the row before.
     ahead: Option<(usize, Bounds<T>)>,
 }

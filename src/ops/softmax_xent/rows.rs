@@ -670,9 +670,12 @@ impl<V: Copy> Normalizer<V> {
     #[inline(always)]
     fn negative_log_likelihood<T: Float, S: Simd<T, V = V>>(&self, s: S, others: V) -> V {
         let near = exp::ln_1p(s, s.div(others, self.target));
-        let far = s.mul_add(self.t, s.splat(-T::LN_2), exp::ln(s, self.z));
         // Far below the others the target's exponential has underflowed, and nothing cancels.
-        s.select(s.not_lt(self.t, s.splat(T::EXP2_MIN * T::from_f64(0.5))), near, far)
+        let is_far = s.gt(s.splat(T::EXP2_MIN * T::from_f64(0.5)), self.t);
+        if s.bits(is_far) == 0 {
+            return near;
+        }
+        s.select(is_far, s.mul_add(self.t, s.splat(-T::LN_2), exp::ln(s, self.z)), near)
     }
 
     /// The row's loss, its term's factors in lanes.
@@ -746,17 +749,19 @@ impl<T: Float> Factors<T> {
     }
 }
 
-/// What makes the gradient, given the rows' sums; each part's sum becomes the factor of its chunk's exponentials.
+/// Finds what makes the gradient, given the rows' sums; each part's sum becomes the factor of its chunk's exponentials.
 #[inline(always)]
-pub(super) fn factors<T: Float, S: Simd<T>>(
+#[allow(clippy::too_many_arguments)]
+pub(super) fn set_factors<T: Float, S: Simd<T>>(
     s: S,
     plan: &Plan<'_, T>,
-    scale: S::V,
+    group: &mut Group<T>,
     parts: &mut [Part<T>],
     sums: &Sums<S::V>,
     row: &Normalizer<S::V>,
     term: &Term<S::V>,
-) -> Factors<T> {
+) {
+    let scale = s.load(&group.scale);
     let zero = s.splat(T::ZERO);
     let scaled = if plan.is_plain() { scale } else { s.mul(scale, term.all) };
     // The gradient is `factor` times the exponentials from the row's shift, plus `pull` times the weights.
@@ -779,8 +784,12 @@ pub(super) fn factors<T: Float, S: Simd<T>>(
         let to_row = Shift::of(s, s.load(&part.max)).factor(s, row.shift);
         s.store(s.mul(factor, to_row), &mut part.sum);
     }
-    let [factor, pull, target] = [stored(s, factor), stored(s, pull), stored(s, target)];
-    Factors { factor, pull, target, origin: stored(s, row.shift.origin), k: stored(s, row.shift.k) }
+    let to = &mut group.factors;
+    s.store(factor, &mut to.factor);
+    s.store(pull, &mut to.pull);
+    s.store(target, &mut to.target);
+    s.store(row.shift.origin, &mut to.origin);
+    s.store(row.shift.k, &mut to.k);
 }
 
 #[inline(always)]
@@ -934,6 +943,57 @@ fn leave_out<T: Float>(logits: &mut [T], at: usize) {
     if let Some(x) = logits.get_mut(at) {
         *x = T::NEG_INFINITY;
     }
+}
+
+/// What [`Sum`] does, for rows that fill a square.
+#[inline(always)]
+pub(super) fn sums_of_square<T: Float, S: Simd<T>>(
+    s: S,
+    plan: &Plan<'_, T>,
+    group: &Group<T>,
+    rows: &[T],
+    columns: &mut [T],
+    part: &mut Part<T>,
+    keep: bool,
+) {
+    let width = columns.len() / T::LANES;
+    s.columns(rows, width, T::blocks_mut(columns).0);
+    let shift = Shift::of(s, take_targets(s, plan, columns, group, 0, part, keep));
+    let mut sum = s.splat(T::ZERO);
+    slices::map(
+        s,
+        columns,
+        T::NEG_INFINITY,
+        #[inline(always)]
+        |x| {
+            let power = shift.exp(s, x);
+            sum = s.add(sum, power);
+            power
+        },
+    );
+    s.store(sum, &mut part.sum);
+}
+
+/// What [`Write`] does, for rows that fill a square.
+#[inline(always)]
+pub(super) fn gradient_of_square<T: Float, S: Simd<T>>(
+    s: S,
+    group: &Group<T>,
+    columns: &mut [T],
+    to: &mut [T],
+    part: &Part<T>,
+) {
+    let (factor, target) = (s.load(&part.sum), s.load(&group.factors.target));
+    let (pull, mut seat) = (s.load(&group.factors.pull), Seat::new(s, part));
+    slices::map(
+        s,
+        columns,
+        T::ZERO,
+        #[inline(always)]
+        |power| seat.next(s, s.mul_add(power, factor, pull), target),
+    );
+    let width = columns.len() / T::LANES;
+    s.rows(T::blocks(columns).0, to, width);
 }
 
 /// Moves the targets of rows in lanes, and their seats, from a chunk's logits to `part`, and gives the largest others; with

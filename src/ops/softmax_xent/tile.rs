@@ -391,15 +391,9 @@ fn read<T: Float, S: Simd<T>>(
 /// Reads classes of `T::LANES` dense rows of `width` elements, a square of as many classes at a time.
 #[inline(always)]
 fn read_squares<T: Float, S: Simd<T>>(s: S, rows: &[T], width: usize, classes: Range<usize>, room: &mut [T]) {
-    let mut square = T::Square::default();
-    let (blocks, _) = T::blocks_mut(room);
-    for (class, to) in classes.clone().step_by(T::LANES).zip(blocks.chunks_mut(T::LANES)) {
-        let wanted = T::LANES.min(classes.end - class);
-        for (i, block) in square.as_mut().iter_mut().enumerate() {
-            // What lies beyond the row is the next one's: its columns are not used.
-            s.store(take(s, &rows[i * width + class..]), block);
-        }
-        s.transpose(square.as_ref(), &mut to[..wanted]);
+    let blocks = &mut T::blocks_mut(room).0[..classes.len()];
+    for (class, to) in classes.step_by(T::LANES).zip(blocks.chunks_mut(T::LANES)) {
+        s.columns(&rows[class..], width, to);
     }
 }
 
@@ -412,13 +406,8 @@ fn write_squares<T: Float, S: Simd<T>>(
     classes: Range<usize>,
     room: &[T],
 ) {
-    let mut square = T::Square::default();
-    let (blocks, _) = T::blocks(room);
-    for (class, from) in classes.clone().step_by(T::LANES).zip(blocks.chunks(T::LANES)) {
-        let wanted = T::LANES.min(classes.end - class);
-        s.transpose(&from[..wanted], square.as_mut());
-        for (i, block) in square.as_ref().iter().enumerate() {
-            s.store_up_to(s.load(block), &mut rows[i * width + class..][..wanted]);
-        }
+    let blocks = &T::blocks(room).0[..classes.len()];
+    for (class, from) in classes.step_by(T::LANES).zip(blocks.chunks(T::LANES)) {
+        s.rows(from, &mut rows[class..], width);
     }
 }
