@@ -26,7 +26,8 @@
 //!    underflows below a target that leads by far. The target's gradient is
 //!    −A·others/Z and the loss of an unsmoothed row ln(1 + others/e_y): nothing cancels when p_y → 1.
 //! 4. *Rows in lanes.* With few classes, and where the class axis is not the last, a vector holds one class of
-//!    several rows; chunks are then of 128 classes. The same code runs for both: only joining the lanes differs.
+//!    several rows; chunks are then of 128 classes. The same code runs for both: only joining the lanes differs. As many
+//!    dense rows as there are lanes, of at most as many classes and without options, take a shorter way of the same operations.
 //! 5. *Groups.* What is computed once a row (divisions, logarithms) is computed for up to a vector's lanes of rows together,
 //!    one a lane, between the pass that sums and the pass that writes.
 //!
