@@ -166,18 +166,6 @@ macro_rules! level {
                 }
                 fn sum_lanes(v: $v) -> $t { $sum_half($add_half($low(v), $high::<1>(v))) }
                 fn max_lanes(v: $v) -> $t { $max_of_half($max_half($low(v), $high::<1>(v))) }
-                fn transpose(from: &[[$t; $lanes]], to: &mut [[$t; $lanes]]) {
-                    let mut rows = [$set1(0.0); $lanes];
-                    for (i, row) in rows.iter_mut().enumerate() {
-                        let Some(from) = from.get(i) else { break };
-                        *row = Simd::<$t>::load(s, from);
-                    }
-                    $turn(&mut rows);
-                    for (i, row) in rows.into_iter().enumerate() {
-                        let Some(to) = to.get_mut(i) else { break };
-                        Simd::<$t>::store(s, row, to);
-                    }
-                }
                 fn columns(from: &[$t], width: usize, to: &mut [[$t; $lanes]]) {
                     let mut rows = [$set1(0.0); $lanes];
                     for (i, row) in rows.iter_mut().enumerate() {

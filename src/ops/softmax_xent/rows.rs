@@ -102,9 +102,10 @@ impl<V: Copy> Shift<V> {
         s.bits(s.gt(s.abs(self.origin), s.splat(T::ZERO))) == 0
     }
 
-    /// Takes the origin from the logits, where it is not 0 in all lanes: so `exp_from_origin` saves an operation.
+    /// Turns logits into their exponentials, and gives the sum of these.
     #[inline(always)]
-    fn move_to_origin<T: Float, S: Simd<T, V = V>>(self, s: S, logits: &mut [T]) {
+    fn to_exponentials<T: Float, S: Simd<T, V = V>>(self, s: S, logits: &mut [T]) -> V {
+        // Most often there is nothing to take, and each exponential is an operation less.
         if !self.is_plain(s) {
             slices::map(
                 s,
@@ -114,6 +115,19 @@ impl<V: Copy> Shift<V> {
                 |x| s.sub(x, self.origin),
             );
         }
+        let mut sum = s.splat(T::ZERO);
+        slices::map(
+            s,
+            logits,
+            T::NEG_INFINITY,
+            #[inline(always)]
+            |x| {
+                let power = self.exp_from_origin(s, x);
+                sum = s.add(sum, power);
+                power
+            },
+        );
+        sum
     }
 
     /// The factor that takes exponentials from this shift to `to`, made of a maximum no smaller.
@@ -365,22 +379,11 @@ fn sums<T: Float, S: Simd<T>, L: Tile<T>, const ACROSS: bool>(
                 leave_out(buffer, at);
             }
             let shift = Shift::of(s, max);
-            let mut total = s.splat(T::ZERO);
-            if plan.cap.is_none() {
-                shift.move_to_origin(s, buffer);
-                slices::map(
-                    s,
-                    buffer,
-                    T::NEG_INFINITY,
-                    #[inline(always)]
-                    |x| {
-                        let power = shift.exp_from_origin(s, x);
-                        total = s.add(total, power);
-                        power
-                    },
-                );
+            let total = if plan.cap.is_none() {
+                shift.to_exponentials(s, buffer)
             } else {
                 // The derivative of the cap needs the capped logits once more: `gradient` takes the exponentials again.
+                let mut total = s.splat(T::ZERO);
                 slices::each(
                     s,
                     buffer,
@@ -388,7 +391,8 @@ fn sums<T: Float, S: Simd<T>, L: Tile<T>, const ACROSS: bool>(
                     #[inline(always)]
                     |x| total = s.add(total, shift.exp(s, x)),
                 );
-            }
+                total
+            };
             store_sum::<T, S, ACROSS>(s, total, &mut part.sum, lane);
         }
         if plan.is_smooth() {
@@ -960,19 +964,7 @@ pub(super) fn sums_of_square<T: Float, S: Simd<T>>(
     let width = columns.len() / T::LANES;
     s.columns(rows, width, T::blocks_mut(columns).0);
     let shift = Shift::of(s, take_targets(s, plan, columns, group, 0, part, keep));
-    let mut sum = s.splat(T::ZERO);
-    slices::map(
-        s,
-        columns,
-        T::NEG_INFINITY,
-        #[inline(always)]
-        |x| {
-            let power = shift.exp(s, x);
-            sum = s.add(sum, power);
-            power
-        },
-    );
-    s.store(sum, &mut part.sum);
+    s.store(shift.to_exponentials(s, columns), &mut part.sum);
 }
 
 /// What [`Write`] does, for rows that fill a square.
