@@ -202,7 +202,9 @@ impl<'a, I: Index> Indices<'a, I> {
         }
         let inside = AtomicBool::new(true);
         let check = |slice: &[I]| {
-            if !f32::dispatch(level, Inside { slice, bound }) {
+            let (extent, _) = f32::dispatch(level, Extent { slice, but: None });
+            let bound = bound as i128;
+            if extent.is_some_and(|[low, high]| low.value() < -bound || high.value() >= bound) {
                 inside.store(false, Relaxed);
             }
         };
@@ -224,21 +226,31 @@ fn elements<I: Index>(list: View<'_, I>) -> impl Iterator<Item = I> {
     })
 }
 
-/// Whether each of some bare indices is inside: their least and greatest are.
-struct Inside<'a, I> {
-    slice: &'a [I],
-    bound: usize,
+/// The least and the greatest of some bare indices, those that are `but` left out, and the number of these; no least where there are
+/// no others.
+pub(crate) struct Extent<'a, I> {
+    pub(crate) slice: &'a [I],
+    pub(crate) but: Option<I>,
 }
 
-impl<I: Index> Kernel<f32> for Inside<'_, I> {
-    type Output = bool;
+impl<I: Index> Kernel<f32> for Extent<'_, I> {
+    type Output = (Option<[I; 2]>, usize);
     #[inline(always)]
-    fn run<S: Simd<f32>>(self, _: S) -> bool {
-        let Some(&first) = self.slice.first() else { return true };
-        let least_and_greatest = |(low, high): (I, I), &i: &I| (low.min(i), high.max(i));
-        let (low, high) = self.slice.iter().fold((first, first), least_and_greatest);
-        let bound = self.bound as i128;
-        -bound <= low.value() && high.value() < bound
+    fn run<S: Simd<f32>>(self, _: S) -> Self::Output {
+        let Extent { slice, but } = self;
+        let Some(&first) = slice.iter().find(|&&i| Some(i) != but) else { return (None, slice.len()) };
+        let extend = |[low, high]: [I; 2], i: I| [low.min(i), high.max(i)];
+        match but {
+            None => (Some(slice.iter().fold([first; 2], |extent, &i| extend(extent, i))), 0),
+            Some(but) => {
+                let (mut extent, mut left_out) = ([first; 2], 0);
+                for &i in slice {
+                    extent = extend(extent, if i == but { first } else { i });
+                    left_out += usize::from(i == but);
+                }
+                (Some(extent), left_out)
+            }
+        }
     }
 }
 

@@ -4,18 +4,19 @@
 //! [`exp`](crate::simd::exp).
 
 mod drive;
+mod lanes;
 mod partial;
 pub(crate) mod plan;
 mod rows;
 mod tile;
 
 use crate::error::{Error, Result};
-use crate::indices::Index;
+use crate::indices::{Extent, Index};
 use crate::simd::{self, Float, Level};
 use crate::view::{View, ViewMut, zeros};
 use drive::{Drive, LabelList, Rows as Work, Targets, class_of};
 pub use partial::Partial;
-use plan::{CLASSES_ACROSS, Plan};
+use plan::{CLASSES_ACROSS, Plan, Weights};
 use rows::NO_CLASS;
 
 /// How the losses of the rows become one.
@@ -89,13 +90,13 @@ pub struct Rows<T> {
 /// **Cost.** Out of cache, one read of the logits and one write of the gradient; one of 12 MiB or more, in rows of 1 KiB or more,
 /// is written past the caches, unless in place, strided, or with a softcap: who reads it next reads memory. Each thread keeps scratch
 /// from call to call: 320 bytes per 5 KiB of its longest row (per 128 classes where rows sit in lanes; twice that where the gradient
-/// goes past the caches), and 8 KiB, or the longest row where its gradient is strided, or rows of 64 KiB (one, if it is longer) where
-/// that goes past the caches.
+/// goes past the caches), and 8 KiB (20 KiB for dense rows of at most as many classes as a vector has lanes), or the longest row where
+/// its gradient is strided, or rows of 64 KiB (one, if it is longer) where that goes past the caches.
 #[derive(Debug, Clone, PartialEq)]
 pub struct SoftmaxXent<T> {
     class_axis: isize,
     ignore_index: Option<i64>,
-    class_weights: Option<Vec<T>>,
+    class_weights: Option<Weights<T>>,
     label_smoothing: T,
     z_loss: T,
     softcap: Option<T>,
@@ -163,7 +164,7 @@ impl<T: Float> SoftmaxXent<T> {
         SoftmaxXent { ignore_index: Some(label), ..self }
     }
 
-    /// A weight for each class, finite and not negative. They are copied.
+    /// A weight for each class, finite and not negative. They are copied, and added up: made once, the options serve many calls.
     ///
     /// ```
     /// # use gradix::{SoftmaxXent, View};
@@ -174,7 +175,7 @@ impl<T: Float> SoftmaxXent<T> {
     /// ```
     #[must_use]
     pub fn class_weights(self, weights: &[T]) -> Self {
-        SoftmaxXent { class_weights: Some(weights.to_vec()), ..self }
+        SoftmaxXent { class_weights: Some(Weights::new(weights)), ..self }
     }
 
     /// The share ε of the target that is spread over all classes, in 0..=1 (Szegedy et al. 2016), with class weights as
@@ -492,11 +493,11 @@ impl<T: Float> SoftmaxXent<T> {
             return Err(Error::Shape { what: "the labels", expected, got: vec![labels.len()] });
         }
         let across = axis + 1 != shape.len() || here <= CLASSES_ACROSS;
-        let weights = self.class_weights.as_deref();
+        let weights = self.class_weights.as_ref();
         let plan =
             Plan::new(classes, first_class, weights, self.label_smoothing, self.z_loss, self.softcap, across);
-        let (count, weight) = self.count(&plan, labels, classes)?;
         let level = Level::current()?;
+        let (count, weight) = self.count(&plan, labels, classes, level)?;
         Ok(Call { xent: self, plan, labels, axis, here, across, level, count, weight })
     }
 
@@ -506,11 +507,11 @@ impl<T: Float> SoftmaxXent<T> {
         let conflict = |first, second, why| Err(Error::Conflict { first, second, why });
         let from_zero = |x: T| x >= T::ZERO && x < T::INFINITY;
         if let Some(weights) = &self.class_weights {
-            if weights.len() != classes {
-                let (expected, got) = (vec![classes], vec![weights.len()]);
+            if weights.all.len() != classes {
+                let (expected, got) = (vec![classes], vec![weights.all.len()]);
                 return Err(Error::Shape { what: "class_weights", expected, got });
             }
-            if let Some(&weight) = weights.iter().find(|&&weight| !from_zero(weight)) {
+            if let Some(weight) = weights.wrong {
                 return option("class_weights", weight, "finite and not negative");
             }
         }
@@ -543,32 +544,42 @@ impl<T: Float> SoftmaxXent<T> {
         Ok(())
     }
 
+    /// The labels of rows that do not count, if one of their type can say so.
+    fn ignored<I: Index>(&self) -> Option<I> {
+        let ignored = self.ignore_index?;
+        Some(I::from_bits(ignored as u64)).filter(|label| label.value() == i128::from(ignored))
+    }
+
     /// The number of rows that count, and the sum of their weights.
-    fn count<I: Index>(&self, plan: &Plan<'_, T>, labels: &[I], classes: usize) -> Result<(usize, f64)> {
-        let ignored = self.ignore_index;
-        let is_ignored = |label: I| ignored.is_some_and(|ignored| label.value() == i128::from(ignored));
-        let is_wrong = |label: I| label.raise(0) >= classes && !is_ignored(label);
-        if labels.iter().fold(false, |wrong, &label| wrong | is_wrong(label)) {
-            let row = labels.iter().position(|&label| is_wrong(label)).unwrap_or(0);
+    fn count<I: Index>(
+        &self,
+        plan: &Plan<'_, T>,
+        labels: &[I],
+        classes: usize,
+        level: Level,
+    ) -> Result<(usize, f64)> {
+        let ignored = self.ignored();
+        let (extent, left_out) = f32::dispatch(level, Extent { slice: labels, but: ignored });
+        if extent.is_some_and(|[low, high]| low.value() < 0 || high.value() >= classes as i128) {
+            let is_wrong = |&label: &I| Some(label) != ignored && label.raise(0) >= classes;
+            let row = labels.iter().position(is_wrong).unwrap_or(0);
             return Err(Error::Label { row, value: labels[row].value(), classes });
         }
-        let count = if ignored.is_none() {
-            labels.len()
-        } else {
-            labels.iter().filter(|&&label| class_of(label, ignored) != NO_CLASS).count()
-        };
+        let count = labels.len() - left_out;
         let weight = match plan.weights {
             None => count as f64,
-            Some(_) => {
+            Some(weights) => {
                 // Eight sums, so that none waits for the one before.
                 let mut sums = [0.0; 8];
-                for labels in labels.chunks(8) {
-                    for (sum, &label) in sums.iter_mut().zip(labels) {
-                        let class = class_of(label, ignored);
-                        if class != NO_CLASS {
-                            *sum += plan.weight(class).to_f64();
-                        }
+                let weight = |&label: &I| weights.get(class_of(label, ignored)).map_or(0.0, |w| w.to_f64());
+                let (eights, rest) = labels.as_chunks::<8>();
+                for labels in eights {
+                    for (sum, label) in sums.iter_mut().zip(labels) {
+                        *sum += weight(label);
                     }
+                }
+                for (sum, label) in sums.iter_mut().zip(rest) {
+                    *sum += weight(label);
                 }
                 sums.iter().sum()
             }
@@ -630,7 +641,7 @@ pub(crate) fn rows_per_block<T: Float>(classes: usize) -> usize {
 impl<T: Float, I: Index> Call<'_, T, I> {
     /// The class of a row's target, if it counts.
     pub(crate) fn class(&self, row: usize) -> Option<usize> {
-        Some(class_of(self.labels[row], self.xent.ignore_index)).filter(|&class| class != NO_CLASS)
+        Some(class_of(self.labels[row], self.xent.ignored())).filter(|&class| class != NO_CLASS)
     }
 
     /// The partials, one a row.
@@ -654,7 +665,7 @@ impl<T: Float, I: Index> Call<'_, T, I> {
     }
 
     fn label_list(&self) -> LabelList<'_, I> {
-        LabelList { labels: self.labels, ignored: self.xent.ignore_index }
+        LabelList { labels: self.labels, ignored: self.xent.ignored() }
     }
 
     /// Nothing but the rows.

@@ -2,7 +2,7 @@
 
 #![allow(unsafe_code)]
 
-use super::{Float, Kernel, Simd};
+use super::{Float, Kernel, Simd, slices};
 use std::arch::x86_64::*;
 
 /// Proof that this CPU has AVX2, FMA and the bit instructions of their time (x86-64-v3).
@@ -78,7 +78,7 @@ macro_rules! level {
      mantissa $mantissa:literal bias $bias:literal $sll:ident $srl:ident $add_int:ident $eighths:ident;
      $set1:ident $loadu:ident $storeu:ident $add:ident $sub:ident $mul:ident $div:ident $fmadd:ident
      $max:ident $min:ident $and:ident $or:ident $andnot:ident $cmp:ident $blendv:ident $movemask:ident
-     $to_int:ident $from_int:ident $quarters:ident $permute:ident
+     $to_int:ident $from_int:ident $columns:ident $rows:ident
      $sum_half:ident $max_of_half:ident;
      $mask_load:ident $mask_store:ident $stream:ident $setr_4:ident $storeu_4:ident $first_lanes:ident $front:ident $compress_index:ident
     ) => {
@@ -208,34 +208,16 @@ macro_rules! level {
                 }
                 fn sum_lanes(v: ($v, $v)) -> $t { $sum_half($add(v.0, v.1)) }
                 fn max_lanes(v: ($v, $v)) -> $t { $max_of_half($max(v.0, v.1)) }
-                // By quarter squares, those beside the diagonal changing places; in each, first inside the 128-bit
-                // halves of the registers, then halves between registers.
-                fn transpose(from: &[[$t; $lanes]], to_rows: &mut [[$t; $lanes]]) {
-                    const STEP: usize = $half / 2;
-                    for (top, left) in [(0, 0), (0, $half), ($half, 0), ($half, $half)] {
-                        let mut part = [$set1(0.0); $half];
-                        for (part, row) in part.iter_mut().zip(from.iter().skip(top)) {
-                            // SAFETY: half a row, inside it; unaligned loads take any address.
-                            *part = unsafe { $loadu(row[left..left + $half].as_ptr()) };
-                        }
-                        $quarters(&mut part);
-                        for j in 0..STEP {
-                            let (a, b) = (part[j], part[STEP + j]);
-                            let [upper, lower] = [$permute::<0x20>(a, b), $permute::<0x31>(a, b)];
-                            for (to, half) in [(left + j, upper), (left + STEP + j, lower)] {
-                                if let Some(to) = to_rows.get_mut(to) {
-                                    // SAFETY: half a row, inside it; unaligned stores take any address.
-                                    unsafe { $storeu(to[top..top + $half].as_mut_ptr(), half) }
-                                }
-                            }
-                        }
-                    }
-                }
+                fn columns(rows: &[$t], width: usize, to: &mut [[$t; $lanes]]) { $columns(rows, width, to) }
+                fn rows(columns: &[[$t; $lanes]], to: &mut [$t], width: usize) { $rows(columns, to, width) }
                 fn gt(a: ($v, $v), b: ($v, $v)) -> ($v, $v) {
                     ($cmp::<_CMP_GT_OQ>(a.0, b.0), $cmp::<_CMP_GT_OQ>(a.1, b.1))
                 }
                 fn ge(a: ($v, $v), b: ($v, $v)) -> ($v, $v) {
                     ($cmp::<_CMP_GE_OQ>(a.0, b.0), $cmp::<_CMP_GE_OQ>(a.1, b.1))
+                }
+                fn ne(a: ($v, $v), b: ($v, $v)) -> ($v, $v) {
+                    ($cmp::<_CMP_NEQ_UQ>(a.0, b.0), $cmp::<_CMP_NEQ_UQ>(a.1, b.1))
                 }
                 fn eq(a: ($v, $v), b: ($v, $v)) -> ($v, $v) {
                     ($cmp::<_CMP_EQ_OQ>(a.0, b.0), $cmp::<_CMP_EQ_OQ>(a.1, b.1))
@@ -348,30 +330,111 @@ join_halves! {
     max_of_8 max_of_4: _mm_max_ps _mm_max_ss _mm_max_pd _mm_max_sd
 }
 
-/// Transposes the 4 x 4 squares in the 128-bit halves of each 4 rows.
+/// Transposes the 4 x 4 squares in the 128-bit halves of four registers.
 #[inline]
 #[target_feature(enable = "avx2")]
-fn quarters_ps(rows: &mut [__m256; 8]) {
-    let (groups, _) = rows.as_chunks_mut();
-    for [a, b, c, d] in groups {
-        let pairs = |low, high| (_mm256_castps_pd(low), _mm256_castps_pd(high));
-        let (t, v) = pairs(_mm256_unpacklo_ps(*a, *b), _mm256_unpacklo_ps(*c, *d));
-        let (u, w) = pairs(_mm256_unpackhi_ps(*a, *b), _mm256_unpackhi_ps(*c, *d));
-        *a = _mm256_castpd_ps(_mm256_unpacklo_pd(t, v));
-        *b = _mm256_castpd_ps(_mm256_unpackhi_pd(t, v));
-        *c = _mm256_castpd_ps(_mm256_unpacklo_pd(u, w));
-        *d = _mm256_castpd_ps(_mm256_unpackhi_pd(u, w));
-    }
+fn turn_ps([a, b, c, d]: [__m256; 4]) -> [__m256; 4] {
+    let pairs = |low, high| (_mm256_castps_pd(low), _mm256_castps_pd(high));
+    let (t, v) = pairs(_mm256_unpacklo_ps(a, b), _mm256_unpacklo_ps(c, d));
+    let (u, w) = pairs(_mm256_unpackhi_ps(a, b), _mm256_unpackhi_ps(c, d));
+    let [a, b] = [_mm256_unpacklo_pd(t, v), _mm256_unpackhi_pd(t, v)];
+    let [c, d] = [_mm256_unpacklo_pd(u, w), _mm256_unpackhi_pd(u, w)];
+    [_mm256_castpd_ps(a), _mm256_castpd_ps(b), _mm256_castpd_ps(c), _mm256_castpd_ps(d)]
 }
 
-/// Transposes the 2 x 2 squares in the 128-bit halves of each 2 rows.
+/// Transposes the 2 x 2 squares in the 128-bit halves of two registers.
 #[inline]
 #[target_feature(enable = "avx2")]
-fn quarters_pd(rows: &mut [__m256d; 4]) {
-    let (groups, _) = rows.as_chunks_mut();
-    for [a, b] in groups {
-        (*a, *b) = (_mm256_unpacklo_pd(*a, *b), _mm256_unpackhi_pd(*a, *b));
-    }
+fn turn_pd([a, b]: [__m256d; 2]) -> [__m256d; 2] {
+    [_mm256_unpacklo_pd(a, b), _mm256_unpackhi_pd(a, b)]
+}
+
+/// Whether `len` elements hold the first `count` of each of `lanes` rows that begin every `width` elements.
+#[inline]
+fn holds_square(len: usize, width: usize, count: usize, lanes: usize) -> bool {
+    len >= count && (len - count) / (lanes - 1) >= width // which cannot overflow
+}
+
+/// `Simd::columns` and `Simd::rows`, of AVX-512 too, whose shuffles of whole registers take twice as long on a Zen 4. By 128 bits of each
+/// row; the last of them overlap those before, so that nothing beyond the columns is touched.
+macro_rules! squares {
+    ($columns:ident $rows:ident: $t:ident x $lanes:literal, $turn:ident $loadu:ident $storeu:ident $loadu_half:ident $storeu_half:ident
+     $cast:ident $low:ident $insert:ident $extract:ident $permute:ident) => {
+        #[inline]
+        #[target_feature(enable = "avx2")]
+        pub(super) fn $columns(rows: &[$t], width: usize, to: &mut [[$t; $lanes]]) {
+            const STEP: usize = $lanes / 4;
+            let count = to.len();
+            if count < STEP {
+                return slices::columns(rows, width, to);
+            }
+            assert!(holds_square(rows.len(), width, count, $lanes), "too few rows for a square");
+            for at in (0..count).step_by(STEP).map(|at| at.min(count - STEP)) {
+                for half in [0, $lanes / 2] {
+                    let quarter = |row: usize| {
+                        // SAFETY: `STEP` elements of one of `$lanes` rows from the column `at` on, inside `rows` as asserted.
+                        unsafe { $loadu_half(rows.as_ptr().add((half + row) * width + at)) }
+                    };
+                    let pair = |row| $insert::<1>($cast(quarter(row)), quarter(STEP + row));
+                    for (to, v) in to[at..at + STEP].iter_mut().zip($turn(std::array::from_fn(pair))) {
+                        // SAFETY: half a block, inside it; unaligned stores take any address.
+                        unsafe { $storeu(to[half..half + $lanes / 2].as_mut_ptr(), v) }
+                    }
+                }
+            }
+        }
+
+        #[inline]
+        #[target_feature(enable = "avx2")]
+        pub(super) fn $rows(columns: &[[$t; $lanes]], to: &mut [$t], width: usize) {
+            const STEP: usize = $lanes / 4;
+            let count = columns.len();
+            if count < STEP {
+                return slices::rows(columns, to, width);
+            }
+            assert!(holds_square(to.len(), width, count, $lanes), "no room for a square");
+            let to = to.as_mut_ptr();
+            for half in [0, $lanes / 2] {
+                let turned = |at: usize| {
+                    let column = |i: usize| {
+                        // SAFETY: half a block, inside it; unaligned loads take any address.
+                        unsafe { $loadu(columns[at + i][half..half + $lanes / 2].as_ptr()) }
+                    };
+                    $turn(std::array::from_fn(column))
+                };
+                let mut at = 0;
+                while count - at >= 2 * STEP {
+                    for (i, (a, b)) in turned(at).into_iter().zip(turned(at + STEP)).enumerate() {
+                        // SAFETY: `2 * STEP` elements of one of `$lanes` rows from the column `at` on, inside `to` as asserted.
+                        unsafe {
+                            $storeu(to.add((half + i) * width + at), $permute::<0x20>(a, b));
+                            $storeu(to.add((half + STEP + i) * width + at), $permute::<0x31>(a, b));
+                        }
+                    }
+                    at += 2 * STEP;
+                }
+                while at < count {
+                    at = at.min(count - STEP);
+                    for (i, v) in turned(at).into_iter().enumerate() {
+                        // SAFETY: the same of `STEP` elements.
+                        unsafe {
+                            $storeu_half(to.add((half + i) * width + at), $low(v));
+                            $storeu_half(to.add((half + STEP + i) * width + at), $extract::<1>(v));
+                        }
+                    }
+                    at += STEP;
+                }
+            }
+        }
+    };
+}
+squares! {
+    columns_ps rows_ps: f32 x 16, turn_ps _mm256_loadu_ps _mm256_storeu_ps _mm_loadu_ps _mm_storeu_ps
+    _mm256_castps128_ps256 _mm256_castps256_ps128 _mm256_insertf128_ps _mm256_extractf128_ps _mm256_permute2f128_ps
+}
+squares! {
+    columns_pd rows_pd: f64 x 8, turn_pd _mm256_loadu_pd _mm256_storeu_pd _mm_loadu_pd _mm_storeu_pd
+    _mm256_castpd128_pd256 _mm256_castpd256_pd128 _mm256_insertf128_pd _mm256_extractf128_pd _mm256_permute2f128_pd
 }
 
 /// What `Float::EIGHTHS_BY_LANE` has for the last three bits of each lane.
@@ -403,8 +466,8 @@ level! {
     mantissa 23 bias 127 _mm256_slli_epi32 _mm256_srli_epi32 _mm256_add_epi32 eighths_ps;
     _mm256_set1_ps _mm256_loadu_ps _mm256_storeu_ps _mm256_add_ps _mm256_sub_ps _mm256_mul_ps
     _mm256_div_ps _mm256_fmadd_ps _mm256_max_ps _mm256_min_ps _mm256_and_ps _mm256_or_ps _mm256_andnot_ps
-    _mm256_cmp_ps _mm256_blendv_ps _mm256_movemask_ps _mm256_castps_si256 _mm256_castsi256_ps quarters_ps
-    _mm256_permute2f128_ps sum_of_8 max_of_8;
+    _mm256_cmp_ps _mm256_blendv_ps _mm256_movemask_ps _mm256_castps_si256 _mm256_castsi256_ps columns_ps rows_ps
+    sum_of_8 max_of_8;
     _mm256_maskload_ps _mm256_maskstore_ps _mm256_stream_ps _mm_setr_ps _mm_storeu_ps first_of_16 FRONT positions_of_16
 }
 
@@ -413,7 +476,7 @@ level! {
     mantissa 52 bias 1023 _mm256_slli_epi64 _mm256_srli_epi64 _mm256_add_epi64 eighths_pd;
     _mm256_set1_pd _mm256_loadu_pd _mm256_storeu_pd _mm256_add_pd _mm256_sub_pd _mm256_mul_pd
     _mm256_div_pd _mm256_fmadd_pd _mm256_max_pd _mm256_min_pd _mm256_and_pd _mm256_or_pd _mm256_andnot_pd
-    _mm256_cmp_pd _mm256_blendv_pd _mm256_movemask_pd _mm256_castpd_si256 _mm256_castsi256_pd quarters_pd
-    _mm256_permute2f128_pd sum_of_4 max_of_4;
+    _mm256_cmp_pd _mm256_blendv_pd _mm256_movemask_pd _mm256_castpd_si256 _mm256_castsi256_pd columns_pd rows_pd
+    sum_of_4 max_of_4;
     _mm256_maskload_pd _mm256_maskstore_pd _mm256_stream_pd _mm256_setr_pd _mm256_storeu_pd first_of_8 FRONT_PAIRS positions_of_8
 }

@@ -2,7 +2,7 @@
 
 #![allow(unsafe_code)]
 
-use super::avx2::{max_of_4, max_of_8, sum_of_4, sum_of_8};
+use super::avx2::{columns_pd, columns_ps, max_of_4, max_of_8, rows_pd, rows_ps, sum_of_4, sum_of_8};
 use super::{Float, Kernel, Simd};
 use std::arch::asm;
 use std::arch::x86_64::*;
@@ -78,7 +78,8 @@ macro_rules! level {
     ($t:ident x $lanes:literal, mantissa $mantissa:literal, $v:ident, $m:ident, $p:ident;
      $set1:ident $loadu:ident $storeu:ident $add:ident $sub:ident $mul:ident $div:ident $fmadd:ident
      $max:ident $min:ident $abs:ident $to_int:ident $sll:ident $add_int:ident $permute_int:ident $from_int:ident $getmant:ident $getexp:ident $cmp:ident $blend:ident
-     $compress:ident $compress_store:ident $mask_load:ident $mask_store:ident $stream:ident $setr_4:ident $storeu_4:ident $turn:ident
+     $compress:ident $compress_store:ident $mask_load:ident $mask_store:ident $stream:ident $setr_4:ident $storeu_4:ident
+     $seats:ident $columns:ident $rows:ident
      $low:ident $high:ident $add_half:ident $max_half:ident $sum_half:ident $max_of_half:ident;
      $positions:expr, $set1_position:ident, $add_position:ident, $compress_position:ident,
      $compress_store_position:ident, $storeu_position:ident, $mask_store_position:ident;
@@ -166,35 +167,12 @@ macro_rules! level {
                 }
                 fn sum_lanes(v: $v) -> $t { $sum_half($add_half($low(v), $high::<1>(v))) }
                 fn max_lanes(v: $v) -> $t { $max_of_half($max_half($low(v), $high::<1>(v))) }
-                fn columns(from: &[$t], width: usize, to: &mut [[$t; $lanes]]) {
-                    let mut rows = [$set1(0.0); $lanes];
-                    for (i, row) in rows.iter_mut().enumerate() {
-                        let Some(from) = from.get(i * width..) else { break };
-                        *row = match from.first_chunk() {
-                            Some(from) => Simd::<$t>::load(s, from),
-                            None => Simd::<$t>::load_up_to(s, from, 0.0),
-                        };
-                    }
-                    $turn(&mut rows);
-                    for (i, row) in rows.into_iter().enumerate() {
-                        let Some(to) = to.get_mut(i) else { break };
-                        Simd::<$t>::store(s, row, to);
-                    }
-                }
-                fn rows(columns: &[[$t; $lanes]], to: &mut [$t], width: usize) {
-                    let mut rows = [$set1(0.0); $lanes];
-                    for (i, row) in rows.iter_mut().enumerate() {
-                        let Some(column) = columns.get(i) else { break };
-                        *row = Simd::<$t>::load(s, column);
-                    }
-                    $turn(&mut rows);
-                    for (i, row) in rows.into_iter().enumerate() {
-                        let Some(to) = to.get_mut(i * width..i * width + columns.len()) else { break };
-                        Simd::<$t>::store_up_to(s, row, to);
-                    }
-                }
+                fn columns(rows: &[$t], width: usize, to: &mut [[$t; $lanes]]) { $columns(rows, width, to) }
+                fn rows(columns: &[[$t; $lanes]], to: &mut [$t], width: usize) { $rows(columns, to, width) }
+                fn seats(classes: &[usize; 16], first: usize, end: u32) -> $v { $seats(classes, first, end) }
                 fn gt(a: $v, b: $v) -> $m { $cmp::<_CMP_GT_OQ>(a, b) }
                 fn ge(a: $v, b: $v) -> $m { $cmp::<_CMP_GE_OQ>(a, b) }
+                fn ne(a: $v, b: $v) -> $m { $cmp::<_CMP_NEQ_UQ>(a, b) }
                 fn eq(a: $v, b: $v) -> $m { $cmp::<_CMP_EQ_OQ>(a, b) }
                 fn not_lt(a: $v, b: $v) -> $m { $cmp::<_CMP_NLT_UQ>(a, b) }
                 fn and(a: $m, b: $m) -> $m { a & b }
@@ -331,61 +309,40 @@ fn front_bytes(s: Avx512, bits: u64) -> Option<__m128i> {
     Some(_mm512_castsi512_si128(bytes))
 }
 
-/// Transposes the 4 x 4 squares in the 128-bit quarters of each 4 rows.
+/// What `Simd::seats` makes of eight classes.
 #[inline]
 #[target_feature(enable = "avx512f")]
-fn quarters_ps(rows: &mut [__m512; 16]) {
-    let (groups, _) = rows.as_chunks_mut();
-    for [a, b, c, d] in groups {
-        let pairs = |low, high| (_mm512_castps_pd(low), _mm512_castps_pd(high));
-        let (t, v) = pairs(_mm512_unpacklo_ps(*a, *b), _mm512_unpacklo_ps(*c, *d));
-        let (u, w) = pairs(_mm512_unpackhi_ps(*a, *b), _mm512_unpackhi_ps(*c, *d));
-        *a = _mm512_castpd_ps(_mm512_unpacklo_pd(t, v));
-        *b = _mm512_castpd_ps(_mm512_unpackhi_pd(t, v));
-        *c = _mm512_castpd_ps(_mm512_unpacklo_pd(u, w));
-        *d = _mm512_castpd_ps(_mm512_unpackhi_pd(u, w));
-    }
+fn seats(classes: &[usize; 8], first: usize, end: u32) -> __m512i {
+    // SAFETY: a reference to 64 bytes.
+    let classes = unsafe { _mm512_loadu_si512(classes.as_ptr().cast()) };
+    let at = _mm512_sub_epi64(classes, _mm512_set1_epi64(first as i64));
+    let at = _mm512_min_epu64(at, _mm512_set1_epi64(end.into()));
+    let minus_one = _mm512_set1_epi64(-1); // the bits of `usize::MAX`
+    _mm512_mask_blend_epi64(_mm512_cmpeq_epi64_mask(classes, minus_one), at, minus_one)
 }
 
-/// Transposes the 2 x 2 squares in the 128-bit quarters of each 2 rows.
 #[inline]
-#[target_feature(enable = "avx512f")]
-fn quarters_pd(rows: &mut [__m512d; 8]) {
-    let (groups, _) = rows.as_chunks_mut();
-    for [a, b] in groups {
-        (*a, *b) = (_mm512_unpacklo_pd(*a, *b), _mm512_unpackhi_pd(*a, *b));
-    }
+#[target_feature(enable = "avx512f,avx512dq")]
+fn seats_ps(classes: &[usize; 16], first: usize, end: u32) -> __m512 {
+    let (halves, _) = classes.as_chunks();
+    let [low, high] = [&halves[0], &halves[1]].map(|half| _mm512_cvtepi64_ps(seats(half, first, end)));
+    _mm512_insertf32x8::<1>(_mm512_castps256_ps512(low), high)
 }
 
-/// Transposes a square: inside the 128-bit quarters of the registers first, then quarters between registers.
-macro_rules! turn {
-    ($name:ident, $v:ident x $lanes:literal, $quarters:ident, $shuffle:ident) => {
-        #[inline]
-        #[target_feature(enable = "avx512f")]
-        fn $name(rows: &mut [$v; $lanes]) {
-            const STEP: usize = $lanes / 4;
-            $quarters(rows);
-            for j in 0..STEP {
-                let [a, b, c, d] = [rows[j], rows[STEP + j], rows[2 * STEP + j], rows[3 * STEP + j]];
-                let (even, odd) = ($shuffle::<0x88>(a, b), $shuffle::<0xdd>(a, b));
-                let (even_2, odd_2) = ($shuffle::<0x88>(c, d), $shuffle::<0xdd>(c, d));
-                rows[j] = $shuffle::<0x88>(even, even_2);
-                rows[STEP + j] = $shuffle::<0x88>(odd, odd_2);
-                rows[2 * STEP + j] = $shuffle::<0xdd>(even, even_2);
-                rows[3 * STEP + j] = $shuffle::<0xdd>(odd, odd_2);
-            }
-        }
-    };
+#[inline]
+#[target_feature(enable = "avx512f,avx512dq")]
+fn seats_pd(classes: &[usize; 16], first: usize, end: u32) -> __m512d {
+    let (halves, _) = classes.as_chunks();
+    _mm512_cvtepi64_pd(seats(&halves[0], first, end))
 }
-turn!(turn_ps, __m512 x 16, quarters_ps, _mm512_shuffle_f32x4);
-turn!(turn_pd, __m512d x 8, quarters_pd, _mm512_shuffle_f64x2);
 
 level! {
     f32 x 16, mantissa 23, __m512, __mmask16, __m512i;
     _mm512_set1_ps _mm512_loadu_ps _mm512_storeu_ps _mm512_add_ps _mm512_sub_ps _mm512_mul_ps
     _mm512_div_ps _mm512_fmadd_ps _mm512_max_ps _mm512_min_ps _mm512_abs_ps _mm512_castps_si512 _mm512_slli_epi32 _mm512_add_epi32 _mm512_permutexvar_epi32 _mm512_castsi512_ps
     _mm512_getmant_ps _mm512_getexp_ps _mm512_cmp_ps_mask _mm512_mask_blend_ps _mm512_mask_compress_ps
-    _mm512_mask_compressstoreu_ps _mm512_mask_loadu_ps _mm512_mask_storeu_ps _mm512_stream_ps _mm_setr_ps _mm_storeu_ps turn_ps
+    _mm512_mask_compressstoreu_ps _mm512_mask_loadu_ps _mm512_mask_storeu_ps _mm512_stream_ps _mm_setr_ps _mm_storeu_ps
+    seats_ps columns_ps rows_ps
     _mm512_castps512_ps256 _mm512_extractf32x8_ps _mm256_add_ps _mm256_max_ps sum_of_8 max_of_8;
     _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15), _mm512_set1_epi32, _mm512_add_epi32,
     _mm512_mask_compress_epi32, _mm512_mask_compressstoreu_epi32, _mm512_storeu_si512, _mm512_mask_storeu_epi32;
@@ -397,7 +354,8 @@ level! {
     _mm512_set1_pd _mm512_loadu_pd _mm512_storeu_pd _mm512_add_pd _mm512_sub_pd _mm512_mul_pd
     _mm512_div_pd _mm512_fmadd_pd _mm512_max_pd _mm512_min_pd _mm512_abs_pd _mm512_castpd_si512 _mm512_slli_epi64 _mm512_add_epi64 _mm512_permutexvar_epi64 _mm512_castsi512_pd
     _mm512_getmant_pd _mm512_getexp_pd _mm512_cmp_pd_mask _mm512_mask_blend_pd _mm512_mask_compress_pd
-    _mm512_mask_compressstoreu_pd _mm512_mask_loadu_pd _mm512_mask_storeu_pd _mm512_stream_pd _mm256_setr_pd _mm256_storeu_pd turn_pd
+    _mm512_mask_compressstoreu_pd _mm512_mask_loadu_pd _mm512_mask_storeu_pd _mm512_stream_pd _mm256_setr_pd _mm256_storeu_pd
+    seats_pd columns_pd rows_pd
     _mm512_castpd512_pd256 _mm512_extractf64x4_pd _mm256_add_pd _mm256_max_pd sum_of_4 max_of_4;
     _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7), _mm256_set1_epi32, _mm256_add_epi32, _mm256_mask_compress_epi32,
     _mm256_mask_compressstoreu_epi32, _mm256_storeu_si256, _mm256_mask_storeu_epi32;

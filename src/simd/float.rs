@@ -47,6 +47,9 @@ pub trait Float:
     /// 0, 1, 2, …
     #[doc(hidden)]
     const LANE_NUMBERS: Self::Block;
+    /// The same, up to 127.
+    #[doc(hidden)]
+    const NUMBERS: &'static [Self];
     /// The type's name.
     #[doc(hidden)]
     const NAME: &'static str;
@@ -158,6 +161,15 @@ macro_rules! float {
                 let mut numbers = [0.0; $lanes];
                 let mut i = 0;
                 while i < $lanes {
+                    numbers[i] = i as $t;
+                    i += 1;
+                }
+                numbers
+            };
+            const NUMBERS: &'static [Self] = &{
+                let mut numbers = [0.0; 128];
+                let mut i = 0;
+                while i < 128 {
                     numbers[i] = i as $t;
                     i += 1;
                 }

@@ -172,42 +172,36 @@ pub(crate) trait Simd<T: Float>: Copy + Send + Sync + 'static {
             |a, b| if a > b { a } else { b },
         )
     }
-    /// Turns rows into columns: element j of block i of `to` becomes element i of block j of `from`, 0 where there are
-    /// fewer. Neither has more blocks than a block has elements.
-    #[inline(always)]
-    fn transpose(self, from: &[T::Block], to: &mut [T::Block]) {
-        for (i, to) in to.iter_mut().enumerate() {
-            for (j, x) in to.as_mut().iter_mut().enumerate() {
-                *x = from.get(j).map_or(T::ZERO, |row| row.as_ref()[i]);
-            }
-        }
-    }
-
-    /// [`Simd::transpose`] of rows that begin every `width` elements: of each, up to as many elements as a vector has lanes, whether they
-    /// are still its own or the next one's; 0 where there are none.
+    /// Reads as many rows as a vector has lanes, which begin every `width` elements: of each, as many elements as there are blocks. Element
+    /// j of block i becomes element i of row j.
     #[inline(always)]
     fn columns(self, rows: &[T], width: usize, to: &mut [T::Block]) {
-        let mut square = T::Square::default();
-        for (i, block) in square.as_mut().iter_mut().enumerate() {
-            self.store(slices::take(self, rows.get(i * width..).unwrap_or_default()), block);
-        }
-        self.transpose(square.as_ref(), to);
+        slices::columns(rows, width, to);
     }
-    /// Overwrites as many elements of such rows, from the first on, as there are columns.
+    /// Writes what `columns` reads.
     #[inline(always)]
     fn rows(self, columns: &[T::Block], to: &mut [T], width: usize) {
-        let mut square = T::Square::default();
-        self.transpose(columns, square.as_mut());
-        for (i, block) in square.as_ref().iter().enumerate() {
-            let Some(row) = to.get_mut(i * width..i * width + columns.len()) else { break };
-            self.store_up_to(self.load(block), row);
+        slices::rows(columns, to, width);
+    }
+
+    /// Of each lane's class, its number from `first` on, or `end` where it comes before that or is no smaller; −1 where it is
+    /// `usize::MAX`.
+    #[inline(always)]
+    fn seats(self, classes: &[usize; 16], first: usize, end: u32) -> Self::V {
+        let mut seats = T::Block::default();
+        for (seat, &class) in seats.as_mut().iter_mut().zip(classes) {
+            let at = class.wrapping_sub(first).min(end as usize) as u32;
+            *seat = T::from_f64(if class == usize::MAX { -1.0 } else { f64::from(at) });
         }
+        self.load(&seats)
     }
 
     /// `a > b`; false where either is NaN.
     fn gt(self, a: Self::V, b: Self::V) -> Self::M;
     /// `a >= b`; false where either is NaN.
     fn ge(self, a: Self::V, b: Self::V) -> Self::M;
+    /// `a != b`; true where either is NaN.
+    fn ne(self, a: Self::V, b: Self::V) -> Self::M;
     /// `a == b`
     fn eq(self, a: Self::V, b: Self::V) -> Self::M;
     /// Neither `a < b` nor its contrary known: `!(a < b)`, true where either is NaN.

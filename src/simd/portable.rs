@@ -146,6 +146,10 @@ macro_rules! level {
                 a.simd_ge(b)
             }
             #[inline(always)]
+            fn ne(self, a: $v, b: $v) -> $v {
+                a.simd_ne(b)
+            }
+            #[inline(always)]
             fn eq(self, a: $v, b: $v) -> $v {
                 a.simd_eq(b)
             }

@@ -184,6 +184,19 @@ pub(crate) fn map_past_caches<T: Float, S: Simd<T>>(
     ) {}
 }
 
+/// Overwrites a slice with zeros, as [`map_past_caches`] writes.
+#[inline(always)]
+pub(crate) fn clear_past_caches<T: Float, S: Simd<T>>(s: S, to: &mut [T]) {
+    let whole = to.as_ptr().align_offset(64).min(to.len());
+    let (head, to) = to.split_at_mut(whole);
+    let (blocks, rest) = T::blocks_mut(to);
+    head.fill(T::ZERO);
+    rest.fill(T::ZERO);
+    for block in blocks {
+        s.stream(s.splat(T::ZERO), block);
+    }
+}
+
 /// [`map_past_caches`] line by line; `f` is also told where in the slice the vector begins.
 pub(crate) struct Lines<'a, T: Float> {
     /// The element that comes next.
@@ -313,4 +326,69 @@ pub(super) fn join_lanes<T: Float, S: Simd<T>>(s: S, v: S::V, f: impl Fn(T, T) -
         width /= 2;
     }
     lanes[0]
+}
+
+/// [`Simd::columns`], element by element.
+#[inline(always)]
+pub(super) fn columns<T: Float>(rows: &[T], width: usize, to: &mut [T::Block]) {
+    for (i, block) in to.iter_mut().enumerate() {
+        for (j, x) in block.as_mut().iter_mut().enumerate() {
+            *x = rows[j * width + i];
+        }
+    }
+}
+
+/// [`Simd::rows`], element by element.
+#[inline(always)]
+pub(super) fn rows<T: Float>(columns: &[T::Block], to: &mut [T], width: usize) {
+    for (i, block) in columns.iter().enumerate() {
+        for (j, &x) in block.as_ref().iter().enumerate() {
+            to[j * width + i] = x;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::simd::{Kernel, Level};
+
+    /// The first `count` elements of as many rows as there are lanes, `width` apart.
+    struct Squares {
+        width: usize,
+        count: usize,
+    }
+
+    impl<T: Float> Kernel<T> for Squares {
+        type Output = ();
+        fn run<S: Simd<T>>(self, s: S) {
+            let Squares { width, count } = self;
+            let number = |i: usize| T::from_f64(i as f64);
+            let len = (T::LANES - 1) * width + count;
+            let rows: Vec<T> = (0..len).map(number).collect();
+            let mut columns = vec![T::Block::default(); count];
+            s.columns(&rows, width, &mut columns);
+            for (i, column) in columns.iter().enumerate() {
+                let expected: Vec<T> = (0..T::LANES).map(|row| number(row * width + i)).collect();
+                assert_eq!(column.as_ref(), expected, "column {i} of {count}, {width} apart");
+            }
+            let untouched = -T::ONE;
+            let mut to = vec![untouched; len];
+            s.rows(&columns, &mut to, width);
+            for (at, &x) in to.iter().enumerate() {
+                let is_ours = width == 0 || at % width < count || at / width >= T::LANES;
+                assert_eq!(x, if is_ours { rows[at] } else { untouched }, "{at} of {count}, {width} apart");
+            }
+        }
+    }
+
+    #[test]
+    fn squares_are_read_and_written_and_nothing_beside() {
+        for &level in Level::available() {
+            for width in 1..40 {
+                (0..=width.min(16)).for_each(|count| f32::dispatch(level, Squares { width, count }));
+                (0..=width.min(8)).for_each(|count| f64::dispatch(level, Squares { width, count }));
+            }
+        }
+    }
 }

@@ -1,12 +1,13 @@
 //! Which rows go through the kernel together, and where what it finds out about them goes.
 
+use super::lanes::{self, Square};
 use super::partial::Partial;
 use super::plan::{Plan, chunk_classes};
 use super::rows::{self, Group, NO_CLASS, Normalizer, Part, Pass, Scratch, Sum, Sums, Write};
 use super::tile::{Columns, Lagging, Row, RowBefore, Tile};
 use crate::indices::Index;
 use crate::parallel::{self, Split};
-use crate::simd::slices::{Bounds, stored};
+use crate::simd::slices::{self, Bounds, stored, take};
 use crate::simd::{Compiled, Float, Kernel, Level, Simd};
 use crate::view::{Lane, LaneMut, Lanes, LanesMut};
 use std::marker::PhantomData;
@@ -41,13 +42,15 @@ pub(super) trait Labels: Sync {
 /// Labels as the caller gave them.
 pub(super) struct LabelList<'a, I> {
     pub(super) labels: &'a [I],
-    pub(super) ignored: Option<i64>,
+    pub(super) ignored: Option<I>,
 }
 
 impl<I: Index> Labels for LabelList<'_, I> {
     fn read(&self, first: usize, to: &mut [usize]) {
-        for (class, &label) in to.iter_mut().zip(&self.labels[first..]) {
-            *class = class_of(label, self.ignored);
+        let labels = to.iter_mut().zip(&self.labels[first..]);
+        match self.ignored {
+            None => labels.for_each(|(class, &label)| *class = class_of(label, None)),
+            ignored => labels.for_each(|(class, &label)| *class = class_of(label, ignored)),
         }
     }
 }
@@ -107,12 +110,21 @@ fn cut<W: Split>(work: Option<W>, at: usize) -> (Option<W>, Option<W>) {
 
 impl<'a, T: Float> Rows<'a, T> {
     /// The gradients of a group's ignored rows are 0, whatever their logits are.
-    fn clear_ignored(&mut self, group: &Group<T>) {
+    #[inline(always)]
+    fn clear_ignored<S: Simd<T>>(&mut self, s: S, group: &Group<T>, past_caches: bool) {
         let Some(to) = &mut self.to else { return };
         for (row, &class) in (group.first..).zip(&group.classes[..group.count]) {
-            if class == NO_CLASS {
-                to.lane(row).fill(T::ZERO);
+            if class != NO_CLASS {
+                continue;
             }
+            let mut lane = to.lane(row);
+            match lane.as_slice_mut().filter(|_| past_caches) {
+                Some(to) => slices::clear_past_caches(s, to),
+                None => lane.fill(T::ZERO),
+            }
+        }
+        if past_caches {
+            s.fence();
         }
     }
 
@@ -137,14 +149,17 @@ impl<'a, T: Float> Rows<'a, T> {
 
     /// Makes `group` that of `count` rows from `first` on.
     #[inline(always)]
-    fn begin(&mut self, group: &mut Group<T>, first: usize, count: usize, scale: T) {
+    fn begin(&mut self, plan: &Plan<'_, T>, group: &mut Group<T>, first: usize, count: usize) {
         (group.first, group.count) = (first, count);
-        group.classes[count..].fill(NO_CLASS);
+        if count < T::LANES {
+            group.classes[count..].fill(NO_CLASS);
+        }
         self.targets.labels.read(self.targets.rows.start + first, &mut group.classes[..count]);
-        for (i, (to, &class)) in group.scale.as_mut().iter_mut().zip(&group.classes).enumerate() {
-            let upstream = self.upstream.and_then(|upstream| upstream.get(first + i));
-            let scale = upstream.map_or(scale, |&upstream| scale * upstream);
-            *to = if class == NO_CLASS { T::ZERO } else { scale };
+        if let Some(weights) = plan.weights {
+            // One by one, long before they are read as a vector, which would else wait for them.
+            for (weight, &class) in group.weights.as_mut().iter_mut().zip(&group.classes) {
+                *weight = weights.get(class).copied().unwrap_or(T::ZERO);
+            }
         }
     }
 }
@@ -238,14 +253,37 @@ impl<'p, 'a, T: Float> Drive<'p, 'a, T> {
 /// Pieces for each thread where groups of rows take turns.
 const PIECES_IN_TURN: usize = 4;
 
-impl<T: Float> Kernel<T> for Drive<'_, '_, T> {
+/// [`Drive::squares`], a function of its own; with the compiler's knowledge where the options are `PLAIN`.
+struct Squares<'s, 'p, 'a, T: Float, const PLAIN: bool> {
+    drive: Drive<'p, 'a, T>,
+    scratch: &'s mut Scratch<T>,
+}
+
+impl<T: Float, const PLAIN: bool> Kernel<T> for Squares<'_, '_, '_, T, PLAIN> {
     type Output = ();
     #[inline(always)]
     fn run<S: Simd<T>>(self, s: S) {
+        if PLAIN {
+            let plan = &self.drive.plan.plain();
+            Drive { plan, ..self.drive }.squares(s, self.scratch);
+        } else {
+            self.drive.squares(s, self.scratch);
+        }
+    }
+}
+
+impl<T: Float> Kernel<T> for Drive<'_, '_, T> {
+    type Output = ();
+    #[inline(always)]
+    fn run<S: Simd<T>>(mut self, s: S) {
         parallel::with_kept(
             #[inline(always)]
             |scratch| {
-                if self.across {
+                if self.has_squares() && self.plan.is_plain() {
+                    rows::apart(s, Squares::<T, true> { drive: self, scratch });
+                } else if self.has_squares() {
+                    rows::apart(s, Squares::<T, false> { drive: self, scratch });
+                } else if self.across {
                     self.blocks::<S, true>(s, scratch)
                 } else {
                     self.blocks::<S, false>(s, scratch)
@@ -257,11 +295,9 @@ impl<T: Float> Kernel<T> for Drive<'_, '_, T> {
 
 /// The class that a label names, `NO_CLASS` for the ignored one.
 #[inline(always)]
-pub(super) fn class_of<I: Index>(label: I, ignored: Option<i64>) -> usize {
-    let is_ignored = ignored.is_some_and(|ignored| label.value() == i128::from(ignored));
-    // With a bound of 0 a negative label is out of bounds, not counted from the end.
-    let class = label.raise(0);
-    if is_ignored { NO_CLASS } else { class }
+pub(super) fn class_of<I: Index>(label: I, ignored: Option<I>) -> usize {
+    // Checked when the call began, so that nothing is negative but what is ignored.
+    if Some(label) == ignored { NO_CLASS } else { label.raise_proven(0) }
 }
 
 /// `len` elements of scratch from a cache line's start on: vectors across two lines cost two reads.
@@ -290,7 +326,7 @@ impl<'a, T: Float> Drive<'_, 'a, T> {
         if self.is_lagging() {
             return self.groups_in_turn(s, scratch);
         }
-        let Scratch { groups, parts, room, weights } = scratch;
+        let Scratch { groups, parts, room, .. } = scratch;
         let chunk = chunk_classes::<T, ACROSS>().min(self.classes);
         let chunks = self.classes.div_ceil(chunk_classes::<T, ACROSS>());
         // The exponentials of rows in lanes, if of more than a chunk, wait in the output; those of a row, if they are
@@ -315,8 +351,7 @@ impl<'a, T: Float> Drive<'_, 'a, T> {
             Some(_) => step,
             None => 1,
         };
-        let has_squares = self.has_squares();
-        let mut room = Room { weights, room: aligned(room, held * unit), unit, has_squares, ahead: None };
+        let mut room = Room { room: aligned(room, held * unit), unit, ahead: None };
         groups.resize_with(at_once.max(groups.len()), Group::default);
         if self.rows.known.is_none() {
             parts.resize(parts.len().max(at_once * chunks), Part::empty());
@@ -331,18 +366,87 @@ impl<'a, T: Float> Drive<'_, 'a, T> {
                 let count = firsts.len();
                 // Rows of no classes have no parts.
                 let parts = &mut parts[..if self.rows.known.is_some() { 0 } else { count * chunks }];
+                for (first, group) in firsts.zip(groups.iter_mut()) {
+                    self.rows.begin(self.plan, group, first, step.min(end - first));
+                }
                 let mut parts_of = parts.chunks_exact_mut(chunks.max(1));
-                for (i, (first, group)) in firsts.zip(groups.iter_mut()).enumerate() {
-                    self.rows.begin(group, first, step.min(end - first), self.scale);
+                for (i, group) in groups[..count].iter().enumerate() {
                     self.sums::<S, ACROSS>(s, i, group, parts_of.next().unwrap_or_default(), &mut room);
                 }
                 let mut parts_of = parts.chunks_exact_mut(chunks.max(1));
                 for group in &mut groups[..count] {
-                    self.join(s, group, parts_of.next().unwrap_or_default(), start, &mut total);
+                    self.join(s, group, parts_of.next().unwrap_or_default());
+                }
+                let mut parts_of = parts.chunks_exact_mut(chunks.max(1));
+                for group in &mut groups[..count] {
+                    let (parts, have_target) = (parts_of.next().unwrap_or_default(), group.have_target(s));
+                    self.account(s, group, parts, have_target, self.rows.to.is_some(), start, &mut total);
                 }
                 let mut parts_of = parts.chunks_exact(chunks.max(1));
                 for (i, group) in groups[..count].iter().enumerate() {
                     self.gradient::<S, ACROSS>(s, i, group, parts_of.next().unwrap_or_default(), &mut room);
+                }
+            }
+            if let Some(totals) = &mut self.rows.totals {
+                totals[number] = total.value();
+            }
+        }
+    }
+
+    /// What [`Drive::blocks`] does, in fewer walks, for rows that fill squares.
+    #[inline(always)]
+    fn squares<S: Simd<T>>(mut self, s: S, scratch: &mut Scratch<T>) {
+        let Scratch { squares, room, .. } = scratch;
+        let (rows, block, width) = (self.rows.targets.len(), self.rows.block, self.classes);
+        squares.resize_with(GROUPS, Square::default);
+        let whole = aligned(room, width * T::LANES); // in place of fewer rows than that
+        let from = self.rows.from.and_then(|from| from.run(0, rows));
+        let mut lanes = self.rows.to.take();
+        let mut to = lanes.as_mut().and_then(|to| to.run_mut(0, rows));
+        for (number, start) in (0..rows).step_by(block).enumerate() {
+            let mut total = Total::default();
+            let end = rows.min(start + block);
+            for first in (start..end).step_by(GROUPS * T::LANES) {
+                let count = (end - first).min(GROUPS * T::LANES);
+                let squares = &mut squares[..count.div_ceil(T::LANES)];
+                let mut firsts = (first..first + count).step_by(T::LANES);
+                for Square { group, .. } in &mut *squares {
+                    let first = firsts.next().unwrap_or(end);
+                    self.rows.begin(self.plan, group, first, T::LANES.min(end - first));
+                }
+                let logits = from.or(to.as_deref()).unwrap_or_default();
+                // One is read while the exponentials of the one before are made: these wait for other units of the CPU.
+                for i in 0..=squares.len() {
+                    if let Some(square) = squares.get_mut(i) {
+                        let logits = &logits[square.group.first * width..];
+                        if square.group.count == T::LANES {
+                            square.open(s, self.plan, logits, width);
+                        } else {
+                            whole.fill(T::ZERO);
+                            whole[..logits.len()].copy_from_slice(logits);
+                            square.open(s, self.plan, whole, width);
+                        }
+                    }
+                    if i > 0 {
+                        squares[i - 1].sum(s, self.plan, width);
+                    }
+                }
+                for Square { group, part, .. } in &mut *squares {
+                    self.join(s, group, std::slice::from_mut(part));
+                }
+                for Square { group, part, .. } in &mut *squares {
+                    let (have_target, parts) = (part.have_target(s), std::slice::from_mut(part));
+                    self.account(s, group, parts, have_target, to.is_some(), start, &mut total);
+                }
+                let Some(to) = &mut to else { continue };
+                for square in squares {
+                    let to = &mut to[square.group.first * width..][..square.group.count * width];
+                    if square.group.count == T::LANES {
+                        square.close(s, self.plan, to, width);
+                    } else {
+                        square.close(s, self.plan, whole, width);
+                        to.copy_from_slice(&whole[..to.len()]);
+                    }
                 }
             }
             if let Some(totals) = &mut self.rows.totals {
@@ -365,31 +469,32 @@ impl<'a, T: Float> Drive<'_, 'a, T> {
     /// Group after group, each one's gradient written while the next one's exponentials take the place of its own.
     #[inline(always)]
     fn groups_in_turn<S: Simd<T>>(mut self, s: S, scratch: &mut Scratch<T>) {
-        let Scratch { groups, parts, room, weights } = scratch;
+        let Scratch { groups, parts, room, .. } = scratch;
         let chunks = self.classes.div_ceil(chunk_classes::<T, false>());
         let unit = self.classes.next_multiple_of(T::LANES);
         let step = (GROUP_BYTES / size_of::<T>() / unit).clamp(1, T::LANES);
         groups.resize_with(groups.len().max(2), Group::default);
         parts.resize(parts.len().max(2 * chunks), Part::empty());
         let (groups, (parts, parts_b)) = (groups.split_at_mut(1), parts.split_at_mut(chunks));
-        let mut room =
-            Room { weights, room: aligned(room, step * unit), unit, has_squares: false, ahead: None };
+        let mut room = Room { room: aligned(room, step * unit), unit, ahead: None };
         let mut now = Turn { group: &mut groups.0[0], parts };
         let mut before = Turn { group: &mut groups.1[0], parts: &mut parts_b[..chunks] };
-        self.rows.begin(before.group, 0, 0, self.scale);
+        self.rows.begin(self.plan, before.group, 0, 0);
         let (rows, block) = (self.rows.targets.len(), self.rows.block);
         for (number, start) in (0..rows).step_by(block).enumerate() {
             let mut total = Total::default();
             let end = rows.min(start + block);
             for first in (start..end).step_by(step) {
-                self.rows.begin(now.group, first, step.min(end - first), self.scale);
+                self.rows.begin(self.plan, now.group, first, step.min(end - first));
                 let is_ignored = now.group.with_target().next().is_none();
                 if is_ignored {
                     self.gradient::<S, false>(s, 0, now.group, now.parts, &mut room);
                 } else {
                     self.turn(s, &mut now, &before, &mut room);
                 }
-                self.join(s, now.group, now.parts, start, &mut total);
+                self.join(s, now.group, now.parts);
+                let have_target = now.group.have_target(s);
+                self.account(s, now.group, now.parts, have_target, true, start, &mut total);
                 if !is_ignored {
                     std::mem::swap(&mut now, &mut before);
                 }
@@ -423,21 +528,20 @@ impl<'a, T: Float> Drive<'_, 'a, T> {
                     parts: before.parts,
                     lane,
                     pull: before.group.factors.pull(lane),
-                    weights: plan.weights.filter(|_| plan.is_smooth()),
+                    weights: plan.smoothing_weights(0),
                 })
             });
-            let Room { weights, room, unit, ahead, .. } = &mut *scratch;
+            let Room { room, unit, ahead } = &mut *scratch;
             let room = &mut room[place * *unit..];
             let tile = Lagging { from, room, after, before: row_before };
-            let pass = Pass { plan, group, tile, lane, parts: &mut *now.parts, weights };
+            let pass = Pass { plan, group, tile, lane, parts: &mut *now.parts };
             sum_row(s, pass, row, next, ahead);
         }
         let done = group.with_target().count();
         for (place, lane) in before.group.with_target().enumerate().skip(done) {
             self.gradient_of_row(s, before.group, lane, Some(before.parts), place, scratch);
         }
-        self.rows.clear_ignored(before.group);
-        s.fence();
+        self.rows.clear_ignored(s, before.group, true); // and what was streamed before comes first
         self.rows.set_targets(before.group, plan.first_class);
     }
 
@@ -455,57 +559,64 @@ impl<'a, T: Float> Drive<'_, 'a, T> {
         if self.rows.known.is_some() {
             return;
         }
-        let has_squares = scratch.has_squares;
-        let Room { weights, room, unit, ahead, .. } = scratch;
-        if ACROSS && has_squares && group.count == T::LANES {
-            let (Rows { from, to, .. }, width) = (&mut self.rows, self.classes);
-            let from = from.as_ref().and_then(|from| from.run(group.first, T::LANES));
-            let rows = from.or_else(|| to.as_mut()?.run_mut(group.first, T::LANES).map(|rows| &*rows));
-            let columns = &mut room[number * *unit..][..width * T::LANES];
-            rows::sums_of_square(s, plan, group, rows.unwrap_or_default(), columns, &mut parts[0], keep);
-        } else if ACROSS {
+        let Room { room, unit, ahead } = scratch;
+        if ACROSS {
             let tile = self.columns(group, &mut room[number * *unit..]);
-            s.enter(Sum::<_, T, true>(Pass { plan, group, tile, lane: 0, parts, weights }, None));
+            s.enter(lanes::Sum { plan, group, tile, parts });
         } else {
             let lanes = (0..group.count).filter(|&lane| !keep || group.classes[lane] != NO_CLASS);
             for (place, lane) in lanes.enumerate() {
                 let at = if keep { place * *unit } else { 0 };
                 let row = group.first + lane;
                 let tile = self.row(row, room.get_mut(at..).unwrap_or_default());
-                let pass = Pass { plan, group, tile, lane, parts: &mut *parts, weights };
+                let pass = Pass { plan, group, tile, lane, parts: &mut *parts };
                 sum_row(s, pass, row, row + 1, ahead);
             }
         }
     }
 
-    /// From the sums of the chunks, all that is asked for of the rows but the gradient, and what makes that; adds their losses to
+    /// From the sums of the chunks those of the rows.
+    #[inline(always)]
+    fn join<S: Simd<T>>(&mut self, s: S, group: &mut Group<T>, parts: &mut [Part<T>]) {
+        let sums = match self.rows.known {
+            Some(known) => Sums::of(s, &known[group.first..group.first + group.count], &group.classes),
+            None => rows::join(s, self.plan, parts),
+        };
+        sums.store(s, &mut group.sums);
+        Normalizer::of(s, &sums).store(s, &mut group.row);
+    }
+
+    /// From what `join` has found, what makes the gradient, and all else that is asked for; adds the losses to
     /// those of their block, which begins at the row `block`.
     #[inline(always)]
-    fn join<S: Simd<T>>(
+    #[allow(clippy::too_many_arguments)]
+    fn account<S: Simd<T>>(
         &mut self,
         s: S,
         group: &mut Group<T>,
         parts: &mut [Part<T>],
+        have_target: S::M,
+        with_gradient: bool,
         block: usize,
         total: &mut Total,
     ) {
         let plan = self.plan;
         let (rows, count) = (group.first..group.first + group.count, group.count);
-        let sums = match self.rows.known {
-            Some(known) => Sums::load(s, &known[rows.clone()], &group.classes),
-            None => rows::join(s, plan, parts),
-        };
-        let row = Normalizer::of(s, &sums);
+        let (sums, row) = (Sums::load(s, &group.sums), Normalizer::load(s, &group.row));
         let term = rows::terms(s, plan, group);
-        if self.rows.to.is_some() {
+        let zero = s.splat(T::ZERO);
+        if with_gradient {
             let parts = if self.rows.known.is_some() { &mut [] } else { parts };
-            rows::set_factors(s, plan, group, parts, &sums, &row, &term);
+            let scale = s.splat(self.scale);
+            let scale = match self.rows.upstream {
+                None => scale,
+                Some(upstream) => s.mul(scale, take(s, &upstream[rows.clone()])),
+            };
+            let scale = s.select(have_target, scale, zero);
+            rows::set_factors(s, plan, &mut group.factors, parts, &sums, &row, &term, scale);
         }
-        let mut loss = stored(s, row.loss(s, plan, &sums, term.own));
-        for (loss, &class) in loss.as_mut().iter_mut().zip(&group.classes[..count]) {
-            // A select, not a branch: ignored rows come at random.
-            *loss = if class == NO_CLASS { T::ZERO } else { *loss };
-        }
+        // A select, not a branch: ignored rows come at random.
+        let loss = stored(s, s.select(have_target, row.loss(s, plan, &sums, term.own), zero));
         total.add(group.first - block, &loss.as_ref()[..count]);
         if let Some(losses) = &mut self.rows.losses {
             losses[rows.clone()].copy_from_slice(&loss.as_ref()[..count]);
@@ -541,17 +652,12 @@ impl<'a, T: Float> Drive<'_, 'a, T> {
             return;
         }
         let parts = self.rows.known.is_none().then_some(parts);
-        if ACROSS && scratch.has_squares && group.count == T::LANES {
-            let (to, Room { room, unit, .. }) = (self.rows.to.as_mut(), scratch);
-            let to = to.and_then(|to| to.run_mut(group.first, T::LANES)).unwrap_or_default();
-            let columns = &mut room[number * *unit..][..self.classes * T::LANES];
-            rows::gradient_of_square(s, group, columns, to, &parts.unwrap_or_default()[0]);
-        } else if ACROSS {
-            let (plan, Room { weights, room, unit, .. }) = (self.plan, scratch);
+        if ACROSS {
+            let (plan, Room { room, unit, .. }) = (self.plan, scratch);
             let tile = self.columns(group, &mut room[number * *unit..]);
-            s.enter(Write::<_, true>(Pass { plan, group, tile, lane: 0, parts, weights }));
+            s.enter(lanes::Write { plan, group, tile, parts });
         } else {
-            self.rows.clear_ignored(group);
+            self.rows.clear_ignored(s, group, self.past_caches);
             for (place, lane) in group.with_target().enumerate() {
                 self.gradient_of_row(s, group, lane, parts, place, scratch);
             }
@@ -569,9 +675,9 @@ impl<'a, T: Float> Drive<'_, 'a, T> {
         place: usize,
         scratch: &mut Room<'_, T>,
     ) {
-        let (plan, Room { weights, room, unit, .. }) = (self.plan, scratch);
+        let (plan, Room { room, unit, .. }) = (self.plan, scratch);
         let tile = self.row(group.first + lane, room.get_mut(place * *unit..).unwrap_or_default());
-        s.enter(Write::<_, false>(Pass { plan, group, tile, lane, parts, weights }));
+        s.enter(Write(Pass { plan, group, tile, lane, parts }));
     }
 
     /// Whether groups of as many rows as there are lanes fill a square: they are dense one after the other, of at most as many
@@ -581,7 +687,6 @@ impl<'a, T: Float> Drive<'_, 'a, T> {
         small.contains(&self.classes)
             && self.across
             && self.rows.known.is_none()
-            && self.plan.is_plain()
             && self.plan.cap.is_none()
             && self.rows.from.is_none_or(|from| from.run(0, rows).is_some())
             && self.rows.to.as_mut().is_none_or(|to| to.run_mut(0, rows).is_some())
@@ -621,7 +726,10 @@ fn sum_row<T: Float, S: Simd<T>, L: Tile<T>>(
     ahead: &mut Option<(usize, Bounds<T>)>,
 ) {
     let first = ahead.take().filter(|ahead| ahead.0 == row).map(|ahead| ahead.1);
-    *ahead = s.enter(Sum::<_, T, false>(pass, first)).map(|bounds| (next, bounds));
+    let sum = Sum(pass, first);
+    // Groups in turn have this one place: as a function of its own it would cost a row of 1,000 classes 16 ns.
+    let found = if L::LAGS { sum.run(s) } else { s.enter(sum) };
+    *ahead = found.map(|bounds| (next, bounds));
 }
 
 /// What is read of the next row with the last chunk of this one.
@@ -668,16 +776,15 @@ impl<T: Float> Drive<'_, '_, T> {
             // No result depends on where a row is cut, as long as that is between chunks.
             let grain = (chunks / parallel::threads()).max(CHUNKS_OF_PIECE);
             for row in 0..self.rows.targets.len() {
-                self.rows.begin(&mut group, row, 1, self.scale);
+                self.rows.begin(self.plan, &mut group, row, 1);
                 let known = self.rows.known.is_some();
                 let ignored = group.classes[0] == NO_CLASS && self.rows.to.is_some();
                 let (plan, past_caches, far) = (self.plan, self.past_caches, self.far);
                 if !known && !ignored {
                     parallel::for_each(self.rows.piece(row, parts, room), grain, |_, piece| {
                         let (tile, parts) = piece.tile(past_caches, far);
-                        let (group, weights) = (&group, &mut Vec::new());
-                        let pass = Pass { plan, group, tile, lane: 0, parts, weights };
-                        T::dispatch(level, Sum::<_, T, false>(pass, None));
+                        let pass = Pass { plan, group: &group, tile, lane: 0, parts };
+                        T::dispatch(level, Sum(pass, None));
                     });
                 }
                 let total =
@@ -686,15 +793,14 @@ impl<T: Float> Drive<'_, '_, T> {
                     totals[row / self.rows.block] = total; // a block is one row where rows are long
                 }
                 if ignored {
-                    self.rows.clear_ignored(&group);
+                    if let Some(to) = &mut self.rows.to {
+                        to.lane(row).fill(T::ZERO);
+                    }
                 } else if self.rows.to.is_some() {
                     parallel::for_each(self.rows.piece(row, parts, room), grain, |_, piece| {
                         let (tile, parts) = piece.tile(past_caches, far);
-                        let (group, weights, parts) = (&group, &mut Vec::new(), (!known).then_some(&*parts));
-                        T::dispatch(
-                            level,
-                            Write::<_, false>(Pass { plan, group, tile, lane: 0, parts, weights }),
-                        );
+                        let (group, parts) = (&group, (!known).then_some(&*parts));
+                        T::dispatch(level, Write(Pass { plan, group, tile, lane: 0, parts }));
                     });
                 }
             }
@@ -702,7 +808,7 @@ impl<T: Float> Drive<'_, '_, T> {
     }
 }
 
-/// [`Drive::join`], for a single row.
+/// [`Drive::join`] and [`Drive::account`], for a single row.
 struct Join<'d, 'p, 'a, T: Float> {
     drive: &'d mut Drive<'p, 'a, T>,
     group: &'d mut Group<T>,
@@ -714,7 +820,9 @@ impl<T: Float> Kernel<T> for Join<'_, '_, '_, T> {
     #[inline(always)]
     fn run<S: Simd<T>>(self, s: S) -> f64 {
         let (first, mut total) = (self.group.first, Total::default());
-        self.drive.join(s, self.group, self.parts, first, &mut total);
+        self.drive.join(s, self.group, self.parts);
+        let (have_target, with_gradient) = (self.group.have_target(s), self.drive.rows.to.is_some());
+        self.drive.account(s, self.group, self.parts, have_target, with_gradient, first, &mut total);
         total.value()
     }
 }
@@ -767,12 +875,9 @@ impl<T: Float> Split for Piece<'_, T> {
 
 /// What a piece of work borrows of its thread's scratch.
 struct Room<'s, T: Float> {
-    weights: &'s mut Vec<T>,
     room: &'s mut [T],
     /// Elements of `room` for a row along vectors, or for a group of rows in lanes.
     unit: usize,
-    /// [`Drive::has_squares`]
-    has_squares: bool,
     /// The row along vectors that comes next, and the bounds of its first chunk, read with the last one of the row before.
     ahead: Option<(usize, Bounds<T>)>,
 }

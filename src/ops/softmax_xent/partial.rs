@@ -106,7 +106,7 @@ impl<T: Float> Partial<T> {
             type Output = T;
             #[inline(always)]
             fn run<S: Simd<T>>(self, s: S) -> T {
-                let sums = super::rows::Sums::load(s, &[self.0], &[0]);
+                let sums = super::rows::Sums::of(s, &[self.0], &[0]);
                 stored(s, super::rows::Normalizer::of(s, &sums).lse(s)).as_ref()[0]
             }
         }

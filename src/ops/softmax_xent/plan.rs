@@ -16,6 +16,30 @@ pub(crate) const fn chunk_classes<T: Float, const ACROSS: bool>() -> usize {
     if ACROSS { CLASSES_ACROSS } else { CHUNK_BYTES / size_of::<T>() }
 }
 
+/// Class weights, and what each call would else have to find out about them.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Weights<T> {
+    pub(crate) all: Vec<T>,
+    /// The first that is negative or not finite.
+    pub(crate) wrong: Option<T>,
+    total: T,
+    /// The sum of each chunk's, for rows along vectors and rows in lanes.
+    chunk_sums: [Vec<T>; 2],
+}
+
+impl<T: Float> Weights<T> {
+    pub(crate) fn new(all: &[T]) -> Self {
+        let sum = |weights: &[T]| T::from_f64(weights.iter().map(|w| w.to_f64()).sum());
+        let sums = |chunk| all.chunks(chunk).map(sum).collect();
+        Weights {
+            all: all.to_vec(),
+            wrong: all.iter().copied().find(|&w| !(w >= T::ZERO && w < T::INFINITY)),
+            total: sum(all),
+            chunk_sums: [sums(chunk_classes::<T, false>()), sums(chunk_classes::<T, true>())],
+        }
+    }
+}
+
 /// Options, as numbers.
 pub(crate) struct Plan<'a, T> {
     pub(crate) weights: Option<&'a [T]>,
@@ -25,8 +49,8 @@ pub(crate) struct Plan<'a, T> {
     pub(crate) own: T,
     /// W, the sum of the weights.
     pub(crate) total_weight: T,
-    /// The sum of each chunk's weights, where there are weights and smoothing.
-    chunk_sums: Vec<T>,
+    /// The sum of each chunk's weights, where there are weights.
+    chunk_sums: &'a [T],
     /// The number of all classes.
     classes: usize,
     /// The classes of a chunk.
@@ -53,29 +77,41 @@ impl<'a, T: Float> Plan<'a, T> {
     pub(crate) fn new(
         classes: usize,
         first_class: usize,
-        weights: Option<&'a [T]>,
+        weights: Option<&'a Weights<T>>,
         smoothing: T,
         z_loss: T,
         cap: Option<T>,
         across: bool,
     ) -> Self {
-        let sum = |weights: &[T]| T::from_f64(weights.iter().map(|w| w.to_f64()).sum());
         let chunk = if across { chunk_classes::<T, true>() } else { chunk_classes::<T, false>() };
-        let chunk_sums = match weights {
-            Some(weights) if smoothing != T::ZERO => weights.chunks(chunk).map(sum).collect(),
-            _ => Vec::new(),
-        };
         Plan {
-            weights,
+            weights: weights.map(|weights| &*weights.all),
             share: T::from_f64(smoothing.to_f64() / classes as f64),
             own: T::ONE - smoothing,
-            total_weight: weights.map_or(T::from_f64(classes as f64), sum),
-            chunk_sums,
+            total_weight: weights.map_or(T::from_f64(classes as f64), |weights| weights.total),
+            chunk_sums: weights.map_or(&[], |weights| &weights.chunk_sums[usize::from(across)]),
             classes,
             chunk,
             z_loss,
             cap,
             first_class,
+        }
+    }
+
+    /// The same, without options but the z-loss, which the compiler then knows.
+    #[inline(always)]
+    pub(crate) fn plain(&self) -> Plan<'static, T> {
+        Plan {
+            weights: None,
+            share: T::ZERO,
+            own: T::ONE,
+            total_weight: T::ZERO,
+            chunk_sums: &[],
+            classes: self.classes,
+            chunk: self.chunk,
+            z_loss: self.z_loss,
+            cap: None,
+            first_class: self.first_class,
         }
     }
 
@@ -106,22 +142,12 @@ impl<'a, T: Float> Plan<'a, T> {
         }
     }
 
-    /// A chunk's weights as the elements of its buffer lie, `len` of them; `None` where all are 1.
+    /// The weights from one of the logits' classes on, where there are any and smoothing makes something of them.
     #[inline(always)]
-    pub(crate) fn chunk_weights<'w, const ACROSS: bool>(
-        &'w self,
-        chunk: usize,
-        len: usize,
-        room: &'w mut Vec<T>,
-    ) -> Option<&'w [T]> {
-        let weights = &self.weights?[chunk * chunk_classes::<T, ACROSS>()..];
-        if !ACROSS {
-            return Some(&weights[..len]);
-        }
-        room.clear();
-        for &w in &weights[..len / T::LANES] {
-            room.extend(std::iter::repeat_n(w, T::LANES));
-        }
-        Some(room)
+    pub(crate) fn smoothing_weights(&self, from: usize) -> Option<&'a [T]> {
+        self.weights.filter(|_| self.is_smooth()).map(
+            #[inline(always)]
+            |weights| &weights[from..],
+        )
     }
 }

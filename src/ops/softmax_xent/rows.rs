@@ -26,8 +26,8 @@
 //!    underflows below a target that leads by far. The target's gradient is
 //!    −A·others/Z and the loss of an unsmoothed row ln(1 + others/e_y): nothing cancels when p_y → 1.
 //! 4. *Rows in lanes.* With few classes, and where the class axis is not the last, a vector holds one class of
-//!    several rows; chunks are then of 128 classes. The same code runs for both: only joining the lanes differs. As many
-//!    dense rows as there are lanes, of at most as many classes and without options, take a shorter way of the same operations.
+//!    several rows; chunks are then of 128 classes (`lanes.rs`). As many dense rows as there are lanes, of at most as many classes, fill
+//!    a square, which stays in the first-level cache from its logits to its gradient.
 //! 5. *Groups.* What is computed once a row (divisions, logarithms) is computed for up to a vector's lanes of rows together,
 //!    one a lane, between the pass that sums and the pass that writes.
 //!
@@ -49,18 +49,19 @@
 //! the rounding errors carried along (Neumaier, 1974). The losses of a block of rows are added in `f64`, rows i, i + LANES,
 //! … apart, and these sums by halves.
 
+use super::lanes::Square;
 use super::partial::Partial;
 use super::plan::{Plan, Term, chunk_classes};
-use super::tile::{Output, Tile, Unopened};
+use super::tile::{Row, Tile, Unopened};
 use crate::simd::slices::{self, Bounds, stored};
 use crate::simd::{Float, Kernel, Simd, exp};
 use std::cmp::Ordering;
 
 /// Where the exponentials of a chunk or row are taken from: they are 2^((x − origin)·log₂e − k), one of the two 0.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Default)]
 pub(super) struct Shift<V> {
     origin: V,
-    k: V,
+    pub(super) k: V,
 }
 
 impl<V: Copy> Shift<V> {
@@ -98,7 +99,7 @@ impl<V: Copy> Shift<V> {
 
     /// Whether the origin is 0 in all lanes, as it nearly always is.
     #[inline(always)]
-    fn is_plain<T: Float, S: Simd<T, V = V>>(self, s: S) -> bool {
+    pub(super) fn is_plain<T: Float, S: Simd<T, V = V>>(self, s: S) -> bool {
         s.bits(s.gt(s.abs(self.origin), s.splat(T::ZERO))) == 0
     }
 
@@ -144,17 +145,17 @@ impl<V: Copy> Shift<V> {
 #[derive(Clone, Copy)]
 pub(super) struct Part<T: Float> {
     /// The largest logit, the target's left out.
-    max: T::Block,
-    /// The sum of the exponentials, the target's left out, from the maximum's shift. Later, what turns them into
-    /// the gradient.
-    sum: T::Block,
+    pub(super) max: T::Block,
+    /// The sum of the exponentials, the target's left out, from the maximum's shift. Later, what takes them to the row's shift, and
+    /// then what turns them into the gradient.
+    pub(super) sum: T::Block,
     /// Σ w_j·(x_j − max), the target's included, if there is smoothing; from 0 where the maximum is −∞.
-    gap: T::Block,
+    pub(super) gap: T::Block,
     /// The target's logit; −∞ where it is not in this chunk.
-    target: T::Block,
+    pub(super) target: T::Block,
     /// Where rows sit in lanes: which of the chunk's vectors has the target. Another number where none has, a negative
     /// one where there is no target.
-    seat: T::Block,
+    pub(super) seat: T::Block,
 }
 
 impl<T: Float> Part<T> {
@@ -162,6 +163,12 @@ impl<T: Float> Part<T> {
     #[inline(always)]
     pub(super) fn factor(&self, lane: usize) -> T {
         self.sum.as_ref()[lane]
+    }
+
+    /// Whether the row in each lane has a target.
+    #[inline(always)]
+    pub(super) fn have_target<S: Simd<T>>(&self, s: S) -> S::M {
+        s.ge(s.load(&self.seat), s.splat(T::ZERO))
     }
 
     /// Of no classes.
@@ -181,16 +188,15 @@ fn filled<T: Float>(x: T) -> T::Block {
 #[derive(Default)]
 pub(super) struct Scratch<T: Float> {
     pub(super) groups: Vec<Group<T>>,
+    pub(super) squares: Vec<Square<T>>,
     /// Of each group's chunks.
     pub(super) parts: Vec<Part<T>>,
     /// Logits and their exponentials.
     pub(super) room: Vec<T>,
-    /// A chunk's class weights, where they must be spread over lanes.
-    pub(super) weights: Vec<T>,
 }
 
 /// What is known of a whole row in each lane.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Default)]
 pub(super) struct Sums<V> {
     pub(super) max: V,
     pub(super) others: V,
@@ -202,7 +208,7 @@ impl<V: Copy> Sums<V> {
     /// Of as many rows as there are, one a lane. A row without a target gets those of one logit of 0: its gradient is 0,
     /// whatever its sums are.
     #[inline(always)]
-    pub(super) fn load<T: Float, S: Simd<T, V = V>>(s: S, rows: &[Partial<T>], classes: &[usize]) -> Self {
+    pub(super) fn of<T: Float, S: Simd<T, V = V>>(s: S, rows: &[Partial<T>], classes: &[usize]) -> Self {
         let mut blocks = [T::Block::default(); 4];
         let ignored = Partial { max: T::ZERO, others: T::ONE, target: T::NEG_INFINITY };
         for (lane, (row, &class)) in rows.iter().zip(classes).enumerate() {
@@ -217,6 +223,20 @@ impl<V: Copy> Sums<V> {
         );
         Sums { max, others, target, gap }
     }
+
+    #[inline(always)]
+    pub(super) fn load<T: Float, S: Simd<T, V = V>>(s: S, from: &Sums<T::Block>) -> Self {
+        let Sums { max, others, target, gap } = from;
+        Sums { max: s.load(max), others: s.load(others), target: s.load(target), gap: s.load(gap) }
+    }
+
+    #[inline(always)]
+    pub(super) fn store<T: Float, S: Simd<T, V = V>>(&self, s: S, to: &mut Sums<T::Block>) {
+        s.store(self.max, &mut to.max);
+        s.store(self.others, &mut to.others);
+        s.store(self.target, &mut to.target);
+        s.store(self.gap, &mut to.gap);
+    }
 }
 
 /// Rows in flight, one a lane.
@@ -226,12 +246,26 @@ pub(super) struct Group<T: Float> {
     pub(super) count: usize,
     /// Each row's target, `NO_CLASS` where it has none.
     pub(super) classes: [usize; 16],
-    /// What each row's gradient is multiplied by.
-    pub(super) scale: T::Block,
+    /// The weights of these, where there are any.
+    pub(super) weights: T::Block,
+    pub(super) sums: Sums<T::Block>,
+    pub(super) row: Normalizer<T::Block>,
     pub(super) factors: Factors<T>,
 }
 
 impl<T: Float> Group<T> {
+    /// Whether the row in each lane has a target.
+    #[inline(always)]
+    pub(super) fn have_target<S: Simd<T>>(&self, s: S) -> S::M {
+        s.ge(s.seats(&self.classes, 0, 1), s.splat(T::ZERO))
+    }
+
+    /// The rows' shifts.
+    #[inline(always)]
+    pub(super) fn shift<S: Simd<T>>(&self, s: S) -> Shift<S::V> {
+        Normalizer::load(s, &self.row).shift
+    }
+
     /// The lanes of the rows that have a target.
     #[inline(always)]
     pub(super) fn with_target(&self) -> impl Iterator<Item = usize> {
@@ -244,39 +278,16 @@ pub(super) const NO_CLASS: usize = usize::MAX;
 
 /// The place of a class in a chunk; something larger than that has where it is not in it.
 #[inline(always)]
-fn place<T: Float, const ACROSS: bool>(plan: &Plan<'_, T>, chunk: usize, class: usize) -> usize {
+fn place<T: Float>(plan: &Plan<'_, T>, chunk: usize, class: usize) -> usize {
     // Wraps to something large for a class before the chunk.
-    let at = class.wrapping_sub(plan.first_class + chunk * chunk_classes::<T, ACROSS>());
+    let at = class.wrapping_sub(plan.first_class + chunk * chunk_classes::<T, false>());
     if class == NO_CLASS { usize::MAX } else { at }
-}
-
-/// [`Part::seat`]
-#[inline(always)]
-fn seats<T: Float>(plan: &Plan<'_, T>, group: &Group<T>, chunk: usize) -> T::Block {
-    let mut seats = T::Block::default();
-    for (seat, &class) in seats.as_mut().iter_mut().zip(&group.classes) {
-        let at = place::<T, true>(plan, chunk, class).min(chunk_classes::<T, true>()) as i32;
-        *seat = T::from_f64(f64::from(if class == NO_CLASS { -1 } else { at }));
-    }
-    seats
 }
 
 /// What `gap` measures from: the maximum, or 0 where that is −∞.
 #[inline(always)]
-fn anchor<T: Float, S: Simd<T>>(s: S, max: S::V) -> S::V {
+pub(super) fn anchor<T: Float, S: Simd<T>>(s: S, max: S::V) -> S::V {
     s.select(s.gt(max, s.splat(T::NEG_INFINITY)), max, s.splat(T::ZERO))
-}
-
-/// A vector of the whole block, or (rows along vectors) of one lane's element.
-#[inline(always)]
-fn spread<T: Float, S: Simd<T>, const ACROSS: bool>(s: S, block: &T::Block, lane: usize) -> S::V {
-    if ACROSS { s.load(block) } else { s.splat(block.as_ref()[lane]) }
-}
-
-/// Stores a sum for each lane, or (rows along vectors) the sum of all lanes for one.
-#[inline(always)]
-fn store_sum<T: Float, S: Simd<T>, const ACROSS: bool>(s: S, sum: S::V, to: &mut T::Block, lane: usize) {
-    if ACROSS { s.store(sum, to) } else { set_lane(s, to, lane, s.sum_lanes(sum)) }
 }
 
 /// Overwrites one lane, by way of the whole vector: one that is loaded after a part of it was stored must wait until that, and all
@@ -288,59 +299,54 @@ fn set_lane<T: Float, S: Simd<T>>(s: S, block: &mut T::Block, lane: usize, x: T)
     s.store(all, block);
 }
 
-/// A pass over the chunks of a tile. A kernel of its own, so that it is compiled once for rows one after the other and rows
+/// A pass over the chunks of a row along vectors. A kernel of its own, so that it is compiled once for rows one after the other and rows
 /// cut in pieces.
 pub(super) struct Pass<'k, T: Float, L, P> {
     pub(super) plan: &'k Plan<'k, T>,
     pub(super) group: &'k Group<T>,
-    /// All rows of the group, where they sit in lanes, else the one in `lane`.
+    /// The row in `lane`.
     pub(super) tile: L,
     pub(super) lane: usize,
     /// What is known of the chunks.
     pub(super) parts: P,
-    /// Room for a chunk's class weights.
-    pub(super) weights: &'k mut Vec<T>,
 }
 
 /// Finds the sums of the chunks and, if there is an output, leaves their exponentials in the tile. Takes the bounds of the first chunk's
 /// logits, where they are known, and gives those of what the tile says comes after the last.
-pub(super) struct Sum<P, T: Float, const ACROSS: bool>(pub(super) P, pub(super) Option<Bounds<T>>);
+pub(super) struct Sum<P, T: Float>(pub(super) P, pub(super) Option<Bounds<T>>);
 
 /// Writes the gradient, from what `Sum` and `factors` have left, or (without parts) from the logits.
-pub(super) struct Write<P, const ACROSS: bool>(pub(super) P);
+pub(super) struct Write<P>(pub(super) P);
 
-impl<T: Float, L: Tile<T>, const ACROSS: bool> Kernel<T> for Sum<Pass<'_, T, L, &mut [Part<T>]>, T, ACROSS> {
+impl<T: Float, L: Tile<T>> Kernel<T> for Sum<Pass<'_, T, L, &mut [Part<T>]>, T> {
     type Output = Option<Bounds<T>>;
     #[inline(always)]
     fn run<S: Simd<T>>(self, s: S) -> Self::Output {
-        sums::<T, S, L, ACROSS>(s, self.0, self.1)
+        sums(s, self.0, self.1)
     }
 }
 
-impl<T: Float, L: Output<T>, const ACROSS: bool> Kernel<T>
-    for Write<Pass<'_, T, L, Option<&[Part<T>]>>, ACROSS>
-{
+impl<T: Float> Kernel<T> for Write<Pass<'_, T, Row<'_, '_, T>, Option<&[Part<T>]>>> {
     type Output = ();
     #[inline(always)]
     fn run<S: Simd<T>>(self, s: S) {
-        gradient::<T, S, ACROSS>(s, self.0);
+        gradient(s, self.0);
     }
 }
 
 #[inline(always)]
-fn sums<T: Float, S: Simd<T>, L: Tile<T>, const ACROSS: bool>(
+fn sums<T: Float, S: Simd<T>, L: Tile<T>>(
     s: S,
     pass: Pass<'_, T, L, &mut [Part<T>]>,
     first: Option<Bounds<T>>,
 ) -> Option<Bounds<T>> {
-    let Pass { plan, group, mut tile, lane, parts, weights: room } = pass;
-    let keep = tile.has_output();
+    let Pass { plan, group, mut tile, lane, parts } = pass;
     let tile = &mut tile;
     let class = group.classes[lane];
     let mut bounds = first; // of the next chunk's logits
     for (c, part) in tile.chunks().zip(parts) {
-        let at = place::<T, ACROSS>(plan, c, class);
-        let unopened = if ACROSS || plan.cap.is_some() { None } else { tile.unopened(c) };
+        let at = place(plan, c, class);
+        let unopened = if plan.cap.is_some() { None } else { tile.unopened(c) };
         let (max, gap);
         if let Some(chunk) = unopened {
             let here = chunk.logits.unwrap_or(chunk.buffer);
@@ -350,7 +356,7 @@ fn sums<T: Float, S: Simd<T>, L: Tile<T>, const ACROSS: bool>(
             );
             let others = find_target(s, here, at, lane, part, found);
             max = s.splat(others.max);
-            gap = self::gap::<T, S, ACROSS>(s, plan, here, c, part, max, room);
+            gap = self::gap(s, plan, here, c, max);
             let shift = Shift::of(s, max);
             let k = exp::shifted(s, shift.k);
             let (target, is_more) = (Some(at).filter(|&at| at < here.len()), !chunk.next.is_empty());
@@ -364,20 +370,15 @@ fn sums<T: Float, S: Simd<T>, L: Tile<T>, const ACROSS: bool>(
             bounds = is_more.then_some(found);
         } else {
             bounds = None;
-            tile.open(s, c);
+            tile.open(c);
             let buffer = tile.buffer(c);
             if let Some(cap) = plan.cap {
                 softcap(s, cap, buffer);
             }
-            if ACROSS {
-                max = take_targets(s, plan, buffer, group, c, part, keep);
-                gap = self::gap::<T, S, ACROSS>(s, plan, buffer, c, part, max, room);
-            } else {
-                let all = Bounds::of(s, buffer).of_all(s);
-                max = s.splat(find_target(s, buffer, at, lane, part, all).max);
-                gap = self::gap::<T, S, ACROSS>(s, plan, buffer, c, part, max, room);
-                leave_out(buffer, at);
-            }
+            let all = Bounds::of(s, buffer).of_all(s);
+            max = s.splat(find_target(s, buffer, at, lane, part, all).max);
+            gap = self::gap(s, plan, buffer, c, max);
+            leave_out(buffer, at);
             let shift = Shift::of(s, max);
             let total = if plan.cap.is_none() {
                 shift.to_exponentials(s, buffer)
@@ -393,13 +394,10 @@ fn sums<T: Float, S: Simd<T>, L: Tile<T>, const ACROSS: bool>(
                 );
                 total
             };
-            store_sum::<T, S, ACROSS>(s, total, &mut part.sum, lane);
+            set_lane(s, &mut part.sum, lane, s.sum_lanes(total));
         }
         if plan.is_smooth() {
-            store_sum::<T, S, ACROSS>(s, gap, &mut part.gap, lane);
-        }
-        if keep {
-            tile.keep(s, c);
+            set_lane(s, &mut part.gap, lane, s.sum_lanes(gap));
         }
     }
     bounds
@@ -498,7 +496,7 @@ impl<T: Float, const NORMAL: bool, const WEIGHTED: bool> Kernel<T>
 /// Runs a kernel as a function of its own, whose loop has registers for all its constants: as part of this crate's largest function
 /// they are read from memory each time.
 #[inline(never)]
-fn apart<T: Float, S: Simd<T>, K: Kernel<T>>(s: S, kernel: K) -> K::Output {
+pub(super) fn apart<T: Float, S: Simd<T>, K: Kernel<T>>(s: S, kernel: K) -> K::Output {
     s.enter(kernel)
 }
 
@@ -513,7 +511,7 @@ fn exponentials<T: Float, S: Simd<T>, L: Tile<T>, const NORMAL: bool>(
 ) -> (T, Bounds<T>) {
     if L::LAGS {
         if chunk.before.as_ref().is_some_and(|before| before.weights.is_some()) {
-            return apart(s, Exponentials::<T, true, false, true> { chunk, target, max });
+            return apart(s, Exponentials::<T, true, NORMAL, true> { chunk, target, max });
         }
         return apart(s, Exponentials::<T, true, NORMAL, false> { chunk, target, max });
     }
@@ -523,7 +521,7 @@ fn exponentials<T: Float, S: Simd<T>, L: Tile<T>, const NORMAL: bool>(
 
 /// cap·tanh(x/cap) of each logit
 #[inline(always)]
-fn softcap<T: Float, S: Simd<T>>(s: S, cap: T, logits: &mut [T]) {
+pub(super) fn softcap<T: Float, S: Simd<T>>(s: S, cap: T, logits: &mut [T]) {
     let cap = s.splat(cap);
     slices::map(
         s,
@@ -536,34 +534,13 @@ fn softcap<T: Float, S: Simd<T>>(s: S, cap: T, logits: &mut [T]) {
 
 /// Σ w_j·(x_j − anchor of the maximum) over a chunk's logits, the target's included; 0 without smoothing.
 #[inline(always)]
-#[allow(clippy::too_many_arguments)]
-fn gap<T: Float, S: Simd<T>, const ACROSS: bool>(
-    s: S,
-    plan: &Plan<'_, T>,
-    logits: &[T],
-    chunk: usize,
-    part: &Part<T>,
-    max: S::V,
-    room: &mut Vec<T>,
-) -> S::V {
+fn gap<T: Float, S: Simd<T>>(s: S, plan: &Plan<'_, T>, logits: &[T], chunk: usize, max: S::V) -> S::V {
     if !plan.is_smooth() {
         return s.splat(T::ZERO);
     }
     let anchor = anchor(s, max);
-    let weights = plan.chunk_weights::<ACROSS>(chunk, logits.len(), room);
-    if ACROSS {
-        let target = s.load(&part.target);
-        let (mut seat, mut sum) = (Seat::new(s, part), s.splat(T::ZERO));
-        let mut weights = weights.map(|weights| T::blocks(weights).0.iter());
-        for block in T::blocks(logits).0 {
-            let x = s.sub(seat.next(s, s.load(block), target), anchor);
-            sum = match weights.as_mut().and_then(Iterator::next) {
-                None => s.add(sum, x),
-                Some(w) => s.mul_add(s.load(w), x, sum),
-            };
-        }
-        return sum;
-    }
+    let weights = plan.smoothing_weights(chunk * chunk_classes::<T, false>());
+    let weights = weights.map(|weights| &weights[..logits.len()]);
     match weights {
         // Filled up with what adds nothing.
         None => slices::fold_in_turn(
@@ -589,49 +566,34 @@ fn gap<T: Float, S: Simd<T>, const ACROSS: bool>(
     }
 }
 
-/// A walk over the vectors of rows in lanes that knows where the targets sit.
-struct Seat<V> {
-    seats: V,
-    number: V,
-}
-
-impl<V: Copy> Seat<V> {
-    #[inline(always)]
-    fn new<T: Float, S: Simd<T, V = V>>(s: S, part: &Part<T>) -> Self {
-        Seat { seats: s.load(&part.seat), number: s.splat(T::ZERO) }
-    }
-
-    /// The next vector, with `target` in place of the targets.
-    #[inline(always)]
-    fn next<T: Float, S: Simd<T, V = V>>(&mut self, s: S, v: V, target: V) -> V {
-        let here = s.eq(self.seats, self.number);
-        self.number = s.add(self.number, s.splat(T::ONE));
-        s.select(here, target, v)
-    }
-}
-
-/// The sums of whole rows from those of their chunks.
+/// The sums of whole rows from those of their chunks, which become the factors that take the chunks' exponentials to the row's shift.
 #[inline(always)]
-pub(super) fn join<T: Float, S: Simd<T>>(s: S, plan: &Plan<'_, T>, parts: &[Part<T>]) -> Sums<S::V> {
+pub(super) fn join<T: Float, S: Simd<T>>(s: S, plan: &Plan<'_, T>, parts: &mut [Part<T>]) -> Sums<S::V> {
     let (zero, masked) = (s.splat(T::ZERO), s.splat(T::NEG_INFINITY));
     let mut target = masked;
-    for part in parts {
+    for part in &*parts {
         let here = s.load(&part.target);
         // A NaN is here, too.
         target = s.select(s.ge(masked, here), target, here);
     }
     let mut max = target;
-    for part in parts {
+    for part in &*parts {
         max = s.max(max, s.load(&part.max));
     }
     let to = Shift::of(s, max);
     let (mut others, mut dropped, mut gap) = (zero, zero, zero);
-    for (c, part) in parts.iter().enumerate() {
+    for (c, part) in parts.iter_mut().enumerate() {
         let part_max = s.load(&part.max);
-        let x = s.mul(s.load(&part.sum), Shift::of(s, part_max).factor(s, to));
-        let sum = s.add(others, x);
-        let lost = s.select(s.ge(others, x), s.add(s.sub(others, sum), x), s.add(s.sub(x, sum), others));
-        (others, dropped) = (sum, s.add(dropped, lost));
+        let factor = Shift::of(s, part_max).factor(s, to);
+        let x = s.mul(s.load(&part.sum), factor);
+        s.store(factor, &mut part.sum);
+        if c == 0 {
+            others = x;
+        } else {
+            let sum = s.add(others, x);
+            let lost = s.select(s.ge(others, x), s.add(s.sub(others, sum), x), s.add(s.sub(x, sum), others));
+            (others, dropped) = (sum, s.add(dropped, lost));
+        }
         if plan.is_smooth() {
             let weight = s.splat(plan.chunk_weight(c));
             gap = s.add(gap, s.mul_add(s.sub(anchor(s, part_max), max), weight, s.load(&part.gap)));
@@ -641,7 +603,7 @@ pub(super) fn join<T: Float, S: Simd<T>>(s: S, plan: &Plan<'_, T>, parts: &[Part
 }
 
 /// What one row's logarithm is made of, and the logarithm.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Default)]
 pub(super) struct Normalizer<V> {
     shift: Shift<V>,
     /// Σ of all exponentials, from the row's shift.
@@ -662,6 +624,22 @@ impl<V: Copy> Normalizer<V> {
         // No class has a probability: a row of nothing but −∞ is NaN, like one with +∞.
         let z = s.select(s.gt(z, s.splat(T::ZERO)), z, s.splat(T::NAN));
         Normalizer { shift, z, target, t }
+    }
+
+    #[inline(always)]
+    pub(super) fn load<T: Float, S: Simd<T, V = V>>(s: S, from: &Normalizer<T::Block>) -> Self {
+        let Normalizer { shift, z, target, t } = from;
+        let shift = Shift { origin: s.load(&shift.origin), k: s.load(&shift.k) };
+        Normalizer { shift, z: s.load(z), target: s.load(target), t: s.load(t) }
+    }
+
+    #[inline(always)]
+    pub(super) fn store<T: Float, S: Simd<T, V = V>>(&self, s: S, to: &mut Normalizer<T::Block>) {
+        s.store(self.shift.origin, &mut to.shift.origin);
+        s.store(self.shift.k, &mut to.shift.k);
+        s.store(self.z, &mut to.z);
+        s.store(self.target, &mut to.target);
+        s.store(self.t, &mut to.t);
     }
 
     /// ln Σ e^{x_j}
@@ -714,11 +692,7 @@ pub(super) fn terms<T: Float, S: Simd<T>>(s: S, plan: &Plan<'_, T>, group: &Grou
     if plan.is_plain() {
         return Term { own: s.splat(T::ONE), all: s.splat(T::ONE), rest: s.splat(T::ZERO) };
     }
-    let mut weights = T::Block::default();
-    for (weight, &class) in weights.as_mut().iter_mut().zip(&group.classes) {
-        *weight = if class == NO_CLASS { T::ZERO } else { plan.weight(class) };
-    }
-    let weight = s.load(&weights);
+    let weight = if plan.weights.is_none() { s.splat(T::ONE) } else { s.load(&group.weights) };
     let (share, total) = (s.splat(plan.share), s.splat(plan.total_weight));
     let own = if plan.is_smooth() { s.mul(s.splat(plan.own), weight) } else { weight };
     let all = if plan.weights.is_none() { s.splat(T::ONE) } else { s.mul_add(share, total, own) };
@@ -730,14 +704,11 @@ pub(super) fn terms<T: Float, S: Simd<T>>(s: S, plan: &Plan<'_, T>, group: &Grou
 #[derive(Default)]
 pub(super) struct Factors<T: Float> {
     /// Of the exponentials from the row's shift.
-    factor: T::Block,
+    pub(super) factor: T::Block,
     /// Of the class weights.
-    pull: T::Block,
+    pub(super) pull: T::Block,
     /// The target's gradient.
-    target: T::Block,
-    /// The row's shift.
-    origin: T::Block,
-    k: T::Block,
+    pub(super) target: T::Block,
 }
 
 impl<T: Float> Factors<T> {
@@ -754,19 +725,19 @@ impl<T: Float> Factors<T> {
     }
 }
 
-/// Finds what makes the gradient, given the rows' sums; each part's sum becomes the factor of its chunk's exponentials.
+/// Finds what makes the gradient, given the rows' sums and what it is multiplied by; each part's sum becomes the factor of its chunk's exponentials.
 #[inline(always)]
 #[allow(clippy::too_many_arguments)]
 pub(super) fn set_factors<T: Float, S: Simd<T>>(
     s: S,
     plan: &Plan<'_, T>,
-    group: &mut Group<T>,
+    to: &mut Factors<T>,
     parts: &mut [Part<T>],
     sums: &Sums<S::V>,
     row: &Normalizer<S::V>,
     term: &Term<S::V>,
+    scale: S::V,
 ) {
-    let scale = s.load(&group.scale);
     let zero = s.splat(T::ZERO);
     let scaled = if plan.is_plain() { scale } else { s.mul(scale, term.all) };
     // The gradient is `factor` times the exponentials from the row's shift, plus `pull` times the weights.
@@ -786,61 +757,40 @@ pub(super) fn set_factors<T: Float, S: Simd<T>>(
         target = s.mul(target, slope(s, cap, sums.target));
     }
     for part in parts {
-        let to_row = Shift::of(s, s.load(&part.max)).factor(s, row.shift);
-        s.store(s.mul(factor, to_row), &mut part.sum);
+        s.store(s.mul(factor, s.load(&part.sum)), &mut part.sum);
     }
-    let to = &mut group.factors;
     s.store(factor, &mut to.factor);
     s.store(pull, &mut to.pull);
     s.store(target, &mut to.target);
-    s.store(row.shift.origin, &mut to.origin);
-    s.store(row.shift.k, &mut to.k);
 }
 
 #[inline(always)]
-fn gradient<T: Float, S: Simd<T>, const ACROSS: bool>(
-    s: S,
-    pass: Pass<'_, T, impl Output<T>, Option<&[Part<T>]>>,
-) {
-    let Pass { plan, group, mut tile, lane, parts, weights: room } = pass;
+fn gradient<T: Float, S: Simd<T>>(s: S, pass: Pass<'_, T, Row<'_, '_, T>, Option<&[Part<T>]>>) {
+    let Pass { plan, group, mut tile, lane, parts } = pass;
     let tile = &mut tile;
     let factors = &group.factors;
-    let pull = spread::<T, S, ACROSS>(s, &factors.pull, lane);
-    let factor = spread::<T, S, ACROSS>(s, &factors.factor, lane);
-    let shift = Shift {
-        origin: spread::<T, S, ACROSS>(s, &factors.origin, lane),
-        k: spread::<T, S, ACROSS>(s, &factors.k, lane),
-    };
-    let target = s.load(&factors.target);
+    let of_row = &group.row.shift;
+    let [pull, factor, origin, k] = [&factors.pull, &factors.factor, &of_row.origin, &of_row.k].map(
+        #[inline(always)]
+        |block| s.splat(block.as_ref()[lane]),
+    );
+    let shift = Shift { origin, k };
     let class = group.classes[lane];
     for (i, c) in tile.chunks().enumerate() {
-        let mut again; // made anew for logits that come without parts
-        let part = match parts {
-            Some(parts) => {
-                tile.reopen(s, c);
-                &parts[i]
+        if parts.is_none() {
+            // Made anew from the logits.
+            tile.open(c);
+            let buffer = tile.buffer(c);
+            if let Some(cap) = plan.cap {
+                softcap(s, cap, buffer);
             }
-            None => {
-                again = Part::empty();
-                tile.open(s, c);
-                let buffer = tile.buffer(c);
-                if let Some(cap) = plan.cap {
-                    softcap(s, cap, buffer);
-                }
-                if ACROSS {
-                    take_targets(s, plan, buffer, group, c, &mut again, true);
-                } else {
-                    leave_out(buffer, place::<T, false>(plan, c, class));
-                }
-                &again
-            }
-        };
+            leave_out(buffer, place(plan, c, class));
+        }
         let len = tile.buffer(c).len();
-        let weights = plan.is_smooth().then(|| plan.chunk_weights::<ACROSS>(c, len, room)).flatten();
-        let mut seat = Seat::new(s, part);
-        match plan.cap {
-            None if parts.is_some() => {
-                let factor = spread::<T, S, ACROSS>(s, &part.sum, lane);
+        let weights = plan.smoothing_weights(c * chunk_classes::<T, false>()).map(|weights| &weights[..len]);
+        match (plan.cap, parts) {
+            (None, Some(parts)) => {
+                let factor = s.splat(parts[i].factor(lane));
                 close(
                     s,
                     tile,
@@ -848,48 +798,39 @@ fn gradient<T: Float, S: Simd<T>, const ACROSS: bool>(
                     weights,
                     pull,
                     #[inline(always)]
-                    |power, pull| {
-                        let x = s.mul_add(power, factor, pull);
-                        if ACROSS { seat.next(s, x, target) } else { x }
-                    },
+                    |power, pull| s.mul_add(power, factor, pull),
                 );
             }
-            None => close(
+            (None, None) => close(
                 s,
                 tile,
                 c,
                 weights,
                 pull,
                 #[inline(always)]
-                |x, pull| {
-                    let x = s.mul_add(shift.exp(s, x), factor, pull);
-                    if ACROSS { seat.next(s, x, target) } else { x }
-                },
+                |x, pull| s.mul_add(shift.exp(s, x), factor, pull),
             ),
-            Some(cap) => close(
+            (Some(cap), _) => close(
                 s,
                 tile,
                 c,
                 weights,
                 pull,
                 #[inline(always)]
-                |x, pull| {
-                    let x = s.mul(s.mul_add(shift.exp(s, x), factor, pull), slope(s, cap, x));
-                    if ACROSS { seat.next(s, x, target) } else { x }
-                },
+                |x, pull| s.mul(s.mul_add(shift.exp(s, x), factor, pull), slope(s, cap, x)),
             ),
         }
-        tile.done(s, c);
+        tile.done(c);
     }
-    let at = place::<T, ACROSS>(plan, tile.chunks().start, class);
-    tile.end(s, at, factors.target.as_ref()[lane]);
+    let at = place(plan, tile.chunks().start, class);
+    tile.end(s, at, factors.target(lane));
 }
 
 /// Turns a chunk's buffer into its gradient by `f` of it and `pull`, the latter times the weights where there are any.
 #[inline(always)]
 fn close<T: Float, S: Simd<T>>(
     s: S,
-    tile: &mut impl Output<T>,
+    tile: &mut Row<'_, '_, T>,
     chunk: usize,
     weights: Option<&[T]>,
     pull: S::V,
@@ -950,80 +891,9 @@ fn leave_out<T: Float>(logits: &mut [T], at: usize) {
     }
 }
 
-/// What [`Sum`] does, for rows that fill a square.
-#[inline(always)]
-pub(super) fn sums_of_square<T: Float, S: Simd<T>>(
-    s: S,
-    plan: &Plan<'_, T>,
-    group: &Group<T>,
-    rows: &[T],
-    columns: &mut [T],
-    part: &mut Part<T>,
-    keep: bool,
-) {
-    let width = columns.len() / T::LANES;
-    s.columns(rows, width, T::blocks_mut(columns).0);
-    let shift = Shift::of(s, take_targets(s, plan, columns, group, 0, part, keep));
-    s.store(shift.to_exponentials(s, columns), &mut part.sum);
-}
-
-/// What [`Write`] does, for rows that fill a square.
-#[inline(always)]
-pub(super) fn gradient_of_square<T: Float, S: Simd<T>>(
-    s: S,
-    group: &Group<T>,
-    columns: &mut [T],
-    to: &mut [T],
-    part: &Part<T>,
-) {
-    let (factor, target) = (s.load(&part.sum), s.load(&group.factors.target));
-    let (pull, mut seat) = (s.load(&group.factors.pull), Seat::new(s, part));
-    slices::map(
-        s,
-        columns,
-        T::ZERO,
-        #[inline(always)]
-        |power| seat.next(s, s.mul_add(power, factor, pull), target),
-    );
-    let width = columns.len() / T::LANES;
-    s.rows(T::blocks(columns).0, to, width);
-}
-
-/// Moves the targets of rows in lanes, and their seats, from a chunk's logits to `part`, and gives the largest others; with
-/// `clean`, rows without a target become zeros: their gradient is 0, whatever their logits are.
-#[inline(always)]
-fn take_targets<T: Float, S: Simd<T>>(
-    s: S,
-    plan: &Plan<'_, T>,
-    logits: &mut [T],
-    group: &Group<T>,
-    chunk: usize,
-    part: &mut Part<T>,
-    clean: bool,
-) -> S::V {
-    part.seat = seats(plan, group, chunk);
-    let (zero, masked) = (s.splat(T::ZERO), s.splat(T::NEG_INFINITY));
-    let seats = s.load(&part.seat);
-    let wanted = s.ge(if clean { seats } else { zero }, zero);
-    let (mut max, mut target) = (masked, masked);
-    let mut number = zero;
-    for block in T::blocks_mut(logits).0 {
-        let x = s.select(wanted, s.load(block), zero);
-        let here = s.eq(seats, number);
-        number = s.add(number, s.splat(T::ONE));
-        target = s.select(here, x, target);
-        let x = s.select(here, masked, x);
-        max = s.max(max, x);
-        s.store(x, block);
-    }
-    s.store(target, &mut part.target);
-    s.store(max, &mut part.max);
-    max
-}
-
 /// The derivative of the cap at a capped logit: 1 − tanh².
 #[inline(always)]
-fn slope<T: Float, S: Simd<T>>(s: S, cap: T, x: S::V) -> S::V {
+pub(super) fn slope<T: Float, S: Simd<T>>(s: S, cap: T, x: S::V) -> S::V {
     let tanh = s.div(x, s.splat(cap));
     let one = s.splat(T::ONE);
     s.mul(s.sub(one, tanh), s.add(one, tanh))

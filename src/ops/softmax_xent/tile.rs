@@ -8,35 +8,18 @@ use crate::simd::{Float, Simd};
 use crate::view::{Lane, LaneMut, Lanes, LanesMut};
 use std::ops::Range;
 
-/// The rows in flight, as chunks.
+/// A row along vectors, as chunks.
 pub(super) trait Tile<T: Float> {
     /// Whether the gradient of the row before is written meanwhile.
     const LAGS: bool = false;
     /// The chunks that are here.
     fn chunks(&self) -> Range<usize>;
-    /// Whether a gradient is wanted.
-    fn has_output(&self) -> bool;
     /// Reads a chunk's logits into its buffer.
-    fn open<S: Simd<T>>(&mut self, s: S, chunk: usize);
+    fn open(&mut self, chunk: usize);
     /// The chunk's buffer as it was left.
     fn buffer(&mut self, chunk: usize) -> &mut [T];
     /// The chunk where it stands, if its logits are dense.
     fn unopened(&mut self, chunk: usize) -> Option<Unopened<'_, T>>;
-    /// Takes care that the buffer can be reopened.
-    fn keep<S: Simd<T>>(&mut self, s: S, chunk: usize);
-}
-
-/// The rows in flight, when their gradient is made.
-pub(super) trait Output<T: Float>: Tile<T> {
-    /// Brings a kept buffer back.
-    fn reopen<S: Simd<T>>(&mut self, s: S, chunk: usize);
-    /// Makes the chunk's gradient: `f` of the buffer.
-    fn close<S: Simd<T>>(&mut self, s: S, chunk: usize, f: impl FnMut(S::V) -> S::V);
-    /// Takes the chunk's gradient to the output.
-    fn done<S: Simd<T>>(&mut self, s: S, chunk: usize);
-    /// After all chunks: one row's target, the class `at` from the first here on (where it is here), gets the gradient `x`.
-    /// Rows in lanes have theirs already.
-    fn end<S: Simd<T>>(&mut self, s: S, at: usize, x: T);
 }
 
 /// A chunk before it is opened.
@@ -102,12 +85,7 @@ impl<T: Float> Tile<T> for Row<'_, '_, T> {
     }
 
     #[inline(always)]
-    fn has_output(&self) -> bool {
-        self.to.is_some()
-    }
-
-    #[inline(always)]
-    fn open<S: Simd<T>>(&mut self, _: S, chunk: usize) {
+    fn open(&mut self, chunk: usize) {
         let range = self.range(chunk);
         let first = range.start;
         match (self.from, &self.to) {
@@ -144,17 +122,12 @@ impl<T: Float> Tile<T> for Row<'_, '_, T> {
         let logits = Some(&logits[range]);
         Some(Unopened { logits, next, buffer: self.buffer(chunk), far, before: None })
     }
-
-    #[inline(always)]
-    fn keep<S: Simd<T>>(&mut self, _: S, _: usize) {}
 }
 
-impl<T: Float> Output<T> for Row<'_, '_, T> {
+impl<T: Float> Row<'_, '_, T> {
+    /// Makes the chunk's gradient: `f` of the buffer.
     #[inline(always)]
-    fn reopen<S: Simd<T>>(&mut self, _: S, _: usize) {}
-
-    #[inline(always)]
-    fn close<S: Simd<T>>(&mut self, s: S, chunk: usize, f: impl FnMut(S::V) -> S::V) {
+    pub(super) fn close<S: Simd<T>>(&mut self, s: S, chunk: usize, f: impl FnMut(S::V) -> S::V) {
         let range = self.range(chunk);
         match self.to.as_mut().and_then(LaneMut::as_slice_mut) {
             Some(to) if self.past_caches => {
@@ -165,16 +138,18 @@ impl<T: Float> Output<T> for Row<'_, '_, T> {
         }
     }
 
+    /// Takes the chunk's gradient to the output.
     #[inline(always)]
-    fn done<S: Simd<T>>(&mut self, _: S, chunk: usize) {
+    pub(super) fn done(&mut self, chunk: usize) {
         let range = self.range(chunk);
         if let Some(to) = self.to.as_mut().filter(|to| !to.is_dense()) {
             to.copy_from(range.start, &self.room[range]);
         }
     }
 
+    /// After all chunks: the target, the class `at` from the first here on (where it is here), gets the gradient `x`.
     #[inline(always)]
-    fn end<S: Simd<T>>(&mut self, s: S, at: usize, x: T) {
+    pub(super) fn end<S: Simd<T>>(&mut self, s: S, at: usize, x: T) {
         if self.past_caches {
             s.fence();
         }
@@ -214,12 +189,7 @@ impl<T: Float> Tile<T> for Lagging<'_, T> {
     }
 
     #[inline(always)]
-    fn has_output(&self) -> bool {
-        true
-    }
-
-    #[inline(always)]
-    fn open<S: Simd<T>>(&mut self, _: S, chunk: usize) {
+    fn open(&mut self, chunk: usize) {
         let range = range::<T, false>(chunk, self.from.len());
         self.room[range.clone()].copy_from_slice(&self.from[range]);
     }
@@ -249,9 +219,6 @@ impl<T: Float> Tile<T> for Lagging<'_, T> {
         let logits = Some(&self.from[range.clone()]);
         Some(Unopened { logits, next, buffer: &mut self.room[range], far: true, before })
     }
-
-    #[inline(always)]
-    fn keep<S: Simd<T>>(&mut self, _: S, _: usize) {}
 }
 
 /// Up to `T::LANES` rows, one a lane. Without `from`, the logits are where the gradients will be.
@@ -274,21 +241,16 @@ impl<T: Float> Columns<'_, '_, T> {
             read(s, &to.as_lanes(), self.first, self.count, range::<T, true>(chunk, self.classes), self.room);
         }
     }
-}
 
-impl<T: Float> Tile<T> for Columns<'_, '_, T> {
+    /// The chunks.
     #[inline(always)]
-    fn chunks(&self) -> Range<usize> {
+    pub(super) fn chunks(&self) -> Range<usize> {
         0..self.classes.div_ceil(chunk_classes::<T, true>())
     }
 
+    /// Reads a chunk's logits into its buffer.
     #[inline(always)]
-    fn has_output(&self) -> bool {
-        self.to.is_some()
-    }
-
-    #[inline(always)]
-    fn open<S: Simd<T>>(&mut self, s: S, chunk: usize) {
+    pub(super) fn open<S: Simd<T>>(&mut self, s: S, chunk: usize) {
         match self.from {
             Some(from) => {
                 read(s, from, self.first, self.count, range::<T, true>(chunk, self.classes), self.room);
@@ -297,40 +259,31 @@ impl<T: Float> Tile<T> for Columns<'_, '_, T> {
         }
     }
 
+    /// The chunk's buffer as it was left.
     #[inline(always)]
-    fn buffer(&mut self, chunk: usize) -> &mut [T] {
+    pub(super) fn buffer(&mut self, chunk: usize) -> &mut [T] {
         &mut self.room[..range::<T, true>(chunk, self.classes).len() * T::LANES]
     }
 
+    /// Takes care that the buffer can be reopened. The room holds one chunk: where there are more, they wait in the output.
     #[inline(always)]
-    fn unopened(&mut self, _: usize) -> Option<Unopened<'_, T>> {
-        None // they lie across the lanes
-    }
-
-    /// The room holds one chunk: where there are more, they wait in the output.
-    #[inline(always)]
-    fn keep<S: Simd<T>>(&mut self, s: S, chunk: usize) {
+    pub(super) fn keep<S: Simd<T>>(&mut self, s: S, chunk: usize) {
         if self.chunks().len() > 1 {
             self.done(s, chunk);
         }
     }
-}
 
-impl<T: Float> Output<T> for Columns<'_, '_, T> {
+    /// Brings a kept buffer back.
     #[inline(always)]
-    fn reopen<S: Simd<T>>(&mut self, s: S, chunk: usize) {
+    pub(super) fn reopen<S: Simd<T>>(&mut self, s: S, chunk: usize) {
         if self.chunks().len() > 1 {
             self.read_output(s, chunk);
         }
     }
 
+    /// Takes the chunk to the output.
     #[inline(always)]
-    fn close<S: Simd<T>>(&mut self, s: S, chunk: usize, f: impl FnMut(S::V) -> S::V) {
-        slices::map(s, self.buffer(chunk), T::ZERO, f);
-    }
-
-    #[inline(always)]
-    fn done<S: Simd<T>>(&mut self, s: S, chunk: usize) {
+    pub(super) fn done<S: Simd<T>>(&mut self, s: S, chunk: usize) {
         let Some(to) = &mut self.to else { return };
         let range = range::<T, true>(chunk, self.classes);
         if to.are_neighbours(self.first, self.count) {
@@ -348,9 +301,6 @@ impl<T: Float> Output<T> for Columns<'_, '_, T> {
             }
         }
     }
-
-    #[inline(always)]
-    fn end<S: Simd<T>>(&mut self, _: S, _: usize, _: T) {}
 }
 
 /// Overwrites at most a vector's elements with the first of `v`.

@@ -1,0 +1,279 @@
+//! The kernel for rows in lanes: a vector holds one class of several rows.
+
+use super::plan::{CLASSES_ACROSS, Plan};
+use super::rows::{self, Factors, Group, Part, Shift};
+use super::tile::Columns;
+use crate::simd::{Float, Kernel, Simd, exp};
+
+/// Finds the sums of the chunks and, if there is an output, leaves their exponentials in the tile.
+pub(super) struct Sum<'k, 'a, 'b, T: Float> {
+    pub(super) plan: &'k Plan<'k, T>,
+    pub(super) group: &'k Group<T>,
+    pub(super) tile: Columns<'a, 'b, T>,
+    pub(super) parts: &'k mut [Part<T>],
+}
+
+impl<T: Float> Kernel<T> for Sum<'_, '_, '_, T> {
+    type Output = ();
+    #[inline(always)]
+    fn run<S: Simd<T>>(self, s: S) {
+        let Sum { plan, group, mut tile, parts } = self;
+        for (c, part) in tile.chunks().zip(parts) {
+            tile.open(s, c);
+            let buffer = tile.buffer(c);
+            if let Some(cap) = plan.cap {
+                rows::softcap(s, cap, buffer);
+            }
+            let columns = T::blocks_mut(buffer).0;
+            let min = find_targets(s, seats(s, plan, group, c), columns, part);
+            sum(s, plan, c, columns, min, part);
+            tile.keep(s, c);
+        }
+    }
+}
+
+/// Writes the gradient, from what `Sum` and `factors` have left, or (without parts) from the logits.
+pub(super) struct Write<'k, 'a, 'b, T: Float> {
+    pub(super) plan: &'k Plan<'k, T>,
+    pub(super) group: &'k Group<T>,
+    pub(super) tile: Columns<'a, 'b, T>,
+    pub(super) parts: Option<&'k [Part<T>]>,
+}
+
+impl<T: Float> Kernel<T> for Write<'_, '_, '_, T> {
+    type Output = ();
+    #[inline(always)]
+    fn run<S: Simd<T>>(self, s: S) {
+        let Write { plan, group, mut tile, parts } = self;
+        let factors = &group.factors;
+        let (factor, shift) = (s.load(&factors.factor), group.shift(s));
+        for (i, c) in tile.chunks().enumerate() {
+            let seats = seats(s, plan, group, c);
+            if parts.is_some() {
+                tile.reopen(s, c);
+            } else {
+                // Made anew from the logits.
+                tile.open(s, c);
+                if let Some(cap) = plan.cap {
+                    rows::softcap(s, cap, tile.buffer(c));
+                }
+            }
+            let columns = T::blocks_mut(tile.buffer(c)).0;
+            match (plan.cap, parts) {
+                (None, Some(parts)) => {
+                    let factor = s.load(&parts[i].sum);
+                    close(
+                        s,
+                        plan,
+                        c,
+                        columns,
+                        seats,
+                        factors,
+                        #[inline(always)]
+                        |power, pull| s.mul_add(power, factor, pull),
+                    );
+                }
+                (None, None) => close(
+                    s,
+                    plan,
+                    c,
+                    columns,
+                    seats,
+                    factors,
+                    #[inline(always)]
+                    |x, pull| s.mul_add(shift.exp(s, x), factor, pull),
+                ),
+                (Some(cap), _) => close(
+                    s,
+                    plan,
+                    c,
+                    columns,
+                    seats,
+                    factors,
+                    #[inline(always)]
+                    |x, pull| s.mul(s.mul_add(shift.exp(s, x), factor, pull), rows::slope(s, cap, x)),
+                ),
+            }
+            tile.done(s, c);
+        }
+    }
+}
+
+/// Which of a chunk's vectors has each row's target: another number where none has, a negative one where there is no target.
+#[inline(always)]
+fn seats<T: Float, S: Simd<T>>(s: S, plan: &Plan<'_, T>, group: &Group<T>, chunk: usize) -> S::V {
+    s.seats(&group.classes, plan.first_class + chunk * CLASSES_ACROSS, CLASSES_ACROSS as u32)
+}
+
+/// Finds the targets in a chunk's logits and the largest of the others, and gives the least of all.
+#[inline(always)]
+fn find_targets<T: Float, S: Simd<T>>(s: S, seats: S::V, logits: &[T::Block], part: &mut Part<T>) -> S::V {
+    let masked = s.splat(T::NEG_INFINITY);
+    let (mut max, mut min, mut target) = (masked, s.splat(T::INFINITY), masked);
+    for (block, &number) in logits.iter().zip(T::NUMBERS) {
+        let (x, here) = (s.load(block), s.eq(seats, s.splat(number)));
+        target = s.select(here, x, target);
+        max = s.max(max, s.select(here, masked, x));
+        min = s.min(min, x);
+    }
+    s.store(max, &mut part.max);
+    s.store(target, &mut part.target);
+    s.store(seats, &mut part.seat);
+    min
+}
+
+/// Turns a chunk's logits, whose targets and least one are found, into their exponentials, the targets' being 0, and sums them. With a cap
+/// they stay as they are: its derivative needs them once more.
+#[inline(always)]
+fn sum<T: Float, S: Simd<T>>(
+    s: S,
+    plan: &Plan<'_, T>,
+    chunk: usize,
+    columns: &mut [T::Block],
+    min: S::V,
+    part: &mut Part<T>,
+) {
+    let max = s.load(&part.max);
+    if plan.is_smooth() {
+        let (anchor, mut gap) = (rows::anchor(s, max), s.splat(T::ZERO));
+        match plan.smoothing_weights(chunk * CLASSES_ACROSS) {
+            None => {
+                for block in &*columns {
+                    gap = s.add(gap, s.sub(s.load(block), anchor));
+                }
+            }
+            Some(weights) => {
+                for (block, &w) in columns.iter().zip(weights) {
+                    gap = s.mul_add(s.splat(w), s.sub(s.load(block), anchor), gap);
+                }
+            }
+        }
+        s.store(gap, &mut part.gap);
+    }
+    let shift = Shift::of(s, max);
+    let k = exp::shifted(s, shift.k);
+    let seats = s.load(&part.seat);
+    let keep = plan.cap.is_none();
+    let sum = if shift.is_plain(s) && exp::is_normal(s, min, T::LOG2_E, k) {
+        exponentials(
+            s,
+            seats,
+            columns,
+            keep,
+            #[inline(always)]
+            |x| exp::exp2_of_normal(s, x, T::LOG2_E, k),
+        )
+    } else {
+        exponentials(
+            s,
+            seats,
+            columns,
+            keep,
+            #[inline(always)]
+            |x| shift.exp(s, x),
+        )
+    };
+    s.store(sum, &mut part.sum);
+}
+
+/// The sum of `f` of each vector, the targets' left out; with `keep` these take the logits' place, the targets' as 0.
+#[inline(always)]
+fn exponentials<T: Float, S: Simd<T>>(
+    s: S,
+    seats: S::V,
+    columns: &mut [T::Block],
+    keep: bool,
+    f: impl Fn(S::V) -> S::V,
+) -> S::V {
+    let zero = s.splat(T::ZERO);
+    let mut sum = zero;
+    for (block, &number) in columns.iter_mut().zip(T::NUMBERS) {
+        let power = s.select(s.ne(seats, s.splat(number)), f(s.load(block)), zero);
+        sum = s.add(sum, power);
+        if keep {
+            s.store(power, block);
+        }
+    }
+    sum
+}
+
+/// Turns a chunk into its gradient: `f` of each vector and of what smoothing pulls, the targets' own in their places, and 0 in rows without
+/// a target, whatever their logits are.
+#[inline(always)]
+fn close<T: Float, S: Simd<T>>(
+    s: S,
+    plan: &Plan<'_, T>,
+    chunk: usize,
+    columns: &mut [T::Block],
+    seats: S::V,
+    factors: &Factors<T>,
+    f: impl Fn(S::V, S::V) -> S::V,
+) {
+    let (pull, target, zero) = (s.load(&factors.pull), s.load(&factors.target), s.splat(T::ZERO));
+    let wanted = s.ge(seats, zero);
+    let weights = plan.smoothing_weights(chunk * CLASSES_ACROSS);
+    for (i, (block, &number)) in columns.iter_mut().zip(T::NUMBERS).enumerate() {
+        let pull = match weights {
+            None => pull,
+            Some(weights) => s.mul(pull, s.splat(weights[i])),
+        };
+        let x = s.select(wanted, f(s.load(block), pull), zero);
+        s.store(s.select(s.eq(seats, s.splat(number)), target, x), block);
+    }
+}
+
+/// A group of rows that fill a square, as many as there are lanes and dense, of at most as many classes; and all that is known of it.
+/// Vectors across two cache lines would cost two reads.
+#[repr(C, align(64))]
+pub(super) struct Square<T: Float> {
+    /// Class after class, a vector of rows each: logits, then their exponentials.
+    columns: T::Square,
+    /// The least logits.
+    min: T::Block,
+    pub(super) part: Part<T>,
+    pub(super) group: Group<T>,
+}
+
+impl<T: Float> Default for Square<T> {
+    fn default() -> Self {
+        let (columns, min) = (T::Square::default(), T::Block::default());
+        Square { columns, min, part: Part::empty(), group: Group::default() }
+    }
+}
+
+impl<T: Float> Square<T> {
+    /// Reads the rows, and finds their targets and bounds.
+    #[inline(always)]
+    pub(super) fn open<S: Simd<T>>(&mut self, s: S, plan: &Plan<'_, T>, rows: &[T], width: usize) {
+        let columns = &mut self.columns.as_mut()[..width];
+        s.columns(rows, width, columns);
+        let min = find_targets(s, seats(s, plan, &self.group, 0), columns, &mut self.part);
+        s.store(min, &mut self.min);
+    }
+
+    /// What [`Sum`] does after that.
+    #[inline(always)]
+    pub(super) fn sum<S: Simd<T>>(&mut self, s: S, plan: &Plan<'_, T>, width: usize) {
+        let columns = &mut self.columns.as_mut()[..width];
+        sum(s, plan, 0, columns, s.load(&self.min), &mut self.part);
+    }
+
+    /// What [`Write`] does.
+    #[inline(always)]
+    pub(super) fn close<S: Simd<T>>(&mut self, s: S, plan: &Plan<'_, T>, to: &mut [T], width: usize) {
+        let Square { columns, part, group, .. } = self;
+        let columns = &mut columns.as_mut()[..width];
+        let factor = s.load(&part.sum);
+        close(
+            s,
+            plan,
+            0,
+            columns,
+            s.load(&part.seat),
+            &group.factors,
+            #[inline(always)]
+            |power, pull| s.mul_add(power, factor, pull),
+        );
+        s.rows(columns, to, width);
+    }
+}
