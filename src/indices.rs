@@ -239,18 +239,24 @@ impl<I: Index> Kernel<f32> for Extent<'_, I> {
     fn run<S: Simd<f32>>(self, _: S) -> Self::Output {
         let Extent { slice, but } = self;
         let Some(&first) = slice.iter().find(|&&i| Some(i) != but) else { return (None, slice.len()) };
-        let extend = |[low, high]: [I; 2], i: I| [low.min(i), high.max(i)];
+        // By plain loops: closures handed to a fold were no part of the level's function in some builds, and not made vectors of.
+        let (mut low, mut high, mut left_out) = (first, first, 0);
         match but {
-            None => (Some(slice.iter().fold([first; 2], |extent, &i| extend(extent, i))), 0),
-            Some(but) => {
-                let (mut extent, mut left_out) = ([first; 2], 0);
+            None => {
                 for &i in slice {
-                    extent = extend(extent, if i == but { first } else { i });
-                    left_out += usize::from(i == but);
+                    (low, high) = (low.min(i), high.max(i));
                 }
-                (Some(extent), left_out)
+            }
+            Some(but) => {
+                for &i in slice {
+                    let is_left_out = i == but;
+                    let i = if is_left_out { first } else { i };
+                    (low, high) = (low.min(i), high.max(i));
+                    left_out += usize::from(is_left_out);
+                }
             }
         }
+        (Some([low, high]), left_out)
     }
 }
 
