@@ -424,6 +424,37 @@ fn partials_of_rows_with_a_nan_are_those_of_the_reference() {
     }
 }
 
+/// The others of a target that is NaN are summed as ever, those far below the largest among them, wherever the target stands.
+#[test]
+fn partials_beside_a_target_that_is_not_a_number_are_those_of_the_reference() {
+    for classes in [3, 5, 16, 40, 300, 3000] {
+        for target in [0, 1, classes / 2, classes - 1] {
+            let rows = 19;
+            let mut x: Vec<f32> = numbers(37, rows * classes, 3.0);
+            for row in x.chunks_mut(classes) {
+                row[(target + 1) % classes] = -1e4;
+                row[(target + classes - 1) % classes] = -2e4;
+                row[target] = f32::NAN;
+            }
+            let (x, labels) = (View::new(&x, &[rows, classes]).unwrap(), vec![target as u32; rows]);
+            let xent = SoftmaxXent::new();
+            let expected = reference::SoftmaxXent(&xent).partials(x, &labels).unwrap();
+            for &level in Level::available() {
+                let got = level.run(|| xent.partials(x, &labels)).unwrap().unwrap();
+                for (got, expected) in got.iter().zip(&expected) {
+                    let near = (got.others - expected.others).abs() <= 1e-6 * expected.others;
+                    let is_right =
+                        if level == Level::Portable { near } else { same(got.others, expected.others) };
+                    assert!(
+                        is_right,
+                        "{level}: {classes} classes, target {target}: {got:?}, not {expected:?}"
+                    );
+                }
+            }
+        }
+    }
+}
+
 /// A row that is not a number as a whole is none in parts, whichever part the culprit is in.
 #[test]
 fn no_part_of_a_row_hides_what_is_not_a_number() {

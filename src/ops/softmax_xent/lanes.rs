@@ -154,7 +154,10 @@ fn sum<T: Float, S: Simd<T>>(
     let k = exp::shifted(s, shift.k);
     let seats = s.load(&part.seat);
     let keep = plan.cap.is_none();
-    let sum = if shift.is_plain(s) && exp::is_normal(s, min, T::LOG2_E, k) {
+    let target = s.load(&part.target);
+    // Past a NaN the least logit may be forgotten. Another's makes no number of the sum anyway; the target's is no part of it.
+    let is_least = s.bits(s.ne(target, target)) == 0;
+    let sum = if is_least && shift.is_plain(s) && exp::is_normal(s, min, T::LOG2_E, k) {
         exponentials(
             s,
             seats,
