@@ -16,7 +16,7 @@ use crate::simd::{self, Float, Level};
 use crate::view::{View, ViewMut, zeros};
 use drive::{Drive, LabelList, Rows as Work, Targets, class_of};
 pub use partial::Partial;
-use plan::{CLASSES_ACROSS, Plan, Weights};
+use plan::{CLASSES_ACROSS, Plan, Weights, is_factor};
 use rows::NO_CLASS;
 
 /// How the losses of the rows become one.
@@ -89,7 +89,7 @@ pub struct Rows<T> {
 ///
 /// **Cost.** Out of cache, one read of the logits and one write of the gradient; one of 12 MiB or more, in rows of 1 KiB or more,
 /// is written past the caches, unless in place, strided, or with a softcap: who reads it next reads memory. Each thread keeps scratch
-/// from call to call: 320 bytes per 5 KiB of its longest row (per 128 classes where rows sit in lanes; twice that where the gradient
+/// from call to call: 256 bytes per 5 KiB of its longest row (per 128 classes where rows sit in lanes; twice that where the gradient
 /// goes past the caches), and 8 KiB (20 KiB for dense rows of at most as many classes as a vector has lanes), or the longest row where
 /// its gradient is strided, or rows of 64 KiB (one, if it is longer) where that goes past the caches.
 #[derive(Debug, Clone, PartialEq)]
@@ -505,7 +505,6 @@ impl<T: Float> SoftmaxXent<T> {
         let option =
             |option, value: T, expected| Err(Error::Option { option, value: format!("{value:?}"), expected });
         let conflict = |first, second, why| Err(Error::Conflict { first, second, why });
-        let from_zero = |x: T| x >= T::ZERO && x < T::INFINITY;
         if let Some(weights) = &self.class_weights {
             if weights.all.len() != classes {
                 let (expected, got) = (vec![classes], vec![weights.all.len()]);
@@ -518,16 +517,16 @@ impl<T: Float> SoftmaxXent<T> {
         if !(self.label_smoothing >= T::ZERO && self.label_smoothing <= T::ONE) {
             return option("label_smoothing", self.label_smoothing, "in 0..=1");
         }
-        if !from_zero(self.z_loss) {
+        if !is_factor(self.z_loss) {
             return option("z_loss", self.z_loss, "finite and not negative");
         }
         if let Some(cap) = self.softcap
-            && !(from_zero(cap) && cap > T::ZERO)
+            && !(is_factor(cap) && cap > T::ZERO)
         {
             return option("softcap", cap, "finite and positive");
         }
         if let Some(n) = self.normalizer {
-            if !(from_zero(n) && n > T::ZERO) {
+            if !(is_factor(n) && n > T::ZERO) {
                 return option("normalizer", n, "finite and positive");
             }
             if self.reduction != Reduction::Mean {

@@ -157,15 +157,7 @@ macro_rules! float {
             type Square = [[$t; $lanes]; $lanes];
             type Positions = [u32; $lanes];
             const LANES: usize = $lanes;
-            const LANE_NUMBERS: Self::Block = {
-                let mut numbers = [0.0; $lanes];
-                let mut i = 0;
-                while i < $lanes {
-                    numbers[i] = i as $t;
-                    i += 1;
-                }
-                numbers
-            };
+            const LANE_NUMBERS: Self::Block = *Self::NUMBERS.first_chunk().unwrap();
             const NUMBERS: &'static [Self] = &{
                 let mut numbers = [0.0; 128];
                 let mut i = 0;

@@ -279,10 +279,12 @@ impl<T: Float> Kernel<T> for Drive<'_, '_, T> {
         parallel::with_kept(
             #[inline(always)]
             |scratch| {
-                if self.has_squares() && self.plan.is_plain() {
-                    rows::apart(s, Squares::<T, true> { drive: self, scratch });
-                } else if self.has_squares() {
-                    rows::apart(s, Squares::<T, false> { drive: self, scratch });
+                if self.has_squares() {
+                    if self.plan.is_plain() {
+                        rows::apart(s, Squares::<T, true> { drive: self, scratch });
+                    } else {
+                        rows::apart(s, Squares::<T, false> { drive: self, scratch });
+                    }
                 } else if self.across {
                     self.blocks::<S, true>(s, scratch)
                 } else {
@@ -407,25 +409,22 @@ impl<'a, T: Float> Drive<'_, 'a, T> {
             let mut total = Total::default();
             let end = rows.min(start + block);
             for first in (start..end).step_by(GROUPS * T::LANES) {
-                let count = (end - first).min(GROUPS * T::LANES);
-                let squares = &mut squares[..count.div_ceil(T::LANES)];
-                let mut firsts = (first..first + count).step_by(T::LANES);
-                for Square { group, .. } in &mut *squares {
-                    let first = firsts.next().unwrap_or(end);
+                let firsts = (first..end.min(first + GROUPS * T::LANES)).step_by(T::LANES);
+                let squares = &mut squares[..firsts.len()];
+                for (first, Square { group, .. }) in firsts.zip(&mut *squares) {
                     self.rows.begin(self.plan, group, first, T::LANES.min(end - first));
                 }
                 let logits = from.or(to.as_deref()).unwrap_or_default();
                 // One is read while the exponentials of the one before are made: these wait for other units of the CPU.
                 for i in 0..=squares.len() {
                     if let Some(square) = squares.get_mut(i) {
-                        let logits = &logits[square.group.first * width..];
-                        if square.group.count == T::LANES {
-                            square.open(s, self.plan, logits, width);
-                        } else {
+                        let mut logits = &logits[square.group.first * width..];
+                        if square.group.count < T::LANES {
                             whole.fill(T::ZERO);
                             whole[..logits.len()].copy_from_slice(logits);
-                            square.open(s, self.plan, whole, width);
+                            logits = &*whole;
                         }
+                        square.open(s, self.plan, logits, width);
                     }
                     if i > 0 {
                         squares[i - 1].sum(s, self.plan, width);
@@ -434,17 +433,17 @@ impl<'a, T: Float> Drive<'_, 'a, T> {
                 for Square { group, part, .. } in &mut *squares {
                     self.join(s, group, std::slice::from_mut(part));
                 }
-                for Square { group, part, .. } in &mut *squares {
-                    let (have_target, parts) = (part.have_target(s), std::slice::from_mut(part));
+                for square in &mut *squares {
+                    let have_target = square.have_target(s);
+                    let (group, parts) = (&mut square.group, std::slice::from_mut(&mut square.part));
                     self.account(s, group, parts, have_target, to.is_some(), start, &mut total);
                 }
                 let Some(to) = &mut to else { continue };
                 for square in squares {
                     let to = &mut to[square.group.first * width..][..square.group.count * width];
-                    if square.group.count == T::LANES {
-                        square.close(s, self.plan, to, width);
-                    } else {
-                        square.close(s, self.plan, whole, width);
+                    let is_whole = square.group.count == T::LANES;
+                    square.close(s, self.plan, if is_whole { &mut *to } else { &mut *whole }, width);
+                    if !is_whole {
                         to.copy_from_slice(&whole[..to.len()]);
                     }
                 }
@@ -528,7 +527,7 @@ impl<'a, T: Float> Drive<'_, 'a, T> {
                     parts: before.parts,
                     lane,
                     pull: before.group.factors.pull(lane),
-                    weights: plan.smoothing_weights(0),
+                    weights: plan.smoothing_weights(0, self.classes),
                 })
             });
             let Room { room, unit, ahead } = &mut *scratch;

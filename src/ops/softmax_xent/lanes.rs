@@ -21,12 +21,11 @@ impl<T: Float> Kernel<T> for Sum<'_, '_, '_, T> {
         for (c, part) in tile.chunks().zip(parts) {
             tile.open(s, c);
             let buffer = tile.buffer(c);
-            if let Some(cap) = plan.cap {
-                rows::softcap(s, cap, buffer);
-            }
+            rows::softcap(s, plan.cap, buffer);
             let columns = T::blocks_mut(buffer).0;
-            let min = find_targets(s, seats(s, plan, group, c), columns, part);
-            sum(s, plan, c, columns, min, part);
+            let seats = seats(s, plan, group, c);
+            let min = find_targets(s, seats, columns, part);
+            sum(s, plan, c, columns, seats, min, part);
             tile.keep(s, c);
         }
     }
@@ -54,9 +53,7 @@ impl<T: Float> Kernel<T> for Write<'_, '_, '_, T> {
             } else {
                 // Made anew from the logits.
                 tile.open(s, c);
-                if let Some(cap) = plan.cap {
-                    rows::softcap(s, cap, tile.buffer(c));
-                }
+                rows::softcap(s, plan.cap, tile.buffer(c));
             }
             let columns = T::blocks_mut(tile.buffer(c)).0;
             match (plan.cap, parts) {
@@ -108,6 +105,7 @@ fn seats<T: Float, S: Simd<T>>(s: S, plan: &Plan<'_, T>, group: &Group<T>, chunk
 /// Finds the targets in a chunk's logits and the largest of the others, and gives the least of all.
 #[inline(always)]
 fn find_targets<T: Float, S: Simd<T>>(s: S, seats: S::V, logits: &[T::Block], part: &mut Part<T>) -> S::V {
+    const { assert!(CLASSES_ACROSS <= T::NUMBERS.len()) }; // or a chunk's last classes would go uncounted
     let masked = s.splat(T::NEG_INFINITY);
     let (mut max, mut min, mut target) = (masked, s.splat(T::INFINITY), masked);
     for (block, &number) in logits.iter().zip(T::NUMBERS) {
@@ -118,7 +116,6 @@ fn find_targets<T: Float, S: Simd<T>>(s: S, seats: S::V, logits: &[T::Block], pa
     }
     s.store(max, &mut part.max);
     s.store(target, &mut part.target);
-    s.store(seats, &mut part.seat);
     min
 }
 
@@ -130,13 +127,14 @@ fn sum<T: Float, S: Simd<T>>(
     plan: &Plan<'_, T>,
     chunk: usize,
     columns: &mut [T::Block],
+    seats: S::V,
     min: S::V,
     part: &mut Part<T>,
 ) {
     let max = s.load(&part.max);
     if plan.is_smooth() {
         let (anchor, mut gap) = (rows::anchor(s, max), s.splat(T::ZERO));
-        match plan.smoothing_weights(chunk * CLASSES_ACROSS) {
+        match plan.smoothing_weights(chunk * CLASSES_ACROSS, columns.len()) {
             None => {
                 for block in &*columns {
                     gap = s.add(gap, s.sub(s.load(block), anchor));
@@ -152,7 +150,6 @@ fn sum<T: Float, S: Simd<T>>(
     }
     let shift = Shift::of(s, max);
     let k = exp::shifted(s, shift.k);
-    let seats = s.load(&part.seat);
     let keep = plan.cap.is_none();
     let target = s.load(&part.target);
     // Past a NaN the least logit may be forgotten. Another's makes no number of the sum anyway; the target's is no part of it.
@@ -214,7 +211,7 @@ fn close<T: Float, S: Simd<T>>(
 ) {
     let (pull, target, zero) = (s.load(&factors.pull), s.load(&factors.target), s.splat(T::ZERO));
     let wanted = s.ge(seats, zero);
-    let weights = plan.smoothing_weights(chunk * CLASSES_ACROSS);
+    let weights = plan.smoothing_weights(chunk * CLASSES_ACROSS, columns.len());
     for (i, (block, &number)) in columns.iter_mut().zip(T::NUMBERS).enumerate() {
         let pull = match weights {
             None => pull,
@@ -231,6 +228,8 @@ fn close<T: Float, S: Simd<T>>(
 pub(super) struct Square<T: Float> {
     /// Class after class, a vector of rows each: logits, then their exponentials.
     columns: T::Square,
+    /// Where the targets sit, as [`seats`] says.
+    seats: T::Block,
     /// The least logits.
     min: T::Block,
     pub(super) part: Part<T>,
@@ -239,8 +238,8 @@ pub(super) struct Square<T: Float> {
 
 impl<T: Float> Default for Square<T> {
     fn default() -> Self {
-        let (columns, min) = (T::Square::default(), T::Block::default());
-        Square { columns, min, part: Part::empty(), group: Group::default() }
+        let (columns, zeros) = (T::Square::default(), T::Block::default());
+        Square { columns, seats: zeros, min: zeros, part: Part::empty(), group: Group::default() }
     }
 }
 
@@ -250,21 +249,29 @@ impl<T: Float> Square<T> {
     pub(super) fn open<S: Simd<T>>(&mut self, s: S, plan: &Plan<'_, T>, rows: &[T], width: usize) {
         let columns = &mut self.columns.as_mut()[..width];
         s.columns(rows, width, columns);
-        let min = find_targets(s, seats(s, plan, &self.group, 0), columns, &mut self.part);
+        let seats = seats(s, plan, &self.group, 0);
+        let min = find_targets(s, seats, columns, &mut self.part);
+        s.store(seats, &mut self.seats);
         s.store(min, &mut self.min);
+    }
+
+    /// Whether the row in each lane has a target.
+    #[inline(always)]
+    pub(super) fn have_target<S: Simd<T>>(&self, s: S) -> S::M {
+        s.ge(s.load(&self.seats), s.splat(T::ZERO))
     }
 
     /// What [`Sum`] does after that.
     #[inline(always)]
     pub(super) fn sum<S: Simd<T>>(&mut self, s: S, plan: &Plan<'_, T>, width: usize) {
         let columns = &mut self.columns.as_mut()[..width];
-        sum(s, plan, 0, columns, s.load(&self.min), &mut self.part);
+        sum(s, plan, 0, columns, s.load(&self.seats), s.load(&self.min), &mut self.part);
     }
 
     /// What [`Write`] does.
     #[inline(always)]
     pub(super) fn close<S: Simd<T>>(&mut self, s: S, plan: &Plan<'_, T>, to: &mut [T], width: usize) {
-        let Square { columns, part, group, .. } = self;
+        let Square { columns, seats, part, group, .. } = self;
         let columns = &mut columns.as_mut()[..width];
         let factor = s.load(&part.sum);
         close(
@@ -272,7 +279,7 @@ impl<T: Float> Square<T> {
             plan,
             0,
             columns,
-            s.load(&part.seat),
+            s.load(seats),
             &group.factors,
             #[inline(always)]
             |power, pull| s.mul_add(power, factor, pull),

@@ -16,6 +16,11 @@ pub(crate) const fn chunk_classes<T: Float, const ACROSS: bool>() -> usize {
     if ACROSS { CLASSES_ACROSS } else { CHUNK_BYTES / size_of::<T>() }
 }
 
+/// Whether an option can be a factor of losses: finite and not negative.
+pub(crate) fn is_factor<T: Float>(x: T) -> bool {
+    x >= T::ZERO && x < T::INFINITY
+}
+
 /// Class weights, and what each call would else have to find out about them.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Weights<T> {
@@ -33,7 +38,7 @@ impl<T: Float> Weights<T> {
         let sums = |chunk| all.chunks(chunk).map(sum).collect();
         Weights {
             all: all.to_vec(),
-            wrong: all.iter().copied().find(|&w| !(w >= T::ZERO && w < T::INFINITY)),
+            wrong: all.iter().copied().find(|&w| !is_factor(w)),
             total: sum(all),
             chunk_sums: [sums(chunk_classes::<T, false>()), sums(chunk_classes::<T, true>())],
         }
@@ -100,19 +105,8 @@ impl<'a, T: Float> Plan<'a, T> {
 
     /// The same, without options but the z-loss, which the compiler then knows.
     #[inline(always)]
-    pub(crate) fn plain(&self) -> Plan<'static, T> {
-        Plan {
-            weights: None,
-            share: T::ZERO,
-            own: T::ONE,
-            total_weight: T::ZERO,
-            chunk_sums: &[],
-            classes: self.classes,
-            chunk: self.chunk,
-            z_loss: self.z_loss,
-            cap: None,
-            first_class: self.first_class,
-        }
+    pub(crate) fn plain(&self) -> Self {
+        Plan { weights: None, share: T::ZERO, cap: None, ..*self }
     }
 
     /// Whether every term is 1, 1, 0.
@@ -142,12 +136,12 @@ impl<'a, T: Float> Plan<'a, T> {
         }
     }
 
-    /// The weights from one of the logits' classes on, where there are any and smoothing makes something of them.
+    /// The weights of `len` of the logits' classes, where there are any and smoothing makes something of them.
     #[inline(always)]
-    pub(crate) fn smoothing_weights(&self, from: usize) -> Option<&'a [T]> {
+    pub(crate) fn smoothing_weights(&self, first: usize, len: usize) -> Option<&'a [T]> {
         self.weights.filter(|_| self.is_smooth()).map(
             #[inline(always)]
-            |weights| &weights[from..],
+            |weights| &weights[first..][..len],
         )
     }
 }

@@ -153,9 +153,6 @@ pub(super) struct Part<T: Float> {
     pub(super) gap: T::Block,
     /// The target's logit; −∞ where it is not in this chunk.
     pub(super) target: T::Block,
-    /// Where rows sit in lanes: which of the chunk's vectors has the target. Another number where none has, a negative
-    /// one where there is no target.
-    pub(super) seat: T::Block,
 }
 
 impl<T: Float> Part<T> {
@@ -165,16 +162,10 @@ impl<T: Float> Part<T> {
         self.sum.as_ref()[lane]
     }
 
-    /// Whether the row in each lane has a target.
-    #[inline(always)]
-    pub(super) fn have_target<S: Simd<T>>(&self, s: S) -> S::M {
-        s.ge(s.load(&self.seat), s.splat(T::ZERO))
-    }
-
     /// Of no classes.
     pub(super) fn empty() -> Self {
         let (masked, zeros) = (filled(T::NEG_INFINITY), T::Block::default());
-        Part { max: masked, sum: zeros, gap: zeros, target: masked, seat: zeros }
+        Part { max: masked, sum: zeros, gap: zeros, target: masked }
     }
 }
 
@@ -372,9 +363,7 @@ fn sums<T: Float, S: Simd<T>, L: Tile<T>>(
             bounds = None;
             tile.open(c);
             let buffer = tile.buffer(c);
-            if let Some(cap) = plan.cap {
-                softcap(s, cap, buffer);
-            }
+            softcap(s, plan.cap, buffer);
             let all = Bounds::of(s, buffer).of_all(s);
             max = s.splat(find_target(s, buffer, at, lane, part, all).max);
             gap = self::gap(s, plan, buffer, c, max);
@@ -519,9 +508,10 @@ fn exponentials<T: Float, S: Simd<T>, L: Tile<T>, const NORMAL: bool>(
     (s.sum_lanes(sum), bounds.of_all(s))
 }
 
-/// cap·tanh(x/cap) of each logit
+/// cap·tanh(x/cap) of each logit, if there is a cap.
 #[inline(always)]
-pub(super) fn softcap<T: Float, S: Simd<T>>(s: S, cap: T, logits: &mut [T]) {
+pub(super) fn softcap<T: Float, S: Simd<T>>(s: S, cap: Option<T>, logits: &mut [T]) {
+    let Some(cap) = cap else { return };
     let cap = s.splat(cap);
     slices::map(
         s,
@@ -539,9 +529,7 @@ fn gap<T: Float, S: Simd<T>>(s: S, plan: &Plan<'_, T>, logits: &[T], chunk: usiz
         return s.splat(T::ZERO);
     }
     let anchor = anchor(s, max);
-    let weights = plan.smoothing_weights(chunk * chunk_classes::<T, false>());
-    let weights = weights.map(|weights| &weights[..logits.len()]);
-    match weights {
+    match plan.smoothing_weights(chunk * chunk_classes::<T, false>(), logits.len()) {
         // Filled up with what adds nothing.
         None => slices::fold_in_turn(
             s,
@@ -781,13 +769,11 @@ fn gradient<T: Float, S: Simd<T>>(s: S, pass: Pass<'_, T, Row<'_, '_, T>, Option
             // Made anew from the logits.
             tile.open(c);
             let buffer = tile.buffer(c);
-            if let Some(cap) = plan.cap {
-                softcap(s, cap, buffer);
-            }
+            softcap(s, plan.cap, buffer);
             leave_out(buffer, place(plan, c, class));
         }
         let len = tile.buffer(c).len();
-        let weights = plan.smoothing_weights(c * chunk_classes::<T, false>()).map(|weights| &weights[..len]);
+        let weights = plan.smoothing_weights(c * chunk_classes::<T, false>(), len);
         match (plan.cap, parts) {
             (None, Some(parts)) => {
                 let factor = s.splat(parts[i].factor(lane));
