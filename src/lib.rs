@@ -127,8 +127,8 @@
 //! ```text
 //! 4  lib                                             names and this page
 //! 3  ops/{gather, scatter, select, softmax_xent}     checks at the door, division of the work, kernels
-//! 2  parallel   simd/{slices, exp}   indices         threads; loops over vectors; index lists proven in bounds
-//! 1  simd/{mod, float, portable, …}   view           instructions; arrays proven in bounds
+//! 2  parallel   simd/{slices, exp}   index           threads; loops over vectors; index lists proven in bounds
+//! 1  simd/{mod, float, portable, …}   array          instructions; arrays proven in bounds
 //! 0  error                                           what bad input gets
 //!
 //!    reference                                       the definitions; for tests, benches and docs, never for ops
@@ -137,27 +137,27 @@
 //! [rayon]: https://docs.rs/rayon
 #![deny(missing_docs)]
 
+mod array;
 mod error;
-mod indices;
+mod index;
 mod ops;
 mod parallel;
 pub mod reference;
 mod simd;
-mod view;
 
+pub use array::{MAX_RANK, View, ViewMut};
 pub use error::{Error, Result};
-pub use indices::{Clip, Index, Indices, Wrap};
-pub use ops::gather::{
+pub use index::{Clip, Index, Indices, Wrap};
+pub use ops::indexed::gather::{
     pick, pick_into, take, take_along_axis, take_along_axis_into, take_axis, take_axis_into, take_into,
 };
-pub use ops::scatter::{
+pub use ops::indexed::scatter::{
     pick_add, pick_add_scaled, scatter_add, scatter_add_along_axis, scatter_add_along_axis_scaled,
     scatter_add_axis, scatter_add_axis_scaled, scatter_add_scaled,
 };
 pub use ops::select::{self, AbsGe, AbsGt, Between, Ge, Gt, Le, Lt, Position, Predicate};
 pub use ops::softmax_xent::{Loss, Partial, Reduction, Rows, SoftmaxXent};
 pub use simd::{Float, Level};
-pub use view::{MAX_RANK, View, ViewMut};
 
 /// The README's code, to be compiled and run with the other examples.
 #[cfg(doctest)]

@@ -1,6 +1,5 @@
 //! The public operations: checks at the door, split, kernel.
 
-pub(crate) mod gather;
-pub(crate) mod scatter;
+pub(crate) mod indexed;
 pub mod select;
 pub(crate) mod softmax_xent;

@@ -1,10 +1,10 @@
 //! Gather, by definition.
 
 use super::{expect, expect_along, expect_labels, offsets, places};
+use crate::array::{View, ViewMut, zeros};
 use crate::error::Result;
-use crate::indices::{Index, Indices};
+use crate::index::{Index, Indices};
 use crate::simd::Float;
-use crate::view::{View, ViewMut, zeros};
 
 /// Defines [`take`](crate::take).
 pub fn take<'s, 'i, T: Float, I: Index>(

@@ -17,7 +17,7 @@ pub use scatter::{
 pub use softmax_xent::SoftmaxXent;
 
 use crate::error::{Error, Result};
-use crate::indices::{Index, Indices, Mode};
+use crate::index::{Index, Indices, Mode};
 
 /// The indices (…, …) of an array of this shape, in C order.
 fn places(shape: &[usize]) -> impl Iterator<Item = Vec<usize>> + use<> {
@@ -54,7 +54,7 @@ fn offsets<I: Index>(indices: &Indices<'_, I>, n: usize) -> Result<Vec<usize>> {
 
 /// Refuses a shape that is neither the expected one nor flat with as many elements.
 fn expect(what: &'static str, expected: &[usize], got: &[usize]) -> Result<()> {
-    match got == expected || got == [crate::view::count(expected)?] {
+    match got == expected || got == [crate::array::count(expected)?] {
         true => Ok(()),
         false => Err(Error::Shape { what, expected: expected.to_vec(), got: got.to_vec() }),
     }

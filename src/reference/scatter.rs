@@ -1,10 +1,10 @@
 //! Scatter, by definition.
 
 use super::{expect, expect_along, expect_labels, offsets, places};
+use crate::array::{View, ViewMut};
 use crate::error::Result;
-use crate::indices::{Index, Indices};
+use crate::index::{Index, Indices};
 use crate::simd::Float;
-use crate::view::{View, ViewMut};
 
 /// Defines [`scatter_add`](crate::scatter_add).
 pub fn scatter_add<'d, 'i, 's, T: Float, I: Index>(

@@ -1,9 +1,9 @@
 //! Selection by a threshold, as plain loops.
 
+use crate::array::{View, ViewMut, zeros};
 use crate::error::{Error, Result};
 use crate::ops::select::{Position, Predicate};
 use crate::simd::Float;
-use crate::view::{View, ViewMut, zeros};
 
 /// The elements in C order.
 fn elements<'a, T: Float>(x: View<'a, T>) -> impl Iterator<Item = T> + 'a {

@@ -4,12 +4,12 @@
 //! operation, without vectors and threads: for rows that lie along vectors, `lanes` partial sums that are then joined by
 //! halves; for rows in lanes, one sum; chunk by chunk.
 
+use crate::array::{View, ViewMut};
 use crate::error::Result;
-use crate::indices::Index;
+use crate::index::Index;
 use crate::ops::softmax_xent::plan::{Plan, Term, chunk_classes};
 use crate::ops::softmax_xent::{Call, Loss, Partial, Rows, shaped};
 use crate::simd::Float;
-use crate::view::{View, ViewMut};
 
 /// The definition of [`crate::SoftmaxXent`], with the options of the one it is made of.
 ///

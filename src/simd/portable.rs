@@ -35,7 +35,8 @@ macro_rules! level {
             type M = $v;
             type P = u32; // that of lane 0
 
-            #[inline(always)]
+            // A function of its own, as at the other levels: without it every caller's code holds the kernel's.
+            #[inline(never)]
             fn enter<K: Kernel<$t>>(self, kernel: K) -> K::Output {
                 kernel.run(self)
             }

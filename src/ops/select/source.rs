@@ -1,8 +1,8 @@
 //! The elements of a view in C order, in dense pieces.
 
+use crate::array::{Lanes, View};
 use crate::parallel::Split;
 use crate::simd::Float;
-use crate::view::{Lanes, View};
 
 /// The elements that a strided source hands over at once; they stay in the first cache.
 pub(super) const PIECE: usize = 2048;

@@ -5,10 +5,10 @@ use super::{
     Block, CHUNK, Comparison, Elements, GROUP, Indices, Position, Predicate, ROOM_FOR_ALL, Values, cut, fits,
     hits, is_parallel, padded, write,
 };
+use crate::array::{self, View, ViewMut};
 use crate::error::{Error, Result};
 use crate::parallel::{self, Split};
 use crate::simd::{Float, Kernel, Level, Simd};
-use crate::view::{self, View, ViewMut};
 use std::ops::Range;
 
 /// The elements that are added to, counted and written by one thread before the next ones: three arrays of them and
@@ -311,7 +311,7 @@ fn collect<T: Float, I: Position>(
         len if len <= ROOM_FOR_ALL => len,
         _ => foresee(level, &residual, grad.clone(), predicate),
     };
-    let (mut indices, mut values) = (view::zeros(&[room])?, view::zeros(&[room])?);
+    let (mut indices, mut values) = (array::zeros(&[room])?, array::zeros(&[room])?);
     let hits = take(level, residual, grad, predicate, &mut indices, &mut values);
     cut(&mut indices, hits);
     cut(&mut values, hits);

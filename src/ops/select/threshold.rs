@@ -3,10 +3,10 @@
 use super::predicate::Comparison;
 use super::source::Source;
 use super::{AbsGt, CHUNK, Nothing, Predicate, Values, collect, count_hits, is_parallel};
+use crate::array::View;
 use crate::error::{Error, Result};
 use crate::parallel::{self, Split};
 use crate::simd::{Float, Kernel, Level, Simd};
-use crate::view::View;
 use std::sync::{Mutex, PoisonError};
 
 /// The number of values of a digit.

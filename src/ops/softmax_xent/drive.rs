@@ -5,11 +5,11 @@ use super::partial::Partial;
 use super::plan::{Plan, chunk_classes};
 use super::rows::{self, Group, NO_CLASS, Normalizer, Part, Pass, Scratch, Sum, Sums, Write};
 use super::tile::{Columns, Lagging, Row, RowBefore, Tile};
-use crate::indices::Index;
+use crate::array::{Lane, LaneMut, Lanes, LanesMut};
+use crate::index::Index;
 use crate::parallel::{self, Split};
 use crate::simd::slices::{self, Bounds, stored, take};
 use crate::simd::{Compiled, Float, Kernel, Level, Simd};
-use crate::view::{Lane, LaneMut, Lanes, LanesMut};
 use std::marker::PhantomData;
 use std::ops::Range;
 

@@ -3,9 +3,9 @@
 
 use super::plan::chunk_classes;
 use super::rows::Part;
+use crate::array::{Lane, LaneMut, Lanes, LanesMut};
 use crate::simd::slices::{self, take};
 use crate::simd::{Float, Simd};
-use crate::view::{Lane, LaneMut, Lanes, LanesMut};
 use std::ops::Range;
 
 /// A row along vectors, as chunks.

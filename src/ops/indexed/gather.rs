@@ -9,12 +9,12 @@
 //!
 //! What they share is told at [`take`].
 
+use crate::array::cube::{Cube, CubeMut, FLOW, K, M, P, Plan, TABLE, gather_dense};
+use crate::array::{View, ViewMut, zeros};
 use crate::error::{Error, Result};
-use crate::indices::{Index, Indices, Offsets, Proven};
+use crate::index::{Index, Indices, Offsets, Proven};
 use crate::parallel::{self, Split};
 use crate::simd::{self, Float, Kernel, Level, Simd, slices};
-use crate::view::cube::{Cube, CubeMut, FLOW, K, M, P, Plan, TABLE, gather_dense};
-use crate::view::{View, ViewMut, zeros};
 
 /// The elements of `src`, flattened in C order, that `idx` names: `np.take(src, idx)`. The result has the shape of
 /// `idx`, as a vector in C order.

@@ -5,11 +5,11 @@
 //! its bound. Kernels read it a block at a time, as [`Offsets`]: whatever the type, the mode and the strides, they see
 //! a few hundred `usize` on the stack.
 
+use crate::array::cube::{self, Cube, Plan};
+use crate::array::{Lane, View};
 use crate::error::{Error, Result};
 use crate::parallel::{self, Split};
 use crate::simd::{Float, Kernel, Level, Simd};
-use crate::view::cube::{self, Cube, Plan};
-use crate::view::{Lane, View};
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
 mod sealed {

@@ -14,7 +14,7 @@
 
 use super::{Lane, LaneMut, Layout, MAX_RANK, View, ViewMut, count};
 use crate::error::{Error, Result};
-use crate::indices::{Index, Offsets, Proven};
+use crate::index::{Index, Offsets, Proven};
 use crate::simd::{Float, Simd};
 use std::marker::PhantomData;
 

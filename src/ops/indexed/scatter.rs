@@ -13,12 +13,12 @@
 //! What they share is told at [`scatter_add`].
 
 use super::gather::{AHEAD, IN_CACHE, as_column, blocks, one_per_row, rows_ahead, run_axis};
+use crate::array::cube::{Cube, CubeMut, FLOW, K, M, P, Plan, TABLE, scatter_dense};
+use crate::array::{Lane, View, ViewMut};
 use crate::error::Result;
-use crate::indices::{Index, Indices, Offsets, Proven};
+use crate::index::{Index, Indices, Offsets, Proven};
 use crate::parallel::{self, Split};
 use crate::simd::{self, Float, Kernel, Level, Simd};
-use crate::view::cube::{Cube, CubeMut, FLOW, K, M, P, Plan, TABLE, scatter_dense};
-use crate::view::{Lane, View, ViewMut};
 
 /// `dst[idx[k]] += src[k]`, `dst` flattened in C order: `np.add.at(dst, idx, src)`. `src` has the shape of `idx`, or
 /// is flat with as many elements.

@@ -10,10 +10,10 @@ pub(crate) mod plan;
 mod rows;
 mod tile;
 
+use crate::array::{View, ViewMut, zeros};
 use crate::error::{Error, Result};
-use crate::indices::{Extent, Index};
+use crate::index::{Extent, Index};
 use crate::simd::{self, Float, Level};
-use crate::view::{View, ViewMut, zeros};
 use drive::{Drive, LabelList, Rows as Work, Targets, class_of};
 pub use partial::Partial;
 use plan::{CLASSES_ACROSS, Plan, Weights, is_factor};

@@ -62,11 +62,11 @@ mod source;
 mod sparsify;
 mod threshold;
 
+use crate::array::{self, View};
 use crate::error::{Error, Result};
-use crate::indices::Index;
+use crate::index::Index;
 use crate::parallel;
 use crate::simd::{Float, Kernel, Level, Simd};
-use crate::view::{self, View};
 use predicate::Comparison;
 pub use predicate::{AbsGe, AbsGt, Between, Ge, Gt, Le, Lt, Predicate};
 use source::Source;
@@ -749,7 +749,7 @@ fn collect<T: Float, P: Comparison<T>, A: Part<T>, B: Part<T>>(
 ) -> Result<Answer<T, A, B>> {
     let source = Source::new(x);
     let room = if x.len() <= ROOM_FOR_ALL { x.len() } else { count_hits(level, &source, predicate) };
-    let (mut a, mut b) = (view::zeros(&[room])?, view::zeros(&[room])?);
+    let (mut a, mut b) = (array::zeros(&[room])?, array::zeros(&[room])?);
     let hits = write_hits::<T, P, A, B>(level, &source, predicate, &mut a, &mut b);
     cut(&mut a, hits);
     cut(&mut b, hits);
@@ -939,7 +939,7 @@ pub fn count<'a, T: Float>(x: impl Into<View<'a, T>>, predicate: impl Predicate<
 /// [`Error::Level`]; [`Error::Overflow`] where no allocation can have the answer's size.
 pub fn mask<'a, T: Float>(x: impl Into<View<'a, T>>, predicate: impl Predicate<T>) -> Result<Vec<bool>> {
     let (level, x) = (Level::current()?, x.into());
-    let mut mask = view::zeros(&[x.len()])?;
+    let mut mask = array::zeros(&[x.len()])?;
     write_mask(level, x, predicate.kernel(), &mut mask);
     Ok(mask)
 }
