@@ -371,8 +371,7 @@ pub(crate) fn count_then_write<W: Split, O: Split>(
         }
     };
     share(workers.saturating_sub(1), &worker);
-    let total = lock(&line).total;
-    total
+    lock(&line).total
 }
 
 /// The chunks of [`count_then_write`] on their way: unclaimed, claimed, counted, ready to be written.
