@@ -1,7 +1,7 @@
 //! Threads: the only file that knows of them. A call owns its work.
 //!
 //! The calling thread starts at once and claims piece after piece of the work. When what is left would keep it busy for
-//! longer than help costs ([`WORTH_HELP`]), it offers the rest to the other threads of the current rayon pool. A helper
+//! longer than help costs ([`WORTH_WAKING`]), it offers the rest to the other threads of the current rayon pool. A helper
 //! that comes in time enters the call and claims pieces, too. A helper that comes late finds the call closed and leaves.
 //! The calling thread waits only for helpers that have entered, and runs nothing but its own work:
 //!
@@ -147,10 +147,30 @@ pub(crate) fn with_kept<S: Default + 'static, R>(f: impl FnOnce(&mut S) -> R) ->
 
 /// Help is offered when what is left would take the caller longer than this, as far as what it has done shows.
 ///
-/// An offer costs the caller 3 to 6 us where a worker sleeps and must be woken by the system, and that worker comes 30 to
-/// 100 us later. So less work than this gains nothing by help, and this much loses some percent at worst.
-/// `cargo bench --bench parallel` shows both.
-const WORTH_HELP: Duration = Duration::from_micros(50);
+/// Where a worker sleeps, an offer costs the caller some 10 us, as the system must wake it, and it comes 40 to 100 us later: work
+/// of 100 us then gains nothing by help, work of 200 us a third, work of 400 us takes half the time.
+const WORTH_WAKING: Duration = Duration::from_micros(100);
+
+/// The same where a worker has just helped and still looks for more: an offer costs 1 us, and work of 20 us gains a third.
+const WORTH_TELLING: Duration = Duration::from_micros(20);
+
+/// For how many microseconds, at least, rayon's workers look for more before they sleep.
+const AWAKE: usize = 20;
+
+/// When a helper was last seen, as [`microseconds`] tell it; 0 before the first.
+static LAST_SEEN: AtomicUsize = AtomicUsize::new(0);
+
+/// The time since some start, modulo 2³² where a `usize` holds no more.
+fn microseconds(now: Instant) -> usize {
+    static START: OnceLock<Instant> = OnceLock::new();
+    now.saturating_duration_since(*START.get_or_init(Instant::now)).as_micros() as usize
+}
+
+/// What should be left for an offer that is made at this time.
+fn worth_help(now: Instant) -> Duration {
+    let seen = LAST_SEEN.load(Relaxed);
+    if seen != 0 && microseconds(now).wrapping_sub(seen) < AWAKE { WORTH_TELLING } else { WORTH_WAKING }
+}
 
 /// Runs `f` on pieces of `work`, on several threads where there is enough of it; `f` is also told the number of the
 /// piece's first unit. `grain` units are few enough for a piece and take a few microseconds. Which pieces there are, and which
@@ -167,11 +187,10 @@ pub(crate) fn for_each<W: Split>(work: W, grain: usize, f: impl Fn(usize, W) + S
     if len >= TRIED {
         // Pieces double, so that there are few of them if the work is short.
         let start = Instant::now();
+        let worth = worth_help(start).as_secs_f64();
         while let Some((first, piece)) = left.claim(left.first.max(grain.min(len / TRIED))) {
             f(first, piece);
-            if start.elapsed().as_secs_f64() * left.len() as f64
-                > WORTH_HELP.as_secs_f64() * left.first as f64
-            {
+            if start.elapsed().as_secs_f64() * left.len() as f64 > worth * left.first as f64 {
                 break;
             }
         }
@@ -244,6 +263,7 @@ fn share(helpers: usize, work: &(dyn Fn() + Sync)) {
             rayon::spawn(move || {
                 OPEN_OFFERS.fetch_sub(1, Relaxed);
                 call.help();
+                LAST_SEEN.store(microseconds(Instant::now()), Relaxed);
             });
         }
     }
