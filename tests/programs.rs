@@ -182,16 +182,21 @@ fn holding_a_lock_that_other_tasks_want() {
     let lock = Mutex::new(0);
     watched("a lock", || {
         for threads in [2, 3] {
-            pool(threads).install(|| {
-                (0..60).into_par_iter().for_each(|_| {
-                    let mut calls = lock.lock().expect("no panic");
-                    *calls += 1;
-                    assert_eq!(all(&jobs), expected);
-                });
+            // From outside and one by one, so that workers are free to help, and a caller that waits has tasks to find.
+            pool(threads).in_place_scope(|scope| {
+                for round in 0..150 {
+                    let (jobs, expected, lock) = (&jobs, &expected, &lock);
+                    scope.spawn(move |_| {
+                        let mut calls = lock.lock().expect("no panic");
+                        *calls += 1;
+                        assert_eq!(jobs.run(round % NAMES.len()), expected[round % NAMES.len()]);
+                    });
+                    std::thread::sleep(Duration::from_millis(2));
+                }
             });
         }
     });
-    assert_eq!(lock.into_inner().expect("no panic"), 120);
+    assert_eq!(lock.into_inner().expect("no panic"), 300);
 }
 
 /// No worker of the pool can help, because each waits for the caller.
