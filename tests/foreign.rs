@@ -170,10 +170,15 @@ fn indexed<T: Bits, I: Index + TryFrom<i64>>(rng: &mut Rng) {
 
     // Mostly indices in bounds; beyond them as the mode allows, or one culprit.
     let (mode, wrong) = (rng.below(4), rng.one_in(8));
+    let reach = if mode < 2 { bound.max(1) } else { 1000 } as i64;
+    let anything = wrong || mode >= 2;
     let buffer: Vec<I> = (0..list.len)
-        .map(|_| {
-            let reach = if mode < 2 { bound.max(1) } else { 1000 } as i64;
-            let i = rng.below(2 * reach as usize) as i64 - reach + i64::from(wrong && rng.one_in(20)) * 3000;
+        .map(|_| match rng.below(40) {
+            0 if anything => rng.bits() as i64 >> rng.below(64),
+            1 if wrong => reach + rng.below(3) as i64,
+            _ => rng.below(2 * reach as usize) as i64 - reach,
+        })
+        .map(|i| {
             I::try_from(i).or_else(|_| I::try_from(i.rem_euclid(reach.min(100)))).ok().expect("at most 100")
         })
         .collect();
@@ -235,7 +240,7 @@ fn gathers_and_scatters_are_those_of_the_reference() {
     each_type!(indexed, cases(), u8 u16 u32 u64 usize i32 i64);
 }
 
-/// A call of the selection named, by `select` or by `reference`, as (room asked for or hits, indices, values, residual).
+/// All selections, by `select` or by the reference: of each the hits with their indices (or bools), the values, the residual.
 macro_rules! selections {
     ($m:ident, $x:expr, $layout:expr, $residual:expr, $p:expr, $room:expr, $i:ident, $T:ident) => {{
         let (x, room) = ($x, $room);
@@ -406,10 +411,10 @@ fn softmax<T: Bits, I: Index + TryFrom<i64>>(rng: &mut Rng) {
     let labels: Vec<I> = (0..rows)
         .map(|_| match rng.below(12) {
             0 => ignored,
-            1 if wrong => 120,
+            1 if wrong => rng.pick(&[120, (1 << 32) + 1, i64::MAX]),
             _ => rng.below(limit) as i64,
         })
-        .map(|label| I::try_from(label).ok().expect("at most 127"))
+        .map(|label| I::try_from(label).or_else(|_| I::try_from(120)).ok().expect("at most 127"))
         .collect();
     let xent = options::<T>(rng, classes, ignored).class_axis(axis);
     let (from, to) = (rng.layout(&shape, true), rng.layout(&shape, false));
@@ -420,8 +425,8 @@ fn softmax<T: Bits, I: Index + TryFrom<i64>>(rng: &mut Rng) {
     let plain = reference::SoftmaxXent(&xent);
     let what = format!("{xent:?} of {shape:?}, labels {labels:?}");
 
-    // Two shards of the classes, joined; the fast call goes back from the same sums.
-    let shards: Vec<Partial<T>> = plain.partials(view, &labels).unwrap_or_default();
+    // What both go back from.
+    let sums: Vec<Partial<T>> = plain.partials(view, &labels).unwrap_or_default();
 
     let before: Vec<T> = rng.numbers(to.len, 1.0);
     let mut expected = [before.clone(), before.clone(), before.clone(), before.clone()];
@@ -429,7 +434,7 @@ fn softmax<T: Bits, I: Index + TryFrom<i64>>(rng: &mut Rng) {
     let answers = (
         plain.forward_backward(view, &labels, to.view_mut(whole).unwrap()),
         plain.backward(view, &labels, &upstream, to.view_mut(back).unwrap()),
-        plain.backward_from(view, &labels, &shards, &upstream, to.view_mut(joined).unwrap()),
+        plain.backward_from(view, &labels, &sums, &upstream, to.view_mut(joined).unwrap()),
         plain.forward_backward_in_place(to.view_mut(place).unwrap(), &labels),
         plain.forward(view, &labels),
     );
@@ -440,7 +445,7 @@ fn softmax<T: Bits, I: Index + TryFrom<i64>>(rng: &mut Rng) {
         let outcome = (
             xent.forward_backward(view, &labels, to.view_mut(whole).unwrap()),
             xent.backward(view, &labels, &upstream, to.view_mut(back).unwrap()),
-            xent.backward_from(view, &labels, &shards, &upstream, to.view_mut(joined).unwrap()),
+            xent.backward_from(view, &labels, &sums, &upstream, to.view_mut(joined).unwrap()),
             xent.forward_backward_in_place(to.view_mut(place).unwrap(), &labels),
             xent.forward(view, &labels),
         );
@@ -466,7 +471,7 @@ fn softmax<T: Bits, I: Index + TryFrom<i64>>(rng: &mut Rng) {
             near(level, &what, found, expected);
         }
         let found = xent.partials(view, &labels).unwrap_or_default();
-        near(level, &what, &parts(&found), &parts(&shards));
+        near(level, &what, &parts(&found), &parts(&sums));
     });
 }
 

@@ -5,7 +5,6 @@ mod common;
 
 use common::jobs::{Jobs, NAMES};
 use gradix::{Error, Gt, Level, Result, SoftmaxXent, View, reference, select};
-use rayon::prelude::*;
 use std::cell::RefCell;
 use std::process::Command;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
