@@ -4,6 +4,7 @@
 //! operation, without vectors and threads: for rows that lie along vectors, `lanes` partial sums that are then joined by
 //! halves; for rows in lanes, one sum; chunk by chunk.
 
+use super::{collect, push};
 use crate::array::{View, ViewMut};
 use crate::error::Result;
 use crate::index::Index;
@@ -64,9 +65,9 @@ impl<T: Float> SoftmaxXent<'_, T> {
             let x = read(&call, &logits, row);
             let sums = sums(&call, &x, call.class(row));
             let loss = loss(&call.plan, &sums, call.class(row));
-            rows.losses.push(loss);
-            rows.lse.push(Normalizer::of(&sums).lse());
-            rows.partials.push(partial(&sums));
+            push(&mut rows.losses, loss)?;
+            push(&mut rows.lse, Normalizer::of(&sums).lse())?;
+            push(&mut rows.partials, partial(&sums))?;
         }
         rows.loss = mean(&call, &rows.losses);
         Ok(rows)
@@ -102,7 +103,7 @@ impl<T: Float> SoftmaxXent<'_, T> {
         let logits = logits.into();
         let call = self.0.call(logits.shape(), labels, true)?;
         let sums = (0..labels.len()).map(|row| sums(&call, &read(&call, &logits, row), call.class(row)));
-        Ok(sums.map(|sums| partial(&sums)).collect())
+        collect(sums.map(|sums| partial(&sums)))
     }
 
     /// See [`crate::SoftmaxXent::backward_from`].

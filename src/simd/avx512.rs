@@ -313,11 +313,13 @@ fn front_bytes(s: Avx512, bits: u64) -> Option<__m128i> {
 #[inline]
 #[target_feature(enable = "avx512f")]
 fn seats(classes: &[usize; 8], first: usize, end: u32) -> __m512i {
+    // Of 64 bits each, also where `usize` has 32 (x32); `usize::MAX` becomes −1.
+    let classes: [i64; 8] = classes.map(|class| class as isize as i64);
     // SAFETY: a reference to 64 bytes.
     let classes = unsafe { _mm512_loadu_si512(classes.as_ptr().cast()) };
     let at = _mm512_sub_epi64(classes, _mm512_set1_epi64(first as i64));
     let at = _mm512_min_epu64(at, _mm512_set1_epi64(end.into()));
-    let minus_one = _mm512_set1_epi64(-1); // the bits of `usize::MAX`
+    let minus_one = _mm512_set1_epi64(-1);
     _mm512_mask_blend_epi64(_mm512_cmpeq_epi64_mask(classes, minus_one), at, minus_one)
 }
 

@@ -216,19 +216,20 @@ macro_rules! float {
             }
             #[inline]
             fn dispatch<K: Kernel<Self>>(level: Level, kernel: K) -> K::Output {
-                #[cfg(target_arch = "x86_64")]
                 match level {
+                    #[cfg(target_arch = "x86_64")]
                     Level::Avx512 => {
                         if let Some(s) = Avx512::detect() {
                             return Simd::<Self>::enter(s, kernel);
                         }
                     }
+                    #[cfg(target_arch = "x86_64")]
                     Level::Avx2 => {
                         if let Some(s) = Avx2::detect() {
                             return Simd::<Self>::enter(s, kernel);
                         }
                     }
-                    Level::Portable => {}
+                    _ => {}
                 }
                 Simd::<Self>::enter(Portable, kernel)
             }
