@@ -24,6 +24,7 @@ mod avx512;
 pub(crate) mod exp;
 mod float;
 mod portable;
+pub(crate) mod select;
 pub(crate) mod slices;
 
 use crate::error::{Error, Result};
@@ -51,13 +52,11 @@ pub(crate) trait Compiled {
 }
 
 /// A level's operations on vectors of 64 bytes. Lane `i` of a vector is element `i` of a [`Float::Block`].
-pub(crate) trait Simd<T: Float>: Copy + Send + Sync + 'static {
+pub(crate) trait Simd<T: Float>: select::Compress<T> + Copy + Send + Sync + 'static {
     /// [`Float::LANES`] elements.
     type V: Copy;
     /// A truth value for each lane.
     type M: Copy;
-    /// A position for each lane.
-    type P: Copy;
 
     /// Runs a kernel inside a function compiled for this level.
     fn enter<K: Kernel<T>>(self, kernel: K) -> K::Output;
@@ -221,35 +220,6 @@ pub(crate) trait Simd<T: Float>: Copy + Send + Sync + 'static {
             |m| u64::from(self.bits(m)),
         );
         a | b << T::LANES | c << (2 * T::LANES) | d << (3 * T::LANES)
-    }
-    /// Whether [`Simd::compress`] and [`Simd::compress_index`] leave what follows the hits as it was.
-    #[inline(always)]
-    fn is_exact(self) -> bool {
-        false
-    }
-    /// Writes the lanes of `v` where `m` to the front of `to`, in order, and says how many they are; what follows
-    /// them is unspecified, unless [`Simd::is_exact`].
-    fn compress(self, m: Self::M, v: Self::V, to: &mut T::Block) -> usize;
-    /// The position `first + i`, modulo 2³², for each lane `i`.
-    fn positions(self, first: u32) -> Self::P;
-    /// What [`Simd::next_positions`] adds to reach the lanes `lanes` further on.
-    fn step(self, lanes: u32) -> Self::P;
-    /// The positions of lanes further on.
-    fn next_positions(self, p: Self::P, step: Self::P) -> Self::P;
-    /// [`Simd::compress`] for positions.
-    fn compress_index(self, m: Self::M, p: Self::P, to: &mut T::Positions) -> usize;
-    /// Whether [`Simd::compress_few`] may say yes.
-    const TELLS_FEW: bool = false;
-    /// Overwrites `to` with the lanes whose bit is set, in order, of four vectors; they are as many as `to` has places, and
-    /// at most as many as a vector has lanes. Levels without a short way to do so say no and write nothing.
-    #[inline(always)]
-    fn compress_few(self, _bits: u64, _v: [Self::V; 4], _to: &mut [T]) -> bool {
-        false
-    }
-    /// [`Simd::compress_few`] for the positions of four vectors, the first of which has these.
-    #[inline(always)]
-    fn compress_few_index(self, _bits: u64, _p: Self::P, _to: &mut [u32]) -> bool {
-        false
     }
 }
 
