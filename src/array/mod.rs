@@ -356,6 +356,17 @@ impl<'a, T> View<'a, T> {
         self.layout.is_c_order().then(|| unsafe { std::slice::from_raw_parts(self.start, self.len()) })
     }
 
+    /// All elements in C order.
+    pub(crate) fn to_vec(self) -> Vec<T>
+    where
+        T: Copy,
+    {
+        let Some(last) = self.rank().checked_sub(1) else { return self.get(&[]).into_iter().collect() };
+        let (lanes, len) = (self.lanes(last), self.shape()[last]);
+        let rows = if len == 0 { 0 } else { self.len() / len };
+        (0..rows).flat_map(|row| (0..len).map(move |i| lanes.lane(row).get(i))).collect()
+    }
+
     /// The axis that `axis` names, negative ones counted from the end.
     pub(crate) fn axis(&self, axis: isize) -> Result<usize> {
         self.layout.axis(axis)
