@@ -30,8 +30,13 @@ use std::cell::RefCell;
 use std::collections::{BTreeMap, VecDeque};
 use std::panic::{self, AssertUnwindSafe};
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{OnceLock, PoisonError};
 use std::time::{Duration, Instant};
+
+#[cfg(all(test, loom))]
+use loom::sync::{Arc, Condvar, Mutex, MutexGuard}; // see `model`
+#[cfg(not(all(test, loom)))]
+use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 
 /// Work that can be cut in two at any unit.
 pub(crate) trait Split: Sized + Send {
@@ -251,22 +256,30 @@ fn share(helpers: usize, work: &(dyn Fn() + Sync)) {
     /// Offers that no worker has looked at yet. Where workers are busy or gone they pile up, and no more are made.
     static OPEN_OFFERS: AtomicUsize = AtomicUsize::new(0);
     const MOST_OPEN_OFFERS: usize = 1024;
-    let call = Call::new(work);
-    let guard = Close(&call);
-    if !is_forked() {
+    run(work, |call| {
+        if is_forked() {
+            return;
+        }
         for _ in 0..helpers {
             if OPEN_OFFERS.fetch_add(1, Relaxed) >= MOST_OPEN_OFFERS {
                 OPEN_OFFERS.fetch_sub(1, Relaxed);
                 break;
             }
-            let call = Arc::clone(&call);
+            let call = Arc::clone(call);
             rayon::spawn(move || {
                 OPEN_OFFERS.fetch_sub(1, Relaxed);
                 call.help();
                 LAST_SEEN.store(microseconds(Instant::now()), Relaxed);
             });
         }
-    }
+    });
+}
+
+/// Runs `work` here and in each [`Call::help`] that begins before it ends here, on the call that `offer` is given.
+fn run(work: &(dyn Fn() + Sync), offer: impl FnOnce(&Arc<Call>)) {
+    let call = Call::new(work);
+    let guard = Close(&call);
+    offer(&call);
     work();
     drop(guard);
     let panicked = lock(&call.state).panicked.take();
@@ -301,7 +314,7 @@ struct State {
 impl Call {
     /// The caller must close the call before what it borrows ends; [`Close`] does, while unwinding, too.
     fn new(work: &(dyn Fn() + Sync)) -> Arc<Self> {
-        // SAFETY: the lifetime is forgotten, not needed: `share`, the only caller, holds `work` until `Close` has been
+        // SAFETY: the lifetime is forgotten, not needed: `run`, the only caller, holds `work` until `Close` has been
         // dropped. `Close` takes the reference out, so that nobody gets it later, and then waits until `inside` is 0, so that
         // nobody who got it before still runs it.
         let work = unsafe { std::mem::transmute::<&(dyn Fn() + Sync), &'static (dyn Fn() + Sync)>(work) };
@@ -335,7 +348,7 @@ struct Close<'a>(&'a Call);
 impl Drop for Close<'_> {
     fn drop(&mut self) {
         /// Looks before the thread sleeps, some 10 us: helpers, too, are at their last pieces.
-        const LOOKS: usize = 200;
+        const LOOKS: usize = if cfg!(loom) { 1 } else { 200 };
         let mut state = lock(&self.0.state);
         state.work = None;
         for _ in 0..LOOKS {
@@ -419,6 +432,79 @@ impl<W: Split, O: Split> Line<W, O> {
             self.ready.push_back((first, work, part));
         }
         self.ready.pop_front()
+    }
+}
+
+/// Every order in which a caller and its helpers can come, work, panic and go: `.ci/loom`.
+#[cfg(all(test, loom))]
+mod model {
+    use super::*;
+    use loom::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
+    use loom::thread;
+
+    /// Two units of work for the caller and so many helpers; whoever claims the unit `panics` panics.
+    fn check(helpers: usize, panics: Option<usize>) {
+        let mut model = loom::model::Builder::new();
+        // All orders with one helper; with two, those in which threads are interrupted at most twice where they could go on.
+        model.preemption_bound = (helpers > 1).then_some(2);
+        model.check(move || {
+            let (left, done) = (Mutex::new(0..2), AtomicUsize::new(0));
+            let (inside, caller_panics) = (AtomicUsize::new(0), AtomicBool::new(false));
+            // What the work borrows; false from when the call has returned.
+            let alive = std::sync::Arc::new(AtomicBool::new(true));
+            let seen = std::sync::Arc::clone(&alive);
+            let caller = thread::current().id();
+            let work = || {
+                assert!(seen.load(Relaxed), "work goes on after the call has returned");
+                inside.fetch_add(1, Relaxed);
+                loop {
+                    let unit = lock(&left).next();
+                    let Some(unit) = unit else { break };
+                    done.fetch_add(1, Relaxed);
+                    if panics == Some(unit) {
+                        inside.fetch_sub(1, Relaxed);
+                        caller_panics.fetch_or(thread::current().id() == caller, Relaxed);
+                        panic::resume_unwind(Box::new(unit));
+                    }
+                }
+                inside.fetch_sub(1, Relaxed);
+            };
+            let result = panic::catch_unwind(AssertUnwindSafe(|| {
+                run(&work, |call| {
+                    for _ in 0..helpers {
+                        let call = Arc::clone(call);
+                        thread::spawn(move || call.help());
+                    }
+                });
+            }));
+            alive.store(false, Relaxed);
+            assert_eq!(inside.load(Relaxed), 0, "a helper still works");
+            let payload = result.err().and_then(|payload| payload.downcast_ref::<usize>().copied());
+            assert_eq!(payload, panics, "a panic is carried to the caller");
+            // Units that the caller would have claimed after its panic are left.
+            let all = if caller_panics.load(Relaxed) { 1..=2 } else { 2..=2 };
+            assert!(all.contains(&done.load(Relaxed)));
+        });
+    }
+
+    #[test]
+    fn one_helper() {
+        check(1, None);
+    }
+
+    #[test]
+    fn two_helpers() {
+        check(2, None);
+    }
+
+    #[test]
+    fn one_helper_and_a_panic() {
+        (0..2).for_each(|unit| check(1, Some(unit)));
+    }
+
+    #[test]
+    fn two_helpers_and_a_panic() {
+        (0..2).for_each(|unit| check(2, Some(unit)));
     }
 }
 
@@ -522,6 +608,47 @@ mod tests {
             );
             assert_eq!((total, &out), (expected.len(), &expected));
         }
+    }
+
+    /// The most that worked at the same time on calls of `callers`, each of 100 units.
+    fn most_at_once(callers: impl FnOnce(&(dyn Fn() + Sync))) -> usize {
+        let (inside, most, done) = (AtomicUsize::new(0), AtomicUsize::new(0), AtomicUsize::new(0));
+        let called = AtomicUsize::new(0);
+        callers(&|| {
+            called.fetch_add(1, Relaxed);
+            let caller = thread::current().id();
+            let of_its_own = AtomicUsize::new(0);
+            for_each(0..100, 1, |_, units: std::ops::Range<usize>| {
+                most.fetch_max(inside.fetch_add(1, Relaxed) + 1, Relaxed);
+                units.for_each(|_| thread::sleep(Duration::from_micros(50)));
+                inside.fetch_sub(1, Relaxed);
+                done.fetch_add(1, Relaxed);
+                of_its_own.fetch_add(usize::from(thread::current().id() == caller), Relaxed);
+            });
+            assert!(of_its_own.into_inner() > 0, "a caller did nothing itself");
+        });
+        assert!(called.into_inner() > 0 && done.into_inner() > 0);
+        most.into_inner()
+    }
+
+    #[test]
+    fn in_a_pool_no_more_threads_work_than_it_has() {
+        use rayon::prelude::*;
+        for threads in [1, 2, 3] {
+            let pool = pool(threads);
+            let one = most_at_once(|call| pool.install(call));
+            assert!(one <= threads, "{one} of {threads}");
+            // Each task of a loop in the pool calls.
+            let all = most_at_once(|call| pool.install(|| (0..20).into_par_iter().for_each(|_| call())));
+            assert!(all <= threads, "{all} of {threads}");
+        }
+    }
+
+    #[test]
+    fn callers_that_come_together_all_get_on() {
+        let most = most_at_once(|call| thread::scope(|scope| (0..6).for_each(|_| drop(scope.spawn(call)))));
+        // Six callers, and the workers of the global pool.
+        assert!(most <= 6 + rayon::current_num_threads());
     }
 
     #[test]
