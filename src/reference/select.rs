@@ -1,5 +1,6 @@
 //! Selection, as plain loops.
 
+use super::{collect, push};
 use crate::array::{View, ViewMut, zeros};
 use crate::error::{Error, Result};
 use crate::ops::select::{By, Mask, NanPolicy, Position, Predicate, TopK};
@@ -19,7 +20,7 @@ fn hits<T: Float, I: Position>(x: View<'_, T>, predicate: impl Predicate<T>) -> 
     let mut hits = Vec::new();
     for (i, x) in elements(x).enumerate() {
         if predicate.holds(x) {
-            hits.push((position(i)?, x));
+            push(&mut hits, (position(i)?, x))?;
         }
     }
     Ok(hits)
@@ -46,7 +47,7 @@ pub fn indices<'a, T: Float, I: Position>(
     x: impl Into<View<'a, T>>,
     predicate: impl Predicate<T>,
 ) -> Result<Vec<I>> {
-    Ok(hits(x.into(), predicate)?.into_iter().map(|(i, _)| i).collect())
+    collect(hits(x.into(), predicate)?.into_iter().map(|(i, _)| i))
 }
 
 /// As [`select::indices_into`](crate::select::indices_into).
@@ -63,7 +64,7 @@ pub fn indices_into<'a, T: Float, I: Position>(
 
 /// As [`select::values`](crate::select::values).
 pub fn values<'a, T: Float>(x: impl Into<View<'a, T>>, predicate: impl Predicate<T>) -> Result<Vec<T>> {
-    Ok(elements(x.into()).filter(|&x| predicate.holds(x)).collect())
+    collect(elements(x.into()).filter(|&x| predicate.holds(x)))
 }
 
 /// As [`select::values_into`](crate::select::values_into).
@@ -83,7 +84,8 @@ pub fn pairs<'a, T: Float, I: Position>(
     x: impl Into<View<'a, T>>,
     predicate: impl Predicate<T>,
 ) -> Result<(Vec<I>, Vec<T>)> {
-    Ok(hits::<T, I>(x.into(), predicate)?.into_iter().unzip())
+    let hits = hits::<T, I>(x.into(), predicate)?;
+    Ok((collect(hits.iter().map(|hit| hit.0))?, collect(hits.iter().map(|hit| hit.1))?))
 }
 
 /// As [`select::pairs_into`](crate::select::pairs_into).
@@ -192,7 +194,7 @@ fn sum<T: Float, I: Position>(grad: View<'_, T>, residual: &ViewMut<'_, T>) -> R
         });
     }
     fits::<I>(residual.len())?;
-    Ok(elements(residual.as_view()).zip(elements(grad)).map(|(r, g)| r + g).collect())
+    collect(elements(residual.as_view()).zip(elements(grad)).map(|(r, g)| r + g))
 }
 
 /// Applies `f` to each element, in C order.
@@ -209,7 +211,7 @@ fn replace<T: Float>(x: ViewMut<'_, T>, mut f: impl FnMut(T) -> T) {
 
 /// As [`select::top_k_threshold`](crate::select::top_k_threshold).
 pub fn top_k_threshold<'a, T: Float>(x: impl Into<View<'a, T>>, k: usize) -> Result<T> {
-    let mut magnitudes: Vec<T> = elements(x.into()).map(|x| x.abs()).filter(|x| !x.is_nan()).collect();
+    let mut magnitudes: Vec<T> = collect(elements(x.into()).map(|x| x.abs()).filter(|x| !x.is_nan()))?;
     magnitudes.sort_by(|a, b| b.partial_cmp(a).unwrap_or(std::cmp::Ordering::Equal));
     let kth = k.checked_sub(1).and_then(|last| magnitudes.get(last));
     kth.copied().ok_or_else(|| Error::Option {

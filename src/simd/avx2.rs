@@ -2,7 +2,7 @@
 
 #![allow(unsafe_code)]
 
-use super::{Float, Kernel, Simd, slices};
+use super::{Float, Kernel, Simd, Streaming, slices};
 use std::arch::x86_64::*;
 
 /// Proof that this CPU has AVX2, FMA and the bit instructions of their time (x86-64-v3).
@@ -21,6 +21,13 @@ impl Avx2 {
             && is_x86_feature_detected!("popcnt"))
         .then_some(Avx2(()))
     }
+}
+
+/// Orders non-temporal stores before all that come after.
+#[inline(always)]
+pub(super) fn fence() {
+    // SAFETY: every 64-bit CPU has SSE.
+    unsafe { _mm_sfence() }
 }
 
 /// Methods whose bodies are compiled for this level. A body is safe but where it says otherwise: the compiler knows
@@ -115,7 +122,7 @@ macro_rules! level {
                     // SAFETY: a reference to 4 elements; unaligned stores take any address.
                     unsafe { $storeu_4(to.as_mut_ptr(), $setr_4(a, b, c, d)) }
                 }
-                fn stream(v: ($v, $v), to: &mut [$t; $lanes]) {
+                fn stream(v: ($v, $v), to: &mut [$t; $lanes], _streaming: &Streaming) {
                     let to = to.as_mut_ptr();
                     // SAFETY: a reference to two registers' worth; streamed to where both are at multiples of theirs.
                     unsafe {
@@ -128,7 +135,6 @@ macro_rules! level {
                         }
                     }
                 }
-                fn fence() { _mm_sfence() }
                 fn add(a: ($v, $v), b: ($v, $v)) -> ($v, $v) { ($add(a.0, b.0), $add(a.1, b.1)) }
                 fn sub(a: ($v, $v), b: ($v, $v)) -> ($v, $v) { ($sub(a.0, b.0), $sub(a.1, b.1)) }
                 fn mul(a: ($v, $v), b: ($v, $v)) -> ($v, $v) { ($mul(a.0, b.0), $mul(a.1, b.1)) }

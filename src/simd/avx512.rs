@@ -3,7 +3,7 @@
 #![allow(unsafe_code)]
 
 use super::avx2::{columns_pd, columns_ps, max_of_4, max_of_8, rows_pd, rows_ps, sum_of_4, sum_of_8};
-use super::{Float, Kernel, Simd};
+use super::{Float, Kernel, Simd, Streaming};
 use std::arch::x86_64::*;
 use std::sync::OnceLock;
 
@@ -133,12 +133,11 @@ macro_rules! level {
                     // SAFETY: a reference to 4 elements; unaligned stores take any address.
                     unsafe { $storeu_4(to.as_mut_ptr(), $setr_4(a, b, c, d)) }
                 }
-                fn stream(v: $v, to: &mut [$t; $lanes]) {
+                fn stream(v: $v, to: &mut [$t; $lanes], _streaming: &Streaming) {
                     let to = to.as_mut_ptr();
                     // SAFETY: a reference to 64 bytes; streamed to where they start at a multiple of 64.
                     unsafe { if to.addr().is_multiple_of(64) { $stream(to, v) } else { $storeu(to, v) } }
                 }
-                fn fence() { _mm_sfence() }
                 fn add(a: $v, b: $v) -> $v { $add(a, b) }
                 fn sub(a: $v, b: $v) -> $v { $sub(a, b) }
                 fn mul(a: $v, b: $v) -> $v { $mul(a, b) }
@@ -187,11 +186,13 @@ fn first_lanes(n: usize) -> u32 {
 #[inline]
 #[target_feature(enable = "avx512f")]
 fn seats(classes: &[usize; 8], first: usize, end: u32) -> __m512i {
+    // Of 64 bits each, also where `usize` has 32 (x32); `usize::MAX` becomes −1.
+    let classes: [i64; 8] = classes.map(|class| class as isize as i64);
     // SAFETY: a reference to 64 bytes.
     let classes = unsafe { _mm512_loadu_si512(classes.as_ptr().cast()) };
     let at = _mm512_sub_epi64(classes, _mm512_set1_epi64(first as i64));
     let at = _mm512_min_epu64(at, _mm512_set1_epi64(end.into()));
-    let minus_one = _mm512_set1_epi64(-1); // the bits of `usize::MAX`
+    let minus_one = _mm512_set1_epi64(-1);
     _mm512_mask_blend_epi64(_mm512_cmpeq_epi64_mask(classes, minus_one), at, minus_one)
 }
 

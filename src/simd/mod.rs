@@ -24,6 +24,7 @@ mod avx512;
 pub(crate) mod exp;
 mod float;
 mod portable;
+pub(crate) mod scaled;
 pub(crate) mod select;
 pub(crate) mod slices;
 
@@ -95,14 +96,11 @@ pub(crate) trait Simd<T: Float>: select::Compress<T> + Copy + Send + Sync + 'sta
     fn store_4(self, from: [T; 4], to: &mut [T; 4]) {
         *to = from;
     }
-    /// `store`, past the caches if the block is a cache line and the level can: [`Simd::fence`] must follow.
+    /// `store`, non-temporal if the block is a cache line and the level can.
     #[inline(always)]
-    fn stream(self, v: Self::V, to: &mut T::Block) {
+    fn stream(self, v: Self::V, to: &mut T::Block, _streaming: &Streaming) {
         self.store(v, to);
     }
-    /// What was streamed before comes before all that is stored after.
-    #[inline(always)]
-    fn fence(self) {}
 
     /// `a + b`
     fn add(self, a: Self::V, b: Self::V) -> Self::V;
@@ -249,6 +247,31 @@ pub enum Level {
 
 thread_local! {
     static FORCED: Cell<Option<Level>> = const { Cell::new(None) };
+}
+
+/// Permission to [stream](Simd::stream). Non-temporal stores are ordered with no others until a fence, which follows when this
+/// is dropped, also while unwinding: before anyone else can look.
+pub(crate) struct Streaming(());
+
+impl Streaming {
+    #[inline(always)]
+    pub(crate) fn begin() -> Self {
+        Streaming(())
+    }
+
+    /// All that was streamed so far comes before all that is stored from here on.
+    #[inline(always)]
+    pub(crate) fn fence(&self) {
+        #[cfg(target_arch = "x86_64")]
+        avx2::fence();
+    }
+}
+
+impl Drop for Streaming {
+    #[inline(always)]
+    fn drop(&mut self) {
+        self.fence();
+    }
 }
 
 /// Whether Intel has made this CPU, whose memory likes other stores than AMD's.
