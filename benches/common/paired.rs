@@ -87,6 +87,11 @@ impl<S: Copy + PartialEq> Rounds<S> {
         Interval::of_median(self.of(side))
     }
 
+    /// The one of two sides that takes less time.
+    pub fn quicker(&self, a: S, b: S) -> S {
+        if self.seconds(a).median <= self.seconds(b).median { a } else { b }
+    }
+
     /// How many rounds there were.
     pub fn len(&self) -> usize {
         self.seconds[0].len()

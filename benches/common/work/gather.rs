@@ -78,7 +78,7 @@ impl<T: Element> Work for Gather<T> {
             (Side::Textbook, Form::Rows) => Ok(textbook::take_rows(src, width, idx, out)),
             (Side::Textbook, Form::Columns) => Ok(textbook::take_columns(src, width, idx, out)),
             (Side::Textbook, Form::Pick) => Ok(textbook::pick(src, width, idx, out)),
-            (Side::Limit, _) => Ok(limits::copy(&src[..out.len()], out)),
+            (Side::Limit(stores), _) => Ok(limits::copy(&src[..out.len()], out, stores)),
         }
         .expect("indices in bounds");
         black_box(out);
@@ -112,6 +112,8 @@ fn case(form: Form, shape: &str, rows: usize, width: usize, count: usize, order:
         bytes: 2 * 4 * elements + 4 * count,
         limit: "memcpy",
         gate: false,
+        brief: order == Order::Random && ["512kib", "8mib"].iter().any(|table| shape.contains(table)),
+        part: None,
         make: Box::new(move || Box::new(Gather::<f32>::new(form, rows, width, count, order))),
     }
 }

@@ -39,9 +39,9 @@ impl<T: Element> Work for Scatter<T> {
             Side::Reference => gradix::reference::scatter_add_axis(whole(dst), 0, idx, values),
             Side::Textbook if width == 1 => Ok(textbook::scatter_add(dst, idx, src)),
             Side::Textbook => Ok(textbook::scatter_add_rows(dst, width, idx, src)),
-            Side::Limit => {
+            Side::Limit(stores) => {
                 // As much of the destination as there is, as often as it takes.
-                src.chunks(dst.len()).for_each(|src| limits::add(src, &mut dst[..src.len()]));
+                src.chunks(dst.len()).for_each(|src| limits::add(src, &mut dst[..src.len()], stores));
                 Ok(())
             }
         }
@@ -66,6 +66,8 @@ fn case(shape: &str, rows: usize, width: usize, count: usize, order: Order) -> C
         bytes: 3 * 4 * count * width + 4 * count,
         limit: "add",
         gate: false,
+        brief: order == Order::Random && ["512kib", "8mib"].iter().any(|table| shape.contains(table)),
+        part: None,
         make: Box::new(move || Box::new(Scatter::<f32>::new(rows, width, count, order))),
     }
 }

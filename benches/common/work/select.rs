@@ -1,8 +1,9 @@
 //! Selections: the cases S1 to S3 of the comparison with other libraries, and a sweep over shares of hits.
 
 use crate::common::data::{self, Buffer, Element};
+use crate::common::limits::{self, Stores};
 use crate::common::textbook::{self, Copies};
-use crate::common::{Case, Side, Work, limits, numbers, with_sweep};
+use crate::common::{Case, Side, Work, numbers, with_sweep};
 use crate::one_of;
 use gradix::{Gt, reference, select};
 use std::hint::black_box;
@@ -77,13 +78,13 @@ impl<T: Element> Select<T> {
         work
     }
 
-    fn limit(&mut self) {
+    fn limit(&mut self, stores: Stores) {
         let Select { x, indices, values, expected, .. } = self;
         match self.form {
-            Form::Indices => limits::sum_and_store(x, &mut indices.ours[..*expected]),
-            Form::Values => limits::sum_and_store(x, &mut values.ours[..*expected]),
-            Form::Pairs => limits::sum_and_store(x, &mut values.ours[..2 * *expected]),
-            Form::SparsifyWith => limits::add(x, &mut values.ours),
+            Form::Indices => limits::sum_and_store(x, &mut indices.ours[..*expected], stores),
+            Form::Values => limits::sum_and_store(x, &mut values.ours[..*expected], stores),
+            Form::Pairs => limits::sum_and_store(x, &mut values.ours[..2 * *expected], stores),
+            Form::SparsifyWith => limits::add(x, &mut values.ours, stores),
             Form::TopKThreshold => limits::sum(x),
         }
     }
@@ -96,7 +97,7 @@ impl<T: Element> Work for Select<T> {
         let k = (*expected + 1).min(x.len());
         let (Room { ours: i, kept: kept_i }, Room { ours: v, kept: kept_v }) = (indices, values);
         let hits = match (side, *form) {
-            (Side::Limit, _) => return self.limit(),
+            (Side::Limit(stores), _) => return self.limit(stores),
             (Side::Textbook, form) => {
                 match form {
                     Form::Indices => copies.call(|copy| one_of!(copy, indices_above(x, *threshold, kept_i))),
@@ -162,12 +163,14 @@ fn case<T: Element>(form: Form, len: &str, count: usize, percent: usize, in_runs
     Case {
         peer: "",
         op,
-        dtype: <T as Element>::NAME,
+        dtype: T::TYPE,
         shape: format!("{len}_at_{percent}%{}", if in_runs { "_in_runs" } else { "" }),
         elements: count,
         bytes: moved,
         limit,
         gate: false,
+        brief: !in_runs && count < 1 << 20 && (10..=90).contains(&percent),
+        part: None,
         make: Box::new(move || Box::new(Select::<T>::new(form, count, percent as f64 / 100.0, in_runs))),
     }
 }
