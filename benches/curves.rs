@@ -7,7 +7,7 @@ mod common;
 use common::data::{Buffer, Order};
 use common::limits::{self, Stores};
 use common::machine::{Machine, Made};
-use common::paired::{Patience, Rounds};
+use common::paired::{Rounds, StopRule};
 use common::record::{Curves, Point, save};
 use common::work::gather::{self, Gather};
 use common::work::scatter::Scatter;
@@ -18,7 +18,7 @@ use gradix::Level;
 use indicatif::ProgressBar;
 use std::time::Duration;
 
-const PATIENCE: Patience = Patience { rounds: 9, width: 0.05, budget: Duration::from_millis(400) };
+const STOP: StopRule = StopRule { rounds: 9, width: 0.05, budget: Duration::from_millis(400) };
 /// The elements of a selection, and those of a row of logits or of a table.
 const HITS_OF: usize = 1 << 20;
 const CLASSES: usize = 256;
@@ -58,15 +58,15 @@ fn main() {
     of_curve("GB/s, threads", &curves.limits);
 }
 
-/// Nanoseconds an element, for gradix at every level, the textbook loop and the limit.
+/// Nanoseconds an element, for gradix at every level, the plain loop and the limit.
 fn at_every_level(work: &mut Select<f32>, x: f64) -> Vec<Point> {
     let mut turns: Vec<(String, Side, Level)> =
         Level::available().iter().map(|&level| (level.name().to_string(), Side::Gradix, level)).collect();
-    turns.push(("textbook loop".to_string(), Side::Textbook, Level::detected()));
+    turns.push(("plain loop".to_string(), Side::Loop, Level::detected()));
     turns.push(("sum and store".to_string(), Side::Limit(Stores::Plain), Level::detected()));
     let indices: Vec<usize> = (0..turns.len()).collect();
-    let textbook = turns.len() - 2;
-    let rounds = Rounds::run(&indices, &[(textbook, 0)], PATIENCE, |turn| {
+    let plain = turns.len() - 2;
+    let rounds = Rounds::run(&indices, &[(plain, 0)], STOP, |turn| {
         let (_, side, level) = &turns[turn];
         level.run(|| work.run(*side)).expect("an available level");
     });
@@ -110,15 +110,15 @@ fn of_size(bytes: usize) -> Vec<(&'static str, usize, Box<dyn Work>)> {
 
 fn beside_the_limit(op: &str, bytes: usize, elements: usize, work: &mut dyn Work) -> Vec<Point> {
     let [plain, streaming] = [Side::Limit(Stores::Plain), Side::Limit(Stores::Streaming)];
-    let sides = [Side::Gradix, Side::Textbook, plain, streaming];
-    let rounds = Rounds::run(&sides, &[(plain, Side::Gradix)], PATIENCE, |side| work.run(side));
+    let sides = [Side::Gradix, Side::Loop, plain, streaming];
+    let rounds = Rounds::run(&sides, &[(plain, Side::Gradix)], STOP, |side| work.run(side));
     let point = |(name, side)| Point {
         line: format!("{op}/{name}"),
         x: bytes as f64,
         y: rounds.seconds(side).median * 1e9 / elements as f64,
     };
     let limit = rounds.quicker(plain, streaming);
-    [("gradix", Side::Gradix), ("textbook", Side::Textbook), ("limit", limit)].map(point).to_vec()
+    [("gradix", Side::Gradix), ("loop", Side::Loop), ("limit", limit)].map(point).to_vec()
 }
 
 /// Gigabytes a second that each limit reads and writes, out of cache as far as there is an outside.
@@ -130,8 +130,8 @@ fn memory(threads: usize) -> Vec<Point> {
     let names = ["scale", "scale, streaming", "memcpy", "memcpy, streaming", "add", "add, streaming", "sum"];
     let moved = [8, 8, 8, 8, 12, 12, 4].map(|bytes| (bytes * LEN) as f64);
     let rounds = pool(threads).install(|| {
-        let patience = Patience { budget: Duration::from_secs(3), ..PATIENCE };
-        Rounds::run(&[0, 1, 2, 3, 4, 5, 6], &[(2, 0), (4, 0), (6, 0)], patience, |turn| match turn {
+        let stop = StopRule { budget: Duration::from_secs(3), ..STOP };
+        Rounds::run(&[0, 1, 2, 3, 4, 5, 6], &[(2, 0), (4, 0), (6, 0)], stop, |turn| match turn {
             0 => limits::scale(&x, 2.0, &mut out, plain),
             1 => limits::scale(&x, 2.0, &mut out, streaming),
             2 => limits::copy(&x, &mut out, plain),

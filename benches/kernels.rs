@@ -17,7 +17,7 @@ use clap::{Arg, ArgAction, Command};
 use common::gate::Interval;
 use common::limits::Stores;
 use common::machine::Machine;
-use common::paired::{Patience, Rounds};
+use common::paired::{Rounds, StopRule};
 use common::tables::table;
 use common::{Case, Side, Work, data, pool};
 use gradix::Level;
@@ -25,7 +25,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use std::time::Duration;
 
 /// For the turns of one case. The reference and the data take as long again.
-const PATIENCE: Patience = Patience { rounds: 15, width: 0.05, budget: Duration::from_millis(800) };
+const STOP: StopRule = StopRule { rounds: 15, width: 0.05, budget: Duration::from_millis(800) };
 /// Of the ratios to the loop, so many are marked as the smallest.
 const MARKED: usize = 5;
 
@@ -76,7 +76,7 @@ fn main() {
 /// What is known of a case.
 struct Figures {
     gradix: Interval,
-    textbook: Interval,
+    plain_loop: Interval,
     /// Seconds, and the share of the case that they were taken on.
     reference: (f64, f64),
     ratio: Interval,
@@ -85,18 +85,18 @@ struct Figures {
 }
 
 fn figures(case: &Case, work: &mut dyn Work) -> Figures {
-    work.assert_equal(Side::Textbook);
+    work.assert_equal(Side::Loop);
     let reference = case.reference(work);
     let [plain, streaming] = [Side::Limit(Stores::Plain), Side::Limit(Stores::Streaming)];
-    let pairs = [(Side::Textbook, Side::Gradix), (plain, Side::Gradix), (streaming, Side::Gradix)];
-    let sides = [Side::Gradix, Side::Textbook, plain, streaming];
-    let rounds = Rounds::run(&sides, &pairs, PATIENCE, |side| work.run(side));
+    let pairs = [(Side::Loop, Side::Gradix), (plain, Side::Gradix), (streaming, Side::Gradix)];
+    let sides = [Side::Gradix, Side::Loop, plain, streaming];
+    let rounds = Rounds::run(&sides, &pairs, STOP, |side| work.run(side));
     let limit = rounds.quicker(plain, streaming);
     Figures {
         gradix: rounds.seconds(Side::Gradix),
-        textbook: rounds.seconds(Side::Textbook),
+        plain_loop: rounds.seconds(Side::Loop),
         reference,
-        ratio: rounds.ratio(Side::Textbook, Side::Gradix),
+        ratio: rounds.ratio(Side::Loop, Side::Gradix),
         of_limit: rounds.ratio(limit, Side::Gradix),
         stores: if limit == plain { Stores::Plain } else { Stores::Streaming },
     }
@@ -129,7 +129,7 @@ fn print(cases: &[Case], figures: &[Figures]) {
         table.add_row([
             case.op.to_string(),
             format!("{} {}", case.dtype, case.shape.replace('_', " ")),
-            us(figures.textbook.median),
+            us(figures.plain_loop.median),
             us(figures.gradix.median),
             format!("{ratio:.2}"),
             if ratio <= marked { "<" } else { "" }.to_string(),

@@ -19,7 +19,7 @@ mod common;
 use clap::{Arg, ArgAction, Command};
 use common::data::Order;
 use common::machine::{Machine, Made};
-use common::paired::{Patience, Rounds, timed};
+use common::paired::{Rounds, StopRule, timed};
 use common::record::{Parallel, Shared, Way, save};
 use common::tables::table;
 use common::work::gather::{self, Gather};
@@ -34,7 +34,7 @@ use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 /// For one way of calling.
-const PATIENCE: Patience = Patience { rounds: 25, width: 0.03, budget: Duration::from_millis(400) };
+const STOP: StopRule = StopRule { rounds: 25, width: 0.03, budget: Duration::from_millis(400) };
 /// What the caller does before a call, and how many calls with such work before them make a turn.
 const SERIAL: Duration = Duration::from_millis(4);
 const CALLS: u32 = 2;
@@ -158,7 +158,7 @@ fn assert_same_answer(op: &str, elements: usize, work: &mut dyn Work, pools: &[T
 
 /// Turns of one thread and of as many as there are CPUs, called in this way.
 fn one_and_all(op: &str, elements: usize, way: Way, work: &mut dyn Work, pools: &[ThreadPool; 2]) -> Shared {
-    let rounds = Rounds::timed(&[0, 1], &[(0, 1)], PATIENCE, |side: usize, calls| {
+    let rounds = Rounds::timed(&[0, 1], &[(0, 1)], STOP, |side: usize, calls| {
         let outside = matches!(way, Way::Outside | Way::OutsideAfterWork);
         let after_work = matches!(way, Way::InsideAfterWork | Way::OutsideAfterWork);
         let turn = || {

@@ -16,7 +16,7 @@ use clap::{Arg, ArgAction, Command};
 use common::gate::{Interval, Recorded, Verdict, judge};
 use common::limits::Stores;
 use common::machine::{Machine, Made};
-use common::paired::{Patience, Rounds};
+use common::paired::{Rounds, StopRule};
 use common::record::{Row, Speedups, load, save};
 use common::tables::table;
 use common::{Case, Side, cases, data, pool, thread_counts};
@@ -40,10 +40,10 @@ const LEAST: Duration = Duration::from_millis(200);
 
 /// Who takes turns within a round.
 #[derive(Clone, Copy, PartialEq)]
-enum Turn {
+enum Contender {
     /// At this level, or, with none, as called.
     Gradix(Option<Level>),
-    Textbook,
+    Loop,
     Limit(Stores),
 }
 
@@ -61,7 +61,7 @@ struct Measured {
     speedup: Interval,
     of_limit: Interval,
     seconds: Interval,
-    textbook: Interval,
+    plain_loop: Interval,
     limit: Interval,
     stores: Stores,
     rounds: usize,
@@ -179,7 +179,7 @@ fn measure(cases: &[Case], jobs: &[Job], passes: usize, quick: Option<Instant>) 
                 }
             };
             if pass == 0 && references[job.case].0.is_nan() {
-                work.assert_equal(Side::Textbook);
+                work.assert_equal(Side::Loop);
                 if quick.is_none() {
                     references[job.case] = case.reference(&mut **work);
                 }
@@ -203,27 +203,27 @@ fn measure(cases: &[Case], jobs: &[Job], passes: usize, quick: Option<Instant>) 
     rows.collect()
 }
 
-/// One case on the threads of the current pool, all levels in turns with the textbook loop and the limit.
+/// One case on the threads of the current pool, all levels in turns with the plain loop and the limit.
 fn one(work: &mut dyn common::Work, levels: &[Option<Level>], budget: Duration) -> Vec<Measured> {
-    let mut turns: Vec<Turn> = levels.iter().map(|&level| Turn::Gradix(level)).collect();
-    let others = [Turn::Textbook, Turn::Limit(Stores::Plain), Turn::Limit(Stores::Streaming)];
-    let pairs: Vec<(Turn, Turn)> =
+    let mut turns: Vec<Contender> = levels.iter().map(|&level| Contender::Gradix(level)).collect();
+    let others = [Contender::Loop, Contender::Limit(Stores::Plain), Contender::Limit(Stores::Streaming)];
+    let pairs: Vec<(Contender, Contender)> =
         turns.iter().flat_map(|&gradix| others.map(|other| (other, gradix))).collect();
     turns.extend(others);
-    let patience = Patience { rounds: 25, width: 0.05, budget };
-    let rounds = Rounds::run(&turns, &pairs, patience, |turn| match turn {
-        Turn::Gradix(None) => work.run(Side::Gradix),
-        Turn::Gradix(Some(level)) => level.run(|| work.run(Side::Gradix)).expect("an available level"),
-        Turn::Textbook => work.run(Side::Textbook),
-        Turn::Limit(stores) => work.run(Side::Limit(stores)),
+    let stop = StopRule { rounds: 25, width: 0.05, budget };
+    let rounds = Rounds::run(&turns, &pairs, stop, |turn| match turn {
+        Contender::Gradix(None) => work.run(Side::Gradix),
+        Contender::Gradix(Some(level)) => level.run(|| work.run(Side::Gradix)).expect("an available level"),
+        Contender::Loop => work.run(Side::Loop),
+        Contender::Limit(stores) => work.run(Side::Limit(stores)),
     });
     let limit = rounds.quicker(others[1], others[2]);
     let of_level = |&level: &Option<Level>| Measured {
         level: level.map_or("best", Level::name),
-        speedup: rounds.ratio(Turn::Textbook, Turn::Gradix(level)),
-        of_limit: rounds.ratio(limit, Turn::Gradix(level)),
-        seconds: rounds.seconds(Turn::Gradix(level)),
-        textbook: rounds.seconds(Turn::Textbook),
+        speedup: rounds.ratio(Contender::Loop, Contender::Gradix(level)),
+        of_limit: rounds.ratio(limit, Contender::Gradix(level)),
+        seconds: rounds.seconds(Contender::Gradix(level)),
+        plain_loop: rounds.seconds(Contender::Loop),
         limit: rounds.seconds(limit),
         stores: if limit == others[1] { Stores::Plain } else { Stores::Streaming },
         rounds: rounds.len(),
@@ -251,7 +251,7 @@ fn row(case: &Case, threads: usize, passes: &[&Measured], reference: (f64, f64),
             Stores::Streaming => format!("{}, streaming", case.limit),
         },
         seconds: Interval::of_passes(&all(|m| m.seconds)),
-        textbook_seconds: Interval::of_passes(&all(|m| m.textbook)),
+        loop_seconds: Interval::of_passes(&all(|m| m.plain_loop)),
         limit_seconds: Interval::of_passes(&all(|m| m.limit)),
         reference_seconds: reference.0 / reference.1,
         reference_is_scaled: reference.1 < 1.0,
@@ -296,15 +296,14 @@ fn show(interval: &Interval) -> String {
 }
 
 fn print_rows(rows: &[Row]) {
-    let header =
-        ["id", "ms", "textbook, ms", "reference, ms", "speedup", "part of the limit", "limit", "rounds"];
+    let header = ["id", "ms", "loop, ms", "reference, ms", "speedup", "part of the limit", "limit", "rounds"];
     let mut table = table(&header, 1);
     for row in rows {
         let ms = |s: f64| if s.is_nan() { "–".to_string() } else { format!("{:.4}", s * 1e3) };
         table.add_row([
             row.id.clone(),
             ms(row.seconds.median),
-            ms(row.textbook_seconds.median),
+            ms(row.loop_seconds.median),
             ms(row.reference_seconds),
             show(&row.speedup.ratio),
             show(&row.of_limit.ratio),

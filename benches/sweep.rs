@@ -16,7 +16,7 @@
 //!
 //! An operation counts as slower at a shape if it takes more than the loop's time / 0.97 *and* the difference is more than
 //! a call may cost beside the loop: 15 ns where all arguments are slices, 30 ns where one is a view. What looks slower is
-//! measured again, with more patience, and counts only if it is found three times.
+//! measured again, with more stop, and counts only if it is found three times.
 
 mod common;
 #[allow(dead_code)] // a part of it is used here
@@ -45,7 +45,7 @@ const FEW: usize = 8;
 const MOST: usize = 256 << 20;
 const MOST_QUICK: usize = 24 << 20;
 /// The shortest stretch that is timed.
-const STRETCH: Duration = Duration::from_micros(60);
+const SHORTEST: Duration = Duration::from_micros(60);
 /// How often a shape must be found slower.
 const CONFIRMATIONS: usize = 3;
 /// The part of a geometric mean that may be missing against the record.
@@ -161,10 +161,10 @@ fn turns(trial: &mut dyn Trial, budget: Duration) -> (f64, f64, f64) {
         let mut calls = 1u32;
         loop {
             let took = timed(calls, &mut *call);
-            if took >= STRETCH || calls > 1 << 20 {
+            if took >= SHORTEST || calls > 1 << 20 {
                 return calls;
             }
-            let grown = STRETCH.as_secs_f64() / took.as_secs_f64().max(1e-9) * 1.1;
+            let grown = SHORTEST.as_secs_f64() / took.as_secs_f64().max(1e-9) * 1.1;
             calls = (f64::from(calls) * grown.clamp(2.0, 100.0)) as u32;
         }
     };

@@ -1,4 +1,4 @@
-//! What all benchmarks share: the data, the loops that people write, the limits, timing in turns, and the list of
+//! What all benchmarks share: the data, the loops that people write, the limits, paired timing, and the list of
 //! what is measured by name. `kernels.rs`, the gate (`speedups.rs`), the curves and `peers/` all use it, so that a name such
 //! as `take/f32/4M_of_64M` means the same work everywhere.
 
@@ -8,11 +8,11 @@
 pub mod data;
 pub mod gate;
 pub mod limits;
+pub mod loops;
 pub mod machine;
 pub mod paired;
 pub mod record;
 pub mod tables;
-pub mod textbook;
 
 /// One file per operation: its work, and the cases that are measured.
 pub mod work {
@@ -31,7 +31,7 @@ pub enum Side {
     /// This crate, as it would be called.
     Gradix,
     /// The loop that people write, on one thread.
-    Textbook,
+    Loop,
     /// The definition, on one thread. In a default build its fused multiply-adds may be calls of a library, so it is
     /// shown but no speedup is taken from it.
     Reference,

@@ -1,6 +1,6 @@
-//! Timing in turns. What shares a machine with others is slow for seconds at a time; whoever is compared within a
-//! few milliseconds meets the same machine. So the sides take turns (A B C, C B A, A B C, …), and what is compared
-//! are the ratios within one round.
+//! Paired timing. A machine that is shared with others is slow for seconds at a time, but what is timed within a few
+//! milliseconds meets the same conditions. So the sides alternate (A B C, C B A, A B C, …), and ratios are taken within a
+//! round.
 
 use super::gate::Interval;
 use std::time::{Duration, Instant};
@@ -13,7 +13,7 @@ pub struct Rounds<S> {
 
 /// When to stop.
 #[derive(Clone, Copy)]
-pub struct Patience {
+pub struct StopRule {
     /// Not before this many rounds.
     pub rounds: usize,
     /// Then as soon as every ratio's interval is narrower than this, relative to its median,
@@ -23,7 +23,7 @@ pub struct Patience {
 }
 
 /// The shortest stretch that is timed: many readings of the clock long.
-const STRETCH: Duration = Duration::from_micros(200);
+const SHORTEST: Duration = Duration::from_micros(200);
 
 /// The time that so many calls take.
 pub fn timed(calls: u32, mut call: impl FnMut()) -> Duration {
@@ -37,15 +37,15 @@ const FEWEST: usize = 3;
 
 impl<S: Copy + PartialEq> Rounds<S> {
     /// Lets the sides take turns until the ratios of these pairs are known well enough.
-    pub fn run(sides: &[S], pairs: &[(S, S)], patience: Patience, mut call: impl FnMut(S)) -> Self {
-        Self::timed(sides, pairs, patience, |side, calls| timed(calls, || call(side)))
+    pub fn run(sides: &[S], pairs: &[(S, S)], stop: StopRule, mut call: impl FnMut(S)) -> Self {
+        Self::timed(sides, pairs, stop, |side, calls| timed(calls, || call(side)))
     }
 
     /// As [`Rounds::run`], by somebody who takes the time of so many calls: where a side's calls begin elsewhere.
     pub fn timed(
         sides: &[S],
         pairs: &[(S, S)],
-        patience: Patience,
+        stop: StopRule,
         mut timed: impl FnMut(S, u32) -> Duration,
     ) -> Self {
         let begin = Instant::now();
@@ -53,8 +53,8 @@ impl<S: Copy + PartialEq> Rounds<S> {
         let calls: Vec<u32> = (sides.iter())
             .map(|&side| {
                 let first = seconds_of(side, 1).min(seconds_of(side, 1));
-                let guess = (STRETCH.as_secs_f64() / first.max(1e-9)).clamp(1.0, 1e6) as u32;
-                (STRETCH.as_secs_f64() / seconds_of(side, guess).max(1e-9)).clamp(1.0, 1e6) as u32
+                let guess = (SHORTEST.as_secs_f64() / first.max(1e-9)).clamp(1.0, 1e6) as u32;
+                (SHORTEST.as_secs_f64() / seconds_of(side, guess).max(1e-9)).clamp(1.0, 1e6) as u32
             })
             .collect();
         let mut rounds = Rounds { sides: sides.to_vec(), seconds: vec![Vec::new(); sides.len()] };
@@ -66,10 +66,9 @@ impl<S: Copy + PartialEq> Rounds<S> {
             for i in order {
                 rounds.seconds[i].push(seconds_of(sides[i], calls[i]));
             }
-            let known =
-                || pairs.iter().all(|&(slow, fast)| rounds.ratio(slow, fast).width() < patience.width);
-            let late = begin.elapsed() > patience.budget && round >= FEWEST;
-            if late || round >= patience.rounds && round % 4 == 0 && known() {
+            let known = || pairs.iter().all(|&(slow, fast)| rounds.ratio(slow, fast).width() < stop.width);
+            let late = begin.elapsed() > stop.budget && round >= FEWEST;
+            if late || round >= stop.rounds && round % 4 == 0 && known() {
                 break;
             }
         }

@@ -59,14 +59,15 @@ pub struct Row {
     pub threads: usize,
     pub elements: usize,
     pub bytes: usize,
-    /// How often the textbook loop, on one thread, takes as long.
+    /// How often the plain loop, on one thread, takes as long.
     pub speedup: Recorded,
     /// The limit's time as a part of gradix's.
     pub of_limit: Recorded,
     /// What the limit is: `scale`, `memcpy`, `add` or `sum`, and whether its stores are streaming ones.
     pub limit: String,
     pub seconds: Interval,
-    pub textbook_seconds: Interval,
+    #[serde(alias = "textbook_seconds")]
+    pub loop_seconds: Interval,
     pub limit_seconds: Interval,
     pub reference_seconds: f64,
     /// Whether these were taken on a part of the shape.

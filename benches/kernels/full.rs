@@ -6,7 +6,7 @@ use criterion::{Criterion, Throughput};
 use gradix::Level;
 use std::time::Duration;
 
-/// For each case the textbook loop, the reference and the limit with either stores, then gradix at every level and number of
+/// For each case the plain loop, the reference and the limit with either stores, then gradix at every level and number of
 /// threads, each asserted to be equal before it is timed. Ids are `op/dtype/shape/level/threads`. A reference that would
 /// take long is timed on a part of the case, its time scaled, and its id says so.
 pub fn measure(cases: &[Case]) {
@@ -26,7 +26,7 @@ pub fn measure(cases: &[Case]) {
                 bencher.iter_custom(|calls| {
                     let timed = || {
                         if !std::mem::replace(&mut equal, true) {
-                            work.assert_equal(if side == Side::Reference { side } else { Side::Textbook });
+                            work.assert_equal(if side == Side::Reference { side } else { Side::Loop });
                         }
                         let start = std::time::Instant::now();
                         (0..calls).for_each(|_| work.run(side));
@@ -38,7 +38,7 @@ pub fn measure(cases: &[Case]) {
             });
         };
         let best = Level::detected();
-        row("textbook", Side::Textbook, best, 1);
+        row("loop", Side::Loop, best, 1);
         let scaled = if case.part.is_some() { "reference, of a part, scaled" } else { "reference" };
         row(scaled, Side::Reference, best, 1);
         for threads in thread_counts() {

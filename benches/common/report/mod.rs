@@ -85,15 +85,14 @@ fn ms(seconds: f64) -> String {
 }
 
 fn speedups_table(speedups: &Speedups) -> String {
-    let header =
-        ["id", "ms", "textbook loop", "reference", "speedup", "95 %", "part of limit", "limit", "made"];
+    let header = ["id", "ms", "plain loop", "reference", "speedup", "95 %", "part of limit", "limit", "made"];
     let mut table = table(&header, 1);
     for row in &speedups.rows {
         let speedup = row.speedup.ratio;
         table.add_row([
             format!("`{}`", row.id),
             ms(row.seconds.median),
-            ms(row.textbook_seconds.median),
+            ms(row.loop_seconds.median),
             ms(row.reference_seconds),
             format!("{:.2}", speedup.median),
             format!("{:.2} to {:.2}", speedup.low, speedup.high),
@@ -251,7 +250,7 @@ pub fn readme(machine: &str) -> String {
         let speedup = one.speedup.ratio;
         table.add_row([
             what.to_string(),
-            ms(one.textbook_seconds.median),
+            ms(one.loop_seconds.median),
             ms(one.seconds.median),
             format!("{:.1}x", speedup.median),
             format!("{:.1} to {:.1}", speedup.low, speedup.high),
@@ -260,7 +259,7 @@ pub fn readme(machine: &str) -> String {
     }
     let pictures = [
         ("peers-1.svg", "Time of other crates on the same work as multiples of gradix's"),
-        ("speedups.svg", "Speedup over the textbook loop, at every level"),
+        ("speedups.svg", "Speedup over the plain loop, at every level"),
     ];
     let there = |&(file, _): &(&str, &str)| results().join(machine).join(file).exists();
     let picture = pictures

@@ -165,7 +165,7 @@ pub fn speedups(speedups: &Speedups) -> String {
     dots(&Dots {
         title: "Speedup over the loop that people write",
         subtitle: machine(&speedups.machine),
-        axis: "times as fast as the textbook loop on one thread",
+        axis: "times as fast as the plain loop on one thread",
         series: &series,
         rows: &rows,
         range: bounds(&rows, (0.5, 2.0)),
@@ -266,7 +266,7 @@ pub fn selectivity(curves: &Curves) -> String {
         let colour = match name.as_str() {
             "portable" => COLOURS[6],
             "avx2" => COLOURS[1],
-            "textbook loop" => COLOURS[3],
+            "plain loop" => COLOURS[3],
             "read-only sum" | "sum and store" => COLOURS[2],
             _ => COLOURS[0],
         };

@@ -1,7 +1,7 @@
 //! Gathers: the cases G1 to G8 of the comparison with other libraries, and a sweep over tables, widths and orders.
 
 use crate::common::data::{self, Buffer, Element, Order};
-use crate::common::textbook::{self, Copies};
+use crate::common::loops::{self, Copies};
 use crate::common::{Case, Side, Work, limits, numbers, with_sweep};
 use crate::one_of;
 use gradix::View;
@@ -48,7 +48,7 @@ impl<T: Element> Gather<T> {
             copies: Copies::default(),
         };
         if matches!(form, Form::Elements) {
-            (0..Copies::TRIALS).for_each(|_| work.run(Side::Textbook));
+            (0..Copies::TRIALS).for_each(|_| work.run(Side::Loop));
         }
         work
     }
@@ -74,10 +74,10 @@ impl<T: Element> Work for Gather<T> {
                 gradix::reference::take_axis_into(view, 1, idx, whole(out, rows, idx.len()))
             }
             (Side::Reference, Form::Pick) => gradix::reference::pick_into(view, idx, &mut *out),
-            (Side::Textbook, Form::Elements) => Ok(copies.call(|copy| one_of!(copy, take(src, idx, out)))),
-            (Side::Textbook, Form::Rows) => Ok(textbook::take_rows(src, width, idx, out)),
-            (Side::Textbook, Form::Columns) => Ok(textbook::take_columns(src, width, idx, out)),
-            (Side::Textbook, Form::Pick) => Ok(textbook::pick(src, width, idx, out)),
+            (Side::Loop, Form::Elements) => Ok(copies.call(|copy| one_of!(copy, take(src, idx, out)))),
+            (Side::Loop, Form::Rows) => Ok(loops::take_rows(src, width, idx, out)),
+            (Side::Loop, Form::Columns) => Ok(loops::take_columns(src, width, idx, out)),
+            (Side::Loop, Form::Pick) => Ok(loops::pick(src, width, idx, out)),
             (Side::Limit(stores), _) => Ok(limits::copy(&src[..out.len()], out, stores)),
         }
         .expect("indices in bounds");

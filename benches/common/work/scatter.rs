@@ -1,7 +1,7 @@
 //! Scatters: the cases T1 and T2 of the comparison with other libraries, and a sweep over tables, widths and orders.
 
 use crate::common::data::{self, Buffer, Element, Order};
-use crate::common::{Case, Side, Work, limits, numbers, textbook, with_sweep};
+use crate::common::{Case, Side, Work, limits, loops, numbers, with_sweep};
 use gradix::{View, ViewMut};
 use std::hint::black_box;
 
@@ -37,8 +37,8 @@ impl<T: Element> Work for Scatter<T> {
             Side::Gradix => gradix::scatter_add_axis(whole(dst), 0, idx, values),
             Side::Reference if width == 1 => gradix::reference::scatter_add(&mut *dst, idx, src),
             Side::Reference => gradix::reference::scatter_add_axis(whole(dst), 0, idx, values),
-            Side::Textbook if width == 1 => Ok(textbook::scatter_add(dst, idx, src)),
-            Side::Textbook => Ok(textbook::scatter_add_rows(dst, width, idx, src)),
+            Side::Loop if width == 1 => Ok(loops::scatter_add(dst, idx, src)),
+            Side::Loop => Ok(loops::scatter_add_rows(dst, width, idx, src)),
             Side::Limit(stores) => {
                 // As much of the destination as there is, as often as it takes.
                 src.chunks(dst.len()).for_each(|src| limits::add(src, &mut dst[..src.len()], stores));

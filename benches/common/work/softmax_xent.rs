@@ -1,7 +1,7 @@
 //! Softmax cross-entropy: the cases X1 to X5 of the comparison with other libraries, and a sweep over classes and forms.
 
 use crate::common::data::{self, Buffer, Element, Order};
-use crate::common::{Case, Part, Side, Work, limits, numbers, textbook, with_sweep};
+use crate::common::{Case, Part, Side, Work, limits, loops, numbers, with_sweep};
 use gradix::{Level, SoftmaxXent, View, ViewMut, reference};
 use std::hint::black_box;
 
@@ -69,11 +69,11 @@ impl<T: Element> Work for Xent<T> {
                 let answer = reference::SoftmaxXent(&xent).forward_backward(view(), labels, grad);
                 *loss = answer.expect("labels in bounds").value;
             }
-            Side::Textbook if *form == Form::Options => {
+            Side::Loop if *form == Form::Options => {
                 let (smoothing, z_loss) = (number(SMOOTHING), number(Z_LOSS));
-                *loss = textbook::smoothed_xent(logits, *classes, labels, smoothing, z_loss, grad);
+                *loss = loops::smoothed_xent(logits, *classes, labels, smoothing, z_loss, grad);
             }
-            Side::Textbook => *loss = textbook::softmax_xent(logits, *classes, labels, grad),
+            Side::Loop => *loss = loops::softmax_xent(logits, *classes, labels, grad),
             Side::Limit(stores) => limits::scale(logits, T::one(), grad, stores),
         }
         black_box((loss, grad));

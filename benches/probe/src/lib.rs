@@ -1,7 +1,7 @@
 //! Every public function, for both element types and every index type, as a user's crate calls them. What is compiled here
 //! is what the crate's generic functions cost in the crates that use it; `.ci/size` weighs it.
 
-use gradix::{AbsGt, Between, Clip, Float, Ge, Gt, Index, Position, Result, SoftmaxXent, View, ViewMut, Wrap, select};
+use gradix::{Between, Clip, Float, Ge, Index, Position, Result, SoftmaxXent, View, ViewMut, Wrap, select};
 
 /// Calls each function with each pair of an element and an index type, through a public function of its own that cannot be
 /// inlined or left out.
