@@ -58,7 +58,7 @@ fn operations() -> Vec<Operation> {
     let gather = |name, form, width, count: fn(usize) -> usize| {
         operation(name, width, move |n| Gather::<f32>::new(form, n / width, width, count(n), Order::Random))
     };
-    let scatter = |name, width| {
+    let scatter = |name, width: usize| {
         operation(name, width.max(LEAST), move |n| {
             Scatter::<f32>::new(n / width, width, n / width, Order::Random)
         })
@@ -161,7 +161,7 @@ fn one_and_all(op: &str, elements: usize, way: Way, work: &mut dyn Work, pools: 
     let rounds = Rounds::timed(&[0, 1], &[(0, 1)], STOP, |side: usize, calls| {
         let outside = matches!(way, Way::Outside | Way::OutsideAfterWork);
         let after_work = matches!(way, Way::InsideAfterWork | Way::OutsideAfterWork);
-        let turn = || {
+        let mut turn = || {
             work.run(Side::Gradix); // so that the data are in this core's cache
             if after_work {
                 after_serial_work(calls, || work.run(Side::Gradix))

@@ -94,6 +94,7 @@ fn drawn<T: Element, I: Idx>(
     let mut rng = ChaCha8Rng::from_rng(rng);
     let (element, index) = (T::TYPE, I::LABEL);
     let of = match form {
+        Form::Take => format!("{count} of {}{}{}", from.shape[1], from.comma(), from.layout),
         Form::Pick => format!("of {from}"),
         _ => format!("{count} of {from}"),
     };

@@ -210,6 +210,11 @@ impl Axes {
         Axes { shape: [outer, axis, inner], strides: [axis * inner, inner, 1], layout: "" }
     }
 
+    /// Between the lengths and the layout.
+    pub fn comma(&self) -> &'static str {
+        if self.is_contiguous() { "" } else { ", " }
+    }
+
     pub fn len(&self) -> usize {
         self.shape.iter().product()
     }
@@ -218,7 +223,6 @@ impl Axes {
 impl std::fmt::Display for Axes {
     fn fmt(&self, f: &mut std::fmt::Formatter) -> std::fmt::Result {
         let lengths: Vec<String> = self.shape[self.written()].iter().map(usize::to_string).collect();
-        let comma = if self.is_contiguous() { "" } else { ", " };
-        write!(f, "{}{comma}{}", lengths.join("x"), self.layout)
+        write!(f, "{}{}{}", lengths.join("x"), self.comma(), self.layout)
     }
 }

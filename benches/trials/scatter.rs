@@ -86,10 +86,11 @@ fn drawn<T: Element, I: Idx>(
     let scale = if one_in(rng, 3) { -0.5 } else { 1.0 };
     let mut rng = ChaCha8Rng::from_rng(rng);
     let (element, index) = (T::TYPE, I::LABEL);
+    let to_what = if form == Form::Elements { to.shape[1].to_string() } else { to.to_string() };
     let by = if scale == 1.0 { "" } else { ", scaled" };
     Drawn {
         op,
-        shape: format!("{element} {index} {count} to {to}{by}"),
+        shape: format!("{element} {index} {count} to {to_what}{by}"),
         door: if form == Form::Elements { SLICES } else { VIEWS },
         bytes: (to.extent() + from.len()) * size_of::<T>() + indices * size_of::<I>(),
         make: Box::new(move || {

@@ -9,6 +9,7 @@ use std::fs;
 use std::path::PathBuf;
 
 pub const SPEEDUPS: &str = "speedups.json";
+pub const LARGE_PAGES: &str = "speedups-large-pages.json";
 pub const CURVES: &str = "curves.json";
 pub const PARALLEL: &str = "parallel.json";
 pub const SWEEP: &str = "sweep.json";
@@ -40,7 +41,7 @@ pub fn shown() -> Option<String> {
 pub fn pages(machine: &str) -> Vec<Page> {
     let speedups: Speedups = load(machine, SPEEDUPS).expect("figures of this machine");
     let mut pages = vec![
-        ("speedups.md".to_string(), speedups_table(&speedups)),
+        ("speedups.md".to_string(), speedups_table(&speedups, load(machine, LARGE_PAGES))),
         ("speedups.svg".to_string(), plots::speedups(&speedups)),
         ("limits.svg".to_string(), plots::limits(&speedups)),
     ];
@@ -84,26 +85,48 @@ fn ms(seconds: f64) -> String {
     }
 }
 
-fn speedups_table(speedups: &Speedups) -> String {
-    let header = ["id", "ms", "plain loop", "reference", "speedup", "95 %", "part of limit", "limit", "made"];
+fn speedups_table(speedups: &Speedups, large_pages: Option<Speedups>) -> String {
+    let header = [
+        "id",
+        "ms",
+        "plain loop",
+        "reference",
+        "speedup",
+        "95 %",
+        "of the limit",
+        "limit",
+        "2 MiB pages, ms",
+        "made",
+    ];
     let mut table = table(&header, 1);
+    let large_pages = large_pages.unwrap_or_default();
     for row in &speedups.rows {
         let speedup = row.speedup.ratio;
+        let scaled = if row.reference_is_scaled { "~" } else { "" };
+        let in_large_pages = large_pages.rows.iter().find(|large| large.id == row.id);
         table.add_row([
             format!("`{}`", row.id),
             ms(row.seconds.median),
             ms(row.loop_seconds.median),
-            ms(row.reference_seconds),
+            format!("{scaled}{}", ms(row.reference_seconds)),
             format!("{:.2}", speedup.median),
             format!("{:.2} to {:.2}", speedup.low, speedup.high),
             format!("{:.0} %", 100.0 * row.of_limit.ratio.median),
             row.limit.clone(),
+            in_large_pages.map_or("–".into(), |large| ms(large.seconds.median)),
             row.made.commit.clone(),
         ]);
     }
     let machine = &speedups.machine;
+    let mut days: Vec<&str> = speedups.rows.iter().map(|row| row.made.day.as_str()).collect();
+    days.sort_unstable();
+    let span = match (days.first(), days.last()) {
+        (Some(first), Some(last)) if first != last => format!("between {first} and {last}"),
+        (Some(day), _) => format!("on {day}"),
+        _ => String::new(),
+    };
     format!(
-        "# {}, {} CPUs\n\nTimes in milliseconds.\n\n{}\n",
+        "# {}, {} CPUs\n\nMeasured {span}. Times in milliseconds; `~` was taken on a part of the shape and scaled.\n\n{}\n",
         machine.cpu,
         machine.cpus,
         trimmed(&table.to_string())
