@@ -155,7 +155,10 @@ pub use ops::indexed::scatter::{
     pick_add, pick_add_scaled, scatter_add, scatter_add_along_axis, scatter_add_along_axis_scaled,
     scatter_add_axis, scatter_add_axis_scaled, scatter_add_scaled,
 };
-pub use ops::select::{self, AbsGe, AbsGt, Between, Ge, Gt, Le, Lt, Position, Predicate};
+pub use ops::select::{
+    self, AbsBetween, AbsGe, AbsGt, Between, Ge, Gt, IsNan, Le, Lt, NanPolicy, Ne, NotNan, Position,
+    Predicate,
+};
 pub use ops::softmax_xent::{Loss, Partial, Reduction, Rows, SoftmaxXent};
 pub use simd::{Float, Level};
 

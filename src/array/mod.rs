@@ -173,22 +173,22 @@ pub(crate) fn count(shape: &[usize]) -> Result<usize> {
     }
 }
 
-/// A vector of zeros (of `T::default()`) for an answer of this shape, or an error where no allocation can have its size.
+/// A vector of zeros (of `T::default()`) for an answer of this shape, or an error where it cannot be had.
 pub(crate) fn zeros<T: Copy + Default>(shape: &[usize]) -> Result<Vec<T>> {
-    /// From here on a failed allocation is thinkable, and asking for one first costs nothing beside the answer.
-    const LARGE: usize = 1 << 30;
+    /// From this size on the system hands out pages that are zero already, which `vec!` leaves untouched. Asking for as
+    /// much once before, to learn whether it can be had, costs little beside the answer.
+    const LARGE: usize = 1 << 17;
     let len = count(shape)?;
-    match len.checked_mul(size_of::<T>()) {
-        Some(bytes) if bytes <= isize::MAX as usize => {
-            let mut attempt = Vec::<T>::new();
-            if bytes >= LARGE && attempt.try_reserve_exact(len).is_err() {
-                return Err(Error::Memory { bytes });
-            }
-            drop(std::hint::black_box(attempt)); // else the compiler takes the attempt for granted
-            Ok(vec![T::default(); len])
-        }
-        _ => Err(Error::Overflow { shape: shape.to_vec() }),
+    let bytes = len.checked_mul(size_of::<T>()).filter(|&bytes| bytes <= isize::MAX as usize);
+    let bytes = bytes.ok_or_else(|| Error::Overflow { shape: shape.to_vec() })?;
+    let mut zeros = Vec::new();
+    zeros.try_reserve_exact(len).map_err(|_| Error::Memory { bytes })?;
+    if bytes < LARGE {
+        zeros.resize(len, T::default());
+        return Ok(zeros);
     }
+    drop(std::hint::black_box(zeros)); // else the compiler takes the attempt for granted
+    Ok(vec![T::default(); len])
 }
 
 /// A borrowed array of up to 8 axes with any strides: zero, negative and overlapping ones included.
@@ -354,6 +354,17 @@ impl<'a, T> View<'a, T> {
     pub fn as_slice(&self) -> Option<&'a [T]> {
         // SAFETY: in C order the indices name exactly the `len` elements from `start` on, all borrowed for 'a.
         self.layout.is_c_order().then(|| unsafe { std::slice::from_raw_parts(self.start, self.len()) })
+    }
+
+    /// All elements in C order.
+    pub(crate) fn to_vec(self) -> Vec<T>
+    where
+        T: Copy,
+    {
+        let Some(last) = self.rank().checked_sub(1) else { return self.get(&[]).into_iter().collect() };
+        let (lanes, len) = (self.lanes(last), self.shape()[last]);
+        let rows = if len == 0 { 0 } else { self.len() / len };
+        (0..rows).flat_map(|row| (0..len).map(move |i| lanes.lane(row).get(i))).collect()
     }
 
     /// The axis that `axis` names, negative ones counted from the end.

@@ -14,7 +14,7 @@ use crate::array::{View, ViewMut, zeros};
 use crate::error::{Error, Result};
 use crate::index::{Index, Indices, Offsets, Proven};
 use crate::parallel::{self, Split};
-use crate::simd::{self, Float, Kernel, Level, Simd, slices};
+use crate::simd::{self, Float, Kernel, Level, Simd, Streaming, slices};
 
 /// The elements of `src`, flattened in C order, that `idx` names: `np.take(src, idx)`. The result has the shape of
 /// `idx`, as a vector in C order.
@@ -403,6 +403,7 @@ impl<T: Float, I: Index> Kernel<T> for Piece<'_, T, I> {
                 16 => rows(s, src, idx, &mut out, offsets, ahead, copy_exactly::<T, 16>),
                 17..32 => rows(s, src, idx, &mut out, offsets, ahead, copy_overlapping::<T, 16>),
                 _ if past_caches => {
+                    let streaming = Streaming::begin();
                     rows(
                         s,
                         src,
@@ -416,12 +417,12 @@ impl<T: Float, I: Index> Kernel<T> for Piece<'_, T, I> {
                                 s,
                                 from,
                                 to,
+                                &streaming,
                                 #[inline(always)]
                                 |v| v,
                             )
                         },
                     );
-                    s.fence();
                 }
                 32 => rows(s, src, idx, &mut out, offsets, ahead, copy_exactly::<T, 32>),
                 33..64 => rows(s, src, idx, &mut out, offsets, ahead, copy_overlapping::<T, 32>),
