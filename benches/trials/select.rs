@@ -14,7 +14,10 @@ pub const OPERATIONS: &[(&str, Draw)] = &[
     ("count", |rng, most| drawn(Form::Count, rng, most)),
     ("mask", |rng, most| drawn(Form::Mask, rng, most)),
     ("sparsify_with", |rng, most| drawn(Form::SparsifyWith, rng, most)),
+    ("compress", |rng, most| drawn(Form::Compress, rng, most)),
+    ("compress_indices", |rng, most| drawn(Form::CompressIndices, rng, most)),
     ("top_k_threshold", |rng, most| drawn(Form::TopKThreshold, rng, most)),
+    ("top_k", |rng, most| drawn(Form::TopK, rng, most)),
 ];
 
 #[derive(Clone, Copy, PartialEq)]
@@ -25,7 +28,10 @@ enum Form {
     Count,
     Mask,
     SparsifyWith,
+    Compress,
+    CompressIndices,
     TopKThreshold,
+    TopK,
 }
 
 /// A predicate, as a loop says it and as the library does.
@@ -163,7 +169,8 @@ fn of<T: Element, I: Place, P: Test<T> + 'static>(
     let strided = if stride > 1 { ", strided" } else { "" };
     let what = match form {
         Form::TopKThreshold => format!("{} k = {k} of {len}{strided}", T::TYPE),
-        Form::Values | Form::Count | Form::Mask => {
+        Form::TopK => format!("{} {} k = {k} of {len}{strided}", T::TYPE, I::LABEL),
+        Form::Values | Form::Count | Form::Mask | Form::Compress => {
             format!("{} {name} {:.2} % of {len}{strided}", T::TYPE, 100.0 * density)
         }
         _ => format!("{} {} {name} {:.2} % of {len}{strided}", T::TYPE, I::LABEL, 100.0 * density),
@@ -181,16 +188,22 @@ fn of<T: Element, I: Place, P: Test<T> + 'static>(
                 x.iter_mut().filter(|x| !test.holds(**x)).for_each(|x| *x = T::zero());
             }
             let room = |has: bool| if has { len } else { 0 };
-            let with_indices = room(matches!(form, Form::Indices | Form::Pairs | Form::SparsifyWith));
-            let with_values = room(matches!(form, Form::Values | Form::Pairs | Form::SparsifyWith));
-            let for_loop = with_values.max(room(form == Form::TopKThreshold));
+            use Form::{Compress, CompressIndices, Indices, Mask, Pairs, TopK, TopKThreshold, Values};
+            let with_indices =
+                room(matches!(form, Indices | Pairs | Form::SparsifyWith | CompressIndices | TopK));
+            let with_values = room(matches!(form, Values | Pairs | Form::SparsifyWith | Compress | TopK));
+            let for_loop = with_values.max(room(form == TopKThreshold));
+            let mask = match form {
+                Compress | CompressIndices => x.iter().step_by(stride).map(|&x| test.holds(x)).collect(),
+                _ => vec![false; room(form == Mask)],
+            };
             Box::new(Select {
                 form,
                 stride,
                 test,
                 k,
                 residual: vec![T::zero(); room(sparsify)],
-                mask: vec![false; room(form == Form::Mask)],
+                mask,
                 indices: vec![I::default(); with_indices],
                 values: vec![T::zero(); with_values.max(1)],
                 hits: 0,
@@ -229,6 +242,11 @@ impl<T: Element, I: Place, P: Test<T>> Trial for Select<T, I, P> {
             Form::Mask if strided => select::mask_into(self.view(), p, m),
             Form::Mask => select::mask_into(&self.x, p, m),
             Form::SparsifyWith => select::sparsify_with_into(&self.x, &mut self.residual, p, i, v),
+            Form::Compress if strided => select::compress_into(self.view(), &*m, v),
+            Form::Compress => select::compress_into(&self.x, &*m, v),
+            Form::CompressIndices => select::compress_indices_into(&*m, i),
+            Form::TopK if strided => select::top_k_into(self.view(), k, i, v),
+            Form::TopK => select::top_k_into(&self.x, k, i, v),
             Form::TopKThreshold => {
                 let threshold = match strided {
                     true => select::top_k_threshold(self.view(), k),
@@ -255,7 +273,10 @@ impl<T: Element, I: Place, P: Test<T>> Trial for Select<T, I, P> {
             Form::Count => self.hits = copy_of!(copy, count::<T, P>(x, stride, test)),
             Form::Mask => copy_of!(copy, mask_of::<T, P>(x, stride, test, mask)),
             Form::SparsifyWith => copy_of!(copy, sparsify_with::<T, I, P>(x, residual, test, i, v)),
+            Form::Compress => copy_of!(copy, compress::<T>(x, stride, mask, v)),
+            Form::CompressIndices => copy_of!(copy, compress_indices::<I>(mask, i)),
             Form::TopKThreshold => kth_largest(x, stride, *k, v),
+            Form::TopK => k_largest(x, stride, *k, i, v),
         }
         black_box((i, v, mask, self.hits));
     }
@@ -263,7 +284,9 @@ impl<T: Element, I: Place, P: Test<T>> Trial for Select<T, I, P> {
     fn agrees(&mut self) -> bool {
         self.gradix();
         let (hits, ours) = (self.hits, self.mask.clone());
-        self.mask.fill(false);
+        if self.form == Form::Mask {
+            self.mask.fill(false);
+        }
         self.plain(0);
         match self.form {
             Form::Count => self.hits == hits,
@@ -271,7 +294,8 @@ impl<T: Element, I: Place, P: Test<T>> Trial for Select<T, I, P> {
             Form::TopKThreshold => self.values[0] == self.pushed_values[0],
             _ => {
                 (self.indices.is_empty() || self.indices[..hits] == self.pushed_indices)
-                    && (self.form == Form::Indices || self.values[..hits] == self.pushed_values)
+                    && (matches!(self.form, Form::Indices | Form::CompressIndices)
+                        || self.values[..hits] == self.pushed_values)
             }
         }
     }
@@ -375,6 +399,45 @@ fn sparsify_with<T: Element, I: Place, P: Test<T>, const COPY: usize>(
             *residual = T::zero();
         }
     }
+}
+
+#[inline(never)]
+fn compress<T: Element, const COPY: usize>(x: &[T], stride: usize, mask: &[bool], out: &mut Vec<T>) {
+    black_box(COPY);
+    out.clear();
+    if stride == 1 {
+        out.extend(x.iter().zip(mask).filter(|(_, keep)| **keep).map(|(&x, _)| x));
+    } else {
+        out.extend(x.iter().step_by(stride).zip(mask).filter(|(_, keep)| **keep).map(|(&x, _)| x));
+    }
+}
+
+#[inline(never)]
+fn compress_indices<I: Place, const COPY: usize>(mask: &[bool], out: &mut Vec<I>) {
+    black_box(COPY);
+    out.clear();
+    out.extend(mask.iter().enumerate().filter(|(_, keep)| **keep).map(|(i, _)| I::new(i)));
+}
+
+/// The positions by the standard library's selection, in ascending order, and what is there.
+fn k_largest<T: Element, I: Place>(
+    x: &[T],
+    stride: usize,
+    k: usize,
+    indices: &mut Vec<I>,
+    values: &mut Vec<T>,
+) {
+    let magnitude = |i: &u32| num_traits::Float::abs(x[*i as usize * stride]);
+    let mut order: Vec<u32> = (0..x.len().div_ceil(stride) as u32).collect();
+    order.select_nth_unstable_by(k - 1, |a, b| {
+        magnitude(b).partial_cmp(&magnitude(a)).expect("no NaN").then(a.cmp(b))
+    });
+    order.truncate(k);
+    order.sort_unstable();
+    indices.clear();
+    values.clear();
+    indices.extend(order.iter().map(|&i| I::new(i as usize)));
+    values.extend(order.iter().map(|&i| x[i as usize * stride]));
 }
 
 /// By the standard library's selection; there is one copy of it.

@@ -2,7 +2,7 @@
 
 use crate::common::data::{self, Buffer, Element, Order};
 use crate::common::loops::{self, Copies};
-use crate::common::{Case, Side, Work, limits, numbers, with_sweep};
+use crate::common::{Case, Part, Side, Work, limits, numbers, with_sweep};
 use crate::one_of;
 use gradix::View;
 use std::hint::black_box;
@@ -113,7 +113,18 @@ fn case(form: Form, shape: &str, rows: usize, width: usize, count: usize, order:
         limit: "memcpy",
         gate: false,
         brief: order == Order::Random && ["512kib", "8mib"].iter().any(|table| shape.contains(table)),
-        part: None,
+        // The reference takes some 100 ns for each element.
+        part: (elements > 1 << 18).then(|| {
+            const DIVISOR: usize = 32;
+            let (some_rows, some) = match form {
+                Form::Elements | Form::Rows => (rows, count / DIVISOR),
+                Form::Columns => (rows / DIVISOR, count),
+                Form::Pick => (rows / DIVISOR, rows / DIVISOR),
+            };
+            let make =
+                move || Box::new(Gather::<f32>::new(form, some_rows, width, some, order)) as Box<dyn Work>;
+            Part { share: 1.0 / DIVISOR as f64, make: Box::new(make) }
+        }),
         make: Box::new(move || Box::new(Gather::<f32>::new(form, rows, width, count, order))),
     }
 }

@@ -1,7 +1,7 @@
 //! Scatters: the cases T1 and T2 of the comparison with other libraries, and a sweep over tables, widths and orders.
 
 use crate::common::data::{self, Buffer, Element, Order};
-use crate::common::{Case, Side, Work, limits, loops, numbers, with_sweep};
+use crate::common::{Case, Part, Side, Work, limits, loops, numbers, with_sweep};
 use gradix::{View, ViewMut};
 use std::hint::black_box;
 
@@ -67,7 +67,13 @@ fn case(shape: &str, rows: usize, width: usize, count: usize, order: Order) -> C
         limit: "add",
         gate: false,
         brief: order == Order::Random && ["512kib", "8mib"].iter().any(|table| shape.contains(table)),
-        part: None,
+        // The reference takes some 100 ns for each element.
+        part: (count * width > 1 << 18).then(|| {
+            const DIVISOR: usize = 32;
+            let make =
+                move || Box::new(Scatter::<f32>::new(rows, width, count / DIVISOR, order)) as Box<dyn Work>;
+            Part { share: 1.0 / DIVISOR as f64, make: Box::new(make) }
+        }),
         make: Box::new(move || Box::new(Scatter::<f32>::new(rows, width, count, order))),
     }
 }
