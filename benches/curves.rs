@@ -60,21 +60,21 @@ fn main() {
 
 /// Nanoseconds an element, for gradix at every level, the plain loop and the limit.
 fn at_every_level(work: &mut Select<f32>, x: f64) -> Vec<Point> {
-    let mut turns: Vec<(String, Side, Level)> =
+    let mut sides: Vec<(String, Side, Level)> =
         Level::available().iter().map(|&level| (level.name().to_string(), Side::Gradix, level)).collect();
-    turns.push(("plain loop".to_string(), Side::Loop, Level::detected()));
-    turns.push(("sum and store".to_string(), Side::Limit(Stores::Plain), Level::detected()));
-    let indices: Vec<usize> = (0..turns.len()).collect();
-    let plain = turns.len() - 2;
-    let rounds = Rounds::run(&indices, &[(plain, 0)], STOP, |turn| {
-        let (_, side, level) = &turns[turn];
+    sides.push(("plain loop".to_string(), Side::Loop, Level::detected()));
+    sides.push(("sum and store".to_string(), Side::Limit(Stores::Plain), Level::detected()));
+    let indices: Vec<usize> = (0..sides.len()).collect();
+    let plain = sides.len() - 2;
+    let rounds = Rounds::run(&indices, &[(plain, 0)], STOP, |side| {
+        let (_, side, level) = &sides[side];
         level.run(|| work.run(*side)).expect("an available level");
     });
-    let point = |(turn, (line, _, _)): (usize, &(String, Side, Level))| {
-        let ns = rounds.seconds(turn).median * 1e9 / HITS_OF as f64;
+    let point = |(side, (line, _, _)): (usize, &(String, Side, Level))| {
+        let ns = rounds.seconds(side).median * 1e9 / HITS_OF as f64;
         Point { line: line.clone(), x, y: ns }
     };
-    turns.iter().enumerate().map(point).collect()
+    sides.iter().enumerate().map(point).collect()
 }
 
 /// Work that reads and writes about so many bytes, the indices left aside; and its elements.
@@ -131,7 +131,7 @@ fn memory(threads: usize) -> Vec<Point> {
     let moved = [8, 8, 8, 8, 12, 12, 4].map(|bytes| (bytes * LEN) as f64);
     let rounds = pool(threads).install(|| {
         let stop = StopRule { budget: Duration::from_secs(3), ..STOP };
-        Rounds::run(&[0, 1, 2, 3, 4, 5, 6], &[(2, 0), (4, 0), (6, 0)], stop, |turn| match turn {
+        Rounds::run(&[0, 1, 2, 3, 4, 5, 6], &[(2, 0), (4, 0), (6, 0)], stop, |side| match side {
             0 => limits::scale(&x, 2.0, &mut out, plain),
             1 => limits::scale(&x, 2.0, &mut out, streaming),
             2 => limits::copy(&x, &mut out, plain),
@@ -141,10 +141,10 @@ fn memory(threads: usize) -> Vec<Point> {
             _ => limits::sum(&x),
         })
     });
-    let point = |turn: usize| Point {
-        line: names[turn].to_string(),
+    let point = |side: usize| Point {
+        line: names[side].to_string(),
         x: threads as f64,
-        y: moved[turn] / rounds.seconds(turn).median / 1e9,
+        y: moved[side] / rounds.seconds(side).median / 1e9,
     };
     (0..names.len()).map(point).collect()
 }

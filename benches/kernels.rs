@@ -40,7 +40,7 @@ fn main() {
         .arg(Arg::new("filter").num_args(0..).help("Only ids op/dtype/shape that contain one of these"))
         .arg(flag("full", "With criterion: more shapes, every level, one thread and all"))
         .arg(flag("large-pages", "Keep the data in pages of 2 MiB"))
-        .arg(flag("bench", "Said by cargo").hide(true))
+        .arg(flag("bench", "Passed by cargo").hide(true))
         .get_matches();
     let filters: Vec<&String> = arguments.get_many("filter").into_iter().flatten().collect();
     let wanted = |case: &Case| filters.is_empty() || filters.iter().any(|filter| case.is_wanted(filter));

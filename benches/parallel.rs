@@ -11,8 +11,8 @@
 //! ```
 //!
 //! One thread is a pool of one, in which the same calls are made in the same way. All is rayon's global pool from outside,
-//! and a pool of as many threads as there are CPUs from inside. The two take turns. Where all seem slower, they are measured
-//! again, and what is said twice counts.
+//! and a pool of as many threads as there are CPUs from inside. The two alternate. Where all seem slower, they are measured
+//! again, and only what is found twice counts.
 
 mod common;
 
@@ -35,7 +35,7 @@ use std::time::{Duration, Instant};
 
 /// For one way of calling.
 const STOP: StopRule = StopRule { rounds: 25, width: 0.03, budget: Duration::from_millis(400) };
-/// What the caller does before a call, and how many calls with such work before them make a turn.
+/// The time of the caller's work before a call, and how many such calls are timed at once.
 const SERIAL: Duration = Duration::from_millis(4);
 const CALLS: u32 = 2;
 /// The most elements: 64 MiB of `f32`, beyond the caches.
@@ -100,7 +100,7 @@ fn main() -> ExitCode {
         .arg(flag("quick", "Fewer sizes"))
         .arg(flag("check", "Exit with 1 where all threads are slower than one"))
         .arg(flag("record", "Keep the figures in results/<machine>/").conflicts_with_all(["filter", "quick"]))
-        .arg(flag("bench", "Said by cargo").hide(true))
+        .arg(flag("bench", "Passed by cargo").hide(true))
         .get_matches();
     let filter = arguments.get_one::<String>("filter").map_or("", |filter| filter);
     let step = if arguments.get_flag("quick") { 64 } else { 4 };
@@ -156,12 +156,12 @@ fn assert_same_answer(op: &str, elements: usize, work: &mut dyn Work, pools: &[T
     assert!(one == all, "{op} of {elements} answers differently on more threads");
 }
 
-/// Turns of one thread and of as many as there are CPUs, called in this way.
+/// One thread and as many as there are CPUs, alternating, called in this way.
 fn one_and_all(op: &str, elements: usize, way: Way, work: &mut dyn Work, pools: &[ThreadPool; 2]) -> Shared {
     let rounds = Rounds::timed(&[0, 1], &[(0, 1)], STOP, |side: usize, calls| {
         let outside = matches!(way, Way::Outside | Way::OutsideAfterWork);
         let after_work = matches!(way, Way::InsideAfterWork | Way::OutsideAfterWork);
-        let mut turn = || {
+        let mut calls_in_this_way = || {
             work.run(Side::Gradix); // so that the data are in this core's cache
             if after_work {
                 after_serial_work(calls, || work.run(Side::Gradix))
@@ -169,7 +169,7 @@ fn one_and_all(op: &str, elements: usize, way: Way, work: &mut dyn Work, pools: 
                 timed(calls, || work.run(Side::Gradix))
             }
         };
-        if side == 1 && outside { turn() } else { pools[side].install(turn) }
+        if side == 1 && outside { calls_in_this_way() } else { pools[side].install(calls_in_this_way) }
     });
     Shared {
         op: op.to_string(),

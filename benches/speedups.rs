@@ -38,7 +38,7 @@ const QUICK: Duration = Duration::from_secs(60);
 /// The least for a case with `--quick`.
 const LEAST: Duration = Duration::from_millis(200);
 
-/// Who takes turns within a round.
+/// What is timed in each round.
 #[derive(Clone, Copy, PartialEq)]
 enum Contender {
     /// At this level, or, with none, as called.
@@ -82,7 +82,7 @@ fn main() -> ExitCode {
                 .help("Only ids op/dtype/shape that contain one of these, with commas between"),
         )
         .arg(flag("large-pages", "Keep the data in pages of 2 MiB"))
-        .arg(flag("bench", "Said by cargo").hide(true))
+        .arg(flag("bench", "Passed by cargo").hide(true))
         .get_matches();
     let (record, check) = (arguments.get_flag("record"), arguments.get_flag("check"));
     let quick = arguments.get_flag("quick");
@@ -203,15 +203,15 @@ fn measure(cases: &[Case], jobs: &[Job], passes: usize, quick: Option<Instant>) 
     rows.collect()
 }
 
-/// One case on the threads of the current pool, all levels in turns with the plain loop and the limit.
+/// One case on the threads of the current pool: all levels, the plain loop and the limit, alternating.
 fn one(work: &mut dyn common::Work, levels: &[Option<Level>], budget: Duration) -> Vec<Measured> {
-    let mut turns: Vec<Contender> = levels.iter().map(|&level| Contender::Gradix(level)).collect();
+    let mut sides: Vec<Contender> = levels.iter().map(|&level| Contender::Gradix(level)).collect();
     let others = [Contender::Loop, Contender::Limit(Stores::Plain), Contender::Limit(Stores::Streaming)];
     let pairs: Vec<(Contender, Contender)> =
-        turns.iter().flat_map(|&gradix| others.map(|other| (other, gradix))).collect();
-    turns.extend(others);
+        sides.iter().flat_map(|&gradix| others.map(|other| (other, gradix))).collect();
+    sides.extend(others);
     let stop = StopRule { rounds: 25, width: 0.05, budget };
-    let rounds = Rounds::run(&turns, &pairs, stop, |turn| match turn {
+    let rounds = Rounds::run(&sides, &pairs, stop, |side| match side {
         Contender::Gradix(None) => work.run(Side::Gradix),
         Contender::Gradix(Some(level)) => level.run(|| work.run(Side::Gradix)).expect("an available level"),
         Contender::Loop => work.run(Side::Loop),

@@ -2,7 +2,7 @@
 //!
 //! Several hundred shapes are drawn from a seed: sizes from one element to memory, widths from 1 to 1,024, 2 to 130,000
 //! classes, every index type, `f32` and `f64`, densities from none to all, contiguous and strided, in place and not. Both
-//! sides give the same answer before they are timed; then they take turns on one thread. The baseline is the quickest of
+//! sides give the same answer before they are timed; then they alternate on one thread. The baseline is the quickest of
 //! four copies of the loop (see `trials/`).
 //!
 //! ```text
@@ -16,7 +16,7 @@
 //!
 //! An operation counts as slower at a shape if it takes more than the loop's time / 0.97 *and* the difference is more than
 //! a call may cost beside the loop: 15 ns where all arguments are slices, 30 ns where one is a view. What looks slower is
-//! measured again, with more stop, and counts only if it is found three times.
+//! measured again, for longer, and counts only if it is found three times.
 
 mod common;
 #[allow(dead_code)] // a part of it is used here
@@ -25,10 +25,11 @@ mod report;
 mod trials;
 
 use clap::{Arg, ArgAction, Command};
+use common::gate::geometric_mean;
 use common::paired::timed;
-use common::record::{Sweep, Swept, geometric_mean, load, save};
+use common::record::{Sweep, Swept, load, save};
 use common::tables::table;
-use common::{machine, record, tables};
+use common::{gate, machine, record, tables};
 use gradix::Level;
 use indicatif::{ProgressBar, ProgressStyle};
 use machine::{Machine, Made};
@@ -44,7 +45,7 @@ const FEW: usize = 12;
 /// The most bytes that a shape's arrays have, beyond the caches of most machines; with `--quick`, larger ones are left out.
 const MOST: usize = 256 << 20;
 const MOST_QUICK: usize = 24 << 20;
-/// The shortest stretch that is timed.
+/// The shortest time that is measured at once.
 const SHORTEST: Duration = Duration::from_micros(60);
 /// How often a shape must be found slower.
 const CONFIRMATIONS: usize = 3;
@@ -67,7 +68,7 @@ fn main() -> ExitCode {
         .arg(value("seed", "Draw other shapes").value_parser(clap::value_parser!(u64)).default_value("1"))
         .arg(value("each", "Shapes of each operation").value_parser(clap::value_parser!(usize)))
         .arg(value("filter", "Only operations whose name contains one of these, with commas between"))
-        .arg(flag("bench", "Said by cargo").hide(true))
+        .arg(flag("bench", "Passed by cargo").hide(true))
         .get_matches();
     let quick = arguments.get_flag("quick");
     let seed = *arguments.get_one::<u64>("seed").expect("has a default");
@@ -137,7 +138,7 @@ fn measure(drawn: Vec<Drawn>, quick: bool) -> Vec<Swept> {
         let mut found =
             Swept { op: op.to_string(), shape, bytes, loop_seconds: 0.0, seconds: 0.0, ratio: 0.0, door };
         for attempt in 1..=CONFIRMATIONS as u32 {
-            let (loop_seconds, seconds, ratio) = turns(&mut *trial, attempt * budget);
+            let (loop_seconds, seconds, ratio) = alternate(&mut *trial, attempt * budget);
             if ratio > found.ratio {
                 found = Swept { loop_seconds, seconds, ratio, ..found };
             }
@@ -153,10 +154,10 @@ fn measure(drawn: Vec<Drawn>, quick: bool) -> Vec<Swept> {
     rows
 }
 
-/// The seconds of the loop and of gradix, and the ratio of the two: medians of turns.
-fn turns(trial: &mut dyn Trial, budget: Duration) -> (f64, f64, f64) {
+/// The seconds of the loop and of gradix, and the ratio of the two: medians of alternating rounds.
+fn alternate(trial: &mut dyn Trial, budget: Duration) -> (f64, f64, f64) {
     let begin = Instant::now();
-    // So many calls make a stretch.
+    // So many calls take long enough to be timed.
     let calls_of = |call: &mut dyn FnMut()| {
         let mut calls = 1u32;
         loop {

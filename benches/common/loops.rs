@@ -1,5 +1,5 @@
 //! The loops that people write: iterators and the standard library's `exp`, compiled like everything else. They
-//! write into memory that the caller keeps, which is kinder to them than the usual `collect`.
+//! write into memory that the caller keeps, which is faster than the usual `collect`.
 
 use super::data::Element;
 use std::hint::black_box;

@@ -25,7 +25,7 @@ pub mod work {
 use rayon::{ThreadPool, ThreadPoolBuilder};
 use std::any::Any;
 
-/// Who does the work.
+/// An implementation of an operation, or its limit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Side {
     /// This crate, as it would be called.
@@ -39,12 +39,12 @@ pub enum Side {
     Limit(limits::Stores),
 }
 
-/// Data, and everybody who works on it.
+/// An operation at one shape: its data, and every implementation.
 pub trait Work: Any + Send {
     fn run(&mut self, side: Side);
-    /// What a side answers, in numbers that hold every bit of it.
+    /// The result of a side, in numbers that hold every bit of it.
     fn answer(&mut self, side: Side) -> Vec<f64>;
-    /// Panics unless gradix, at the level and on the threads of this call, answers as another side does.
+    /// Panics unless gradix, at the level and on the threads of this call, gives the result of another side.
     fn assert_equal(&mut self, to: Side) {
         assert!(self.answer(Side::Gradix) == self.answer(to), "gradix answers differently from {to:?}");
     }

@@ -22,7 +22,7 @@ pub struct StopRule {
     pub budget: Duration,
 }
 
-/// The shortest stretch that is timed: many readings of the clock long.
+/// The shortest time that is measured at once: many times what reading the clock takes.
 const SHORTEST: Duration = Duration::from_micros(200);
 
 /// The time that so many calls take.
@@ -32,16 +32,16 @@ pub fn timed(calls: u32, mut call: impl FnMut()) -> Duration {
     start.elapsed()
 }
 
-/// The fewest rounds, however late it is: what a median is a median of.
+/// The fewest rounds, even when the budget is used up.
 const FEWEST: usize = 3;
 
 impl<S: Copy + PartialEq> Rounds<S> {
-    /// Lets the sides take turns until the ratios of these pairs are known well enough.
+    /// Times the sides, alternating, until the ratios of these pairs are known well enough.
     pub fn run(sides: &[S], pairs: &[(S, S)], stop: StopRule, mut call: impl FnMut(S)) -> Self {
         Self::timed(sides, pairs, stop, |side, calls| timed(calls, || call(side)))
     }
 
-    /// As [`Rounds::run`], by somebody who takes the time of so many calls: where a side's calls begin elsewhere.
+    /// As [`Rounds::run`], where the caller times so many calls itself.
     pub fn timed(
         sides: &[S],
         pairs: &[(S, S)],

@@ -1,6 +1,6 @@
 //! The figures of one machine as they are kept in `results/`.
 
-use super::gate::{Interval, Recorded};
+use super::gate::{Interval, Recorded, is_slower};
 use super::machine::{Machine, Made};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -208,13 +208,10 @@ pub struct Swept {
     pub door: f64,
 }
 
-/// An operation may take the loop's time divided by this.
-const AS_FAST: f64 = 0.97;
-
 impl Swept {
     /// Whether it is slower than the loop by more than noise, and by more than a call may cost.
     pub fn is_slower(&self) -> bool {
-        self.ratio < AS_FAST && self.seconds - self.loop_seconds > self.door
+        is_slower(self.ratio, self.seconds - self.loop_seconds, self.door)
     }
 }
 
@@ -241,12 +238,6 @@ impl Sweep {
     }
 }
 
-/// The geometric mean of ratios.
-pub fn geometric_mean(ratios: impl Iterator<Item = f64>) -> f64 {
-    let (count, sum) = ratios.fold((0, 0.0), |(count, sum), ratio| (count + 1, sum + ratio.ln()));
-    (sum / f64::from(count)).exp()
-}
-
 /// The folder `results/` of this repository.
 pub fn results() -> PathBuf {
     // From benches/, or from benches/peers.
@@ -254,7 +245,7 @@ pub fn results() -> PathBuf {
     here.ancestors().find(|folder| folder.join("CHANGELOG.md").exists()).unwrap_or(here).join("results")
 }
 
-/// A file of a machine's figures, where it exists. A file that cannot be read is an error: nobody wants it overwritten.
+/// A file of a machine's figures, where it exists. A file that cannot be parsed is an error, so that it is not overwritten.
 pub fn load<T: DeserializeOwned>(machine: &str, file: &str) -> Option<T> {
     let path = results().join(machine).join(file);
     let text = fs::read_to_string(&path).ok()?;

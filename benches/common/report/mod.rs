@@ -1,9 +1,10 @@
-//! Tables and pictures of the figures in `results/`. They are made of the kept figures alone, so whoever has these can
+//! Tables and pictures of the figures in `results/`. They are made from the kept figures alone, so anyone who has these can
 //! make them again, and a test can tell whether what the repository shows is what was measured.
 
 mod plots;
 
-use super::record::{Compared, Curves, Parallel, Peers, Speedups, Sweep, Way, geometric_mean, load, results};
+use super::gate::geometric_mean;
+use super::record::{Compared, Curves, Parallel, Peers, Speedups, Sweep, Way, load, results};
 use super::tables::table;
 use std::fs;
 use std::path::PathBuf;
