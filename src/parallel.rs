@@ -4,18 +4,11 @@
 //! for each thread), so that no result depends on how many threads there were; how many there are is rayon's business (a
 //! caller's own pool is used where the caller stands in one).
 
+pub(crate) use crate::array::Split;
 use std::any::Any;
 use std::cell::RefCell;
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
-
-/// Work that can be cut in two at any unit.
-pub(crate) trait Split: Sized + Send {
-    /// The number of units.
-    fn len(&self) -> usize;
-    /// The first `mid` units and the rest.
-    fn split_at(self, mid: usize) -> (Self, Self);
-}
 
 impl<T: Sync> Split for &[T] {
     fn len(&self) -> usize {
