@@ -154,7 +154,10 @@ pub use ops::indexed::{
     scatter_add_axis_scaled, scatter_add_scaled, take, take_along_axis, take_along_axis_into, take_axis,
     take_axis_into, take_into,
 };
-pub use ops::select::{self, AbsGe, AbsGt, Between, Ge, Gt, Le, Lt, Position, Predicate};
+pub use ops::select::{
+    self, AbsBetween, AbsGe, AbsGt, Between, Ge, Gt, IsNan, Le, Lt, NanPolicy, Ne, NotNan, Position,
+    Predicate,
+};
 pub use ops::softmax_xent::{Loss, Partial, Reduction, Rows, SoftmaxXent};
 pub use simd::{Float, Level};
 

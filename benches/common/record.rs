@@ -3,9 +3,47 @@
 use super::gate::{Interval, Recorded};
 use super::machine::{Machine, Made};
 use serde::de::DeserializeOwned;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::fs;
 use std::path::{Path, PathBuf};
+
+/// An interval, or a recorded ratio, as it stands in a file.
+#[derive(Serialize, Deserialize)]
+struct Stored {
+    median: f64,
+    low: f64,
+    high: f64,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    tolerance: Option<f64>,
+}
+
+impl Serialize for Interval {
+    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        let Interval { median, low, high } = *self;
+        Stored { median, low, high, tolerance: None }.serialize(to)
+    }
+}
+
+impl<'de> Deserialize<'de> for Interval {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        let Stored { median, low, high, .. } = Stored::deserialize(from)?;
+        Ok(Interval { median, low, high })
+    }
+}
+
+impl Serialize for Recorded {
+    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        let Interval { median, low, high } = self.ratio;
+        Stored { median, low, high, tolerance: Some(self.tolerance) }.serialize(to)
+    }
+}
+
+impl<'de> Deserialize<'de> for Recorded {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        let Stored { median, low, high, tolerance } = Stored::deserialize(from)?;
+        Ok(Recorded { ratio: Interval { median, low, high }, tolerance: tolerance.unwrap_or_default() })
+    }
+}
 
 /// One kernel on one shape, level and number of threads.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -125,7 +163,7 @@ pub struct Parallel {
 
 /// The folder `results/` of this repository.
 pub fn results() -> PathBuf {
-    // From the crate itself, or from benches/peers in it.
+    // From benches/, or from benches/peers.
     let here = Path::new(env!("CARGO_MANIFEST_DIR"));
     here.ancestors().find(|folder| folder.join("CHANGELOG.md").exists()).unwrap_or(here).join("results")
 }

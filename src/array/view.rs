@@ -9,23 +9,22 @@ use super::raw::{Erased3, Erased3Mut, Lanes, LanesMut, Run, RunMut, Start, Word,
 use crate::error::{Error, Result};
 use std::marker::PhantomData;
 
-/// A vector of zeros (of `T::default()`) for an answer of this shape, or an error where no allocation can have its size.
+/// A vector of zeros (of `T::default()`) for an answer of this shape, or an error where it cannot be had.
 pub(crate) fn zeros<T: Copy + Default>(shape: &[usize]) -> Result<Vec<T>> {
-    /// From here on the system gives memory that is zero already, so that asking for it first costs little beside it.
+    /// From this size on the system hands out pages that are zero already, which `vec!` leaves untouched. Asking for as
+    /// much once before, to learn whether it can be had, costs little beside the answer.
     const LARGE: usize = 1 << 17;
     let len = count(shape)?;
     let bytes = len.checked_mul(size_of::<T>()).filter(|&bytes| bytes <= isize::MAX as usize);
-    let Some(bytes) = bytes else { return Err(Error::Overflow { shape: shape.to_vec() }) };
-    let mut answer = Vec::<T>::new();
-    if answer.try_reserve_exact(len).is_err() {
-        return Err(Error::Memory { bytes });
+    let bytes = bytes.ok_or_else(|| Error::Overflow { shape: shape.to_vec() })?;
+    let mut zeros = Vec::new();
+    zeros.try_reserve_exact(len).map_err(|_| Error::Memory { bytes })?;
+    if bytes < LARGE {
+        zeros.resize(len, T::default());
+        return Ok(zeros);
     }
-    if bytes >= LARGE {
-        drop(std::hint::black_box(answer)); // else the compiler takes the attempt for granted
-        return Ok(vec![T::default(); len]);
-    }
-    answer.resize(len, T::default());
-    Ok(answer)
+    drop(std::hint::black_box(zeros)); // else the compiler takes the attempt for granted
+    Ok(vec![T::default(); len])
 }
 
 /// A borrowed array of up to 8 axes with any strides: zero, negative and overlapping ones included.
@@ -160,6 +159,17 @@ impl<'a, T> View<'a, T> {
     pub fn as_slice(&self) -> Option<&'a [T]> {
         // In C order the indices name exactly the `len` elements from `start` on.
         if self.layout.is_c_order() { Run::new(self.start, self.len(), 1).as_slice() } else { None }
+    }
+
+    /// All elements in C order.
+    pub(crate) fn to_vec(self) -> Vec<T>
+    where
+        T: Copy,
+    {
+        let Some(last) = self.rank().checked_sub(1) else { return self.get(&[]).into_iter().collect() };
+        let (lanes, len) = (self.lanes(last), self.shape()[last]);
+        let rows = if len == 0 { 0 } else { self.len() / len };
+        (0..rows).flat_map(|row| (0..len).map(move |i| lanes.lane(row).get(i))).collect()
     }
 
     /// The axis that `axis` names, negative ones counted from the end.

@@ -20,6 +20,23 @@ pub use softmax_xent::SoftmaxXent;
 use crate::error::{Error, Result};
 use crate::index::{Index, Indices, Mode};
 
+/// Pushes `item`, or answers that there is no memory for it.
+fn push<T>(all: &mut Vec<T>, item: T) -> Result<()> {
+    let bytes = (all.len() + 1).saturating_mul(size_of::<T>());
+    all.try_reserve(1).map_err(|_| Error::Memory { bytes })?;
+    all.push(item);
+    Ok(())
+}
+
+/// A vector of these, or an error where there is no memory for it.
+fn collect<T>(items: impl Iterator<Item = T>) -> Result<Vec<T>> {
+    let mut all = Vec::new();
+    for item in items {
+        push(&mut all, item)?;
+    }
+    Ok(all)
+}
+
 /// The indices (…, …) of an array of this shape, in C order.
 fn places(shape: &[usize]) -> impl Iterator<Item = Vec<usize>> + use<> {
     let shape = shape.to_vec();

@@ -4,11 +4,14 @@
 //! operation, without vectors and threads: for rows that lie along vectors, `lanes` partial sums that are then joined by
 //! halves; for rows in lanes, one sum; chunk by chunk.
 
+use super::{collect, push};
 use crate::array::{View, ViewMut};
 use crate::error::Result;
 use crate::index::Index;
 use crate::ops::softmax_xent::plan::{Plan, Term, chunk_classes};
+use crate::ops::softmax_xent::scale::{RowFactors, RowScale};
 use crate::ops::softmax_xent::{Call, Loss, Partial, Rows, shaped};
+use crate::simd::scaled::{self, Scaled};
 use crate::simd::Float;
 
 /// The definition of [`crate::SoftmaxXent`], with the options of the one it is made of.
@@ -60,15 +63,18 @@ impl<T: Float> SoftmaxXent<'_, T> {
         let logits = logits.into();
         let call = self.0.call(logits.shape(), labels, false)?;
         let mut rows = Rows { losses: vec![], lse: vec![], partials: vec![], loss: call.loss(&[]) };
+        let mut totals = vec![];
         for row in 0..labels.len() {
             let x = read(&call, &logits, row);
             let sums = sums(&call, &x, call.class(row));
             let loss = loss(&call.plan, &sums, call.class(row));
-            rows.losses.push(loss);
-            rows.lse.push(Normalizer::of(&sums).lse());
-            rows.partials.push(partial(&sums));
+            let [in_total, in_answer] = call.row(row, None).losses_of_row(loss);
+            push(&mut totals, in_total)?;
+            push(&mut rows.losses, in_answer)?;
+            push(&mut rows.lse, Normalizer::of(&sums).lse())?;
+            push(&mut rows.partials, partial(&sums))?;
         }
-        rows.loss = mean(&call, &rows.losses);
+        rows.loss = mean(&call, &totals);
         Ok(rows)
     }
 
@@ -102,7 +108,7 @@ impl<T: Float> SoftmaxXent<'_, T> {
         let logits = logits.into();
         let call = self.0.call(logits.shape(), labels, true)?;
         let sums = (0..labels.len()).map(|row| sums(&call, &read(&call, &logits, row), call.class(row)));
-        Ok(sums.map(|sums| partial(&sums)).collect())
+        collect(sums.map(|sums| partial(&sums)))
     }
 
     /// See [`crate::SoftmaxXent::backward_from`].
@@ -131,7 +137,19 @@ fn read<T: Float, I: Index>(call: &Call<'_, T, I>, logits: &View<'_, T>, row: us
     let x = (0..call.here).map(|class| lane.get(class));
     match call.plan.cap {
         None => x.collect(),
-        Some(cap) => x.map(|x| cap * tanh(x / cap)).collect(),
+        Some(cap) => x.map(|x| if x == T::NEG_INFINITY { x } else { cap * tanh(x / cap) }).collect(),
+    }
+}
+
+impl<T: Float, I: Index> Call<'_, T, I> {
+    /// What multiplies a row's loss and gradient.
+    fn row(&self, row: usize, upstream: Option<&[T]>) -> RowFactors<T> {
+        let weight = self.row_weights().map(|weights| weights[row]);
+        match upstream {
+            Some(&[one]) => self.scale(self.mean().times(Scaled::of(one))).of_row(None, weight),
+            Some(all) => self.scale(self.mean()).of_row(Some(all[row]), weight),
+            None => self.scale(self.mean()).of_row(None, weight),
+        }
     }
 }
 
@@ -144,13 +162,12 @@ fn gradient<T: Float, I: Index>(
     known: Option<&[Partial<T>]>,
 ) -> Loss<T> {
     let mut losses = vec![T::ZERO; call.labels.len()];
-    let mean = call.mean();
     for row in 0..call.labels.len() {
         let class = call.class(row);
         let x = read(call, logits.as_ref().unwrap_or(&grad.as_view()), row);
         let mut to = grad.reborrow().into_lanes(call.axis);
         let mut to = to.lane(row);
-        let scale = if upstream.len() == 1 { mean * upstream[0] } else { mean * upstream[row] };
+        let by = call.row(row, Some(upstream));
         let sums = match known {
             None => sums(call, &x, class),
             Some(known) => {
@@ -161,9 +178,9 @@ fn gradient<T: Float, I: Index>(
         match class {
             None => to.fill(T::ZERO),
             Some(class) => {
-                let gradient = row_gradient(call, &x, class, scale, &sums, known.is_some());
+                let gradient = row_gradient(call, &x, class, &by.gradient, &sums, known.is_some());
                 to.copy_from(0, &gradient);
-                losses[row] = loss(&call.plan, &sums, Some(class));
+                losses[row] = by.losses_of_row(loss(&call.plan, &sums, Some(class)))[0];
             }
         }
     }
@@ -204,6 +221,15 @@ impl<T: Float> Shift<T> {
         }
     }
 
+    /// The one that makes exponentials 2^`lift` times as large.
+    fn lifted(self, lift: i32) -> Self {
+        Shift { k: self.k - T::from_f64(lift.into()), ..self }
+    }
+
+    fn of_chunk(max: T) -> Self {
+        Shift::of(max).lifted(T::CHUNK_LIFT)
+    }
+
     fn exponent(self, x: T) -> T {
         (x - self.origin).mul_add(T::LOG2_E, T::ZERO - self.k)
     }
@@ -212,9 +238,11 @@ impl<T: Float> Shift<T> {
         exp2_of(x - self.origin, T::LOG2_E, self.k)
     }
 
+    /// From this shift, of a chunk, to that of a row.
     fn factor(self, to: Self) -> T {
         let t = (self.origin - to.origin).mul_add(T::LOG2_E, self.k - to.k);
-        exp2(if t > T::ONE { T::ONE } else { t })
+        let most = T::from_f64((T::ROW_LIFT - T::CHUNK_LIFT + 1).into());
+        exp2(if t > most { most } else { t })
     }
 }
 
@@ -244,10 +272,11 @@ fn sums<T: Float, I: Index>(call: &Call<'_, T, I>, x: &[T], class: Option<usize>
     for (c, chunk) in x.chunks(chunk_len).enumerate() {
         let others = chunk.iter().enumerate().filter(|&(j, _)| c * chunk_len + j != target).map(|(_, &x)| x);
         let max = others.fold(T::NEG_INFINITY, larger);
-        let shift = Shift::of(max);
+        let shift = Shift::of_chunk(max);
         let mut powers = vec![T::ZERO; lanes];
         let mut gaps = vec![T::ZERO; if across { 1 } else { 4 * lanes }];
-        let anchor = anchor(max);
+        let scaled_anchor = anchor(max) * plan.gap_scale;
+        let weights = plan.smoothing_weights(0, x.len());
         for (j, &x) in chunk.iter().enumerate() {
             let class = c * chunk_len + j;
             if class != target {
@@ -256,9 +285,11 @@ fn sums<T: Float, I: Index>(call: &Call<'_, T, I>, x: &[T], class: Option<usize>
             if plan.is_smooth() {
                 let turns = gaps.len();
                 let gap = &mut gaps[j % turns];
-                *gap = match plan.weights {
-                    None => *gap + (x - anchor),
-                    Some(weights) => weights[class].mul_add(x - anchor, *gap),
+                let here = x.mul_add(plan.gap_scale, T::ZERO - scaled_anchor);
+                *gap = match weights.map(|weights| weights[class]) {
+                    None => *gap + here,
+                    // A class of weight 0 takes no part, whatever its logit is.
+                    Some(w) => w.mul_add(if w == T::ZERO { T::ZERO } else { here }, *gap),
                 };
             }
         }
@@ -269,25 +300,26 @@ fn sums<T: Float, I: Index>(call: &Call<'_, T, I>, x: &[T], class: Option<usize>
         }
         parts.push((max, join_lanes(powers), join_lanes(gaps)));
     }
-    let chunks = parts.iter().map(|part| Shift::of(part.0)).collect();
+    let chunks = parts.iter().map(|part| Shift::of_chunk(part.0)).collect();
     let target = x.get(target).copied().unwrap_or(T::NEG_INFINITY);
     let max = parts.iter().fold(target, |max, part| larger(max, part.0));
     let (mut others, mut dropped, mut gap) = (T::ZERO, T::ZERO, T::ZERO);
     for (c, &(part_max, sum, part_gap)) in parts.iter().enumerate() {
-        let x = sum * Shift::of(part_max).factor(Shift::of(max));
+        let x = sum * Shift::of_chunk(part_max).factor(Shift::of(max).lifted(T::ROW_LIFT));
         let sum = others + x;
         dropped += if others >= x { (others - sum) + x } else { (x - sum) + others };
         others = sum;
         if plan.is_smooth() {
-            gap += (anchor(part_max) - max).mul_add(plan.chunk_weight(c), part_gap);
+            let below_max = anchor(part_max) * plan.gap_scale - max * plan.gap_scale;
+            gap += below_max.mul_add(plan.chunk_weight(c), part_gap);
         }
     }
     Sums { max, others: others + dropped, target, gap, chunks }
 }
 
-/// What gaps are measured from: the maximum, or 0 where that is −∞.
+/// What gaps are measured from: the maximum, or 0 where that is −∞, or so small that a fraction of it may not be exact.
 fn anchor<T: Float>(max: T) -> T {
-    if max > T::NEG_INFINITY { max } else { T::ZERO }
+    if max > T::NEG_INFINITY && max.abs() > T::EPSILON * T::EPSILON { max } else { T::ZERO }
 }
 
 /// Lane i with lane i + half, until one is left.
@@ -314,8 +346,8 @@ impl<T: Float> Normalizer<T> {
     fn of(sums: &Sums<T>) -> Self {
         let shift = Shift::of(sums.max);
         let t = shift.exponent(sums.target);
-        let target = shift.exp(sums.target);
-        let z = sums.others + target;
+        let target = shift.lifted(T::ROW_LIFT).exp(sums.target);
+        let z = (sums.others + target) * scaled::scale(T::ONE, -T::ROW_LIFT);
         Normalizer { shift, z: if z > T::ZERO { z } else { T::NAN }, target, t }
     }
 
@@ -327,22 +359,29 @@ impl<T: Float> Normalizer<T> {
 
 /// What a row's target makes of the options.
 fn term<T: Float>(plan: &Plan<'_, T>, class: usize) -> Term<T> {
-    let weight = plan.weight(class);
-    let own = if plan.is_smooth() { plan.own * weight } else { weight };
-    let all = if plan.weights.is_none() { T::ONE } else { plan.share.mul_add(plan.total_weight, own) };
+    let [a, b] = plan.weight_powers;
+    let weight = plan.weights.map_or(T::ONE, |weights| weights[class] * a * b);
+    let own = plan.own * weight;
+    let all = if plan.weights.is_none() { plan.one } else { plan.share_of_all + own };
     Term { own, all, rest: plan.share * (plan.total_weight - weight) }
 }
 
-/// A row's loss.
+/// A row's loss, in units.
 fn loss<T: Float>(plan: &Plan<'_, T>, sums: &Sums<T>, class: Option<usize>) -> T {
     let Some(class) = class else { return T::ZERO };
     let row = Normalizer::of(sums);
-    let far = T::EXP2_MIN * T::from_f64(0.5);
-    let nll = if row.t < far { row.t.mul_add(-T::LN_2, ln(row.z)) } else { ln_1p(sums.others / row.target) };
-    let mut loss = if plan.is_plain() { nll } else { term(plan, class).own * nll };
+    let above_max = || row.shift.exponent(sums.max).mul_add(-T::LN_2, ln(row.z));
+    let mut loss = match row.t < T::EXP2_MIN * T::from_f64(0.5) {
+        true => (sums.max - sums.target) + above_max(),
+        false => ln_1p(sums.others / row.target),
+    };
+    if !plan.is_plain() {
+        let own = term(plan, class).own;
+        loss = if own == T::ZERO && loss == T::INFINITY { T::ZERO } else { own * loss };
+    }
     if plan.is_smooth() {
-        let above_max = row.shift.exponent(sums.max).mul_add(-T::LN_2, ln(row.z));
-        loss = plan.share.mul_add(plan.total_weight * above_max - sums.gap, loss);
+        loss = plan.share_of_all.mul_add(above_max(), loss);
+        loss = (T::ZERO - plan.share_of_gap).mul_add(sums.gap, loss);
     }
     if plan.z_loss != T::ZERO {
         let lse = row.lse();
@@ -356,40 +395,50 @@ fn row_gradient<T: Float, I: Index>(
     call: &Call<'_, T, I>,
     x: &[T],
     class: usize,
-    scale: T,
+    by: &RowScale<T>,
     sums: &Sums<T>,
     known: bool,
 ) -> Vec<T> {
     let plan = &call.plan;
     let row = Normalizer::of(sums);
     let Term { all, rest, .. } = term(plan, class);
+    let scale = by.first;
+    let lifted_scale = scale * scaled::scale(T::ONE, T::ROW_LIFT);
+    let last = |x: T| x * by.last[0] * by.last[1];
     let mut factor = scale * all / row.z;
-    let pull = T::ZERO - scale * plan.share;
+    let pull = last(T::ZERO - lifted_scale * plan.share);
     let mut target = T::ZERO - factor * sums.others;
     if plan.is_smooth() {
-        target = scale.mul_add(rest, target);
+        target = lifted_scale.mul_add(rest, target);
     }
     if plan.z_loss != T::ZERO {
         let extra = scale * ((plan.z_loss + plan.z_loss) * row.lse()) / row.z;
         target = extra.mul_add(row.target, target);
         factor += extra;
     }
-    let slope = |cap: T, x: T| (T::ONE - x / cap) * (T::ONE + x / cap);
+    let slope = |cap: T, x: T| match x == T::NEG_INFINITY {
+        true => T::ZERO,
+        false => (T::ONE - x / cap) * (T::ONE + x / cap),
+    };
     if let Some(cap) = plan.cap {
         target *= slope(cap, sums.target);
     }
     let chunk_len = if call.across { chunk_classes::<T, true>() } else { chunk_classes::<T, false>() };
+    let (target, weights) = (last(target), plan.smoothing_weights(0, x.len()));
+    let anew = row.shift.lifted(T::CHUNK_LIFT);
+    let of_anew = last(factor * scaled::scale(T::ONE, T::ROW_LIFT - T::CHUNK_LIFT));
     let gradient = |(j, &x): (usize, &T)| {
-        let pull = plan.weights.filter(|_| plan.is_smooth()).map_or(pull, |weights| pull * weights[j]);
+        let pull = weights.map_or(pull, |weights| pull * weights[j]);
         if plan.first_class + j == class {
             target
         } else if let Some(cap) = plan.cap {
-            row.shift.exp(x).mul_add(factor, pull) * slope(cap, x)
+            anew.exp(x).mul_add(of_anew, pull) * slope(cap, x)
         } else if known {
-            row.shift.exp(x).mul_add(factor, pull)
+            anew.exp(x).mul_add(of_anew, pull)
         } else {
             let shift = sums.chunks[j / chunk_len];
-            shift.exp(x).mul_add(factor * shift.factor(row.shift), pull)
+            let of_chunk = last(factor * shift.factor(row.shift.lifted(T::ROW_LIFT)));
+            shift.exp(x).mul_add(of_chunk, pull)
         }
     };
     x.iter().enumerate().map(gradient).collect()

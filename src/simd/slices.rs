@@ -1,7 +1,7 @@
 //! Walks over slices: whole vectors, then the remainder as one vector padded with the operation's identity. The only
 //! place that knows of remainders.
 
-use super::{Float, Simd};
+use super::{Float, Simd, Streaming};
 
 /// The largest and the least element, or vectors that have them in some lane.
 #[derive(Clone, Copy)]
@@ -160,13 +160,13 @@ pub(crate) fn map<T: Float, S: Simd<T>>(s: S, xs: &mut [T], pad: T, mut f: impl 
     }
 }
 
-/// Writes `f` of each vector of `xs` to `to`, which is at most as long, without reading the lines of `to` first: [`Simd::fence`] must
-/// follow.
+/// Writes `f` of each vector of `xs` to `to`, which is at most as long, by non-temporal stores.
 #[inline(always)]
 pub(crate) fn map_past_caches<T: Float, S: Simd<T>>(
     s: S,
     xs: &[T],
     to: &mut [T],
+    streaming: &Streaming,
     mut f: impl FnMut(S::V) -> S::V,
 ) {
     let mut lines = Lines::begin(
@@ -179,6 +179,7 @@ pub(crate) fn map_past_caches<T: Float, S: Simd<T>>(
     while lines.step(
         s,
         xs,
+        streaming,
         #[inline(always)]
         |x, _| f(x),
     ) {}
@@ -186,14 +187,14 @@ pub(crate) fn map_past_caches<T: Float, S: Simd<T>>(
 
 /// Overwrites a slice with zeros, as [`map_past_caches`] writes.
 #[inline(always)]
-pub(crate) fn clear_past_caches<T: Float, S: Simd<T>>(s: S, to: &mut [T]) {
+pub(crate) fn clear_past_caches<T: Float, S: Simd<T>>(s: S, to: &mut [T], streaming: &Streaming) {
     let whole = to.as_ptr().align_offset(64).min(to.len());
     let (head, to) = to.split_at_mut(whole);
     let (blocks, rest) = T::blocks_mut(to);
     head.fill(T::ZERO);
     rest.fill(T::ZERO);
     for block in blocks {
-        s.stream(s.splat(T::ZERO), block);
+        s.stream(s.splat(T::ZERO), block, streaming);
     }
 }
 
@@ -238,11 +239,12 @@ impl<'a, T: Float> Lines<'a, T> {
         &mut self,
         s: S,
         xs: &[T],
+        streaming: &Streaming,
         mut f: impl FnMut(S::V, usize) -> S::V,
     ) -> bool {
         let Some(to) = self.to.next() else { return false };
         let Some(x) = T::blocks(&xs[self.at..]).0.first() else { return false };
-        s.stream(f(s.load(x), self.at), to);
+        s.stream(f(s.load(x), self.at), to, streaming);
         self.at += T::LANES;
         true
     }

@@ -9,7 +9,7 @@ use crate::error::Result;
 use crate::index::ErasedIndices;
 use crate::index::checked::{BLOCK, List, NOWHERE, Words, checked_block};
 use crate::parallel;
-use crate::simd::{self, Float, Kernel, Level, Simd, slices};
+use crate::simd::{self, Float, Kernel, Level, Simd, Streaming, slices};
 
 /// A gather, checked and cut into pieces.
 pub(super) type Gather<'a> = Job<'a, Erased3<'a>, Erased3Mut<'a>>;
@@ -263,16 +263,17 @@ impl Kernel<f32> for Streamed<'_, '_> {
     fn run<S: Simd<f32>>(self, s: S) {
         let Streamed(job) = self;
         let row = job.flow.as_piece().shape()[M] * job.flow.as_piece().width();
+        let streaming = Streaming::begin();
         rows::<f32>(job, &mut [0; BLOCK], rows_ahead(row, usize::MAX), |from, to| {
             slices::map_past_caches(
                 s,
                 from,
                 to,
+                &streaming,
                 #[inline(always)]
                 |v| v,
             )
         });
-        s.fence();
     }
 }
 

@@ -3,13 +3,14 @@
 use super::lanes::{self, Square};
 use super::partial::Partial;
 use super::plan::{Plan, chunk_classes};
+use super::scale::CallScale;
 use super::rows::{self, Group, NO_CLASS, Normalizer, Part, Pass, Scratch, Sum, Sums, Write};
 use super::tile::{Columns, Lagging, Row, RowBefore, Tile};
 use crate::array::{Lane, LaneMut, Lanes, LanesMut};
 use crate::index::Index;
 use crate::parallel::{self, Split};
-use crate::simd::slices::{self, Bounds, stored, take};
-use crate::simd::{Compiled, Float, Kernel, Level, Simd};
+use crate::simd::slices::{self, Bounds, stored};
+use crate::simd::{Compiled, Float, Kernel, Level, Simd, Streaming};
 use std::marker::PhantomData;
 use std::ops::Range;
 
@@ -22,6 +23,8 @@ pub(super) struct Rows<'a, T> {
     pub(super) to: Option<LanesMut<'a, T>>,
     /// A factor for each row's gradient.
     pub(super) upstream: Option<&'a [T]>,
+    /// A factor for each row's loss and gradient.
+    pub(super) row_weights: Option<&'a [T]>,
     /// The rows' sums, where they are known already.
     pub(super) known: Option<&'a [Partial<T>]>,
     pub(super) found: Option<&'a mut [Partial<T>]>,
@@ -111,20 +114,20 @@ fn cut<W: Split>(work: Option<W>, at: usize) -> (Option<W>, Option<W>) {
 impl<'a, T: Float> Rows<'a, T> {
     /// The gradients of a group's ignored rows are 0, whatever their logits are.
     #[inline(always)]
-    fn clear_ignored<S: Simd<T>>(&mut self, s: S, group: &Group<T>, past_caches: bool) {
+    fn clear_ignored<S: Simd<T>>(&mut self, s: S, group: &Group<T>, streaming: Option<&Streaming>) {
         let Some(to) = &mut self.to else { return };
         for (row, &class) in (group.first..).zip(&group.classes[..group.count]) {
             if class != NO_CLASS {
                 continue;
             }
             let mut lane = to.lane(row);
-            match lane.as_slice_mut().filter(|_| past_caches) {
-                Some(to) => slices::clear_past_caches(s, to),
-                None => lane.fill(T::ZERO),
+            match (lane.as_slice_mut(), streaming) {
+                (Some(to), Some(streaming)) => slices::clear_past_caches(s, to, streaming),
+                _ => lane.fill(T::ZERO),
             }
         }
-        if past_caches {
-            s.fence();
+        if let Some(streaming) = streaming {
+            streaming.fence();
         }
     }
 
@@ -175,6 +178,7 @@ impl<T: Float> Split for Rows<'_, T> {
         let (from, from_b) = cut(self.from, at);
         let (to, to_b) = cut(self.to, at);
         let (upstream, upstream_b) = cut(self.upstream, at);
+        let (row_weights, row_weights_b) = cut(self.row_weights, at);
         let (known, known_b) = cut(self.known, at);
         let (found, found_b) = cut(self.found, at);
         let (losses, losses_b) = cut(self.losses, at);
@@ -182,12 +186,13 @@ impl<T: Float> Split for Rows<'_, T> {
         let (totals, totals_b) = cut(self.totals, mid);
         let block = self.block;
         (
-            Rows { targets, from, to, upstream, known, found, losses, lse, totals, block },
+            Rows { targets, from, to, upstream, row_weights, known, found, losses, lse, totals, block },
             Rows {
                 targets: targets_b,
                 from: from_b,
                 to: to_b,
                 upstream: upstream_b,
+                row_weights: row_weights_b,
                 known: known_b,
                 found: found_b,
                 losses: losses_b,
@@ -204,8 +209,7 @@ pub(super) struct Drive<'p, 'a, T: Float> {
     pub(super) plan: &'p Plan<'p, T>,
     pub(super) rows: Rows<'a, T>,
     pub(super) classes: usize,
-    /// The factor of every row's gradient.
-    pub(super) scale: T,
+    pub(super) scale: CallScale<T>,
     /// Whether rows sit in lanes.
     pub(super) across: bool,
     /// Whether the gradient is written past the caches.
@@ -328,6 +332,7 @@ impl<'a, T: Float> Drive<'_, 'a, T> {
         if self.is_lagging() {
             return self.groups_in_turn(s, scratch);
         }
+        let streaming = self.past_caches.then(Streaming::begin);
         let Scratch { groups, parts, room, .. } = scratch;
         let chunk = chunk_classes::<T, ACROSS>().min(self.classes);
         let chunks = self.classes.div_ceil(chunk_classes::<T, ACROSS>());
@@ -353,7 +358,7 @@ impl<'a, T: Float> Drive<'_, 'a, T> {
             Some(_) => step,
             None => 1,
         };
-        let mut room = Room { room: aligned(room, held * unit), unit, ahead: None };
+        let mut room = Room { room: aligned(room, held * unit), unit, ahead: None, streaming };
         groups.resize_with(at_once.max(groups.len()), Group::default);
         if self.rows.known.is_none() {
             parts.resize(parts.len().max(at_once * chunks), Part::empty());
@@ -468,6 +473,7 @@ impl<'a, T: Float> Drive<'_, 'a, T> {
     /// Group after group, each one's gradient written while the next one's exponentials take the place of its own.
     #[inline(always)]
     fn groups_in_turn<S: Simd<T>>(mut self, s: S, scratch: &mut Scratch<T>) {
+        let streaming = Streaming::begin();
         let Scratch { groups, parts, room, .. } = scratch;
         let chunks = self.classes.div_ceil(chunk_classes::<T, false>());
         let unit = self.classes.next_multiple_of(T::LANES);
@@ -475,7 +481,7 @@ impl<'a, T: Float> Drive<'_, 'a, T> {
         groups.resize_with(groups.len().max(2), Group::default);
         parts.resize(parts.len().max(2 * chunks), Part::empty());
         let (groups, (parts, parts_b)) = (groups.split_at_mut(1), parts.split_at_mut(chunks));
-        let mut room = Room { room: aligned(room, step * unit), unit, ahead: None };
+        let mut room = Room { room: aligned(room, step * unit), unit, ahead: None, streaming: Some(streaming) };
         let mut now = Turn { group: &mut groups.0[0], parts };
         let mut before = Turn { group: &mut groups.1[0], parts: &mut parts_b[..chunks] };
         self.rows.begin(self.plan, before.group, 0, 0);
@@ -521,8 +527,10 @@ impl<'a, T: Float> Drive<'_, 'a, T> {
             let row = group.first + lane;
             let next = lanes.peek().map_or(group.first + group.count, |&(_, lane)| group.first + lane);
             let (from, after) = (self.rows.logits(row), first_chunk(self.rows.logits(next)));
+            let Room { room, unit, ahead, streaming } = &mut *scratch;
             let row_before = waiting.next().and_then(|lane| {
                 Some(RowBefore {
+                    streaming: streaming.as_ref()?,
                     to: self.rows.to.as_mut()?.lane(before.group.first + lane).into_slice_mut()?,
                     parts: before.parts,
                     lane,
@@ -530,7 +538,6 @@ impl<'a, T: Float> Drive<'_, 'a, T> {
                     weights: plan.smoothing_weights(0, self.classes),
                 })
             });
-            let Room { room, unit, ahead } = &mut *scratch;
             let room = &mut room[place * *unit..];
             let tile = Lagging { from, room, after, before: row_before };
             let pass = Pass { plan, group, tile, lane, parts: &mut *now.parts };
@@ -540,7 +547,8 @@ impl<'a, T: Float> Drive<'_, 'a, T> {
         for (place, lane) in before.group.with_target().enumerate().skip(done) {
             self.gradient_of_row(s, before.group, lane, Some(before.parts), place, scratch);
         }
-        self.rows.clear_ignored(s, before.group, true); // and what was streamed before comes first
+        // What was streamed before comes before this.
+        self.rows.clear_ignored(s, before.group, scratch.streaming.as_ref());
         self.rows.set_targets(before.group, plan.first_class);
     }
 
@@ -558,7 +566,7 @@ impl<'a, T: Float> Drive<'_, 'a, T> {
         if self.rows.known.is_some() {
             return;
         }
-        let Room { room, unit, ahead } = scratch;
+        let Room { room, unit, ahead, .. } = scratch;
         if ACROSS {
             let tile = self.columns(group, &mut room[number * *unit..]);
             s.enter(lanes::Sum { plan, group, tile, parts });
@@ -567,7 +575,7 @@ impl<'a, T: Float> Drive<'_, 'a, T> {
             for (place, lane) in lanes.enumerate() {
                 let at = if keep { place * *unit } else { 0 };
                 let row = group.first + lane;
-                let tile = self.row(row, room.get_mut(at..).unwrap_or_default());
+                let tile = self.row(row, room.get_mut(at..).unwrap_or_default(), scratch.streaming.as_ref());
                 let pass = Pass { plan, group, tile, lane, parts: &mut *parts };
                 sum_row(s, pass, row, row + 1, ahead);
             }
@@ -604,21 +612,20 @@ impl<'a, T: Float> Drive<'_, 'a, T> {
         let (sums, row) = (Sums::load(s, &group.sums), Normalizer::load(s, &group.row));
         let term = rows::terms(s, plan, group);
         let zero = s.splat(T::ZERO);
+        let of_rows = |list: Option<&'a [T]>| list.map(|list| &list[rows.clone()]);
+        let by = self.scale.of_rows(s, of_rows(self.rows.upstream), of_rows(self.rows.row_weights));
         if with_gradient {
             let parts = if self.rows.known.is_some() { &mut [] } else { parts };
-            let scale = s.splat(self.scale);
-            let scale = match self.rows.upstream {
-                None => scale,
-                Some(upstream) => s.mul(scale, take(s, &upstream[rows.clone()])),
-            };
-            let scale = s.select(have_target, scale, zero);
-            rows::set_factors(s, plan, &mut group.factors, parts, &sums, &row, &term, scale);
+            let mut by = by.gradient;
+            by.first = s.select(have_target, by.first, zero);
+            rows::set_factors(s, plan, &mut group.factors, parts, &sums, &row, &term, &by);
         }
         // A select, not a branch: ignored rows come at random.
-        let loss = stored(s, s.select(have_target, row.loss(s, plan, &sums, term.own), zero));
-        total.add(group.first - block, &loss.as_ref()[..count]);
+        let loss = s.select(have_target, row.loss(s, plan, &sums, term.own), zero);
+        let [in_total, in_answer] = by.losses(s, loss);
+        total.add(group.first - block, &stored(s, in_total).as_ref()[..count]);
         if let Some(losses) = &mut self.rows.losses {
-            losses[rows.clone()].copy_from_slice(&loss.as_ref()[..count]);
+            losses[rows.clone()].copy_from_slice(&stored(s, in_answer).as_ref()[..count]);
         }
         if let Some(lse) = &mut self.rows.lse {
             lse[rows.clone()].copy_from_slice(&stored(s, row.lse(s)).as_ref()[..count]);
@@ -656,7 +663,7 @@ impl<'a, T: Float> Drive<'_, 'a, T> {
             let tile = self.columns(group, &mut room[number * *unit..]);
             s.enter(lanes::Write { plan, group, tile, parts });
         } else {
-            self.rows.clear_ignored(s, group, self.past_caches);
+            self.rows.clear_ignored(s, group, scratch.streaming.as_ref());
             for (place, lane) in group.with_target().enumerate() {
                 self.gradient_of_row(s, group, lane, parts, place, scratch);
             }
@@ -674,8 +681,9 @@ impl<'a, T: Float> Drive<'_, 'a, T> {
         place: usize,
         scratch: &mut Room<'_, T>,
     ) {
-        let (plan, Room { room, unit, .. }) = (self.plan, scratch);
-        let tile = self.row(group.first + lane, room.get_mut(place * *unit..).unwrap_or_default());
+        let (plan, Room { room, unit, streaming, .. }) = (self.plan, scratch);
+        let room = room.get_mut(place * *unit..).unwrap_or_default();
+        let tile = self.row(group.first + lane, room, streaming.as_ref());
         s.enter(Write(Pass { plan, group, tile, lane, parts }));
     }
 
@@ -698,9 +706,14 @@ impl<'a, T: Float> Drive<'_, 'a, T> {
     }
 
     #[inline(always)]
-    fn row<'r>(&'r mut self, row: usize, room: &'r mut [T]) -> Row<'a, 'r, T> {
+    fn row<'r>(
+        &'r mut self,
+        row: usize,
+        room: &'r mut [T],
+        streaming: Option<&'r Streaming>,
+    ) -> Row<'a, 'r, T> {
         let chunks = 0..self.classes.div_ceil(chunk_classes::<T, false>());
-        let Drive { classes, past_caches, far, .. } = *self;
+        let Drive { classes, far, .. } = *self;
         let from = self.rows.from.as_ref().map(|from| from.lane(row));
         let after = self.rows.logits(row + 1);
         let (to, after) = if from.is_some() {
@@ -711,7 +724,7 @@ impl<'a, T: Float> Drive<'_, 'a, T> {
             lent.map_or((None, after), |(to, after)| (Some(to), after))
         };
         let after = first_chunk(after);
-        Row { from, to, chunks, classes, room, after, past_caches, far }
+        Row { from, to, chunks, classes, room, after, streaming, far }
     }
 }
 
@@ -781,7 +794,8 @@ impl<T: Float> Drive<'_, '_, T> {
                 let (plan, past_caches, far) = (self.plan, self.past_caches, self.far);
                 if !known && !ignored {
                     parallel::for_each(self.rows.piece(row, parts, room), grain, |_, piece| {
-                        let (tile, parts) = piece.tile(past_caches, far);
+                        let streaming = past_caches.then(Streaming::begin);
+                        let (tile, parts) = piece.tile(streaming.as_ref(), far);
                         let pass = Pass { plan, group: &group, tile, lane: 0, parts };
                         T::dispatch(level, Sum(pass, None));
                     });
@@ -797,7 +811,8 @@ impl<T: Float> Drive<'_, '_, T> {
                     }
                 } else if self.rows.to.is_some() {
                     parallel::for_each(self.rows.piece(row, parts, room), grain, |_, piece| {
-                        let (tile, parts) = piece.tile(past_caches, far);
+                        let streaming = past_caches.then(Streaming::begin);
+                        let (tile, parts) = piece.tile(streaming.as_ref(), far);
                         let (group, parts) = (&group, (!known).then_some(&*parts));
                         T::dispatch(level, Write(Pass { plan, group, tile, lane: 0, parts }));
                     });
@@ -845,11 +860,11 @@ impl<T: Float> Rows<'_, T> {
 }
 
 impl<'w, T: Float> Piece<'w, T> {
-    fn tile(self, past_caches: bool, far: bool) -> (Row<'w, 'w, T>, &'w mut [Part<T>]) {
+    fn tile(self, streaming: Option<&'w Streaming>, far: bool) -> (Row<'w, 'w, T>, &'w mut [Part<T>]) {
         let Piece { chunks, from, to, room, parts } = self;
         let classes = from.map_or_else(|| to.as_ref().map_or(0, |to| to.len()), <[T]>::len);
         let (from, to) = (from.map(Lane::from), to.map(LaneMut::from));
-        (Row { from, to, chunks, classes, room, after: &[], past_caches, far }, parts)
+        (Row { from, to, chunks, classes, room, after: &[], streaming, far }, parts)
     }
 }
 
@@ -879,4 +894,6 @@ struct Room<'s, T: Float> {
     unit: usize,
     /// The row along vectors that comes next, and the bounds of its first chunk, read with the last one of the row before.
     ahead: Option<(usize, Bounds<T>)>,
+    /// Where the gradient is written by non-temporal stores.
+    streaming: Option<Streaming>,
 }

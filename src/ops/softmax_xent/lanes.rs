@@ -133,22 +133,24 @@ fn sum<T: Float, S: Simd<T>>(
 ) {
     let max = s.load(&part.max);
     if plan.is_smooth() {
-        let (anchor, mut gap) = (rows::anchor(s, max), s.splat(T::ZERO));
+        let mut gap = s.splat(T::ZERO);
+        let scaled_anchor = s.mul(rows::anchor(s, max), s.splat(plan.gap_scale));
         match plan.smoothing_weights(chunk * CLASSES_ACROSS, columns.len()) {
             None => {
                 for block in &*columns {
-                    gap = s.add(gap, s.sub(s.load(block), anchor));
+                    gap = s.add(gap, rows::scaled_gap(s, plan, s.load(block), scaled_anchor));
                 }
             }
             Some(weights) => {
                 for (block, &w) in columns.iter().zip(weights) {
-                    gap = s.mul_add(s.splat(w), s.sub(s.load(block), anchor), gap);
+                    let x = rows::scaled_gap(s, plan, s.load(block), scaled_anchor);
+                    gap = rows::add_gap(s, gap, s.splat(w), x);
                 }
             }
         }
         s.store(gap, &mut part.gap);
     }
-    let shift = Shift::of(s, max);
+    let shift = Shift::of_chunk(s, max);
     let k = exp::shifted(s, shift.k);
     let keep = plan.cap.is_none();
     let target = s.load(&part.target);

@@ -8,16 +8,20 @@ mod lanes;
 mod partial;
 pub(crate) mod plan;
 mod rows;
+pub(crate) mod scale;
 mod tile;
 
 use crate::array::{View, ViewMut, zeros};
 use crate::error::{Error, Result};
 use crate::index::{Extent, Index};
+use crate::simd::scaled::{self, Scaled};
 use crate::simd::{self, Float, Level};
 use drive::{Drive, LabelList, Rows as Work, Targets, class_of};
 pub use partial::Partial;
-use plan::{CLASSES_ACROSS, Plan, Weights, is_factor};
+use plan::{CLASSES_ACROSS, Classes, Plan, Weights, is_factor};
 use rows::NO_CLASS;
+use scale::{CallScale, RowWeights};
+use std::borrow::Cow;
 
 /// How the losses of the rows become one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -97,6 +101,7 @@ pub struct SoftmaxXent<T> {
     class_axis: isize,
     ignore_index: Option<i64>,
     class_weights: Option<Weights<T>>,
+    row_weights: Option<RowWeights<T>>,
     label_smoothing: T,
     z_loss: T,
     softcap: Option<T>,
@@ -125,6 +130,7 @@ impl<T: Float> SoftmaxXent<T> {
             class_axis: -1,
             ignore_index: None,
             class_weights: None,
+            row_weights: None,
             label_smoothing: T::ZERO,
             z_loss: T::ZERO,
             softcap: None,
@@ -176,6 +182,23 @@ impl<T: Float> SoftmaxXent<T> {
     #[must_use]
     pub fn class_weights(self, weights: &[T]) -> Self {
         SoftmaxXent { class_weights: Some(Weights::new(weights)), ..self }
+    }
+
+    /// A weight for each row, finite and not negative: a factor of its loss and gradient. A mean divides by the sum of the weights that
+    /// count (with class weights: of their products with the targets' own). They are copied.
+    ///
+    /// ```
+    /// # use gradix::{SoftmaxXent, View};
+    /// let logits = View::new(&[0.0, 0.0, 0.0, 0.0], &[2, 2])?;
+    /// let mut grad = [0.0; 4];
+    /// let loss = SoftmaxXent::new().row_weights(&[1.0, 3.0]).forward_backward(logits, &[0, 1], &mut grad)?;
+    /// assert_eq!(loss.weight, 4.0_f64);
+    /// assert_eq!(grad, [-0.125, 0.125, 0.375, -0.375]);
+    /// # Ok::<(), gradix::Error>(())
+    /// ```
+    #[must_use]
+    pub fn row_weights(self, weights: &[T]) -> Self {
+        SoftmaxXent { row_weights: Some(RowWeights::new(weights)), ..self }
     }
 
     /// The share ε of the target that is spread over all classes, in 0..=1 (Szegedy et al. 2016), with class weights as
@@ -449,15 +472,14 @@ impl<T: Float> SoftmaxXent<T> {
         call.gradient(Some(logits), grad, Some(&upstream), Some(partials))
     }
 
-    /// One value, or one for each of `rows` rows.
-    pub(crate) fn upstream(&self, upstream: View<'_, T>, rows: usize) -> Result<Vec<T>> {
+    /// One value, or one for each of `rows` rows, in C order.
+    pub(crate) fn upstream<'u>(&self, upstream: View<'u, T>, rows: usize) -> Result<Cow<'u, [T]>> {
         let expected = if self.reduction == Reduction::None && upstream.len() != 1 { rows } else { 1 };
-        let values = upstream.as_slice().filter(|values| values.len() == expected);
-        values.map(<[T]>::to_vec).ok_or_else(|| Error::Shape {
-            what: "the upstream gradient",
-            expected: vec![expected],
-            got: upstream.shape().to_vec(),
-        })
+        if upstream.len() != expected {
+            let (expected, got) = (vec![expected], upstream.shape().to_vec());
+            return Err(Error::Shape { what: "the upstream gradient", expected, got });
+        }
+        Ok(upstream.as_slice().map_or_else(|| Cow::Owned(upstream.to_vec()), Cow::Borrowed))
     }
 
     /// Checks the options against each other and the inputs.
@@ -493,17 +515,23 @@ impl<T: Float> SoftmaxXent<T> {
             return Err(Error::Shape { what: "the labels", expected, got: vec![labels.len()] });
         }
         let across = axis + 1 != shape.len() || here <= CLASSES_ACROSS;
-        let weights = self.class_weights.as_ref();
-        let plan =
-            Plan::new(classes, first_class, weights, self.label_smoothing, self.z_loss, self.softcap, across);
+        if let Some(weights) = &self.row_weights {
+            if weights.all.len() != rows {
+                let (expected, got) = (vec![rows], vec![weights.all.len()]);
+                return Err(Error::Shape { what: "row_weights", expected, got });
+            }
+            if let Some(weight) = weights.wrong {
+                wrong_option("row_weights", weight, "finite and not negative")?;
+            }
+        }
         let level = Level::current()?;
-        let (count, weight) = self.count(&plan, labels, classes, level)?;
-        Ok(Call { xent: self, plan, labels, axis, here, across, level, count, weight })
+        let counted = self.count(labels, classes, level)?;
+        let plan = Plan::new(self, Classes { all: classes, first: first_class, across }, counted.heaviest);
+        Ok(Call { xent: self, plan, labels, axis, here, across, level, counted })
     }
 
     fn check_options(&self, classes: usize, in_parts: bool) -> Result<()> {
-        let option =
-            |option, value: T, expected| Err(Error::Option { option, value: format!("{value:?}"), expected });
+        let option = wrong_option::<T>;
         let conflict = |first, second, why| Err(Error::Conflict { first, second, why });
         if let Some(weights) = &self.class_weights {
             if weights.all.len() != classes {
@@ -549,14 +577,8 @@ impl<T: Float> SoftmaxXent<T> {
         Some(I::from_bits(ignored as u64)).filter(|label| label.value() == i128::from(ignored))
     }
 
-    /// The number of rows that count, and the sum of their weights.
-    fn count<I: Index>(
-        &self,
-        plan: &Plan<'_, T>,
-        labels: &[I],
-        classes: usize,
-        level: Level,
-    ) -> Result<(usize, f64)> {
+    /// What the labels of rows that count amount to.
+    fn count<I: Index>(&self, labels: &[I], classes: usize, level: Level) -> Result<Counted<T>> {
         let ignored = self.ignored();
         let (extent, left_out) = f32::dispatch(level, Extent { slice: labels, but: ignored });
         if extent.is_some_and(|[low, high]| low.value() < 0 || high.value() >= classes as i128) {
@@ -564,27 +586,57 @@ impl<T: Float> SoftmaxXent<T> {
             let row = labels.iter().position(is_wrong).unwrap_or(0);
             return Err(Error::Label { row, value: labels[row].value(), classes });
         }
-        let count = labels.len() - left_out;
-        let weight = match plan.weights {
-            None => count as f64,
+        let rows = labels.len() - left_out;
+        let mut counted = Counted { rows, weight: Scaled::of_f64(rows as f64), heaviest: T::ONE };
+        let class_of = |&label: &I| class_of(label, ignored);
+        let class_weights = self.class_weights.as_ref();
+        // Sums of `f64` could pass its range, if weights are of that type.
+        let exponents = class_weights.map_or(0, |weights| if weights.is_moderate { 0 } else { weights.largest_exponent });
+        let [a, b] = scaled::powers::<f64>(-exponents);
+        let class_weight = |label: &I| match class_weights {
+            None => if class_of(label) == NO_CLASS { 0.0 } else { 1.0 },
+            Some(weights) => weights.all.get(class_of(label)).map_or(0.0, |w| w.to_f64() * a * b),
+        };
+        let weight = match &self.row_weights {
+            None if class_weights.is_none() => return Ok(counted),
+            None => sum_in_turn(labels.iter().map(class_weight)),
             Some(weights) => {
-                // Eight sums, so that none waits for the one before.
-                let mut sums = [0.0; 8];
-                let weight = |&label: &I| weights.get(class_of(label, ignored)).map_or(0.0, |w| w.to_f64());
-                let (eights, rest) = labels.as_chunks::<8>();
-                for labels in eights {
-                    for (sum, label) in sums.iter_mut().zip(labels) {
-                        *sum += weight(label);
-                    }
-                }
-                for (sum, label) in sums.iter_mut().zip(rest) {
-                    *sum += weight(label);
-                }
-                sums.iter().sum()
+                let [a, b] = scaled::powers::<f64>(-weights.exponent);
+                let products = labels.iter().zip(&weights.all);
+                sum_in_turn(products.map(|(label, w)| class_weight(label) * (w.to_f64() * a * b)))
             }
         };
-        Ok((count, weight))
+        let rows_exponent = self.row_weights.as_ref().map_or(0, |weights| weights.exponent);
+        counted.weight = Scaled::of_f64(weight).lifted(exponents + rows_exponent);
+        if let Some(weights) = class_weights.filter(|weights| !weights.is_moderate) {
+            let targets = labels.iter().filter_map(|label| weights.all.get(class_of(label)));
+            counted.heaviest = targets.fold(T::ZERO, |most, &w| if w > most { w } else { most });
+        }
+        Ok(counted)
     }
+}
+
+/// What the rows that count amount to.
+struct Counted<T> {
+    /// Their number.
+    rows: usize,
+    /// The sum of their weights.
+    weight: Scaled<f64>,
+    /// The largest weight of one of their classes, if some are tiny or huge.
+    heaviest: T,
+}
+
+fn wrong_option<T: Float>(option: &'static str, value: T, expected: &'static str) -> Result<()> {
+    Err(Error::Option { option, value: format!("{value:?}"), expected })
+}
+
+/// The sum of numbers, as eight sums by turns, so that none waits for the one before.
+fn sum_in_turn(numbers: impl Iterator<Item = f64>) -> f64 {
+    let mut sums = [0.0; 8];
+    for (i, x) in numbers.enumerate() {
+        sums[i % 8] += x;
+    }
+    sums.iter().sum()
 }
 
 /// `grad` in the logits' shape: as it is, or a slice of as many elements taken in C order.
@@ -612,8 +664,7 @@ pub(crate) struct Call<'c, T: Float, I> {
     /// Whether rows sit in lanes.
     pub(crate) across: bool,
     level: Level,
-    count: usize,
-    weight: f64,
+    counted: Counted<T>,
 }
 
 /// Elements of a block of rows: what a task has at least, and what losses are summed over before the blocks are.
@@ -668,12 +719,13 @@ impl<T: Float, I: Index> Call<'_, T, I> {
     }
 
     /// Nothing but the rows.
-    fn work<'w>(&self, labels: &'w LabelList<'_, I>) -> Work<'w, T> {
+    fn work<'w>(&'w self, labels: &'w LabelList<'_, I>) -> Work<'w, T> {
         Work {
             targets: Targets { labels, rows: 0..labels.labels.len() },
             from: None,
             to: None,
             upstream: None,
+            row_weights: self.row_weights(),
             known: None,
             found: None,
             losses: None,
@@ -684,10 +736,11 @@ impl<T: Float, I: Index> Call<'_, T, I> {
     }
 
     fn run(&self, work: Work<'_, T>) {
-        self.run_scaled(work, T::ONE);
+        self.run_scaled(work, Scaled::ONE);
     }
 
-    fn run_scaled(&self, work: Work<'_, T>, scale: T) {
+    /// `scale` multiplies the gradient of every row.
+    fn run_scaled(&self, work: Work<'_, T>, scale: Scaled<T>) {
         let large = work.from.is_some() && self.row_bytes() >= ROW_PAST_CACHES && self.bytes() >= PAST_CACHES;
         let all = self.drive(work, scale, large);
         // A pass that writes after one that reads takes longer past the caches than through them, but on Intel's CPUs.
@@ -695,8 +748,9 @@ impl<T: Float, I: Index> Call<'_, T, I> {
         Drive { past_caches, ..all }.run_at(self.level);
     }
 
-    fn drive<'w>(&'w self, rows: Work<'w, T>, scale: T, past_caches: bool) -> Drive<'w, 'w, T> {
+    fn drive<'w>(&'w self, rows: Work<'w, T>, scale: Scaled<T>, past_caches: bool) -> Drive<'w, 'w, T> {
         let (plan, classes, across) = (&self.plan, self.here, self.across);
+        let scale = self.scale(scale);
         Drive { plan, rows, classes, scale, across, past_caches, far: self.bytes() >= FAR }
     }
 
@@ -710,26 +764,46 @@ impl<T: Float, I: Index> Call<'_, T, I> {
         self.labels.len().saturating_mul(self.row_bytes())
     }
 
+    /// What multiplies the rows' losses and gradients, those that are theirs alone aside.
+    pub(crate) fn scale(&self, factor: Scaled<T>) -> CallScale<T> {
+        let Plan { first_lift, unit, .. } = self.plan;
+        CallScale::new(factor, first_lift, unit, self.rows_exponent())
+    }
+
+    /// The weights of the rows, where there are any.
+    pub(crate) fn row_weights(&self) -> Option<&[T]> {
+        self.xent.row_weights.as_ref().map(|weights| &*weights.all)
+    }
+
+    fn rows_exponent(&self) -> i32 {
+        self.xent.row_weights.as_ref().map_or(0, |weights| weights.exponent)
+    }
+
     /// What the sum of the losses is divided by; 1 unless it is a mean.
-    fn divisor(&self) -> f64 {
+    fn divisor(&self) -> Scaled<f64> {
         match (self.xent.reduction, self.xent.normalizer) {
-            (Reduction::Mean, Some(n)) => n.to_f64(),
-            (Reduction::Mean, None) => self.weight,
-            (Reduction::Sum | Reduction::None, _) => 1.0,
+            (Reduction::Mean, Some(n)) => Scaled::of(n.to_f64()),
+            (Reduction::Mean, None) => self.counted.weight,
+            (Reduction::Sum | Reduction::None, _) => Scaled::ONE,
         }
     }
 
     /// What each row's gradient is multiplied by; 0 where no row counts, or all weigh nothing.
-    pub(crate) fn mean(&self) -> T {
-        let divisor = self.divisor();
-        if divisor == 0.0 { T::ZERO } else { T::ONE / T::from_f64(divisor) }
+    pub(crate) fn mean(&self) -> Scaled<T> {
+        let Scaled { mantissa, exponent } = self.divisor();
+        match mantissa == 0.0 {
+            true => Scaled { mantissa: T::ZERO, exponent: 0 },
+            false => Scaled { mantissa: T::ONE / T::from_f64(mantissa), exponent: -exponent },
+        }
     }
 
     /// The loss from those of the blocks.
     pub(crate) fn loss(&self, totals: &[f64]) -> Loss<T> {
-        let (sum, divisor) = (totals.iter().sum::<f64>(), self.divisor());
-        let value = if divisor == 0.0 { sum } else { sum / divisor };
-        Loss { value: T::from_f64(value), count: self.count, weight: T::from_f64(self.weight) }
+        let (sum, Scaled { mantissa, exponent }) = (totals.iter().sum::<f64>(), self.divisor());
+        let value = if mantissa == 0.0 { sum } else { sum / mantissa };
+        let value = scaled::scale(value, self.plan.unit + self.rows_exponent() - exponent);
+        let weight = scaled::scale(self.counted.weight.mantissa, self.counted.weight.exponent);
+        Loss { value: T::from_f64(value), count: self.counted.rows, weight: T::from_f64(weight) }
     }
 
     fn gradient(
@@ -741,7 +815,7 @@ impl<T: Float, I: Index> Call<'_, T, I> {
     ) -> Result<Loss<T>> {
         let mean = self.mean();
         let (scale, upstream) = match upstream {
-            Some(&[upstream]) => (mean * upstream, None),
+            Some(&[upstream]) => (mean.times(Scaled::of(upstream)), None),
             upstream => (mean, upstream),
         };
         let mut totals = self.totals();

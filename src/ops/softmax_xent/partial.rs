@@ -1,6 +1,7 @@
 //! Rows whose classes live on several machines: what each sends, and how two of them join.
 
 use super::rows::Shift;
+use crate::simd::scaled;
 use crate::simd::slices::stored;
 use crate::simd::{Float, Kernel, Level, Simd, exp};
 
@@ -25,8 +26,9 @@ use crate::simd::{Float, Kernel, Level, Simd, exp};
 pub struct Partial<T> {
     /// The largest logit, the target's included; −∞ where there are no classes; NaN where `others` is.
     pub max: T,
-    /// The sum over all classes but the target of 2^(x·log₂e − k), where k = round(max·log₂e), ties to even (of e^(x − max) where
-    /// |max| > 2²⁰, or 2⁴⁹ for `f64`).
+    /// The sum over all classes but the target of 2^(x·log₂e − k), where k = round(max·log₂e) − 60, ties to even (of 2^60·e^(x − max)
+    /// where |max| > 2²⁰); for `f64` 400 takes the place of 60 and 2⁴⁹ that of 2²⁰. The power of two keeps the sum a normal number
+    /// below a target that leads by far.
     pub others: T,
     /// The target's logit; −∞ where it is none of these classes.
     pub target: T,
@@ -63,7 +65,7 @@ impl<T: Float> Partial<T> {
             type Output = T;
             #[inline(always)]
             fn run<S: Simd<T>>(self, s: S) -> T {
-                let shift = Shift::of(s, s.splat(self.0));
+                let shift = Shift::of_row(s, s.splat(self.0));
                 let all = exp::exp2(s, shift.exponent(s, s.splat(self.0)));
                 // The others' share of the whole: 1 − e^(target − lse).
                 let t = s.mul(s.sub(s.splat(self.1), s.splat(self.0)), s.splat(T::LOG2_E));
@@ -84,9 +86,11 @@ impl<T: Float> Partial<T> {
             fn run<S: Simd<T>>(self, s: S) -> T {
                 let [a, b] = self.0;
                 let [a_max, b_max] = [s.splat(a.max), s.splat(b.max)];
-                let to = Shift::of(s, s.max(a_max, b_max));
-                let a = s.mul(s.splat(a.others), Shift::of(s, a_max).factor(s, to));
-                let b = s.mul(s.splat(b.others), Shift::of(s, b_max).factor(s, to));
+                let to = Shift::of_row(s, s.max(a_max, b_max));
+                // As a chunk's, so that nothing is lost below a maximum that is far above.
+                let down = s.splat(scaled::scale(T::ONE, T::CHUNK_LIFT - T::ROW_LIFT));
+                let a = s.mul(s.mul(s.splat(a.others), down), Shift::of_chunk(s, a_max).factor(s, to));
+                let b = s.mul(s.mul(s.splat(b.others), down), Shift::of_chunk(s, b_max).factor(s, to));
                 stored(s, s.add(a, b)).as_ref()[0]
             }
         }

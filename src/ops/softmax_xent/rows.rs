@@ -52,9 +52,10 @@
 use super::lanes::Square;
 use super::partial::Partial;
 use super::plan::{Plan, Term, chunk_classes};
+use super::scale::RowScale;
 use super::tile::{Row, Tile, Unopened};
 use crate::simd::slices::{self, Bounds, stored};
-use crate::simd::{Float, Kernel, Simd, exp};
+use crate::simd::{Float, Kernel, Simd, exp, scaled};
 use std::cmp::Ordering;
 
 /// Where the exponentials of a chunk or row are taken from: they are 2^((x − origin)·log₂e − k), one of the two 0.
@@ -76,6 +77,24 @@ impl<V: Copy> Shift<V> {
             origin: s.select(small, zero, s.select(finite, max, zero)),
             k: s.select(small, s.round_product(max, s.splat(T::LOG2_E)), zero),
         }
+    }
+
+    /// The shift of a chunk's exponentials, the largest of which are then about 2^`CHUNK_LIFT`.
+    #[inline(always)]
+    pub(super) fn of_chunk<T: Float, S: Simd<T, V = V>>(s: S, max: V) -> Self {
+        Self::of(s, max).lifted(s, T::CHUNK_LIFT)
+    }
+
+    /// The shift from which a row's sums are counted.
+    #[inline(always)]
+    pub(super) fn of_row<T: Float, S: Simd<T, V = V>>(s: S, max: V) -> Self {
+        Self::of(s, max).lifted(s, T::ROW_LIFT)
+    }
+
+    /// The one that makes exponentials 2^`lift` times as large.
+    #[inline(always)]
+    pub(super) fn lifted<T: Float, S: Simd<T, V = V>>(self, s: S, lift: i32) -> Self {
+        Shift { k: s.sub(self.k, s.splat(T::from_f64(lift.into()))), ..self }
     }
 
     /// t for a logit. At most ½ for the maximum that the shift was made of.
@@ -131,13 +150,13 @@ impl<V: Copy> Shift<V> {
         sum
     }
 
-    /// The factor that takes exponentials from this shift to `to`, made of a maximum no smaller.
+    /// The factor that takes exponentials from this shift, of a chunk, to that of the row.
     #[inline(always)]
     pub(super) fn factor<T: Float, S: Simd<T, V = V>>(self, s: S, to: Self) -> V {
         let t = s.mul_add_exact(s.sub(self.origin, to.origin), s.splat(T::LOG2_E), s.sub(self.k, to.k));
-        // Above 1 only for a chunk of nothing but −∞, whose origin is arbitrary and whose exponentials are 0.
-        let one = s.splat(T::ONE);
-        exp::exp2(s, s.select(s.gt(t, one), one, t))
+        // Above this only for a chunk of nothing but −∞, whose origin is arbitrary and whose exponentials are 0.
+        let most = s.splat(T::from_f64((T::ROW_LIFT - T::CHUNK_LIFT + 1).into()));
+        exp::exp2(s, s.select(s.gt(t, most), most, t))
     }
 }
 
@@ -149,7 +168,7 @@ pub(super) struct Part<T: Float> {
     /// The sum of the exponentials, the target's left out, from the maximum's shift. Later, what takes them to the row's shift, and
     /// then what turns them into the gradient.
     pub(super) sum: T::Block,
-    /// Σ w_j·(x_j − max), the target's included, if there is smoothing; from 0 where the maximum is −∞.
+    /// Σ w_j·(x_j − anchor)·`gap_scale`, the target's included, if there is smoothing.
     pub(super) gap: T::Block,
     /// The target's logit; −∞ where it is not in this chunk.
     pub(super) target: T::Block,
@@ -251,10 +270,10 @@ impl<T: Float> Group<T> {
         s.ge(s.seats(&self.classes, 0, 1), s.splat(T::ZERO))
     }
 
-    /// The rows' shifts.
+    /// The shifts that make the rows' exponentials anew.
     #[inline(always)]
     pub(super) fn shift<S: Simd<T>>(&self, s: S) -> Shift<S::V> {
-        Normalizer::load(s, &self.row).shift
+        Normalizer::load(s, &self.row).shift.lifted(s, T::CHUNK_LIFT)
     }
 
     /// The lanes of the rows that have a target.
@@ -275,10 +294,28 @@ fn place<T: Float>(plan: &Plan<'_, T>, chunk: usize, class: usize) -> usize {
     if class == NO_CLASS { usize::MAX } else { at }
 }
 
-/// What `gap` measures from: the maximum, or 0 where that is −∞.
+/// What `gap` measures from: the maximum, or 0 where that is −∞, or so small that a fraction of it may not be exact.
 #[inline(always)]
 pub(super) fn anchor<T: Float, S: Simd<T>>(s: S, max: S::V) -> S::V {
-    s.select(s.gt(max, s.splat(T::NEG_INFINITY)), max, s.splat(T::ZERO))
+    let zero = s.splat(T::ZERO);
+    let is_exact = s.and(
+        s.gt(s.abs(max), s.splat(T::EPSILON * T::EPSILON)),
+        s.gt(max, s.splat(T::NEG_INFINITY)),
+    );
+    s.select(is_exact, max, zero)
+}
+
+/// (x − anchor)·`gap_scale`, from the anchor's own part of it.
+#[inline(always)]
+pub(super) fn scaled_gap<T: Float, S: Simd<T>>(s: S, plan: &Plan<'_, T>, x: S::V, scaled_anchor: S::V) -> S::V {
+    s.mul_add(x, s.splat(plan.gap_scale), s.sub(s.splat(T::ZERO), scaled_anchor))
+}
+
+/// The same times a weight, added to a sum. A class of weight 0 takes no part, whatever its logit is.
+#[inline(always)]
+pub(super) fn add_gap<T: Float, S: Simd<T>>(s: S, sum: S::V, weight: S::V, gap: S::V) -> S::V {
+    let zero = s.splat(T::ZERO);
+    s.mul_add(weight, s.select(s.ne(weight, zero), gap, zero), sum)
 }
 
 /// Overwrites one lane, by way of the whole vector: one that is loaded after a part of it was stored must wait until that, and all
@@ -348,7 +385,7 @@ fn sums<T: Float, S: Simd<T>, L: Tile<T>>(
             let others = find_target(s, here, at, lane, part, found);
             max = s.splat(others.max);
             gap = self::gap(s, plan, here, c, max);
-            let shift = Shift::of(s, max);
+            let shift = Shift::of_chunk(s, max);
             let k = exp::shifted(s, shift.k);
             let (target, is_more) = (Some(at).filter(|&at| at < here.len()), !chunk.next.is_empty());
             let is_normal = exp::is_normal(s, s.splat(others.min), T::LOG2_E, k);
@@ -368,7 +405,7 @@ fn sums<T: Float, S: Simd<T>, L: Tile<T>>(
             max = s.splat(find_target(s, buffer, at, lane, part, all).max);
             gap = self::gap(s, plan, buffer, c, max);
             leave_out(buffer, at);
-            let shift = Shift::of(s, max);
+            let shift = Shift::of_chunk(s, max);
             let total = if plan.cap.is_none() {
                 shift.to_exponentials(s, buffer)
             } else {
@@ -435,7 +472,7 @@ impl<T: Float, const LAGS: bool, const NORMAL: bool, const WEIGHTED: bool>
             };
         }
         let (mut read, mut made) = (logits.unwrap_or(buffer).as_ptr(), buffer.as_ptr());
-        let to = before.map_or(&mut [][..], |before| before.to);
+        let (to, streaming) = before.map_or((&mut [][..], None), |before| (before.to, Some(before.streaming)));
         let mut lines = slices::Lines::begin(s, &buffer[..to.len()], to, gradient!());
         slices::map_and_sum(
             s,
@@ -460,9 +497,9 @@ impl<T: Float, const LAGS: bool, const NORMAL: bool, const WEIGHTED: bool>
                         *at = at.wrapping_add(T::LANES);
                     }
                 }
-                if LAGS {
+                if LAGS && let Some(streaming) = streaming {
                     // The exponentials of the row before: the line lies at this vector or, by less than one, after it.
-                    lines.step(s, buffer, gradient!());
+                    lines.step(s, buffer, streaming, gradient!());
                 }
             },
         )
@@ -476,7 +513,7 @@ impl<T: Float, const NORMAL: bool, const WEIGHTED: bool> Kernel<T>
     type Output = (T, Bounds<T>);
     #[inline(always)]
     fn run<S: Simd<T>>(self, s: S) -> Self::Output {
-        let shift = Shift::of(s, s.splat(self.max));
+        let shift = Shift::of_chunk(s, s.splat(self.max));
         let (sum, bounds) = self.make(s, shift);
         (s.sum_lanes(sum), bounds.of_all(s))
     }
@@ -508,7 +545,7 @@ fn exponentials<T: Float, S: Simd<T>, L: Tile<T>, const NORMAL: bool>(
     (s.sum_lanes(sum), bounds.of_all(s))
 }
 
-/// cap·tanh(x/cap) of each logit, if there is a cap.
+/// cap·tanh(x/cap) of each logit, if there is a cap; a masked class stays masked.
 #[inline(always)]
 pub(super) fn softcap<T: Float, S: Simd<T>>(s: S, cap: Option<T>, logits: &mut [T]) {
     let Some(cap) = cap else { return };
@@ -518,17 +555,21 @@ pub(super) fn softcap<T: Float, S: Simd<T>>(s: S, cap: Option<T>, logits: &mut [
         logits,
         T::NEG_INFINITY,
         #[inline(always)]
-        |x| s.mul(cap, exp::tanh(s, s.div(x, cap))),
+        |x| {
+            let capped = s.mul(cap, exp::tanh(s, s.div(x, cap)));
+            s.select(s.eq(x, s.splat(T::NEG_INFINITY)), x, capped)
+        },
     );
 }
 
-/// Σ w_j·(x_j − anchor of the maximum) over a chunk's logits, the target's included; 0 without smoothing.
+/// Σ w_j·(x_j − anchor)·`gap_scale` over a chunk's logits, the target's included; 0 without smoothing.
 #[inline(always)]
 fn gap<T: Float, S: Simd<T>>(s: S, plan: &Plan<'_, T>, logits: &[T], chunk: usize, max: S::V) -> S::V {
     if !plan.is_smooth() {
         return s.splat(T::ZERO);
     }
     let anchor = anchor(s, max);
+    let scaled_anchor = s.mul(anchor, s.splat(plan.gap_scale));
     match plan.smoothing_weights(chunk * chunk_classes::<T, false>(), logits.len()) {
         // Filled up with what adds nothing.
         None => slices::fold_in_turn(
@@ -537,7 +578,7 @@ fn gap<T: Float, S: Simd<T>>(s: S, plan: &Plan<'_, T>, logits: &[T], chunk: usiz
             logits,
             [stored(s, anchor).as_ref()[0]; 2],
             #[inline(always)]
-            |sum, x, _| s.add(sum, s.sub(x, anchor)),
+            |sum, x, _| s.add(sum, scaled_gap(s, plan, x, scaled_anchor)),
             #[inline(always)]
             |a, b| s.add(a, b),
         ),
@@ -547,7 +588,7 @@ fn gap<T: Float, S: Simd<T>>(s: S, plan: &Plan<'_, T>, logits: &[T], chunk: usiz
             weights,
             [T::ZERO; 2],
             #[inline(always)]
-            |sum, x, w| s.mul_add(w, s.sub(x, anchor), sum),
+            |sum, x, w| add_gap(s, sum, w, scaled_gap(s, plan, x, scaled_anchor)),
             #[inline(always)]
             |a, b| s.add(a, b),
         ),
@@ -568,11 +609,11 @@ pub(super) fn join<T: Float, S: Simd<T>>(s: S, plan: &Plan<'_, T>, parts: &mut [
     for part in &*parts {
         max = s.max(max, s.load(&part.max));
     }
-    let to = Shift::of(s, max);
+    let to = Shift::of_row(s, max);
     let (mut others, mut dropped, mut gap) = (zero, zero, zero);
     for (c, part) in parts.iter_mut().enumerate() {
         let part_max = s.load(&part.max);
-        let factor = Shift::of(s, part_max).factor(s, to);
+        let factor = Shift::of_chunk(s, part_max).factor(s, to);
         let x = s.mul(s.load(&part.sum), factor);
         s.store(factor, &mut part.sum);
         if c == 0 {
@@ -584,7 +625,9 @@ pub(super) fn join<T: Float, S: Simd<T>>(s: S, plan: &Plan<'_, T>, parts: &mut [
         }
         if plan.is_smooth() {
             let weight = s.splat(plan.chunk_weight(c));
-            gap = s.add(gap, s.mul_add(s.sub(anchor(s, part_max), max), weight, s.load(&part.gap)));
+            let scale = s.splat(plan.gap_scale);
+            let below_max = s.sub(s.mul(anchor(s, part_max), scale), s.mul(max, scale));
+            gap = s.add(gap, s.mul_add(below_max, weight, s.load(&part.gap)));
         }
     }
     Sums { max, others: s.add(others, dropped), target, gap }
@@ -593,10 +636,11 @@ pub(super) fn join<T: Float, S: Simd<T>>(s: S, plan: &Plan<'_, T>, parts: &mut [
 /// What one row's logarithm is made of, and the logarithm.
 #[derive(Clone, Copy, Default)]
 pub(super) struct Normalizer<V> {
+    /// The shift of the row, not lifted.
     shift: Shift<V>,
-    /// Σ of all exponentials, from the row's shift.
+    /// Σ of all exponentials, from that.
     z: V,
-    /// The target's exponential.
+    /// The target's exponential, lifted as the others' sum.
     target: V,
     /// Its exponent.
     t: V,
@@ -607,8 +651,8 @@ impl<V: Copy> Normalizer<V> {
     pub(super) fn of<T: Float, S: Simd<T, V = V>>(s: S, sums: &Sums<V>) -> Self {
         let shift = Shift::of(s, sums.max);
         let t = shift.exponent(s, sums.target);
-        let target = shift.exp(s, sums.target);
-        let z = s.add(sums.others, target);
+        let target = shift.lifted(s, T::ROW_LIFT).exp(s, sums.target);
+        let z = s.mul(s.add(sums.others, target), s.splat(scaled::scale(T::ONE, -T::ROW_LIFT)));
         // No class has a probability: a row of nothing but −∞ is NaN, like one with +∞.
         let z = s.select(s.gt(z, s.splat(T::ZERO)), z, s.splat(T::NAN));
         Normalizer { shift, z, target, t }
@@ -637,16 +681,23 @@ impl<V: Copy> Normalizer<V> {
         s.add(self.shift.origin, s.mul_add(self.shift.k, s.splat(T::LN_2), ln_z))
     }
 
+    /// lse − max
+    #[inline(always)]
+    fn above_max<T: Float, S: Simd<T, V = V>>(&self, s: S, sums: &Sums<V>) -> V {
+        let t_max = self.shift.exponent(s, sums.max);
+        s.mul_add(t_max, s.splat(-T::LN_2), exp::ln(s, self.z))
+    }
+
     /// lse − x_y
     #[inline(always)]
-    fn negative_log_likelihood<T: Float, S: Simd<T, V = V>>(&self, s: S, others: V) -> V {
-        let near = exp::ln_1p(s, s.div(others, self.target));
+    fn negative_log_likelihood<T: Float, S: Simd<T, V = V>>(&self, s: S, sums: &Sums<V>) -> V {
+        let near = exp::ln_1p(s, s.div(sums.others, self.target));
         // Far below the others the target's exponential has underflowed, and nothing cancels.
         let is_far = s.gt(s.splat(T::EXP2_MIN * T::from_f64(0.5)), self.t);
         if s.bits(is_far) == 0 {
             return near;
         }
-        s.select(is_far, s.mul_add(self.t, s.splat(-T::LN_2), exp::ln(s, self.z)), near)
+        s.select(is_far, s.add(s.sub(sums.max, sums.target), self.above_max(s, sums)), near)
     }
 
     /// The row's loss, its term's factors in lanes.
@@ -658,13 +709,16 @@ impl<V: Copy> Normalizer<V> {
         sums: &Sums<V>,
         own: V,
     ) -> V {
-        let nll = self.negative_log_likelihood(s, sums.others);
-        let mut loss = if plan.is_plain() { nll } else { s.mul(own, nll) };
+        let mut loss = self.negative_log_likelihood(s, sums);
+        if !plan.is_plain() {
+            // A class of weight 0 takes no part, whatever its logit is.
+            let (zero, infinity) = (s.splat(T::ZERO), s.splat(T::INFINITY));
+            let is_none = s.and(s.ge(zero, own), s.ge(loss, infinity));
+            loss = s.select(is_none, zero, s.mul(own, loss));
+        }
         if plan.is_smooth() {
-            let t_max = self.shift.exponent(s, sums.max);
-            let above_max = s.mul_add(t_max, s.splat(-T::LN_2), exp::ln(s, self.z));
-            let mean = s.sub(s.mul(s.splat(plan.total_weight), above_max), sums.gap);
-            loss = s.mul_add(s.splat(plan.share), mean, loss);
+            loss = s.mul_add(s.splat(plan.share_of_all), self.above_max(s, sums), loss);
+            loss = s.mul_add(s.splat(-plan.share_of_gap), sums.gap, loss);
         }
         if plan.z_loss != T::ZERO {
             let lse = self.lse(s);
@@ -680,18 +734,26 @@ pub(super) fn terms<T: Float, S: Simd<T>>(s: S, plan: &Plan<'_, T>, group: &Grou
     if plan.is_plain() {
         return Term { own: s.splat(T::ONE), all: s.splat(T::ONE), rest: s.splat(T::ZERO) };
     }
-    let weight = if plan.weights.is_none() { s.splat(T::ONE) } else { s.load(&group.weights) };
-    let (share, total) = (s.splat(plan.share), s.splat(plan.total_weight));
-    let own = if plan.is_smooth() { s.mul(s.splat(plan.own), weight) } else { weight };
-    let all = if plan.weights.is_none() { s.splat(T::ONE) } else { s.mul_add(share, total, own) };
-    let rest = s.mul(share, s.sub(total, weight));
+    let weight = match plan.weights {
+        None => s.splat(T::ONE),
+        Some(_) => {
+            let [a, b] = plan.weight_powers;
+            s.mul(s.mul(s.load(&group.weights), s.splat(a)), s.splat(b))
+        }
+    };
+    let own = s.mul(s.splat(plan.own), weight);
+    let all = match plan.weights {
+        None => s.splat(plan.one),
+        Some(_) => s.add(s.splat(plan.share_of_all), own),
+    };
+    let rest = s.mul(s.splat(plan.share), s.sub(s.splat(plan.total_weight), weight));
     Term { own, all, rest }
 }
 
 /// What makes the gradient of the rows in the lanes.
 #[derive(Default)]
 pub(super) struct Factors<T: Float> {
-    /// Of the exponentials from the row's shift.
+    /// Of the exponentials from the row's shift, lifted as those of a chunk.
     pub(super) factor: T::Block,
     /// Of the class weights.
     pub(super) pull: T::Block,
@@ -713,7 +775,8 @@ impl<T: Float> Factors<T> {
     }
 }
 
-/// Finds what makes the gradient, given the rows' sums and what it is multiplied by; each part's sum becomes the factor of its chunk's exponentials.
+/// Finds what makes the gradient, given the rows' sums and what it is multiplied by; each part's sum becomes the factor of its
+/// chunk's exponentials.
 #[inline(always)]
 #[allow(clippy::too_many_arguments)]
 pub(super) fn set_factors<T: Float, S: Simd<T>>(
@@ -724,16 +787,17 @@ pub(super) fn set_factors<T: Float, S: Simd<T>>(
     sums: &Sums<S::V>,
     row: &Normalizer<S::V>,
     term: &Term<S::V>,
-    scale: S::V,
+    by: &RowScale<S::V>,
 ) {
-    let zero = s.splat(T::ZERO);
+    let (zero, scale) = (s.splat(T::ZERO), by.first);
+    let lifted_scale = s.mul(scale, s.splat(scaled::scale(T::ONE, T::ROW_LIFT)));
     let scaled = if plan.is_plain() { scale } else { s.mul(scale, term.all) };
     // The gradient is `factor` times the exponentials from the row's shift, plus `pull` times the weights.
     let mut factor = s.div(scaled, row.z);
-    let pull = s.sub(zero, s.mul(scale, s.splat(plan.share)));
+    let pull = s.sub(zero, s.mul(lifted_scale, s.splat(plan.share)));
     let mut target = s.sub(zero, s.mul(factor, sums.others));
     if plan.is_smooth() {
-        target = s.mul_add(scale, term.rest, target);
+        target = s.mul_add(lifted_scale, term.rest, target);
     }
     if plan.z_loss != T::ZERO {
         let twice = s.mul(s.splat(plan.z_loss + plan.z_loss), row.lse(s));
@@ -745,11 +809,12 @@ pub(super) fn set_factors<T: Float, S: Simd<T>>(
         target = s.mul(target, slope(s, cap, sums.target));
     }
     for part in parts {
-        s.store(s.mul(factor, s.load(&part.sum)), &mut part.sum);
+        s.store(by.last(s, s.mul(factor, s.load(&part.sum))), &mut part.sum);
     }
-    s.store(factor, &mut to.factor);
-    s.store(pull, &mut to.pull);
-    s.store(target, &mut to.target);
+    let from_chunk = s.splat(scaled::scale(T::ONE, T::ROW_LIFT - T::CHUNK_LIFT));
+    s.store(by.last(s, s.mul(factor, from_chunk)), &mut to.factor);
+    s.store(by.last(s, pull), &mut to.pull);
+    s.store(by.last(s, target), &mut to.target);
 }
 
 #[inline(always)]
@@ -762,7 +827,7 @@ fn gradient<T: Float, S: Simd<T>>(s: S, pass: Pass<'_, T, Row<'_, '_, T>, Option
         #[inline(always)]
         |block| s.splat(block.as_ref()[lane]),
     );
-    let shift = Shift { origin, k };
+    let shift = Shift { origin, k }.lifted(s, T::CHUNK_LIFT);
     let class = group.classes[lane];
     for (i, c) in tile.chunks().enumerate() {
         if parts.is_none() {
@@ -809,7 +874,7 @@ fn gradient<T: Float, S: Simd<T>>(s: S, pass: Pass<'_, T, Row<'_, '_, T>, Option
         tile.done(c);
     }
     let at = place(plan, tile.chunks().start, class);
-    tile.end(s, at, factors.target(lane));
+    tile.end(at, factors.target(lane));
 }
 
 /// Turns a chunk's buffer into its gradient by `f` of it and `pull`, the latter times the weights where there are any.
@@ -877,10 +942,11 @@ fn leave_out<T: Float>(logits: &mut [T], at: usize) {
     }
 }
 
-/// The derivative of the cap at a capped logit: 1 − tanh².
+/// The derivative of the cap at a capped logit: 1 − tanh²; 0 at a masked class.
 #[inline(always)]
 pub(super) fn slope<T: Float, S: Simd<T>>(s: S, cap: T, x: S::V) -> S::V {
     let tanh = s.div(x, s.splat(cap));
     let one = s.splat(T::ONE);
-    s.mul(s.sub(one, tanh), s.add(one, tanh))
+    let slope = s.mul(s.sub(one, tanh), s.add(one, tanh));
+    s.select(s.eq(x, s.splat(T::NEG_INFINITY)), s.splat(T::ZERO), slope)
 }
