@@ -25,6 +25,7 @@
 
 #![allow(unsafe_code)] // for `Call::new` alone
 
+pub(crate) use crate::array::Split;
 use std::any::Any;
 use std::cell::RefCell;
 use std::collections::{BTreeMap, VecDeque};
@@ -37,14 +38,6 @@ use std::time::{Duration, Instant};
 use loom::sync::{Arc, Condvar, Mutex, MutexGuard}; // see `model`
 #[cfg(not(all(test, loom)))]
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
-
-/// Work that can be cut in two at any unit.
-pub(crate) trait Split: Sized + Send {
-    /// The number of units.
-    fn len(&self) -> usize;
-    /// The first `mid` units and the rest.
-    fn split_at(self, mid: usize) -> (Self, Self);
-}
 
 impl<T: Sync> Split for &[T] {
     fn len(&self) -> usize {

@@ -4,3 +4,11 @@
 
 #[path = "../../../src/parallel.rs"]
 pub mod parallel;
+
+/// As src/array/raw.rs has it.
+mod array {
+    pub trait Split: Sized + Send {
+        fn len(&self) -> usize;
+        fn split_at(self, mid: usize) -> (Self, Self);
+    }
+}
