@@ -11,9 +11,10 @@ use common::everywhere;
 use common::strided::Strided;
 use gradix::select::{self, Predicate};
 use gradix::{
-    AbsGe, AbsGt, Between, Clip, Float, Ge, Gt, Index, Indices, Le, Level, Loss, Lt, Partial, Position,
-    Reduction, SoftmaxXent, View, Wrap, reference,
+    AbsBetween, AbsGe, AbsGt, Between, Clip, Element, Fill, Float, Ge, Gt, Index, Indices, IsNan, Le, Level,
+    Loss, Lt, Ne, NotNan, Partial, Position, Reduction, SoftmaxXent, View, Wrap, reference,
 };
+use std::any::type_name;
 
 /// xorshift64*
 struct Rng(u64);
@@ -169,7 +170,7 @@ fn indexed<T: Bits, I: Index + TryFrom<i64>>(rng: &mut Rng) {
     let list = rng.layout(&list, true);
 
     // Mostly indices in bounds; beyond them as the mode allows, or one culprit.
-    let (mode, wrong) = (rng.below(4), rng.one_in(8));
+    let (mode, wrong) = (rng.below(5), rng.one_in(8));
     let reach = if mode < 2 { bound.max(1) } else { 1000 } as i64;
     let anything = wrong || mode >= 2;
     let buffer: Vec<I> = (0..list.len)
@@ -182,12 +183,14 @@ fn indexed<T: Bits, I: Index + TryFrom<i64>>(rng: &mut Rng) {
             I::try_from(i).or_else(|_| I::try_from(i.rem_euclid(reach.min(100)))).ok().expect("at most 100")
         })
         .collect();
-    let idx: Indices<'_, I> = match list.view(&buffer).unwrap() {
+    let idx: Indices<'_, I, T> = match list.view(&buffer).unwrap() {
         list if mode < 2 => list.into(),
         list if mode == 2 => Wrap(list).into(),
-        list => Clip(list).into(),
+        list if mode == 3 => Clip(list).into(),
+        list => Fill(list, T::of(7)).into(),
     };
-    let what = format!("{op:?} {table:?} {axis} {list:?} mode {mode}, {} {}", T::NAME, I::NAME);
+    let what =
+        format!("{op:?} {table:?} {axis} {list:?} mode {mode}, {} {}", type_name::<T>(), type_name::<I>());
 
     let (from, to) = (rng.layout(&table, true), rng.layout(&flow, false));
     let data: Vec<T> = (0..from.len).map(|_| T::of(rng.bits())).collect();
@@ -227,8 +230,27 @@ fn indexed<T: Bits, I: Index + TryFrom<i64>>(rng: &mut Rng) {
     if answer.is_err() {
         same("the destination after an error", &expected, &before);
     }
+    let mut expected_put = before.clone();
+    let dst = to.view_mut(&mut expected_put).unwrap();
+    let answer_put = match op {
+        Op::Flat => reference::put(dst, idx, src),
+        Op::Axis => reference::put_axis(dst, axis, idx, src),
+        Op::Along => reference::put_along_axis(dst, axis, idx, src),
+        Op::Pick => reference::put_value(dst, idx, T::of(9)),
+    };
     everywhere(|level, threads| {
-        let what = format!("scatter {what}, {level} {threads}");
+        let what = format!("put {what}, {level} {threads}");
+        let mut out = before.clone();
+        let dst = to.view_mut(&mut out).unwrap();
+        let found = match op {
+            Op::Flat => gradix::put(dst, idx, src),
+            Op::Axis => gradix::put_axis(dst, axis, idx, src),
+            Op::Along => gradix::put_along_axis(dst, axis, idx, src),
+            Op::Pick => gradix::put_value(dst, idx, T::of(9)),
+        };
+        assert_eq!(found, answer_put, "{what}");
+        same(&what, &out, &expected_put);
+        let what = format!("scatter {what}");
         let mut dst = before.clone();
         assert_eq!(op.scatter(axis, true, to.view_mut(&mut dst).unwrap(), idx, src, a), answer, "{what}");
         same_sums(&what, &dst, &expected);
@@ -237,7 +259,42 @@ fn indexed<T: Bits, I: Index + TryFrom<i64>>(rng: &mut Rng) {
 
 #[test]
 fn gathers_and_scatters_are_those_of_the_reference() {
-    each_type!(indexed, cases(), u8 u16 u32 u64 usize i32 i64);
+    each_type!(indexed, cases(), u8 u16 u32 u64 usize i8 i16 i32 i64);
+}
+
+/// Elements of every width are moved as they are.
+#[test]
+fn elements_of_every_width_are_moved() {
+    fn check<T: Element + PartialEq>(rng: &mut Rng, of: impl Fn(u64) -> T) {
+        let (rows, width) = (1 + rng.below(300), rng.pick(&[1, 2, 3, 5, 8, 17]));
+        let table: Vec<T> = (0..rows * width).map(|_| of(rng.bits())).collect();
+        let list: Vec<u16> = (0..rng.below(900)).map(|_| rng.below(rows) as u16).collect();
+        let src = View::new(&table, &[rows, width]).unwrap();
+        let expected = (reference::take(&table, &list), reference::take_axis(src, 0, &list));
+        let few = &list[..list.len().min(rows)];
+        let mut put = table.clone();
+        reference::put(&mut put, few, &table[..few.len()]).unwrap();
+        everywhere(|_, _| {
+            assert!((gradix::take(&table, &list), gradix::take_axis(src, 0, &list)) == expected);
+            let mut out = table.clone();
+            gradix::put(&mut out, few, &table[..few.len()]).unwrap();
+            assert!(out == put);
+        });
+    }
+    for seed in 1..=cases() as u64 {
+        let rng = &mut Rng(seed.wrapping_mul(0x9E37_79B9_7F4A_7C15));
+        check(rng, |bits| bits as u8);
+        check(rng, |bits| bits as i16);
+        check(rng, |bits| bits as u32);
+        check(rng, |bits| bits as i64);
+        check(rng, |bits| u128::from(bits) << 60 | u128::from(bits));
+        check(rng, |bits| bits % 2 == 0);
+    }
+}
+
+/// The position of type `I`.
+fn position<I: TryFrom<usize>>(i: usize) -> I {
+    I::try_from(i).ok().expect("a small position")
 }
 
 /// All selections, by `select` or by the reference: of each the hits with their indices (or bools), the values, the residual.
@@ -245,8 +302,7 @@ macro_rules! selections {
     ($m:ident, $x:expr, $layout:expr, $residual:expr, $p:expr, $room:expr, $i:ident, $T:ident) => {{
         let (x, room) = ($x, $room);
         let residual = |buffer: &mut Vec<$T>| buffer.clone_from($residual);
-        let (mut left, mut i, mut v) =
-            (vec![], vec![$i::from_usize(7).unwrap(); room], vec![$T::of(7); room]);
+        let (mut left, mut i, mut v) = (vec![], vec![position::<$i>(7); room], vec![$T::of(7); room]);
         let mut mask = vec![true; room];
         let mut all = vec![];
         all.push(($m::indices::<$T, $i>(x, $p).map(|i| (i.len(), i)), vec![], vec![]));
@@ -262,9 +318,18 @@ macro_rules! selections {
         let values = hits.as_ref().map_or(vec![], |&(n, _)| v[..n].to_vec());
         all.push((hits, values, vec![]));
         all.push(($m::count(x, $p).map(|n| (n, vec![])), vec![], vec![]));
-        let bools = |mask: &[bool]| mask.iter().map(|&b| $i::from_usize(b.into()).unwrap()).collect();
+        let bools = |mask: &[bool]| mask.iter().map(|&b| position::<$i>(b.into())).collect();
         all.push(($m::mask(x, $p).map(|m| (m.len(), bools(&m))), vec![], vec![]));
         all.push(($m::mask_into(x, $p, &mut mask).map(|n| (n, bools(&mask[..n]))), vec![], vec![]));
+        let mask = $m::mask(x, $p).unwrap();
+        all.push((Ok((0, vec![])), $m::compress(x, &mask).unwrap(), vec![]));
+        all.push(($m::compress_indices(&mask).map(|i| (i.len(), i)), vec![], vec![]));
+        let (top, values) = $m::top_k::<$T, $i>(x, room).unwrap();
+        all.push((Ok((top.len(), top)), values, vec![]));
+        residual(&mut left);
+        let to = $layout.view_mut(&mut left).unwrap();
+        let (top, values) = $m::sparsify_top_k::<$T, $i>(to, room).unwrap();
+        all.push((Ok((top.len(), top)), values, left.clone()));
 
         residual(&mut left);
         let (hits, values) = $m::sparsify::<$T, $i>($layout.view_mut(&mut left).unwrap(), $p).unwrap();
@@ -287,7 +352,7 @@ macro_rules! selections {
     }};
 }
 
-fn selected<T: Bits, I: Position>(rng: &mut Rng) {
+fn selected<T: Bits, I: Position + TryFrom<usize>>(rng: &mut Rng) {
     let rank = 1 + rng.below(3);
     let shape = match rng.one_in(3) {
         true => vec![rng.below(3000)],
@@ -300,7 +365,7 @@ fn selected<T: Bits, I: Position>(rng: &mut Rng) {
         (T::from_f64(rng.below(9) as f64 / 4.0 - 1.0), T::from_f64(rng.below(5) as f64 / 4.0));
     let room = if rng.one_in(3) { x.len() / 2 } else { x.len() };
 
-    fn compare<T: Bits, I: Position, P: Predicate<T> + std::fmt::Debug>(
+    fn compare<T: Bits, I: Position + TryFrom<usize>, P: Predicate<T> + std::fmt::Debug>(
         x: View<'_, T>,
         (layout, residual): (&Strided, &Vec<T>),
         room: usize,
@@ -313,8 +378,8 @@ fn selected<T: Bits, I: Position>(rng: &mut Rng) {
                 let what = format!(
                     "selection {call} by {p:?} of {:?}, {} {}, {level} {threads}",
                     x.shape(),
-                    T::NAME,
-                    I::NAME
+                    type_name::<T>(),
+                    type_name::<I>()
                 );
                 assert_eq!(found.0, expected.0, "{what}");
                 same(&what, &found.1, &expected.1);
@@ -323,14 +388,18 @@ fn selected<T: Bits, I: Position>(rng: &mut Rng) {
         });
     }
     let to = (&to, &residual);
-    match rng.below(7) {
+    match rng.below(11) {
         0 => compare::<T, I, _>(x, to, room, Gt(t)),
         1 => compare::<T, I, _>(x, to, room, Ge(t)),
         2 => compare::<T, I, _>(x, to, room, Lt(t)),
         3 => compare::<T, I, _>(x, to, room, Le(t)),
         4 => compare::<T, I, _>(x, to, room, AbsGt(u)),
         5 => compare::<T, I, _>(x, to, room, AbsGe(u)),
-        _ => compare::<T, I, _>(x, to, room, Between(-u, t)),
+        6 => compare::<T, I, _>(x, to, room, Between(-u, t)),
+        7 => compare::<T, I, _>(x, to, room, AbsBetween(u, t)),
+        8 => compare::<T, I, _>(x, to, room, Ne(t)),
+        9 => compare::<T, I, _>(x, to, room, IsNan),
+        _ => compare::<T, I, _>(x, to, room, NotNan),
     }
     let k = rng.below(x.len() + 2);
     let expected = reference_select::top_k_threshold(x, k);
@@ -341,7 +410,7 @@ use reference::select as reference_select;
 
 #[test]
 fn selections_are_those_of_the_reference() {
-    each_type!(selected, cases(), u32 u64 usize);
+    each_type!(selected, cases(), u32 u64 usize i64);
 }
 
 /// Equal as the level promises: bit for bit with FMA, else near.
@@ -477,7 +546,7 @@ fn softmax<T: Bits, I: Index + TryFrom<i64>>(rng: &mut Rng) {
 
 #[test]
 fn softmax_cross_entropies_are_those_of_the_reference() {
-    each_type!(softmax, cases() / 2, u8 u16 u32 u64 usize i32 i64);
+    each_type!(softmax, cases() / 2, u8 u16 u32 u64 usize i8 i16 i32 i64);
 }
 
 /// A vocabulary in two shards, each on its own, then joined: the loss of the whole.
@@ -519,15 +588,14 @@ fn shards_join_to_the_whole() {
 /// Enough of everything that threads share it.
 #[test]
 fn large_calls_are_those_of_the_reference() {
-    fn check<T: Bits, I: Position>(rng: &mut Rng) {
+    fn check<T: Bits, I: Position + TryFrom<usize>>(rng: &mut Rng) {
         const LEN: usize = 70_000;
         let (table, width) = (rng.numbers::<T>(LEN, 1.0), rng.pick(&[3, 8, 33, 100]));
         let rows = LEN / width;
-        let list: Vec<I> = (0..LEN).map(|_| I::from_usize(rng.below(rows)).unwrap()).collect();
+        let list: Vec<I> = (0..LEN).map(|_| position(rng.below(rows))).collect();
         let src = View::new(&table[..rows * width], &[rows, width]).unwrap();
         let few = &list[..rows];
-        let (labels, t) =
-            (list.iter().map(|i| i.value() as usize % width).collect::<Vec<_>>(), T::from_f64(0.5));
+        let (labels, t) = ((0..rows).map(|_| rng.below(width)).collect::<Vec<_>>(), T::from_f64(0.5));
 
         let taken = reference::take(&table, &list).unwrap();
         let taken_rows = reference::take_axis(src, 0, few).unwrap();
@@ -538,10 +606,10 @@ fn large_calls_are_those_of_the_reference() {
         let xent = SoftmaxXent::new();
         let (mut grad, mut row) = (vec![T::NAN; src.len()], vec![T::NAN; LEN]);
         let plain = reference::SoftmaxXent(&xent);
-        let one = plain.forward_backward(src, &labels[..rows], &mut grad).unwrap();
+        let one = plain.forward_backward(src, &labels, &mut grad).unwrap();
         let two = plain.forward_backward(&table, &labels[..1], &mut row).unwrap();
         everywhere(|level, threads| {
-            let what = format!("{} {} {width}, {level} {threads}", T::NAME, I::NAME);
+            let what = format!("{} {} {width}, {level} {threads}", type_name::<T>(), type_name::<I>());
             same(&what, &gradix::take(&table, &list).unwrap(), &taken);
             same(&what, &gradix::take_axis(src, 0, few).unwrap(), &taken_rows);
             let mut dst = table.clone();
@@ -552,7 +620,7 @@ fn large_calls_are_those_of_the_reference() {
             same(&what, &found.1, &selected.1);
             assert_eq!(select::top_k_threshold(&table, LEN / 10), threshold, "{what}");
             let mut to = vec![T::NAN; LEN];
-            let found = xent.forward_backward(src, &labels[..rows], &mut to[..src.len()]).unwrap();
+            let found = xent.forward_backward(src, &labels, &mut to[..src.len()]).unwrap();
             near(level, &what, &loss(&found), &loss(&one));
             near(level, &what, &to[..src.len()], &grad);
             let found = xent.forward_backward(&table, &labels[..1], &mut to).unwrap();
@@ -560,7 +628,7 @@ fn large_calls_are_those_of_the_reference() {
             near(level, &what, &to, &row);
         });
     }
-    each_type!(check, 1, u32 u64 usize);
+    each_type!(check, 1, u32 u64 usize i64);
 }
 
 /// On AArch64 every CPU has FMA, and so the portable level has the reference's bits.
