@@ -388,18 +388,10 @@ fn selected<T: Bits, I: Position + TryFrom<usize>>(rng: &mut Rng) {
         });
     }
     let to = (&to, &residual);
-    match rng.below(11) {
-        0 => compare::<T, I, _>(x, to, room, Gt(t)),
-        1 => compare::<T, I, _>(x, to, room, Ge(t)),
-        2 => compare::<T, I, _>(x, to, room, Lt(t)),
-        3 => compare::<T, I, _>(x, to, room, Le(t)),
-        4 => compare::<T, I, _>(x, to, room, AbsGt(u)),
-        5 => compare::<T, I, _>(x, to, room, AbsGe(u)),
-        6 => compare::<T, I, _>(x, to, room, Between(-u, t)),
-        7 => compare::<T, I, _>(x, to, room, AbsBetween(u, t)),
-        8 => compare::<T, I, _>(x, to, room, Ne(t)),
-        9 => compare::<T, I, _>(x, to, room, IsNan),
-        _ => compare::<T, I, _>(x, to, room, NotNan),
+    // Positions of each type; the other predicates: below.
+    match rng.one_in(2) {
+        true => compare::<T, I, _>(x, to, room, Gt(t)),
+        false => compare::<T, I, _>(x, to, room, AbsGe(u)),
     }
     let k = rng.below(x.len() + 2);
     let expected = reference_select::top_k_threshold(x, k);
@@ -407,6 +399,47 @@ fn selected<T: Bits, I: Position + TryFrom<usize>>(rng: &mut Rng) {
 }
 
 use reference::select as reference_select;
+
+/// Each predicate on the same numbers.
+fn compared<T: Bits>(rng: &mut Rng) {
+    let data: Vec<T> = {
+        let len = rng.below(600);
+        rng.coarse(len)
+    };
+    let (t, u): (T, T) =
+        (T::from_f64(rng.below(9) as f64 / 4.0 - 1.0), T::from_f64(rng.below(5) as f64 / 4.0));
+    fn compare<T: Bits, P: Predicate<T> + std::fmt::Debug>(x: &[T], p: P) {
+        let (indices, values) = reference_select::pairs::<T, u32>(x, p).unwrap();
+        let mask = reference_select::mask(x, p).unwrap();
+        everywhere(|level, threads| {
+            let what = format!("{p:?} of {} {}, {level} {threads}", x.len(), type_name::<T>());
+            let found = select::pairs::<T, u32>(x, p).unwrap();
+            assert_eq!(found.0, indices, "{what}");
+            same(&what, &found.1, &values);
+            assert_eq!(select::mask(x, p).unwrap(), mask, "{what}");
+            assert_eq!(select::count(x, p).unwrap(), indices.len(), "{what}");
+        });
+    }
+    compare(&data, Gt(t));
+    compare(&data, Ge(t));
+    compare(&data, Lt(t));
+    compare(&data, Le(t));
+    compare(&data, AbsGt(u));
+    compare(&data, AbsGe(u));
+    compare(&data, Between(-u, t));
+    compare(&data, AbsBetween(u, t));
+    compare(&data, Ne(t));
+    compare(&data, IsNan);
+    compare(&data, NotNan);
+}
+
+#[test]
+fn every_predicate_is_that_of_the_reference() {
+    for seed in 1..=cases() as u64 {
+        compared::<f32>(&mut Rng(seed.wrapping_mul(0x9E37_79B9_7F4A_7C15)));
+        compared::<f64>(&mut Rng(seed.wrapping_mul(0xD134_2543_DE82_EF95)));
+    }
+}
 
 #[test]
 fn selections_are_those_of_the_reference() {
