@@ -429,14 +429,6 @@ impl<'a> Erased3<'a> {
         Strided3 { start, shape: self.shape, strides: self.strides, borrow: PhantomData }
     }
 
-    /// This piece, which is one dense run along the indexed axis, as one of other lengths and strides that stay inside it.
-    pub(crate) fn reshaped(&self, shape: [usize; 3], strides: [usize; 3]) -> Self {
-        let strides = strides.map(|stride| stride as isize);
-        let inside = extent(&shape, &strides).is_none_or(|(low, high)| low == 0 && high < self.shape[K] as i128);
-        assert!(inside && self.strides[K] == 1, "a piece that reaches outside");
-        Erased3 { shape, strides, ..*self }
-    }
-
     /// The rows of plane `p`, which must be dense, as `T`s, of which one or more make an element.
     #[inline(always)]
     pub(crate) fn rows<T: Word>(&self, p: usize) -> Rows<'a, T> {
@@ -469,6 +461,11 @@ impl<'a> Erased3Mut<'a> {
     #[inline(always)]
     pub(super) fn new(piece: Erased3<'a>) -> Self {
         Erased3Mut(piece, PhantomData)
+    }
+
+    /// The same elements, borrowed for a shorter time.
+    pub(crate) fn reborrow(&mut self) -> Erased3Mut<'_> {
+        Erased3Mut(self.0, PhantomData)
     }
 
     /// The same elements, to read.
@@ -578,14 +575,6 @@ impl<'a, T> Strided3<'a, T> {
         assert!((0..3).all(|d| index[d] < self.shape[d]), "a place outside the piece");
         Run::new(self.address(index), self.shape[axis] - index[axis], self.strides[axis])
     }
-
-    /// What a run along `axis` from `index` on may name: at each step, every place of the indexed axis. A run along the
-    /// indexed axis itself stays where it is.
-    #[inline(always)]
-    fn plane(&self, axis: usize, [p, _, m]: [usize; 3]) -> Plane<T> {
-        let step = if axis == K { 0 } else { self.strides[axis] };
-        Plane { start: self.address([p, 0, m]), stride: self.strides[K], step }
-    }
 }
 
 impl<'a, T: Word> Strided3<'a, T> {
@@ -689,101 +678,110 @@ impl<T> Strided3Mut<'_, T> {
     }
 }
 
-/// What the offsets of a run name: offset `o` at step `t` the element `t · step + o · stride` after `start`.
-/// For this module, whose loops keep to the run's length and to the indexed axis.
+/// Whether each word, read without a sign, is below `bound`. By one pass without branches, to be compiled for the caller's
+/// level.
+#[inline(always)]
+pub(crate) fn are_below<X: Word>(list: &[X], bound: usize) -> bool {
+    if size_of::<X>() == 8 {
+        // By the sign of `bound − 1 − x` or of `x` itself: bounds are at most 2^63.
+        let last = (bound as i64).wrapping_sub(1);
+        let mut signs = 0;
+        for x in list {
+            signs |= x.to_i64() | last.wrapping_sub(x.to_i64());
+        }
+        signs >= 0
+    } else {
+        let mut greatest = X::default();
+        for &x in list {
+            greatest = if x > greatest { x } else { greatest };
+        }
+        greatest.to_offset() < bound || list.is_empty()
+    }
+}
+
+/// A list of indices as a 3-d piece, and what is known of it.
 #[derive(Clone, Copy)]
-struct Plane<T> {
-    start: Start<T>,
-    stride: isize,
-    step: isize,
+pub(crate) struct Words<'a> {
+    piece: Erased3<'a>,
+    /// Every index, read without a sign, is below this; `usize::MAX` where nobody has looked.
+    below: usize,
 }
 
-impl<T> Plane<T> {
-    /// Whether the places are neighbours and the same at each step, so that an offset needs no multiplication.
+impl<'a> Words<'a> {
     #[inline(always)]
-    fn is_flat(&self) -> bool {
-        self.stride == 1 && self.step == 0
+    pub(crate) fn new(piece: Erased3<'a>) -> Self {
+        Words { piece, below: usize::MAX }
     }
 
     #[inline(always)]
-    fn at<const FLAT: bool>(&self, t: usize, o: usize) -> Start<T> {
-        self.start.at(if FLAT { o as isize } else { t as isize * self.step + o as isize * self.stride })
+    pub(crate) fn piece(&self) -> &Erased3<'a> {
+        &self.piece
     }
-}
 
-/// Indices each of which is below a bound: [`Checked::new`] has looked.
-pub(crate) struct Checked<'a, X> {
-    list: &'a [X],
-    bound: usize,
-}
-
-impl<X> Clone for Checked<'_, X> {
-    fn clone(&self) -> Self {
-        *self
-    }
-}
-impl<X> Copy for Checked<'_, X> {}
-
-impl<'a, X: Word> Checked<'a, X> {
-    /// The list, if each of its words, read without a sign, is below `bound`. By one pass without branches, to be
-    /// compiled for the caller's level.
+    /// Whether somebody has looked, so that the indices can be read where they stand.
     #[inline(always)]
-    pub(crate) fn new(list: &'a [X], bound: usize) -> Option<Self> {
-        let inside = if size_of::<X>() == 8 {
-            // Below `bound` or not, by the sign of `bound − 1 − x` or of `x` itself: bounds are below 2^63.
-            let last = (bound as i64).wrapping_sub(1);
-            let signs = list.iter().fold(0, |signs, x| signs | x.to_i64() | last.wrapping_sub(x.to_i64()));
-            signs >= 0
-        } else {
-            let greatest = list.iter().fold(X::default(), |most, &x| if x > most { x } else { most });
-            greatest.to_offset() < bound
-        };
-        (inside || list.is_empty()).then_some(Checked { list, bound })
+    pub(crate) fn are_checked(&self) -> bool {
+        self.below != usize::MAX
     }
 
-    /// The list, of which the caller has looked at every word.
+    /// All indices as one slice, where they stand densely, in whatever order of the axes.
+    #[inline(always)]
+    pub(crate) fn as_slice<X: Word>(&self) -> Option<&'a [X]> {
+        let (piece, mut len) = (&self.piece, 1usize);
+        for axis in [M, K, P] {
+            if piece.shape[axis] != 1 && piece.strides[axis] != 0 {
+                if piece.strides[axis] != len as isize {
+                    return None;
+                }
+                len *= piece.shape[axis];
+            }
+        }
+        // Each of the `len` places from the first on is one of the piece's.
+        Run::new(piece.typed::<X>().start, len, 1).as_slice()
+    }
+
+    /// Remembers that the caller has looked.
     ///
     /// # Safety
-    /// Each word, read without a sign, is below `bound`.
-    pub(crate) unsafe fn new_unchecked(list: &'a [X], bound: usize) -> Self {
-        Checked { list, bound }
+    /// Each of the indices, read without a sign, is below `bound`.
+    #[inline(always)]
+    pub(crate) unsafe fn set_below(&mut self, bound: usize) {
+        self.below = bound;
     }
 
-    /// The indices.
+    /// The first `mid` of an axis, and the rest.
+    pub(crate) fn split_at(self, axis: usize, mid: usize) -> (Self, Self) {
+        let (a, b) = self.piece.split_at(axis, mid);
+        (Words { piece: a, ..self }, Words { piece: b, ..self })
+    }
+
+    /// The indices, which somebody has looked at, as `X`s.
     #[inline(always)]
-    pub(crate) fn list(&self) -> &'a [X] {
-        self.list
+    pub(crate) fn grid<X: Word>(&self) -> Grid<'a, X> {
+        assert!(self.are_checked(), "a list that nobody has looked at");
+        Grid { piece: self.piece.typed(), below: self.below }
     }
 }
 
-/// A list of checked indices as a 3-d array.
+/// Indices as a 3-d piece, each of them below a bound.
 #[derive(Clone, Copy)]
 pub(crate) struct Grid<'a, X> {
-    checked: Checked<'a, X>,
-    /// Of the first index.
-    first: usize,
-    strides: [usize; 3],
+    piece: Strided3<'a, X>,
+    below: usize,
 }
 
 impl<'a, X: Word> Grid<'a, X> {
-    /// The indices with these strides.
+    /// A block of offsets as one run along `axis`, if each is below `bound`.
     #[inline(always)]
-    pub(crate) fn new(checked: Checked<'a, X>, first: usize, strides: [usize; 3]) -> Self {
-        Grid { checked, first, strides }
+    pub(crate) fn from_block(block: &'a [X], axis: usize, bound: usize) -> Option<Self> {
+        are_below(block, bound).then(|| Grid { piece: Strided3::from_slice(block, axis), below: bound })
     }
 
-    /// So many from the given place on.
+    /// One run along `axis` from `index` on, of so many indices.
     #[inline(always)]
-    fn run(&self, [p, k, m]: [usize; 3], len: usize) -> &'a [X] {
-        let first = self.first + p * self.strides[P] + k * self.strides[K] + m * self.strides[M];
-        &self.checked.list[first..first + len]
+    pub(crate) fn part(&self, axis: usize, index: [usize; 3], len: usize) -> Self {
+        Grid { piece: self.piece.part(axis, index, len), ..*self }
     }
-}
-
-/// How far ahead of a loop over single elements their lines are prefetched: `distance` indices, 0 for not at all.
-#[derive(Clone, Copy)]
-pub(crate) struct Prefetch {
-    pub(crate) distance: usize,
 }
 
 /// Asks for the line of an address, into the first-level cache or as far as the second.
@@ -802,69 +800,131 @@ fn prefetch<const NEAR: bool, T>(at: Start<T>) {
     let _ = at;
 }
 
-/// Single elements: `out[..] = table[.. list[..] ..]`, by runs along `axis`, along which the list and the output are dense.
+/// How single elements are gone over: by runs along `axis`, along which the list and the flow are dense; with the lines of the
+/// elements `ahead` indices further prefetched (0: not).
+#[derive(Clone, Copy)]
+pub(crate) struct Way {
+    pub(crate) axis: usize,
+    pub(crate) ahead: usize,
+}
+
+/// A run of indices: step `t` of it reads index `list[t]` and element `flow[t]`, and means the element
+/// `t · step + list[t] · stride` after `table`.
+struct Steps<T, X> {
+    table: Start<T>,
+    list: Start<X>,
+    flow: Start<T>,
+    step: isize,
+    stride: isize,
+}
+
+/// How an index becomes an address, by the table's strides.
+trait Address {
+    fn offset(t: usize, o: usize, step: isize, stride: isize) -> isize;
+}
+/// The indexed axis is dense and the same for the whole run.
+struct Flat;
+/// The indexed axis is dense.
+struct Dense;
+struct Any;
+impl Address for Flat {
+    #[inline(always)]
+    fn offset(_: usize, o: usize, _: isize, _: isize) -> isize {
+        o as isize
+    }
+}
+impl Address for Dense {
+    #[inline(always)]
+    fn offset(t: usize, o: usize, step: isize, _: isize) -> isize {
+        t as isize * step + o as isize
+    }
+}
+impl Address for Any {
+    #[inline(always)]
+    fn offset(t: usize, o: usize, step: isize, stride: isize) -> isize {
+        t as isize * step + o as isize * stride
+    }
+}
+
+/// Calls `run` with each run of a list and of the two arrays that it belongs to.
 #[inline(always)]
-pub(crate) fn gather_runs<W: Word, X: Word>(
-    table: Strided3<'_, W>,
-    list: Grid<'_, X>,
-    out: Strided3Mut<'_, W>,
+fn for_each_run<T: Word, X: Word>(
+    table: &Strided3<'_, T>,
+    list: &Grid<'_, X>,
+    flow: &Strided3<'_, T>,
     axis: usize,
-    ahead: Prefetch,
+    run: impl Fn(Steps<T, X>, usize),
 ) {
-    let ([planes, n, rows], shape) = (table.shape, out.0.shape);
-    assert!(planes == shape[P] && rows == shape[M] && list.checked.bound <= n, "shapes that do not fit");
-    assert!(out.0.strides[axis] == 1 || shape[axis] <= 1, "no dense output");
-    let [a, b] = [[K, M], [P, M], [P, K]][axis];
+    let (shape, [planes, n, rows]) = (flow.shape, table.shape);
+    assert!(planes == shape[P] && rows == shape[M] && list.piece.shape == shape && list.below <= n, "a misfit");
+    let is_dense = |strides: [isize; 3]| strides[axis] == 1 || shape[axis] <= 1;
+    assert!(is_dense(flow.strides) && is_dense(list.piece.strides), "no dense run");
+    // Along the indexed axis comes last but for the run itself, so that one element's indices keep their order.
+    let [a, b] = if axis == K { [P, M] } else { [P + M - axis, K] };
+    let step = if axis == K { 0 } else { table.strides[axis] };
     let mut index = [0; 3];
     for i in 0..shape[a] {
         index[a] = i;
         for j in 0..shape[b] {
             index[b] = j;
-            let plane = table.plane(axis, index);
-            // The pieces are of one shape, so `index` is a place of each.
-            let to = RunMut::new(out.0.address(index), shape[axis], 1).into_slice_mut().unwrap_or_default();
-            let list = list.run(index, to.len());
-            // SAFETY (of what both call): see `gather_run`; the indices are below the bound, and that at most `n`.
-            if plane.is_flat() {
-                gather_run::<W, X, true>(plane, list, to, ahead);
-            } else {
-                gather_run::<W, X, false>(plane, list, to, ahead);
-            }
+            let steps = Steps {
+                table: table.address([index[P], 0, index[M]]),
+                list: list.piece.address(index),
+                flow: flow.address(index),
+                step,
+                stride: table.strides[K],
+            };
+            run(steps, shape[axis]);
         }
     }
 }
 
+/// Single elements: `flow[..] = table[.. list[..] ..]`.
 #[inline(always)]
-fn gather_run<W: Word, X: Word, const FLAT: bool>(plane: Plane<W>, list: &[X], out: &mut [W], ahead: Prefetch) {
-    // SAFETY: called by `gather_runs` alone, with step numbers of the run and with indices of a checked list, below its
-    // bound and that at most `n`: a place of the table's piece.
-    let read = |t: usize, x: X| unsafe { *plane.at::<FLAT>(t, x.to_offset()).0 };
-    let four = |t: usize, out: &mut [W; 4], list: &[X; 4]| {
-        *out = [read(t, list[0]), read(t + 1, list[1]), read(t + 2, list[2]), read(t + 3, list[3])];
-    };
-    let mut t = 0;
-    if ahead.distance > 0 {
-        let whole = out.len().saturating_sub(ahead.distance);
-        let (outs, _) = out[..whole].as_chunks_mut::<4>();
-        for ((out, now), next) in
-            outs.iter_mut().zip(list.as_chunks::<4>().0).zip(list[ahead.distance.min(list.len())..].as_chunks::<4>().0)
-        {
-            (0..4).for_each(|j| prefetch::<false, W>(plane.at::<FLAT>(t + ahead.distance + j, next[j].to_offset())));
-            four(t, out, now);
-            t += 4;
+pub(crate) fn gather_runs<W: Word, X: Word>(
+    table: Strided3<'_, W>,
+    list: Grid<'_, X>,
+    flow: Strided3Mut<'_, W>,
+    way: Way,
+) {
+    #[inline(always)]
+    fn run<W: Word, X: Word, A: Address>(steps: Steps<W, X>, len: usize, ahead: usize) {
+        let Steps { table, list, flow, step, stride } = steps;
+        // SAFETY (of both): `for_each_run` gives runs whose `len` steps are places of the list and of the flow, and has asserted
+        // that the indices, each below `below`, are below the table's length along the indexed axis. The flow is
+        // exclusively borrowed, by `gather_runs`.
+        let read = |t: usize| unsafe {
+            let o = (*list.at(t as isize).0).to_offset();
+            *table.at(A::offset(t, o, step, stride)).0
+        };
+        let write = |t: usize, w: [W; 8]| unsafe { flow.at(t as isize).0.cast::<[W; 8]>().write(w) };
+        let mut t = 0;
+        while t + ahead + 8 <= len && ahead > 0 {
+            for j in 0..8 {
+                // SAFETY: as above; of the address nothing is read.
+                let next = unsafe { *list.at((t + ahead + j) as isize).0 };
+                prefetch::<false, W>(table.at(A::offset(t + ahead + j, next.to_offset(), step, stride)));
+            }
+            write(t, std::array::from_fn(|j| read(t + j)));
+            t += 8;
+        }
+        while t + 8 <= len {
+            write(t, std::array::from_fn(|j| read(t + j)));
+            t += 8;
+        }
+        while t < len {
+            // SAFETY: as above.
+            unsafe { *flow.at(t as isize).0 = read(t) };
+            t += 1;
         }
     }
-    for (out, list) in out[t..].as_chunks_mut::<4>().0.iter_mut().zip(list[t..].as_chunks::<4>().0) {
-        four(t, out, list);
-        t += 4;
-    }
-    let len = out.len();
-    if t < len {
-        match (out.last_chunk_mut::<4>(), list.last_chunk::<4>()) {
-            (Some(out), Some(list)) => four(len - 4, out, list),
-            _ => out.iter_mut().zip(list).enumerate().for_each(|(t, (out, &x))| *out = read(t, x)),
-        }
-    }
+    let (is_dense, is_flat) = (table.strides[K] == 1, way.axis == K);
+    let ahead = if is_dense && is_flat { way.ahead } else { 0 };
+    for_each_run(&table, &list, &flow.0, way.axis, |steps, len| match (is_dense, is_flat) {
+        (true, true) => run::<W, X, Flat>(steps, len, ahead),
+        (true, false) => run::<W, X, Dense>(steps, len, 0),
+        _ => run::<W, X, Any>(steps, len, 0),
+    });
 }
 
 /// What a scatter does with an element of the table and the one that is meant for it.
@@ -872,65 +932,37 @@ pub(crate) trait Update<T>: Copy + Send + Sync {
     fn update(self, to: &mut T, from: T);
 }
 
-/// Single elements: each `table[.. list[..] ..]` is updated with `src[..]`, by runs along `axis`, along which the list and
-/// the source are dense. What updates one element comes in order along the indexed axis.
+/// Single elements: each `table[.. list[..] ..]` is updated with `flow[..]`. What updates one element comes in order along the
+/// indexed axis.
 #[inline(always)]
 pub(crate) fn scatter_runs<T: Word, X: Word>(
     table: Strided3Mut<'_, T>,
     list: Grid<'_, X>,
-    src: Strided3<'_, T>,
-    (axis, ahead): (usize, Prefetch),
+    flow: Strided3<'_, T>,
+    way: Way,
     update: impl Update<T>,
 ) {
-    let ([planes, n, rows], shape) = (table.0.shape, src.shape);
-    assert!(planes == shape[P] && rows == shape[M] && list.checked.bound <= n, "shapes that do not fit");
-    assert!(src.strides[axis] == 1 || shape[axis] <= 1, "no dense source");
-    // The indexed axis is the innermost loop but for the run itself.
-    let [a, b] = [[M, K], [P, M], [P, K]][axis];
-    let mut index = [0; 3];
-    for i in 0..shape[a] {
-        index[a] = i;
-        for j in 0..shape[b] {
-            index[b] = j;
-            let plane = table.0.plane(axis, index);
-            let from = Run::new(src.address(index), shape[axis], 1).as_slice().unwrap_or_default();
-            let list = list.run(index, from.len());
-            if plane.is_flat() {
-                scatter_run::<T, X, true>(plane, list, from, ahead, update);
-            } else {
-                scatter_run::<T, X, false>(plane, list, from, ahead, update);
+    let (table, is_flat) = (&table.0, way.axis == K);
+    let is_dense = table.strides[K] == 1;
+    for_each_run(table, &list, &flow, way.axis, |steps, len| {
+        let Steps { table, list, flow, step, stride } = steps;
+        // SAFETY (of both): as in `gather_runs`; the table is exclusively borrowed, and no reference outlives its step.
+        let offset = |t: usize| unsafe { (*list.at(t as isize).0).to_offset() };
+        let one = |t: usize, offset: isize| unsafe { update.update(&mut *table.at(offset).0, *flow.at(t as isize).0) };
+        let mut t = 0;
+        if is_dense && is_flat {
+            while t + way.ahead < len && way.ahead > 0 {
+                prefetch::<false, T>(table.at(offset(t + way.ahead) as isize));
+                one(t, offset(t) as isize);
+                t += 1;
             }
+            (t..len).for_each(|t| one(t, offset(t) as isize));
+        } else if is_dense {
+            (0..len).for_each(|t| one(t, Dense::offset(t, offset(t), step, stride)));
+        } else {
+            (0..len).for_each(|t| one(t, Any::offset(t, offset(t), step, stride)));
         }
-    }
-}
-
-#[inline(always)]
-fn scatter_run<T: Word, X: Word, const FLAT: bool>(
-    plane: Plane<T>,
-    list: &[X],
-    from: &[T],
-    ahead: Prefetch,
-    update: impl Update<T>,
-) {
-    // SAFETY: called by `scatter_runs` alone, with step numbers of the run and with indices of a checked list, below its
-    // bound and that at most `n`: a place of the table's piece. One reference is gone before the next is made.
-    let one = |t: usize, x: X, from: T| update.update(unsafe { &mut *plane.at::<FLAT>(t, x.to_offset()).0 }, from);
-    let mut t = 0;
-    let mut groups = from.as_chunks::<4>().0.iter().zip(list.as_chunks::<4>().0);
-    if ahead.distance > 0 {
-        for next in list[ahead.distance.min(list.len())..].as_chunks::<4>().0 {
-            (0..4).for_each(|j| prefetch::<false, T>(plane.at::<FLAT>(t + ahead.distance + j, next[j].to_offset())));
-            if let Some((from, list)) = groups.next() {
-                (0..4).for_each(|j| one(t + j, list[j], from[j]));
-                t += 4;
-            }
-        }
-    }
-    for (from, list) in groups {
-        (0..4).for_each(|j| one(t + j, list[j], from[j]));
-        t += 4;
-    }
-    from[t..].iter().zip(&list[t..]).enumerate().for_each(|(k, (&from, &x))| one(t + k, x, from));
+    });
 }
 
 /// Asserts, in debug builds, that a piece stays inside the array it is cut from.

@@ -436,11 +436,6 @@ impl<'a> ErasedView<'a> {
         Ok(ErasedView { layout: self.layout.with_axis_of_one()?, ..self })
     }
 
-    /// Whether the elements stand one after the other in C order.
-    pub(crate) fn is_dense(&self) -> bool {
-        self.layout.is_c_order()
-    }
-
     /// These elements, all the view's own, as a 3-d piece that starts at the first.
     #[inline(always)]
     pub(crate) fn piece(&self, shape: [usize; 3], strides: [isize; 3]) -> Erased3<'a> {

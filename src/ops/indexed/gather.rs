@@ -1,13 +1,13 @@
 //! Gather: `flow = table[list]`. Elements are moved by their size, whatever their type.
 
-use super::plan::{Form, Job, Short, are_rows, as_column, run_axis};
+use super::plan::{Form, Job, are_rows, as_column, run_axis};
 use crate::array::{
-    Erased3, Erased3Mut, ErasedView, ErasedViewMut, FLOW, Grid, K, LIST, M, P, Plan, Prefetch, Strided3, Strided3Mut, TABLE,
-    Word, gather_runs,
+    Erased3, Erased3Mut, ErasedView, ErasedViewMut, FLOW, Grid, K, LIST, M, P, Plan, Strided3, Strided3Mut, TABLE, Way, Word,
+    Words, gather_runs,
 };
 use crate::error::Result;
 use crate::index::ErasedIndices;
-use crate::index::checked::{BLOCK, List, NOWHERE, Words, checked_block};
+use crate::index::checked::{BLOCK, NOWHERE, checked_block};
 use crate::parallel;
 use crate::simd::{self, Float, Kernel, Level, Simd, Streaming, slices};
 
@@ -51,9 +51,10 @@ const TILE: usize = 128;
 
 /// The short way. See [`super::plan`].
 #[inline(never)]
-pub(super) fn short(short: Short<'_, Erased3<'_>, Erased3Mut<'_>>) -> Result<()> {
+pub(super) fn short(job: &mut Gather<'_>) -> Result<()> {
     let level = Level::current()?;
-    run(short.checked(level)?, level);
+    job.check(level)?;
+    run(job, level);
     Ok(())
 }
 
@@ -90,30 +91,34 @@ fn along(
     let flow = (out.as_view().layout(), "the output");
     let plan = Plan::new(src.layout(), axis, (idx.list.layout(), is_along), flow)?;
     let bound = src.shape()[axis];
-    idx.check(bound, level)?;
+    let list = |i| idx.piece(idx.list.piece_of(&plan, LIST, i), bound);
+    if plan.pieces() != 1 || !list(0).check_in_place(level) {
+        idx.check(bound)?;
+    }
     for i in 0..plan.pieces() {
-        let list = List::Resolved(idx.resolver(idx.list.piece_of(&plan, LIST, i), bound));
-        let (table, flow) = (src.piece_of(&plan, TABLE, i), out.piece_of(&plan, FLOW, i));
-        run(Job { table, list, flow, axis: P }, level);
+        let (table, mut list, flow) = (src.piece_of(&plan, TABLE, i), list(i), out.piece_of(&plan, FLOW, i));
+        list.check_in_place(level);
+        run(&mut Job { table, list, flow, axis: P }, level);
     }
     Ok(())
 }
 
 /// By one thread or several.
-fn run(mut job: Gather<'_>, level: Level) {
-    let shape = job.flow.as_piece().shape();
-    let len = shape[P] * shape[K] * shape[M];
-    let hints = Hints::new(&job);
-    if len < 2 * GRAIN {
-        return piece(job, hints, level);
-    }
+#[inline(always)]
+fn run(job: &mut Gather<'_>, level: Level) {
+    let [planes, len, width] = job.flow.as_piece().shape();
+    if planes * len * width < 2 * GRAIN { piece(job, Hints::new(job), level) } else { shared(job, level) }
+}
+
+#[cold]
+fn shared(job: &mut Gather<'_>, level: Level) {
+    let (shape, hints) = (job.flow.as_piece().shape(), Hints::new(job));
     // Cut where whole planes go to one thread, if there are many; else along the longest axis.
-    job.axis = if shape[P] >= 64 { P } else { if shape[K] >= shape[M] { K } else { M } };
-    let unit = len / shape[job.axis];
-    // Few pieces, as each begins with a row that nobody has prefetched.
+    let axis = if shape[P] >= 64 { P } else { if shape[K] >= shape[M] { K } else { M } };
+    let unit = shape[P] * shape[K] * shape[M] / shape[axis];
     let least = if shape[M] > 1 { GRAIN_OF_ROWS } else { GRAIN };
-    let grain = (least / unit).max(shape[job.axis] / (4 * parallel::threads()));
-    parallel::for_each(job, grain, |_, job| piece(job, hints, level));
+    let job = Job { table: job.table, list: job.list, flow: job.flow.reborrow(), axis };
+    parallel::for_each(job, (least / unit).max(1), |_, mut job| piece(&mut job, hints, level));
 }
 
 /// What is decided by the whole table and the whole output, before they are cut: a piece of a large one is not in cache
@@ -138,30 +143,30 @@ impl Hints {
 }
 
 /// By this thread.
-fn piece(mut job: Gather<'_>, hints: Hints, level: Level) {
+fn piece(job: &mut Gather<'_>, hints: Hints, level: Level) {
     if are_rows(job.table.strides(), &job.list, &job.flow) {
         let width = job.table.width();
         if hints.is_streamed && !job.list.has_gaps() {
-            f32::dispatch(level, Streamed(&mut job));
+            f32::dispatch(level, Streamed(job));
         } else {
-            f32::dispatch(level, Rows { job: &mut job, reach: hints.reach });
+            f32::dispatch(level, Rows { job, reach: hints.reach });
         }
         if job.list.has_gaps() {
             match width {
-                1 => fill_rows::<u8>(&mut job),
-                2 => fill_rows::<u16>(&mut job),
-                4 => fill_rows::<u32>(&mut job),
-                8 => fill_rows::<u64>(&mut job),
-                _ => fill_rows::<u128>(&mut job),
+                1 => fill_rows::<u8>(job),
+                2 => fill_rows::<u16>(job),
+                4 => fill_rows::<u32>(job),
+                8 => fill_rows::<u64>(job),
+                _ => fill_rows::<u128>(job),
             }
         }
     } else {
         match job.table.width() {
-            1 => elements::<u8>(&mut job, hints.reach),
-            2 => elements::<u16>(&mut job, hints.reach),
-            4 => elements::<u32>(&mut job, hints.reach),
-            8 => elements::<u64>(&mut job, hints.reach),
-            _ => elements::<u128>(&mut job, hints.reach),
+            1 => elements::<u8>(job, hints.reach),
+            2 => elements::<u16>(job, hints.reach),
+            4 => elements::<u32>(job, hints.reach),
+            8 => elements::<u64>(job, hints.reach),
+            _ => elements::<u128>(job, hints.reach),
         }
     }
 }
@@ -173,19 +178,8 @@ pub(super) fn rows_ahead(row: usize, reach: usize) -> usize {
     if reach < from || row > LONGEST_PREFETCHED || simd::is_intel() { 0 } else { (8192 / row).clamp(2, 16) }
 }
 
-/// Room for a block of offsets: a small one for short lists, which would feel the other's being zeroed.
-macro_rules! with_block {
-    ($len:expr, |$block:ident| $body:expr) => {
-        if $len <= 16 {
-            let $block = &mut [0u64; 16][..];
-            $body
-        } else {
-            let $block = &mut [0u64; BLOCK][..];
-            $body
-        }
-    };
-}
-pub(super) use with_block;
+/// Short lists have a block of their own: they would feel the other's being zeroed.
+pub(super) const SMALL: usize = 16;
 
 /// Rows: one index names a run of neighbours.
 struct Rows<'j, 'a> {
@@ -196,21 +190,29 @@ struct Rows<'j, 'a> {
 impl Kernel<f32> for Rows<'_, '_> {
     type Output = ();
     #[inline(always)]
-    fn run<S: Simd<f32>>(self, s: S) {
+    fn run<S: Simd<f32>>(self, _: S) {
         let Rows { job, reach } = self;
-        let len = job.flow.as_piece().shape()[K];
         let row = job.flow.as_piece().shape()[M] * job.table.width();
         let ahead = rows_ahead(row, reach);
-        with_block!(len, |block| match row {
+        let (mut small, mut large);
+        let block: &mut [u64] = if job.flow.as_piece().shape()[K] <= SMALL {
+            small = [0; SMALL];
+            &mut small
+        } else {
+            large = [0; BLOCK];
+            &mut large
+        };
+        match row {
             4 => rows(job, block, ahead, exactly::<4>),
             8 => rows(job, block, ahead, exactly::<8>),
             9..16 => rows(job, block, ahead, twice::<8>),
             16 => rows(job, block, ahead, exactly::<16>),
-            17..32 => rows(job, block, ahead, twice::<16>),
-            32 => rows(job, block, ahead, exactly::<32>),
-            ..=2048 => rows(job, block, ahead, |from, to| s.copy(from, to)),
-            _ => rows(job, block, ahead, |from: &[u8], to: &mut [u8]| to.copy_from_slice(from)),
-        });
+            17..=32 => rows(job, block, ahead, twice::<16>),
+            33..=64 => rows(job, block, ahead, twice::<32>),
+            65..=128 => rows(job, block, ahead, twice::<64>),
+            129..=256 => rows(job, block, ahead, twice::<128>),
+            _ => rows(job, block, ahead, #[inline(always)] |from: &[u8], to: &mut [u8]| to.copy_from_slice(from)),
+        }
     }
 }
 
@@ -245,12 +247,17 @@ pub(super) fn exactly<const N: usize>(from: &[u8], to: &mut [u8]) {
     }
 }
 
-/// A length between `N` and `2 * N`: the first `N` bytes and the last.
+/// A length from `N` to `2 * N`: the first `N` bytes and the last.
 #[inline(always)]
 pub(super) fn twice<const N: usize>(from: &[u8], to: &mut [u8]) {
-    exactly::<N>(from, to);
-    if let (Some(from), Some(to)) = (from.last_chunk::<N>(), to.last_chunk_mut::<N>()) {
-        *to = *from;
+    if let (Some(first), Some(last)) = (from.first_chunk::<N>(), from.last_chunk::<N>()) {
+        let (first, last) = (*first, *last); // both read before either is written
+        if let Some(to) = to.first_chunk_mut::<N>() {
+            *to = first;
+        }
+        if let Some(to) = to.last_chunk_mut::<N>() {
+            *to = last;
+        }
     }
 }
 
@@ -264,7 +271,7 @@ impl Kernel<f32> for Streamed<'_, '_> {
         let Streamed(job) = self;
         let row = job.flow.as_piece().shape()[M] * job.flow.as_piece().width();
         let streaming = Streaming::begin();
-        rows::<f32>(job, &mut [0; BLOCK], rows_ahead(row, usize::MAX), |from, to| {
+        rows::<f32>(job, &mut [0; BLOCK], rows_ahead(row, usize::MAX), #[inline(always)] |from, to| {
             slices::map_past_caches(
                 s,
                 from,
@@ -299,66 +306,69 @@ fn fill_rows<W: Word>(job: &mut Gather<'_>) {
 #[inline(never)]
 fn elements<W: Word>(job: &mut Gather<'_>, reach: usize) {
     let (shape, strides) = (job.flow.as_piece().shape(), job.flow.as_piece().strides());
-    let [planes, len, width] = shape;
-    if planes * len * width == 0 {
-        return;
-    }
-    if width == 1 && len < FEW_COLUMNS && planes >= 16 && job.list.stride(P) == 0 && !job.list.has_gaps() {
+    if shape[M] == 1 && shape[K] < FEW_COLUMNS && shape[P] >= 16 && job.list.stride(P) == 0 && !job.list.has_gaps() {
         return few_columns::<W>(job);
     }
     let axis = run_axis(shape, strides, &job.list);
-    // One element of each of many rows comes from a line that the CPU foresees: as far as it can, at least.
     let is_far = reach >= PREFETCH_FROM && axis == K && shape[K] >= 2 * DISTANCE;
-    let ahead = Prefetch { distance: if is_far { DISTANCE } else { 0 } };
-    let is_dense = strides[axis] == 1 || shape[axis] == 1;
-    if let (List::InPlace(words, first, list), true) = (job.list, is_dense)
-        && (list[axis] == 1 || shape[axis] == 1)
-    {
-        let (table, flow, way) = (job.table.typed::<W>(), job.flow.typed::<W>(), (axis, ahead));
-        return match words {
-            Words::U8(words) => in_place(table, Grid::new(words, first, list), flow, way),
-            Words::U16(words) => in_place(table, Grid::new(words, first, list), flow, way),
-            Words::U32(words) => in_place(table, Grid::new(words, first, list), flow, way),
-            Words::U64(words) => in_place(table, Grid::new(words, first, list), flow, way),
-        };
+    let way = Way { axis, ahead: if is_far { DISTANCE } else { 0 } };
+    let is_dense = |strides: [isize; 3]| strides[axis] == 1 || shape[axis] == 1;
+    if job.list.words.are_checked() && is_dense(strides) && is_dense(job.list.words.piece().strides()) {
+        in_place(&job.table.typed::<W>(), &job.list.words, job.flow.typed(), way)
+    } else if shape[axis] <= SMALL {
+        blocks::<W, SMALL>(job, way)
+    } else {
+        blocks::<W, BLOCK>(job, way)
     }
-    blocks::<W>(job, (axis, ahead));
+}
+
+/// Straight from the list, by its size.
+#[inline(always)]
+fn in_place<W: Word>(table: &Strided3<'_, W>, words: &Words<'_>, flow: Strided3Mut<'_, W>, way: Way) {
+    match words.piece().width() {
+        1 => gather(table, &words.grid::<u8>(), flow, way),
+        2 => gather(table, &words.grid::<u16>(), flow, way),
+        4 => gather(table, &words.grid::<u32>(), flow, way),
+        _ => gather(table, &words.grid::<u64>(), flow, way),
+    }
 }
 
 /// The kernel, for an element size and an index size.
 #[inline(never)]
-fn in_place<W: Word, X: Word>(
-    table: Strided3<'_, W>,
-    list: Grid<'_, X>,
-    flow: Strided3Mut<'_, W>,
-    (axis, ahead): (usize, Prefetch),
-) {
-    gather_runs(table, list, flow, axis, ahead);
+fn gather<W: Word, X: Word>(table: &Strided3<'_, W>, list: &Grid<'_, X>, flow: Strided3Mut<'_, W>, way: Way) {
+    gather_runs(*table, *list, flow, way);
 }
 
 /// Elements by blocks of resolved offsets, to wherever.
-fn blocks<W: Word>(job: &mut Gather<'_>, (axis, ahead): (usize, Prefetch)) {
-    let shape = job.flow.as_piece().shape();
+fn blocks<W: Word, const N: usize>(job: &mut Gather<'_>, way: Way) {
+    let (axis, shape) = (way.axis, job.flow.as_piece().shape());
     let (table, mut flow) = (job.table.typed::<W>(), job.flow.typed::<W>());
     let (value, has_gaps) = (W::from_bytes(&job.list.fill_value()), job.list.has_gaps());
     let [a, b] = [[K, M], [P, M], [P, K]][axis];
-    let (block, room) = (&mut [0u64; BLOCK], &mut [W::default(); BLOCK]);
+    let (block, room) = (&mut [0u64; N], &mut [W::default(); N]);
     for i in 0..shape[a] {
         for j in 0..shape[b] {
-            for first in (0..shape[axis]).step_by(BLOCK) {
+            for first in (0..shape[axis]).step_by(N) {
                 let mut index = [0; 3];
                 (index[a], index[b], index[axis]) = (i, j, first);
-                let len = (shape[axis] - first).min(BLOCK);
+                let len = (shape[axis] - first).min(N);
                 let (offsets, room) = (&mut block[..len], &mut room[..len]);
                 job.list.fill(axis, index, offsets);
                 let table = table.table_part(axis, index, len);
+                let mut run = flow.run(axis, index);
                 if has_gaps {
                     table.gather_or(axis, offsets, value, room);
+                    run.copy_from(0, room);
                 } else {
                     let grid = checked_block(offsets, axis, table.shape()[K]);
-                    in_place(table, grid, Strided3Mut::from_slice(room, axis), (axis, ahead));
+                    match run.as_slice_mut() {
+                        Some(run) => gather(&table, &grid, Strided3Mut::from_slice(&mut run[..len], axis), way),
+                        None => {
+                            gather(&table, &grid, Strided3Mut::from_slice(room, axis), way);
+                            run.copy_from(0, room);
+                        }
+                    }
                 }
-                flow.run(axis, index).copy_from(0, room);
             }
         }
     }
@@ -391,15 +401,16 @@ fn scattered(src: &ErasedView<'_>, idx: &ErasedIndices<'_>, out: &mut ErasedView
 }
 
 fn scattered_of<W: Word>(src: &ErasedView<'_>, idx: &ErasedIndices<'_>, out: &mut ErasedViewMut<'_>) -> Result<()> {
-    let (level, flat) = (Level::current()?, src.as_if_flat());
+    let flat = src.as_if_flat();
+    Level::current()?;
     let flow = (out.as_view().layout(), "the output");
     let plan = Plan::new(&flat, 0, (idx.list.layout(), false), flow)?;
-    idx.check(src.len(), level)?;
+    idx.check(src.len())?;
     let lanes = src.lanes::<W>(src.rank() - 1); // an array of rank 0 is flat
     let width = lanes.lane_len();
     let mut offsets = [0; BLOCK];
     for i in 0..plan.pieces() {
-        let list = List::Resolved(idx.resolver(idx.list.piece_of(&plan, LIST, i), src.len()));
+        let list = idx.piece(idx.list.piece_of(&plan, LIST, i), src.len());
         let value = W::from_bytes(&list.fill_value());
         let mut out = out.piece_of(&plan, FLOW, i);
         let len = out.as_piece().shape()[K];

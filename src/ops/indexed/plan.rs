@@ -9,8 +9,8 @@
 
 use crate::array::{Erased3, Erased3Mut, ErasedView, K, M, P, Split};
 use crate::error::{Error, Result};
-use crate::index::checked::{List, Resolver, check_dense, in_place};
-use crate::index::{ErasedIndices, Mode};
+use crate::index::ErasedIndices;
+use crate::index::checked::List;
 use crate::simd::Level;
 
 /// How the list goes over the table.
@@ -91,43 +91,23 @@ impl<A: Piece, B: Piece> Split for Job<'_, A, B> {
     }
 }
 
-/// What the short way passes on: three pieces, the list dense along its second axis and not yet checked.
-pub(crate) struct Short<'a, A, B> {
-    pub(crate) table: A,
-    pub(crate) list: Erased3<'a>,
-    pub(crate) is_signed: bool,
-    /// Of the list, over the axes of the flow.
-    pub(crate) strides: [usize; 3],
-    pub(crate) flow: B,
-}
-
-impl<'a, A: Piece, B: Piece> Short<'a, A, B> {
-    /// The same with the list checked.
+impl<A: Piece, B: Piece> Job<'_, A, B> {
+    /// Checks a list that is one run, or dense: what the short way has.
     #[inline(always)]
-    pub(crate) fn checked(self, level: Level) -> Result<Job<'a, A, B>> {
-        let Short { table, list, is_signed, strides, flow } = self;
-        let bound = table.shape()[K];
-        let list = match in_place(&list, is_signed, bound, level) {
-            Some(words) => List::InPlace(words, 0, strides),
-            None => {
-                check_dense(&list, is_signed, bound)?;
-                let piece = list.reshaped(flow.shape(), strides);
-                List::Resolved(Resolver::plain(piece, is_signed, bound))
-            }
-        };
-        Ok(Job { table, list, flow, axis: P })
+    pub(crate) fn check(&mut self, level: Level) -> Result<()> {
+        if self.list.check_in_place(level) { Ok(()) } else { self.list.check_run() }
     }
 }
 
 /// Shapes and strides of the table and the flow, and strides of the list: what the short way finds.
 pub(crate) struct Numbers {
     pub(crate) table: ([usize; 3], [isize; 3]),
-    pub(crate) list: [usize; 3],
+    pub(crate) list: [isize; 3],
     pub(crate) flow: ([usize; 3], [isize; 3]),
 }
 
-/// The numbers of a call whose arrays are vectors or matrices and whose list is plain and dense, where there is an element to
-/// move and the shapes fit; what else there is goes the long way, errors included.
+/// The numbers of a call whose arrays are vectors or matrices and whose list is one run or dense, where there is an element to
+/// move and the shapes fit; what else there is goes the long way, errors of shape included.
 #[inline(always)]
 pub(crate) fn short(
     form: Form,
@@ -136,20 +116,24 @@ pub(crate) fn short(
     flow: &ErasedView<'_>,
 ) -> Option<Numbers> {
     let list = &idx.list;
-    if !list.is_plainly_dense() || list.len() == 0 || !matches!(idx.mode, Mode::Raise) {
+    let is_one_run = list.rank() == 1 || list.is_plainly_dense();
+    if !is_one_run || list.len() == 0 {
         return None;
     }
+    let step = if list.rank() == 1 { list.strides()[0] } else { 1 };
     if form == Form::Flat || table.rank() == 1 && matches!(form, Form::Axis(_) | Form::Along(_)) {
         let (n, len) = (table.len(), list.len());
         let fits = flow.rank() == 1 && flow.shape()[0] == len
-            || flow.rank() == 2 && list.rank() == 2 && flow.shape() == list.shape();
-        if !fits || !flow.is_plainly_dense() || !table.is_plainly_dense() || n == 0 {
+            || flow.rank() == 2 && flow.is_plainly_dense() && list.rank() == 2 && flow.shape() == list.shape();
+        if !fits || n == 0 || !(table.rank() == 1 || table.is_plainly_dense()) {
             return None;
         }
+        let stride = if table.rank() == 1 { table.strides()[0] } else { 1 };
+        let flow_stride = if flow.rank() == 1 { flow.strides()[0] } else { 1 };
         return Some(Numbers {
-            table: ([1, n, 1], [0, 1, 0]),
-            list: [0, 1, 0],
-            flow: ([1, len, 1], [0, 1, 0]),
+            table: ([1, n, 1], [0, stride, 0]),
+            list: [0, step, 0],
+            flow: ([1, len, 1], [0, flow_stride, 0]),
         });
     }
     let (&[rows, columns], &[row, column]) = (table.shape(), table.strides()) else { return None };
@@ -161,7 +145,7 @@ pub(crate) fn short(
             let fits = list.rank() == 1 && list.len() == rows && flow.rank() == 1 && flow.shape()[0] == rows;
             fits.then(|| Numbers {
                 table: ([rows, columns, 1], [row, column, 0]),
-                list: [1, 0, 0],
+                list: [step, 0, 0],
                 flow: ([rows, 1, 1], [flow.strides()[0], 0, 0]),
             })
         }
@@ -171,7 +155,7 @@ pub(crate) fn short(
             let columns = columns as usize;
             Some(Numbers {
                 table: ([1, rows, columns], [0, row, column]),
-                list: [0, 1, 0],
+                list: [0, step, 0],
                 flow: ([1, list.len(), columns], [0, a, b]),
             })
         }
@@ -179,7 +163,7 @@ pub(crate) fn short(
             let [a, b] = strides(flow, rows, list.len())?;
             Some(Numbers {
                 table: ([rows, columns, 1], [row, column, 0]),
-                list: [0, 1, 0],
+                list: [0, step, 0],
                 flow: ([rows, list.len(), 1], [a, b, 0]),
             })
         }
@@ -188,7 +172,7 @@ pub(crate) fn short(
             let [a, b] = strides(flow, rows, len)?;
             Some(Numbers {
                 table: ([rows, columns, 1], [row, column, 0]),
-                list: [len, 1, 0],
+                list: [len as isize, 1, 0],
                 flow: ([rows, len, 1], [a, b, 0]),
             })
         }
@@ -197,7 +181,7 @@ pub(crate) fn short(
             let [a, b] = strides(flow, len, columns)?;
             Some(Numbers {
                 table: ([1, rows, columns], [0, row, column]),
-                list: [0, columns, 1],
+                list: [0, columns as isize, 1],
                 flow: ([1, len, columns], [0, a, b]),
             })
         }
@@ -210,7 +194,7 @@ pub(crate) fn short(
 fn strides(flow: &ErasedView<'_>, a: usize, b: usize) -> Option<[isize; 2]> {
     match (flow.shape(), flow.strides()) {
         (&[rows, columns], &[row, column]) => (rows == a && columns == b).then_some([row, column]),
-        (&[len], &[1]) => (a.checked_mul(b) == Some(len)).then_some([b as isize, 1]),
+        (&[len], &[1]) => (a.checked_mul(b) == Some(len)).then_some([b as isize, 1]), // others are rare
         _ => None,
     }
 }

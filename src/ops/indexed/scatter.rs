@@ -1,14 +1,14 @@
 //! Scatter: `table[list] += a · flow`, or `table[list] = flow`.
 
-use super::gather::{PREFETCH_ROWS_FROM, exactly, rows_ahead, twice, with_block};
-use super::plan::{Form, Job, Short, are_rows, as_column, run_axis};
+use super::gather::{PREFETCH_ROWS_FROM, SMALL, exactly, rows_ahead, twice};
+use super::plan::{Form, Job, are_rows, as_column, run_axis};
 use crate::array::{
-    Erased3, Erased3Mut, ErasedView, ErasedViewMut, FLOW, Grid, K, LIST, M, P, Plan, Prefetch, Strided3, Strided3Mut, TABLE,
-    Update, Word, scatter_runs,
+    Erased3, Erased3Mut, ErasedView, ErasedViewMut, FLOW, Grid, K, LIST, M, P, Plan, Strided3, Strided3Mut, TABLE, Update, Way,
+    Word, Words, scatter_runs,
 };
 use crate::error::Result;
 use crate::index::ErasedIndices;
-use crate::index::checked::{BLOCK, List, Words, checked_block};
+use crate::index::checked::{BLOCK, checked_block};
 use crate::parallel;
 use crate::simd::{self, Float, Kernel, Level, Simd};
 
@@ -74,9 +74,10 @@ const DISTANCE: usize = 64;
 
 /// The short way. See [`super::plan`].
 #[inline(never)]
-pub(super) fn short(short: Short<'_, Erased3Mut<'_>, Erased3<'_>>, op: Op) -> Result<()> {
+pub(super) fn short(job: &mut Scatter<'_>, op: Op) -> Result<()> {
     let level = Level::current()?;
-    run(short.checked(level)?, op, level);
+    job.check(level)?;
+    run(job, op, level);
     Ok(())
 }
 
@@ -115,34 +116,43 @@ fn along(
     let flow = (src.layout(), "the source");
     let plan = Plan::new(dst.as_view().layout(), axis, (idx.list.layout(), is_along), flow)?;
     let bound = dst.as_view().shape()[axis];
-    idx.check(bound, level)?;
+    let list = |i| idx.piece(idx.list.piece_of(&plan, LIST, i), bound);
+    if plan.pieces() != 1 || !list(0).check_in_place(level) {
+        idx.check(bound)?;
+    }
     for i in 0..plan.pieces() {
-        let list = List::Resolved(idx.resolver(idx.list.piece_of(&plan, LIST, i), bound));
-        let (table, flow) = (dst.piece_of(&plan, TABLE, i), src.piece_of(&plan, FLOW, i));
-        run(Job { table, list, flow, axis: P }, op, level);
+        let (table, mut list, flow) = (dst.piece_of(&plan, TABLE, i), list(i), src.piece_of(&plan, FLOW, i));
+        list.check_in_place(level);
+        run(&mut Job { table, list, flow, axis: P }, op, level);
     }
     Ok(())
 }
 
 /// By one thread or several. No two ever update one element, so its sum is in the order of the indices.
-fn run(mut job: Scatter<'_>, op: Op, level: Level) {
+#[inline(always)]
+fn run(job: &mut Scatter<'_>, op: Op, level: Level) {
     let [planes, len, width] = job.flow.shape();
-    if planes * len * width < 2 * GRAIN {
-        return piece(&mut job, None, op, level);
-    }
+    if planes * len * width < 2 * GRAIN { piece(job, None, op, level) } else { shared(job, op, level) }
+}
+
+#[cold]
+fn shared(job: &mut Scatter<'_>, op: Op, level: Level) {
+    let [planes, len, width] = job.flow.shape();
     let threads = parallel::threads();
-    let cut = |job: Scatter<'_>, axis, grain| {
-        parallel::for_each(Job { axis, ..job }, grain, |_, mut job| piece(&mut job, None, op, level));
+    let mut cut = |axis, grain| {
+        let job = Job { table: job.table.reborrow(), list: job.list, flow: job.flow, axis };
+        parallel::for_each(job, grain, |_, mut job| piece(&mut job, None, op, level));
     };
     if threads < 2 {
-        piece(&mut job, None, op, level);
+        piece(job, None, op, level);
     } else if planes >= 2 * threads {
-        cut(job, P, GRAIN.div_ceil(len * width));
+        cut(P, GRAIN.div_ceil(len * width));
     } else if width >= GRAIN || width >= 2 * COLUMNS && job.list.stride(M) != 0 {
-        cut(job, M, (GRAIN / len).max(COLUMNS));
+        cut(M, (GRAIN / len).max(COLUMNS));
     } else if !is_shared(job.table.as_piece().reach(), len, width, threads) {
-        piece(&mut job, None, op, level);
+        piece(job, None, op, level);
     } else {
+        let job = Job { table: job.table.reborrow(), list: job.list, flow: job.flow, axis: P };
         let pieces = by_destination(job, threads.min(planes * len * width / GRAIN));
         parallel::for_each(pieces, 1, |_, pieces: Vec<(usize, Scatter<'_>)>| {
             for (first, mut job) in pieces {
@@ -188,10 +198,6 @@ fn by_destination(job: Scatter<'_>, pieces: usize) -> Vec<(usize, Scatter<'_>)> 
 /// By this thread. Where a first place is given, the table has the places from there on alone, and others' indices are left
 /// to them.
 fn piece(job: &mut Scatter<'_>, own: Option<usize>, op: Op, level: Level) {
-    let shape = job.flow.shape();
-    if shape.contains(&0) {
-        return;
-    }
     if are_rows(job.table.as_piece().strides(), &job.list, &job.flow) {
         match op {
             Op::AddF32(a) => f32::dispatch(level, AddRows { job, own, a }),
@@ -282,12 +288,20 @@ impl<T: Float + Word> Kernel<T> for AddRows<'_, '_, T> {
         let [_, len, width] = job.flow.shape();
         let reach = job.table.as_piece().reach();
         let ahead = if reach < PREFETCH_ROWS_FROM { 0 } else { add_rows_ahead(width * size_of::<T>()) };
-        with_block!(len, |block| match width {
-            2 => rows(job, own, block, ahead, |from, to| add_exactly::<T, 2>(from, to, a)),
-            4 => rows(job, own, block, ahead, |from, to| add_exactly::<T, 4>(from, to, a)),
-            8 => rows(job, own, block, ahead, |from, to| add_exactly::<T, 8>(from, to, a)),
-            _ => rows(job, own, block, ahead, |from, to| add(from, to, a)),
-        });
+        let (mut small, mut large);
+        let block: &mut [u64] = if len <= SMALL {
+            small = [0; SMALL];
+            &mut small
+        } else {
+            large = [0; BLOCK];
+            &mut large
+        };
+        match width {
+            2 => rows(job, own, block, ahead, #[inline(always)] |from, to| add_exactly::<T, 2>(from, to, a)),
+            4 => rows(job, own, block, ahead, #[inline(always)] |from, to| add_exactly::<T, 4>(from, to, a)),
+            8 => rows(job, own, block, ahead, #[inline(always)] |from, to| add_exactly::<T, 8>(from, to, a)),
+            _ => rows(job, own, block, ahead, #[inline(always)] |from, to| add(from, to, a)),
+        }
     }
 }
 
@@ -299,9 +313,12 @@ fn add_rows_ahead(row: usize) -> usize {
 #[inline(always)]
 fn add_exactly<T: Float, const N: usize>(from: &[T], to: &mut [T], a: T) {
     if let (Some(from), Some(to)) = (from.first_chunk::<N>(), to.first_chunk_mut::<N>()) {
-        for (to, &from) in to.iter_mut().zip(from) {
-            *to += a * from;
+        // By value, so that nobody asks whether the two overlap.
+        let (mut sum, from) = (*to, *from);
+        for (sum, from) in sum.iter_mut().zip(from) {
+            *sum += a * from;
         }
+        *to = sum;
     }
 }
 
@@ -336,19 +353,28 @@ struct PutRows<'j, 'a> {
 impl Kernel<f32> for PutRows<'_, '_> {
     type Output = ();
     #[inline(always)]
-    fn run<S: Simd<f32>>(self, s: S) {
+    fn run<S: Simd<f32>>(self, _: S) {
         let PutRows { job, own } = self;
         let len = job.flow.shape()[K];
         let row = job.flow.shape()[M] * job.flow.width();
         let ahead = rows_ahead(row, job.table.as_piece().reach());
-        with_block!(len, |block| match row {
+        let (mut small, mut large);
+        let block: &mut [u64] = if len <= SMALL {
+            small = [0; SMALL];
+            &mut small
+        } else {
+            large = [0; BLOCK];
+            &mut large
+        };
+        match row {
             4 => rows(job, own, block, ahead, exactly::<4>),
             8 => rows(job, own, block, ahead, exactly::<8>),
             9..16 => rows(job, own, block, ahead, twice::<8>),
-            16 => rows(job, own, block, ahead, exactly::<16>),
-            17..32 => rows(job, own, block, ahead, twice::<16>),
-            _ => rows(job, own, block, ahead, |from, to| s.copy(from, to)),
-        });
+            16..=32 => rows(job, own, block, ahead, twice::<16>),
+            33..=64 => rows(job, own, block, ahead, twice::<32>),
+            65..=128 => rows(job, own, block, ahead, twice::<64>),
+            _ => rows(job, own, block, ahead, #[inline(always)] |from: &[u8], to: &mut [u8]| to.copy_from_slice(from)),
+        }
     }
 }
 
@@ -358,68 +384,39 @@ fn elements<T: Word>(job: &mut Scatter<'_>, own: Option<usize>, update: impl Upd
     let (shape, strides) = (job.flow.shape(), job.flow.strides());
     let axis = if own.is_some() { K } else { run_axis(shape, strides, &job.list) };
     // On Intel's CPUs, with caches as large, prefetching took longer (results/tried/scatter.md).
-    let is_far = job.table.as_piece().reach() >= PREFETCH_FROM && axis == K && !simd::is_intel();
-    let ahead = Prefetch { distance: if is_far && shape[K] >= 2 * DISTANCE { DISTANCE } else { 0 } };
-    let is_dense = strides[axis] == 1 || shape[axis] == 1;
-    let (mut table, flow, way) = (job.table.typed::<T>(), job.flow.typed::<T>(), (axis, ahead));
+    let is_far = axis == K
+        && shape[K] >= 2 * DISTANCE
+        && job.table.as_piece().reach() >= PREFETCH_FROM
+        && !simd::is_intel();
+    let way = Way { axis, ahead: if is_far { DISTANCE } else { 0 } };
+    let is_dense = |strides: [isize; 3]| strides[axis] == 1 || shape[axis] == 1;
     if own.is_none()
-        && is_dense
-        && let List::InPlace(words, first, list) = job.list
-        && (list[axis] == 1 || shape[axis] == 1)
+        && job.list.words.are_checked()
+        && is_dense(strides)
+        && is_dense(job.list.words.piece().strides())
     {
-        return in_place(table, (words, first, list), flow, way, update);
-    }
-    let is_filtered = own.is_some() || job.list.has_gaps();
-    let [a, b] = [[M, K], [P, M], [P, K]][axis];
-    let (block, room, kept) = (&mut [0u64; BLOCK], &mut [T::default(); BLOCK], &mut [0; BLOCK]);
-    for i in 0..shape[a] {
-        for j in 0..shape[b] {
-            for at in (0..shape[axis]).step_by(BLOCK) {
-                let mut index = [0; 3];
-                (index[a], index[b], index[axis]) = (i, j, at);
-                let len = (shape[axis] - at).min(BLOCK);
-                let (mut table, room) = (table.table_part(axis, index, len), &mut room[..len]);
-                flow.run(axis, index).copy_to(0, room);
-                if let List::InPlace(words, first, list) = job.list
-                    && own.is_none()
-                    && list[axis] == 1
-                {
-                    let first = first + (0..3).map(|d| index[d] * list[d]).sum::<usize>();
-                    in_place(table, (words, first, list), Strided3::from_slice(room, axis), way, update);
-                    continue;
-                }
-                let offsets = &mut block[..len];
-                job.list.fill(axis, index, offsets);
-                let n = table.shape()[K];
-                if is_filtered && axis != K {
-                    table.update_inside(axis, offsets, room, update);
-                } else {
-                    let mut len = len;
-                    if is_filtered {
-                        len = keep(offsets, own.unwrap_or(0), n, kept);
-                        (0..len).for_each(|k| room[k] = room[kept[k] as usize]); // never behind `k`
-                    }
-                    let grid = checked_block(&offsets[..len], axis, n);
-                    scatter(table, grid, Strided3::from_slice(&room[..len], axis), way, update);
-                }
-            }
-        }
+        in_place(job.table.typed::<T>(), &job.list.words, &job.flow.typed(), way, update)
+    } else if shape[axis] <= SMALL {
+        blocks::<T, SMALL>(job, own, way, update)
+    } else {
+        blocks::<T, BLOCK>(job, own, way, update)
     }
 }
 
 /// Straight from the list, by its size.
+#[inline(always)]
 fn in_place<T: Word>(
     table: Strided3Mut<'_, T>,
-    (words, first, strides): (Words<'_>, usize, [usize; 3]),
-    flow: Strided3<'_, T>,
-    way: (usize, Prefetch),
+    words: &Words<'_>,
+    flow: &Strided3<'_, T>,
+    way: Way,
     update: impl Update<T>,
 ) {
-    match words {
-        Words::U8(words) => scatter(table, Grid::new(words, first, strides), flow, way, update),
-        Words::U16(words) => scatter(table, Grid::new(words, first, strides), flow, way, update),
-        Words::U32(words) => scatter(table, Grid::new(words, first, strides), flow, way, update),
-        Words::U64(words) => scatter(table, Grid::new(words, first, strides), flow, way, update),
+    match words.piece().width() {
+        1 => scatter(table, &words.grid::<u8>(), flow, way, update),
+        2 => scatter(table, &words.grid::<u16>(), flow, way, update),
+        4 => scatter(table, &words.grid::<u32>(), flow, way, update),
+        _ => scatter(table, &words.grid::<u64>(), flow, way, update),
     }
 }
 
@@ -427,12 +424,73 @@ fn in_place<T: Word>(
 #[inline(never)]
 fn scatter<T: Word, X: Word>(
     table: Strided3Mut<'_, T>,
-    list: Grid<'_, X>,
-    flow: Strided3<'_, T>,
-    way: (usize, Prefetch),
+    list: &Grid<'_, X>,
+    flow: &Strided3<'_, T>,
+    way: Way,
     update: impl Update<T>,
 ) {
-    scatter_runs(table, list, flow, way, update);
+    scatter_runs(table, *list, *flow, way, update);
+}
+
+/// Elements by blocks of resolved offsets, from wherever.
+fn blocks<T: Word, const N: usize>(
+    job: &mut Scatter<'_>,
+    own: Option<usize>,
+    way: Way,
+    update: impl Update<T>,
+) {
+    let (axis, shape) = (way.axis, job.flow.shape());
+    let (mut table, flow) = (job.table.typed::<T>(), job.flow.typed::<T>());
+    let is_filtered = own.is_some() || job.list.has_gaps();
+    // The list itself will do where only the flow is not dense, as for one value that is added everywhere.
+    let is_in_place = own.is_none() && job.list.words.are_checked() && job.list.stride(axis) == 1;
+    let [a, b] = [[M, K], [P, M], [P, K]][axis];
+    let (block, room, kept) = (&mut [0u64; N], &mut [T::default(); N], &mut [0; BLOCK]);
+    for i in 0..shape[a] {
+        for j in 0..shape[b] {
+            for at in (0..shape[axis]).step_by(N) {
+                let mut index = [0; 3];
+                (index[a], index[b], index[axis]) = (i, j, at);
+                let mut len = (shape[axis] - at).min(N);
+                let (mut table, room) = (table.table_part(axis, index, len), &mut room[..len]);
+                flow.run(axis, index).copy_to(0, room);
+                if is_in_place {
+                    in_place_part(table, (&job.list.words, index), &Strided3::from_slice(room, axis), way, update);
+                    continue;
+                }
+                let offsets = &mut block[..len];
+                job.list.fill(axis, index, offsets);
+                let n = table.shape()[K];
+                if is_filtered && axis != K {
+                    table.update_inside(axis, offsets, room, update);
+                    continue;
+                }
+                if is_filtered {
+                    len = keep(offsets, own.unwrap_or(0), n, kept);
+                    (0..len).for_each(|k| room[k] = room[kept[k] as usize]); // never behind `k`
+                }
+                let grid = checked_block(&offsets[..len], axis, n);
+                scatter(table.table_part(axis, [0; 3], len), &grid, &Strided3::from_slice(&room[..len], axis), way, update);
+            }
+        }
+    }
+}
+
+/// As [`in_place`], for a part of the list.
+fn in_place_part<T: Word>(
+    table: Strided3Mut<'_, T>,
+    (words, index): (&Words<'_>, [usize; 3]),
+    flow: &Strided3<'_, T>,
+    way: Way,
+    update: impl Update<T>,
+) {
+    let len = flow.shape()[way.axis];
+    match words.piece().width() {
+        1 => scatter(table, &words.grid::<u8>().part(way.axis, index, len), flow, way, update),
+        2 => scatter(table, &words.grid::<u16>().part(way.axis, index, len), flow, way, update),
+        4 => scatter(table, &words.grid::<u32>().part(way.axis, index, len), flow, way, update),
+        _ => scatter(table, &words.grid::<u64>().part(way.axis, index, len), flow, way, update),
+    }
 }
 
 /// To an array that no stride leads through in C order: the place of each element by a division.
@@ -454,15 +512,16 @@ fn scattered_of<T: Word>(
     src: &ErasedView<'_>,
     update: impl Update<T>,
 ) -> Result<()> {
-    let (level, places, flat) = (Level::current()?, dst.as_view().len(), dst.as_view().as_if_flat());
+    let (places, flat) = (dst.as_view().len(), dst.as_view().as_if_flat());
+    Level::current()?;
     let plan = Plan::new(&flat, 0, (idx.list.layout(), false), (src.layout(), "the source"))?;
-    idx.check(places, level)?;
+    idx.check(places)?;
     let rank = dst.as_view().rank(); // at least 2: others are flat
     let mut lanes = dst.lanes::<T>(rank - 1);
     let width = lanes.lane_len();
     let mut offsets = [0; BLOCK];
     for i in 0..plan.pieces() {
-        let list = List::Resolved(idx.resolver(idx.list.piece_of(&plan, LIST, i), places));
+        let list = idx.piece(idx.list.piece_of(&plan, LIST, i), places);
         let src = src.piece_of(&plan, FLOW, i).typed::<T>().run(K, [0; 3]);
         for first in (0..src.len()).step_by(BLOCK) {
             let offsets = &mut offsets[..(src.len() - first).min(BLOCK)];
@@ -494,7 +553,7 @@ mod tests {
             let mut dst = ViewMut::from(&mut shared).erased();
             let (src, idx) = (View::from(&src).erased(), Indices::<u32, f32>::from(&idx).erased());
             let plan = Plan::new(dst.as_view().layout(), 0, (idx.list.layout(), false), (src.layout(), "")).expect("a fit");
-            let list = List::Resolved(idx.resolver(idx.list.piece_of(&plan, LIST, 0), places as usize));
+            let list = idx.piece(idx.list.piece_of(&plan, LIST, 0), places as usize);
             let (table, flow) = (dst.piece_of(&plan, TABLE, 0), src.piece_of(&plan, FLOW, 0));
             let cut = by_destination(Job { table, list, flow, axis: P }, pieces);
             assert!(cut.len() > 1);
