@@ -578,26 +578,36 @@ impl<'a, T> Strided3<'a, T> {
 }
 
 impl<'a, T: Word> Strided3<'a, T> {
-    /// `out[t]` = what offset number `t` names at step `t` of this piece, which is a [`Strided3::table_part`]; `value` where the
-    /// offset is not on the axis.
-    pub(crate) fn gather_or(&self, axis: usize, offsets: &[u64], value: T, out: &mut [T]) {
+    /// `out[t]` = what offset number `t` names at step `t` of a run along `axis` from `index` on; `value` where the offset is not
+    /// on the indexed axis.
+    pub(crate) fn gather_or(&self, (axis, mut index): (usize, [usize; 3]), offsets: &[u64], value: T, out: &mut [T]) {
+        index[K] = 0;
         let n = self.shape[K] as u64;
+        if axis == K
+            && n > 0
+            && let Some(table) = self.run(K, index).as_slice()
+        {
+            for (out, &o) in out.iter_mut().zip(offsets) {
+                *out = if o < n { table[o as usize] } else { value };
+            }
+            return;
+        }
+        let first = index[axis];
         for (t, (out, &o)) in out.iter_mut().zip(offsets).enumerate() {
-            let mut index = [0; 3];
-            index[axis] = t;
+            index[axis] = first + t;
             index[K] = o as usize;
             *out = if o < n { self.run(K, index).get(0) } else { value };
         }
     }
 }
 
-impl<'a, T> Strided3<'a, T> {
+impl<'a> Erased3<'a> {
     /// A slice as a piece of one run along `axis`.
     #[inline(always)]
-    pub(crate) fn from_slice(slice: &'a [T], axis: usize) -> Self {
+    pub(crate) fn from_slice<T: Word>(slice: &'a [T], axis: usize) -> Self {
         let (mut shape, mut strides) = ([1; 3], [0; 3]);
         (shape[axis], strides[axis]) = (slice.len(), 1);
-        Strided3 { start: Start::new(slice.as_ptr()), shape, strides, borrow: PhantomData }
+        Erased3::new(Start::new(slice.as_ptr().cast()), size_of::<T>(), shape, strides)
     }
 
     /// One run along `axis` from `index` on, of so many elements.
@@ -606,50 +616,59 @@ impl<'a, T> Strided3<'a, T> {
         assert!((0..3).all(|d| index[d] < self.shape[d]) && len <= self.shape[axis] - index[axis], "no such run");
         let mut shape = [1; 3];
         shape[axis] = len;
-        Strided3 { start: self.address(index), shape, ..*self }
+        let offset: isize = (0..3).map(|d| index[d] as isize * self.strides[d]).sum();
+        Erased3 { start: self.start.at(offset * self.width as isize), shape, ..*self }
     }
 
     /// What such a run of another array may name in this one, which is indexed: all places of the indexed axis, and the
     /// run's own of the others.
     #[inline(always)]
     pub(crate) fn table_part(&self, axis: usize, [p, _, m]: [usize; 3], len: usize) -> Self {
-        if axis == K {
-            assert!(p < self.shape[P] && m < self.shape[M], "no such run");
-            Strided3 { start: self.address([p, 0, m]), shape: [1, self.shape[K], 1], ..*self }
-        } else {
-            let part = self.part(axis, [p, 0, m], len);
-            let mut shape = part.shape;
-            shape[K] = self.shape[K];
-            Strided3 { shape, ..part }
+        if self.shape[K] == 0 {
+            return *self;
         }
+        let mut part = self.part(axis, [p, 0, m], if axis == K { 1 } else { len });
+        part.shape[K] = self.shape[K];
+        part
     }
 }
 
-impl<'a, T> Strided3Mut<'a, T> {
-    /// As [`Strided3::from_slice`].
+impl<'a> Erased3Mut<'a> {
+    /// As [`Erased3::from_slice`].
     #[inline(always)]
-    pub(crate) fn from_slice(slice: &'a mut [T], axis: usize) -> Self {
+    pub(crate) fn from_slice<T: Word>(slice: &'a mut [T], axis: usize) -> Self {
         let (mut shape, mut strides) = ([1; 3], [0; 3]);
         (shape[axis], strides[axis]) = (slice.len(), 1);
-        let start = Start(slice.as_mut_ptr());
-        Strided3Mut(Strided3 { start, shape, strides, borrow: PhantomData }, PhantomData)
+        let start = Start::new(slice.as_mut_ptr().cast());
+        Erased3Mut(Erased3::new(start, size_of::<T>(), shape, strides), PhantomData)
     }
 
-    /// As [`Strided3::table_part`].
+    /// As [`Erased3::part`].
     #[inline(always)]
-    pub(crate) fn table_part(&mut self, axis: usize, index: [usize; 3], len: usize) -> Strided3Mut<'_, T> {
-        Strided3Mut(self.0.table_part(axis, index, len), PhantomData)
+    pub(crate) fn part(&mut self, axis: usize, index: [usize; 3], len: usize) -> Erased3Mut<'_> {
+        Erased3Mut(self.0.part(axis, index, len), PhantomData)
+    }
+
+    /// As [`Erased3::table_part`].
+    #[inline(always)]
+    pub(crate) fn table_part(&mut self, axis: usize, index: [usize; 3], len: usize) -> Erased3Mut<'_> {
+        Erased3Mut(self.0.table_part(axis, index, len), PhantomData)
     }
 }
 
 impl<T: Word> Strided3Mut<'_, T> {
-    /// Updates what offset number `t` names at step `t` of this piece, which is a [`Strided3::table_part`], with `from[t]`, but
-    /// where the offset is not on the axis.
-    pub(crate) fn update_inside(&mut self, axis: usize, offsets: &[u64], from: &[T], update: impl Update<T>) {
-        let n = self.0.shape[K] as u64;
+    /// Updates what offset number `t` names at step `t` of a run along `axis` from `index` on with `from[t]`, but where the offset
+    /// is not on the indexed axis.
+    pub(crate) fn update_inside(
+        &mut self,
+        (axis, mut index): (usize, [usize; 3]),
+        offsets: &[u64],
+        from: &[T],
+        update: impl Update<T>,
+    ) {
+        let (n, first) = (self.0.shape[K] as u64, index[axis]);
         for (t, (&from, &o)) in from.iter().zip(offsets).enumerate().filter(|&(_, (_, &o))| o < n) {
-            let mut index = [0; 3];
-            index[axis] = t;
+            index[axis] = first + t;
             index[K] = o as usize;
             update.update(self.run(K, index).at(0), from);
         }
@@ -740,6 +759,23 @@ impl<'a> Words<'a> {
         Run::new(piece.typed::<X>().start, len, 1).as_slice()
     }
 
+    /// Whether `look` says yes to every run of indices, dense or not.
+    pub(crate) fn all<X: Word>(&self, look: impl Fn(Run<'a, X>) -> bool) -> bool {
+        let (piece, mut shape) = (self.piece.typed::<X>(), self.piece.shape);
+        (0..3).filter(|&axis| piece.strides[axis] == 0).for_each(|axis| shape[axis] = 1); // the same again
+        let axis = (0..3).max_by_key(|&axis| shape[axis]).unwrap_or(K);
+        let mut outer = shape;
+        outer[axis] = 1;
+        (0..outer[P]).all(|p| {
+            (0..outer[K]).all(|k| {
+                (0..outer[M]).all(|m| {
+                    let run = piece.run(axis, [p, k, m]);
+                    look(Run::new(run.start, shape[axis], run.stride))
+                })
+            })
+        })
+    }
+
     /// Remembers that the caller has looked.
     ///
     /// # Safety
@@ -749,38 +785,16 @@ impl<'a> Words<'a> {
         self.below = bound;
     }
 
+    /// A block of offsets as one run along `axis`, if each is below `bound`.
+    #[inline(always)]
+    pub(crate) fn from_block(block: &'a [u64], axis: usize, bound: usize) -> Option<Self> {
+        are_below(block, bound).then(|| Words { piece: Erased3::from_slice(block, axis), below: bound })
+    }
+
     /// The first `mid` of an axis, and the rest.
     pub(crate) fn split_at(self, axis: usize, mid: usize) -> (Self, Self) {
         let (a, b) = self.piece.split_at(axis, mid);
         (Words { piece: a, ..self }, Words { piece: b, ..self })
-    }
-
-    /// The indices, which somebody has looked at, as `X`s.
-    #[inline(always)]
-    pub(crate) fn grid<X: Word>(&self) -> Grid<'a, X> {
-        assert!(self.are_checked(), "a list that nobody has looked at");
-        Grid { piece: self.piece.typed(), below: self.below }
-    }
-}
-
-/// Indices as a 3-d piece, each of them below a bound.
-#[derive(Clone, Copy)]
-pub(crate) struct Grid<'a, X> {
-    piece: Strided3<'a, X>,
-    below: usize,
-}
-
-impl<'a, X: Word> Grid<'a, X> {
-    /// A block of offsets as one run along `axis`, if each is below `bound`.
-    #[inline(always)]
-    pub(crate) fn from_block(block: &'a [X], axis: usize, bound: usize) -> Option<Self> {
-        are_below(block, bound).then(|| Grid { piece: Strided3::from_slice(block, axis), below: bound })
-    }
-
-    /// One run along `axis` from `index` on, of so many indices.
-    #[inline(always)]
-    pub(crate) fn part(&self, axis: usize, index: [usize; 3], len: usize) -> Self {
-        Grid { piece: self.piece.part(axis, index, len), ..*self }
     }
 }
 
@@ -800,169 +814,233 @@ fn prefetch<const NEAR: bool, T>(at: Start<T>) {
     let _ = at;
 }
 
-/// How single elements are gone over: by runs along `axis`, along which the list and the flow are dense; with the lines of the
-/// elements `ahead` indices further prefetched (0: not).
-#[derive(Clone, Copy)]
-pub(crate) struct Way {
-    pub(crate) axis: usize,
-    pub(crate) ahead: usize,
+/// The runs along one axis of a table, a checked list and a flow that belong together: for each, where its first step stands,
+/// and how far it is from there to the next step and to the next run, outer and inner. Step `t` of a run means element
+/// `t · step + o · stride` of the table, where `o` is index `t`.
+pub(crate) struct Runs<'a> {
+    widths: [usize; 2],
+    table: Start<u8>,
+    list: Start<u8>,
+    flow: Start<u8>,
+    len: usize,
+    step: isize,
+    stride: isize,
+    list_step: isize,
+    flow_step: isize,
+    counts: [usize; 2],
+    table_steps: [isize; 2],
+    list_steps: [isize; 2],
+    flow_steps: [isize; 2],
+    ahead: usize,
+    borrow: PhantomData<&'a [u8]>,
 }
 
-/// A run of indices: step `t` of it reads index `list[t]` and element `flow[t]`, and means the element
-/// `t · step + list[t] · stride` after `table`.
+/// [`Runs`] whose flow may be written to.
+pub(crate) struct RunsMut<'a>(Runs<'a>);
+
+impl<'a> Runs<'a> {
+    /// The runs along `axis`. What the indices of the indexed axis mean for one element keeps its order: that axis is the
+    /// innermost but for the run's own. Lines are prefetched so many indices `ahead`, along the indexed axis.
+    #[inline(always)]
+    fn new(table: &Erased3<'a>, list: &Words<'a>, flow: &Erased3<'a>, axis: usize, ahead: usize) -> Self {
+        match axis {
+            K => Runs::along(table, list, flow, [K, P, M], ahead),
+            P => Runs::along(table, list, flow, [P, M, K], 0),
+            _ => Runs::along(table, list, flow, [M, P, K], 0),
+        }
+    }
+
+    #[inline(always)]
+    fn along(
+        table: &Erased3<'a>,
+        list: &Words<'a>,
+        flow: &Erased3<'a>,
+        [axis, a, b]: [usize; 3],
+        ahead: usize,
+    ) -> Self {
+        let (shape, words) = (flow.shape, &list.piece);
+        let fits = table.shape[P] == shape[P] && table.shape[M] == shape[M] && table.width == flow.width;
+        let has_list = words.shape[P] == shape[P] && words.shape[K] == shape[K] && words.shape[M] == shape[M];
+        // Nobody has looked: then `below` is above every length.
+        assert!(fits && has_list && list.below <= table.shape[K], "pieces that do not belong together");
+        let table_step = |d: usize| if d == K { 0 } else { table.strides[d] };
+        // The longer of the outer axes is nearly always the only one: the loop over it should be the inner one.
+        let [a, b] = if shape[b] == 1 { [b, a] } else { [a, b] };
+        Runs {
+            widths: [table.width, words.width],
+            table: table.start,
+            list: words.start,
+            flow: flow.start,
+            len: shape[axis],
+            step: table_step(axis),
+            stride: table.strides[K],
+            list_step: words.strides[axis],
+            flow_step: flow.strides[axis],
+            counts: [shape[a], shape[b]],
+            table_steps: [table_step(a), table_step(b)],
+            list_steps: [words.strides[a], words.strides[b]],
+            flow_steps: [flow.strides[a], flow.strides[b]],
+            ahead,
+            borrow: PhantomData,
+        }
+    }
+
+    /// The runs of a gather: the flow is written to.
+    #[inline(always)]
+    pub(crate) fn of_gather(
+        table: &Erased3<'a>,
+        list: &Words<'a>,
+        flow: &'a mut Erased3Mut<'_>,
+        axis: usize,
+        ahead: usize,
+    ) -> RunsMut<'a> {
+        RunsMut(Runs::new(table, list, &flow.0, axis, ahead))
+    }
+
+    /// The runs of a scatter: the table is updated.
+    #[inline(always)]
+    pub(crate) fn of_scatter(
+        table: &'a mut Erased3Mut<'_>,
+        list: &Words<'a>,
+        flow: &Erased3<'a>,
+        axis: usize,
+        ahead: usize,
+    ) -> RunsMut<'a> {
+        RunsMut(Runs::new(&table.0, list, flow, axis, ahead))
+    }
+
+    /// Calls `run` with each run.
+    #[inline(always)]
+    fn for_each<T: Word, X: Word>(&self, run: impl Fn(Steps<T, X>)) {
+        assert!(self.widths == [size_of::<T>(), size_of::<X>()], "elements of another size");
+        let (table, list, flow): (Start<T>, Start<X>, Start<T>) =
+            (self.table.cast(), self.list.cast(), self.flow.cast());
+        debug_assert!(table.0.is_aligned() && list.0.is_aligned() && flow.0.is_aligned());
+        let [a, b] = self.counts;
+        for i in 0..a as isize {
+            let (mut table, mut list, mut flow) = (
+                table.at(i * self.table_steps[0]),
+                list.at(i * self.list_steps[0]),
+                flow.at(i * self.flow_steps[0]),
+            );
+            for _ in 0..b {
+                run(Steps { table, list, flow });
+                (table, list, flow) = (
+                    table.at(self.table_steps[1]),
+                    list.at(self.list_steps[1]),
+                    flow.at(self.flow_steps[1]),
+                );
+            }
+        }
+    }
+
+    /// Whether steps follow each other densely, in the list and in the flow.
+    #[inline(always)]
+    fn are_dense(&self) -> bool {
+        self.list_step == 1 && self.flow_step == 1 || self.len == 1
+    }
+}
+
+/// Where a run's first step stands.
+#[derive(Clone, Copy)]
 struct Steps<T, X> {
     table: Start<T>,
     list: Start<X>,
     flow: Start<T>,
-    step: isize,
-    stride: isize,
 }
 
-/// How an index becomes an address, by the table's strides.
-trait Address {
-    fn offset(t: usize, o: usize, step: isize, stride: isize) -> isize;
-}
-/// The indexed axis is dense and the same for the whole run.
-struct Flat;
-/// The indexed axis is dense.
-struct Dense;
-struct Any;
-impl Address for Flat {
+impl RunsMut<'_> {
+    /// `flow[..] = table[.. list[..] ..]`
     #[inline(always)]
-    fn offset(_: usize, o: usize, _: isize, _: isize) -> isize {
-        o as isize
-    }
-}
-impl Address for Dense {
-    #[inline(always)]
-    fn offset(t: usize, o: usize, step: isize, _: isize) -> isize {
-        t as isize * step + o as isize
-    }
-}
-impl Address for Any {
-    #[inline(always)]
-    fn offset(t: usize, o: usize, step: isize, stride: isize) -> isize {
-        t as isize * step + o as isize * stride
-    }
-}
-
-/// Calls `run` with each run of a list and of the two arrays that it belongs to.
-#[inline(always)]
-fn for_each_run<T: Word, X: Word>(
-    table: &Strided3<'_, T>,
-    list: &Grid<'_, X>,
-    flow: &Strided3<'_, T>,
-    axis: usize,
-    run: impl Fn(Steps<T, X>, usize),
-) {
-    let (shape, [planes, n, rows]) = (flow.shape, table.shape);
-    assert!(planes == shape[P] && rows == shape[M] && list.piece.shape == shape && list.below <= n, "a misfit");
-    let is_dense = |strides: [isize; 3]| strides[axis] == 1 || shape[axis] <= 1;
-    assert!(is_dense(flow.strides) && is_dense(list.piece.strides), "no dense run");
-    // Along the indexed axis comes last but for the run itself, so that one element's indices keep their order.
-    let [a, b] = if axis == K { [P, M] } else { [P + M - axis, K] };
-    let step = if axis == K { 0 } else { table.strides[axis] };
-    let mut index = [0; 3];
-    for i in 0..shape[a] {
-        index[a] = i;
-        for j in 0..shape[b] {
-            index[b] = j;
-            let steps = Steps {
-                table: table.address([index[P], 0, index[M]]),
-                list: list.piece.address(index),
-                flow: flow.address(index),
-                step,
-                stride: table.strides[K],
-            };
-            run(steps, shape[axis]);
+    pub(crate) fn gather<W: Word, X: Word>(self) {
+        let RunsMut(runs) = self;
+        let Runs { len, step, stride, list_step, flow_step, ahead, .. } = runs;
+        // SAFETY (of what follows): `Runs::along` has asserted that the three pieces are of one shape, so that step `t` below
+        // `len` of each run is a place of the list and of the flow, and that each index is below the table's length
+        // along the indexed axis: with the run's place on the other axes, a place of the table. Nobody else has the flow:
+        // `Runs::of_gather` borrows it exclusively.
+        let index = |list: Start<X>, t: isize| unsafe { *list.at(t).0 }.to_offset() as isize;
+        let read = |table: Start<W>, offset: isize| unsafe { *table.at(offset).0 };
+        let write = |flow: Start<W>, t: isize, w: W| unsafe { *flow.at(t).0 = w };
+        let write_8 = |flow: Start<W>, t: isize, w: [W; 8]| unsafe { *flow.at(t).0.cast() = w };
+        let write_4 = |flow: Start<W>, t: isize, w: [W; 4]| unsafe { *flow.at(t).0.cast() = w };
+        let is_flat = runs.are_dense() && stride == 1 && step == 0;
+        if is_flat && len < 8 {
+            runs.for_each::<W, X>(|Steps { table, list, flow }| {
+                (0..len as isize).for_each(|t| write(flow, t, read(table, index(list, t))));
+            });
+        } else if is_flat {
+            let (len, ahead) = (len as isize, ahead as isize);
+            runs.for_each::<W, X>(|Steps { table, list, flow }| {
+                let each = |t: isize| read(table, index(list, t));
+                let eight = |t| write_8(flow, t, std::array::from_fn(|j| each(t + j as isize)));
+                let mut t = 0;
+                if ahead > 0 {
+                    while t + ahead + 8 <= len {
+                        (0..8).for_each(|j| prefetch::<false, W>(table.at(index(list, t + ahead + j))));
+                        eight(t);
+                        t += 8;
+                    }
+                }
+                while t + 8 <= len {
+                    eight(t);
+                    t += 8;
+                }
+                // The last ones: some of them again.
+                if len - t > 4 {
+                    eight(len - 8);
+                } else if t < len {
+                    write_4(flow, len - 4, std::array::from_fn(|j| each(len - 4 + j as isize)));
+                }
+            });
+        } else if runs.are_dense() {
+            runs.for_each::<W, X>(|Steps { table, list, flow }| {
+                (0..len as isize).for_each(|t| write(flow, t, read(table, t * step + index(list, t) * stride)));
+            });
+        } else {
+            runs.for_each::<W, X>(|Steps { table, list, flow }| {
+                for t in 0..len as isize {
+                    write(flow, t * flow_step, read(table, t * step + index(list, t * list_step) * stride));
+                }
+            });
         }
     }
-}
 
-/// Single elements: `flow[..] = table[.. list[..] ..]`.
-#[inline(always)]
-pub(crate) fn gather_runs<W: Word, X: Word>(
-    table: Strided3<'_, W>,
-    list: Grid<'_, X>,
-    flow: Strided3Mut<'_, W>,
-    way: Way,
-) {
+    /// Each `table[.. list[..] ..]` is updated with `flow[..]`. What updates one element comes in order along the indexed axis.
     #[inline(always)]
-    fn run<W: Word, X: Word, A: Address>(steps: Steps<W, X>, len: usize, ahead: usize) {
-        let Steps { table, list, flow, step, stride } = steps;
-        // SAFETY (of both): `for_each_run` gives runs whose `len` steps are places of the list and of the flow, and has asserted
-        // that the indices, each below `below`, are below the table's length along the indexed axis. The flow is
-        // exclusively borrowed, by `gather_runs`.
-        let read = |t: usize| unsafe {
-            let o = (*list.at(t as isize).0).to_offset();
-            *table.at(A::offset(t, o, step, stride)).0
+    pub(crate) fn scatter<T: Word, X: Word>(self, update: impl Update<T>) {
+        let RunsMut(runs) = self;
+        let Runs { len, step, stride, list_step, flow_step, ahead, .. } = runs;
+        // SAFETY (of what follows): as in `gather`; it is the table that nobody else has, and no reference outlives its step.
+        let index = |list: Start<X>, t: isize| unsafe { *list.at(t).0 }.to_offset() as isize;
+        let one = |table: Start<T>, offset: isize, flow: Start<T>, t: isize| unsafe {
+            update.update(&mut *table.at(offset).0, *flow.at(t).0);
         };
-        let write = |t: usize, w: [W; 8]| unsafe { flow.at(t as isize).0.cast::<[W; 8]>().write(w) };
-        let mut t = 0;
-        while t + ahead + 8 <= len && ahead > 0 {
-            for j in 0..8 {
-                // SAFETY: as above; of the address nothing is read.
-                let next = unsafe { *list.at((t + ahead + j) as isize).0 };
-                prefetch::<false, W>(table.at(A::offset(t + ahead + j, next.to_offset(), step, stride)));
-            }
-            write(t, std::array::from_fn(|j| read(t + j)));
-            t += 8;
-        }
-        while t + 8 <= len {
-            write(t, std::array::from_fn(|j| read(t + j)));
-            t += 8;
-        }
-        while t < len {
-            // SAFETY: as above.
-            unsafe { *flow.at(t as isize).0 = read(t) };
-            t += 1;
+        if runs.are_dense() && stride == 1 && step == 0 {
+            runs.for_each::<T, X>(|Steps { table, list, flow }| {
+                let (mut t, len) = (0isize, len as isize);
+                if ahead > 0 {
+                    while t + (ahead as isize) < len {
+                        prefetch::<false, T>(table.at(index(list, t + ahead as isize)));
+                        one(table, index(list, t), flow, t);
+                        t += 1;
+                    }
+                }
+                (t..len).for_each(|t| one(table, index(list, t), flow, t));
+            });
+        } else {
+            runs.for_each::<T, X>(|Steps { table, list, flow }| {
+                for t in 0..len as isize {
+                    one(table, t * step + index(list, t * list_step) * stride, flow, t * flow_step);
+                }
+            });
         }
     }
-    let (is_dense, is_flat) = (table.strides[K] == 1, way.axis == K);
-    let ahead = if is_dense && is_flat { way.ahead } else { 0 };
-    for_each_run(&table, &list, &flow.0, way.axis, |steps, len| match (is_dense, is_flat) {
-        (true, true) => run::<W, X, Flat>(steps, len, ahead),
-        (true, false) => run::<W, X, Dense>(steps, len, 0),
-        _ => run::<W, X, Any>(steps, len, 0),
-    });
 }
 
 /// What a scatter does with an element of the table and the one that is meant for it.
 pub(crate) trait Update<T>: Copy + Send + Sync {
     fn update(self, to: &mut T, from: T);
-}
-
-/// Single elements: each `table[.. list[..] ..]` is updated with `flow[..]`. What updates one element comes in order along the
-/// indexed axis.
-#[inline(always)]
-pub(crate) fn scatter_runs<T: Word, X: Word>(
-    table: Strided3Mut<'_, T>,
-    list: Grid<'_, X>,
-    flow: Strided3<'_, T>,
-    way: Way,
-    update: impl Update<T>,
-) {
-    let (table, is_flat) = (&table.0, way.axis == K);
-    let is_dense = table.strides[K] == 1;
-    for_each_run(table, &list, &flow, way.axis, |steps, len| {
-        let Steps { table, list, flow, step, stride } = steps;
-        // SAFETY (of both): as in `gather_runs`; the table is exclusively borrowed, and no reference outlives its step.
-        let offset = |t: usize| unsafe { (*list.at(t as isize).0).to_offset() };
-        let one = |t: usize, offset: isize| unsafe { update.update(&mut *table.at(offset).0, *flow.at(t as isize).0) };
-        let mut t = 0;
-        if is_dense && is_flat {
-            while t + way.ahead < len && way.ahead > 0 {
-                prefetch::<false, T>(table.at(offset(t + way.ahead) as isize));
-                one(t, offset(t) as isize);
-                t += 1;
-            }
-            (t..len).for_each(|t| one(t, offset(t) as isize));
-        } else if is_dense {
-            (0..len).for_each(|t| one(t, Dense::offset(t, offset(t), step, stride)));
-        } else {
-            (0..len).for_each(|t| one(t, Any::offset(t, offset(t), step, stride)));
-        }
-    });
 }
 
 /// Asserts, in debug builds, that a piece stays inside the array it is cut from.

@@ -3,7 +3,7 @@
 #![allow(unsafe_code)]
 
 use super::{ErasedIndices, Mode};
-use crate::array::{Erased3, ErasedView, Grid, K, Run, Word, Words, are_below};
+use crate::array::{Erased3, ErasedView, K, Run, Word, Words, are_below};
 use crate::error::{Error, Result};
 use crate::parallel;
 use crate::simd::{Float, Kernel, Level, Simd};
@@ -131,7 +131,7 @@ pub(crate) struct List<'a> {
 }
 
 impl List<'_> {
-    /// Looks whether the list can be read where it stands: dense and plain, nothing negative, all below the bound.
+    /// Looks whether the list can be read where it stands: plain, nothing negative, all below the bound.
     #[inline(always)]
     pub(crate) fn check_in_place(&mut self, level: Level) -> bool {
         #[inline(always)]
@@ -139,7 +139,11 @@ impl List<'_> {
             // Of a signed type, what is at least half of the range is negative.
             let half = usize::try_from(1u64 << (8 * size_of::<X>() - 1)).unwrap_or(usize::MAX);
             let bound = if list.is_signed { list.bound.min(half) } else { list.bound };
-            are_all_below(list.words.as_slice::<X>()?, bound, level).then_some(bound)
+            let inside = match list.words.as_slice::<X>() {
+                Some(list) => are_all_below(list, bound, level),
+                None => list.words.all::<X>(|run| (0..run.len()).all(|k| (run.get(k).to_i64() as u64) < bound as u64)),
+            };
+            inside.then_some(bound)
         }
         if !matches!(self.mode, Mode::Raise) {
             return false;
@@ -150,7 +154,7 @@ impl List<'_> {
             4 => look::<u32>(self, level),
             _ => look::<u64>(self, level),
         };
-        // SAFETY: each index of the piece is one of the slice's, and each of these, read without a sign, is below.
+        // SAFETY: each index of the piece was looked at: it is one of the slice's, or of one of the runs.
         below.is_some_and(|below| unsafe { self.words.set_below(below) } == ())
     }
 
@@ -213,7 +217,7 @@ impl List<'_> {
 fn resolve<I: Word>(list: &List<'_>, run: Run<'_, I>, block: &mut [u64]) {
     let (bound, is_signed) = (list.bound as u64, list.is_signed);
     match list.mode {
-        Mode::Raise if !is_signed => each(run, block, |i| i as u64),
+        Mode::Raise if !is_signed || list.words.are_checked() => each(run, block, |i| i as u64),
         // The sign, spread over all bits, lets `bound` through where the index is negative.
         Mode::Raise => each(run, block, |i| i.wrapping_add(bound as i64 & i >> 63) as u64),
         Mode::Wrap if !is_signed => each(run, block, |i| if (i as u64) < bound { i as u64 } else { i as u64 % bound }),
@@ -235,7 +239,7 @@ fn each<I: Word>(run: Run<'_, I>, block: &mut [u64], resolve: impl Fn(i64) -> u6
 
 /// A block of offsets as a list of one run along `axis`, each shown to be below `bound`.
 #[inline(always)]
-pub(crate) fn checked_block(block: &[u64], axis: usize, bound: usize) -> Grid<'_, u64> {
+pub(crate) fn checked_block(block: &[u64], axis: usize, bound: usize) -> Words<'_> {
     // What resolves indices is right, or this fails: nothing that reads memory rests on it.
-    Grid::from_block(block, axis, bound).expect("resolved offsets are in bounds")
+    Words::from_block(block, axis, bound).expect("resolved offsets are in bounds")
 }

@@ -3,8 +3,7 @@
 use super::gather::{PREFETCH_ROWS_FROM, SMALL, exactly, rows_ahead, twice};
 use super::plan::{Form, Job, are_rows, as_column, run_axis};
 use crate::array::{
-    Erased3, Erased3Mut, ErasedView, ErasedViewMut, FLOW, Grid, K, LIST, M, P, Plan, Strided3, Strided3Mut, TABLE, Update, Way,
-    Word, Words, scatter_runs,
+    Erased3, Erased3Mut, ErasedView, ErasedViewMut, FLOW, K, LIST, M, P, Plan, Runs, RunsMut, TABLE, Update, Word, Words,
 };
 use crate::error::Result;
 use crate::index::ErasedIndices;
@@ -67,9 +66,10 @@ const COLUMNS: usize = 512;
 /// Where threads share a destination, how many of its places are looked at to divide it evenly.
 const SAMPLE: usize = 256;
 
-/// Bytes of a destination from which on single elements are prefetched, twice a second-level cache of 1 MiB, and how many
-/// indices ahead.
-const PREFETCH_FROM: usize = 2 << 20;
+/// Bytes of a destination from which on single elements are prefetched, half a third-level cache of 32 MiB, and how many
+/// indices ahead. On a Zen 5, which has many more loads on their way, a table of 4 MiB takes 1.5 times as long with prefetches, and
+/// one of 64 MiB 0.7; on a Zen 4 tables of 2 to 8 MiB gain, too.
+const PREFETCH_FROM: usize = 16 << 20;
 const DISTANCE: usize = 64;
 
 /// The short way. See [`super::plan`].
@@ -197,6 +197,7 @@ fn by_destination(job: Scatter<'_>, pieces: usize) -> Vec<(usize, Scatter<'_>)> 
 
 /// By this thread. Where a first place is given, the table has the places from there on alone, and others' indices are left
 /// to them.
+#[inline(always)]
 fn piece(job: &mut Scatter<'_>, own: Option<usize>, op: Op, level: Level) {
     if are_rows(job.table.as_piece().strides(), &job.list, &job.flow) {
         match op {
@@ -205,15 +206,7 @@ fn piece(job: &mut Scatter<'_>, own: Option<usize>, op: Op, level: Level) {
             Op::Put => f32::dispatch(level, PutRows { job, own }),
         }
     } else {
-        match (op, job.table.as_piece().width()) {
-            (Op::AddF32(a), _) => elements::<f32>(job, own, Add(a)),
-            (Op::AddF64(a), _) => elements::<f64>(job, own, Add(a)),
-            (Op::Put, 1) => elements::<u8>(job, own, Put),
-            (Op::Put, 2) => elements::<u16>(job, own, Put),
-            (Op::Put, 4) => elements::<u32>(job, own, Put),
-            (Op::Put, 8) => elements::<u64>(job, own, Put),
-            (Op::Put, _) => elements::<u128>(job, own, Put),
-        }
+        elements(job, own, op)
     }
 }
 
@@ -300,7 +293,9 @@ impl<T: Float + Word> Kernel<T> for AddRows<'_, '_, T> {
             2 => rows(job, own, block, ahead, #[inline(always)] |from, to| add_exactly::<T, 2>(from, to, a)),
             4 => rows(job, own, block, ahead, #[inline(always)] |from, to| add_exactly::<T, 4>(from, to, a)),
             8 => rows(job, own, block, ahead, #[inline(always)] |from, to| add_exactly::<T, 8>(from, to, a)),
-            _ => rows(job, own, block, ahead, #[inline(always)] |from, to| add(from, to, a)),
+            16 => rows(job, own, block, ahead, #[inline(always)] |from, to| add_exactly::<T, 16>(from, to, a)),
+            ..64 => rows(job, own, block, ahead, #[inline(always)] |from, to| add::<T, 4>(from, to, a)),
+            _ => rows(job, own, block, ahead, #[inline(always)] |from, to| add::<T, 8>(from, to, a)),
         }
     }
 }
@@ -322,21 +317,21 @@ fn add_exactly<T: Float, const N: usize>(from: &[T], to: &mut [T], a: T) {
     }
 }
 
-/// `to += a · from`, rounded twice: by 32 bytes, and what is left by pieces of 16, 8 and 4, so that a row that is updated
+/// `to += a · from`, rounded twice: by `N` elements, and what is left by pieces of 4, 2 and 1, so that a row that is updated
 /// again finds each piece as it was stored.
 #[inline(always)]
-fn add<T: Float>(from: &[T], to: &mut [T], a: T) {
-    let (eights, from) = from.as_chunks::<8>();
-    let (to_eights, to) = to.as_chunks_mut::<8>();
-    for (from, to) in eights.iter().zip(to_eights) {
-        add_exactly::<T, 8>(from, to, a);
+fn add<T: Float, const N: usize>(from: &[T], to: &mut [T], a: T) {
+    let (wholes, from) = from.as_chunks::<N>();
+    let (to_wholes, to) = to.as_chunks_mut::<N>();
+    for (from, to) in wholes.iter().zip(to_wholes) {
+        add_exactly::<T, N>(from, to, a);
     }
     let mut at = 0;
-    if from.len() & 4 != 0 {
+    if N > 4 && from.len() & 4 != 0 {
         add_exactly::<T, 4>(from, to, a);
         at = 4;
     }
-    if from.len() & 2 != 0 {
+    if N > 2 && from.len() & 2 != 0 {
         add_exactly::<T, 2>(&from[at..], &mut to[at..], a);
         at += 2;
     }
@@ -379,117 +374,97 @@ impl Kernel<f32> for PutRows<'_, '_> {
 }
 
 /// Elements one by one. Whatever the axis of the runs, what updates one element comes in the order of the indices.
-#[inline(never)]
-fn elements<T: Word>(job: &mut Scatter<'_>, own: Option<usize>, update: impl Update<T>) {
+#[inline(always)]
+fn elements(job: &mut Scatter<'_>, own: Option<usize>, op: Op) {
     let (shape, strides) = (job.flow.shape(), job.flow.strides());
     let axis = if own.is_some() { K } else { run_axis(shape, strides, &job.list) };
+    if own.is_some() || !job.list.words.are_checked() {
+        return resolved(job, own, axis, op);
+    }
     // On Intel's CPUs, with caches as large, prefetching took longer (results/tried/scatter.md).
     let is_far = axis == K
         && shape[K] >= 2 * DISTANCE
         && job.table.as_piece().reach() >= PREFETCH_FROM
         && !simd::is_intel();
-    let way = Way { axis, ahead: if is_far { DISTANCE } else { 0 } };
-    let is_dense = |strides: [isize; 3]| strides[axis] == 1 || shape[axis] == 1;
-    if own.is_none()
-        && job.list.words.are_checked()
-        && is_dense(strides)
-        && is_dense(job.list.words.piece().strides())
-    {
-        in_place(job.table.typed::<T>(), &job.list.words, &job.flow.typed(), way, update)
-    } else if shape[axis] <= SMALL {
-        blocks::<T, SMALL>(job, own, way, update)
-    } else {
-        blocks::<T, BLOCK>(job, own, way, update)
+    let (ahead, width, words) = (if is_far { DISTANCE } else { 0 }, job.flow.width(), job.list.words);
+    let runs = Runs::of_scatter(&mut job.table, &words, &job.flow, axis, ahead);
+    match (op, width) {
+        (Op::AddF32(a), _) => in_place::<f32>(runs, &words, Add(a)),
+        (Op::AddF64(a), _) => in_place::<f64>(runs, &words, Add(a)),
+        (Op::Put, 1) => in_place::<u8>(runs, &words, Put),
+        (Op::Put, 2) => in_place::<u16>(runs, &words, Put),
+        (Op::Put, 4) => in_place::<u32>(runs, &words, Put),
+        (Op::Put, 8) => in_place::<u64>(runs, &words, Put),
+        (Op::Put, _) => in_place::<u128>(runs, &words, Put),
     }
 }
 
 /// Straight from the list, by its size.
 #[inline(always)]
-fn in_place<T: Word>(
-    table: Strided3Mut<'_, T>,
-    words: &Words<'_>,
-    flow: &Strided3<'_, T>,
-    way: Way,
-    update: impl Update<T>,
-) {
+fn in_place<T: Word>(runs: RunsMut<'_>, words: &Words<'_>, update: impl Update<T>) {
     match words.piece().width() {
-        1 => scatter(table, &words.grid::<u8>(), flow, way, update),
-        2 => scatter(table, &words.grid::<u16>(), flow, way, update),
-        4 => scatter(table, &words.grid::<u32>(), flow, way, update),
-        _ => scatter(table, &words.grid::<u64>(), flow, way, update),
+        1 => scatter::<T, u8>(runs, update),
+        2 => scatter::<T, u16>(runs, update),
+        4 => scatter::<T, u32>(runs, update),
+        _ => scatter::<T, u64>(runs, update),
     }
 }
 
 /// The kernel, for an element type and an index size.
 #[inline(never)]
-fn scatter<T: Word, X: Word>(
-    table: Strided3Mut<'_, T>,
-    list: &Grid<'_, X>,
-    flow: &Strided3<'_, T>,
-    way: Way,
-    update: impl Update<T>,
-) {
-    scatter_runs(table, *list, *flow, way, update);
+fn scatter<T: Word, X: Word>(runs: RunsMut<'_>, update: impl Update<T>) {
+    runs.scatter::<T, X>(update);
 }
 
-/// Elements by blocks of resolved offsets, from wherever.
-fn blocks<T: Word, const N: usize>(
-    job: &mut Scatter<'_>,
-    own: Option<usize>,
-    way: Way,
-    update: impl Update<T>,
-) {
-    let (axis, shape) = (way.axis, job.flow.shape());
-    let (mut table, flow) = (job.table.typed::<T>(), job.flow.typed::<T>());
-    let is_filtered = own.is_some() || job.list.has_gaps();
-    // The list itself will do where only the flow is not dense, as for one value that is added everywhere.
-    let is_in_place = own.is_none() && job.list.words.are_checked() && job.list.stride(axis) == 1;
-    let [a, b] = [[M, K], [P, M], [P, K]][axis];
-    let (block, room, kept) = (&mut [0u64; N], &mut [T::default(); N], &mut [0; BLOCK]);
-    for i in 0..shape[a] {
-        for j in 0..shape[b] {
-            for at in (0..shape[axis]).step_by(N) {
-                let mut index = [0; 3];
-                (index[a], index[b], index[axis]) = (i, j, at);
-                let mut len = (shape[axis] - at).min(N);
-                let (mut table, room) = (table.table_part(axis, index, len), &mut room[..len]);
-                flow.run(axis, index).copy_to(0, room);
-                if is_in_place {
-                    in_place_part(table, (&job.list.words, index), &Strided3::from_slice(room, axis), way, update);
-                    continue;
-                }
-                let offsets = &mut block[..len];
-                job.list.fill(axis, index, offsets);
-                let n = table.shape()[K];
-                if is_filtered && axis != K {
-                    table.update_inside(axis, offsets, room, update);
-                    continue;
-                }
-                if is_filtered {
-                    len = keep(offsets, own.unwrap_or(0), n, kept);
-                    (0..len).for_each(|k| room[k] = room[kept[k] as usize]); // never behind `k`
-                }
-                let grid = checked_block(&offsets[..len], axis, n);
-                scatter(table.table_part(axis, [0; 3], len), &grid, &Strided3::from_slice(&room[..len], axis), way, update);
-            }
-        }
+/// By blocks of resolved offsets: where an index may be negative, or means what its mode says, or is another thread's.
+#[cold]
+#[inline(never)]
+fn resolved(job: &mut Scatter<'_>, own: Option<usize>, axis: usize, op: Op) {
+    match (op, job.flow.width()) {
+        (Op::AddF32(a), _) => blocks::<f32>(job, own, axis, Add(a)),
+        (Op::AddF64(a), _) => blocks::<f64>(job, own, axis, Add(a)),
+        (Op::Put, 1) => blocks::<u8>(job, own, axis, Put),
+        (Op::Put, 2) => blocks::<u16>(job, own, axis, Put),
+        (Op::Put, 4) => blocks::<u32>(job, own, axis, Put),
+        (Op::Put, 8) => blocks::<u64>(job, own, axis, Put),
+        (Op::Put, _) => blocks::<u128>(job, own, axis, Put),
     }
 }
 
-/// As [`in_place`], for a part of the list.
-fn in_place_part<T: Word>(
-    table: Strided3Mut<'_, T>,
-    (words, index): (&Words<'_>, [usize; 3]),
-    flow: &Strided3<'_, T>,
-    way: Way,
-    update: impl Update<T>,
-) {
-    let len = flow.shape()[way.axis];
-    match words.piece().width() {
-        1 => scatter(table, &words.grid::<u8>().part(way.axis, index, len), flow, way, update),
-        2 => scatter(table, &words.grid::<u16>().part(way.axis, index, len), flow, way, update),
-        4 => scatter(table, &words.grid::<u32>().part(way.axis, index, len), flow, way, update),
-        _ => scatter(table, &words.grid::<u64>().part(way.axis, index, len), flow, way, update),
+fn blocks<T: Word>(job: &mut Scatter<'_>, own: Option<usize>, axis: usize, update: impl Update<T>) {
+    let shape = job.flow.shape();
+    let is_filtered = own.is_some() || job.list.has_gaps();
+    let [a, b] = [[M, K], [P, M], [P, K]][axis];
+    let (block, room, kept) = (&mut [0u64; BLOCK], &mut [T::default(); BLOCK], &mut [0; BLOCK]);
+    for i in 0..shape[a] {
+        for j in 0..shape[b] {
+            for first in (0..shape[axis]).step_by(BLOCK) {
+                let mut index = [0; 3];
+                (index[a], index[b], index[axis]) = (i, j, first);
+                let len = (shape[axis] - first).min(BLOCK);
+                let (offsets, n) = (&mut block[..len], job.table.as_piece().shape()[K]);
+                job.list.fill(axis, index, offsets);
+                if !is_filtered {
+                    let words = checked_block(offsets, axis, n);
+                    let (mut table, flow) =
+                        (job.table.table_part(axis, index, len), job.flow.part(axis, index, len));
+                    scatter::<T, u64>(Runs::of_scatter(&mut table, &words, &flow, axis, 0), update);
+                    continue;
+                }
+                let room = &mut room[..len];
+                job.flow.typed().run(axis, index).copy_to(0, room);
+                if axis == K {
+                    let len = keep(offsets, own.unwrap_or(0), n, kept);
+                    (0..len).for_each(|k| room[k] = room[kept[k] as usize]); // never behind `k`
+                    let words = checked_block(&offsets[..len], axis, n);
+                    let (mut table, flow) =
+                        (job.table.table_part(axis, index, len), Erased3::from_slice(&room[..len], axis));
+                    scatter::<T, u64>(Runs::of_scatter(&mut table, &words, &flow, axis, 0), update);
+                } else {
+                    job.table.typed().update_inside((axis, index), offsets, room, update);
+                }
+            }
+        }
     }
 }
 
