@@ -507,6 +507,18 @@ pub(crate) struct Rows<'a, T> {
 pub(crate) struct RowsMut<'a, T>(Rows<'a, T>, PhantomData<&'a mut [T]>);
 
 impl<'a, T: Word> Rows<'a, T> {
+    /// Row number `i`, if there is one.
+    #[inline(always)]
+    pub(crate) fn get(&self, i: u64) -> Option<&'a [T]> {
+        if i < self.n as u64 { Some(self.row(i as usize)) } else { None }
+    }
+
+    /// The number of elements of a row.
+    #[inline(always)]
+    pub(crate) fn row_len(&self) -> usize {
+        self.len
+    }
+
     /// Row number `i`.
     #[inline(always)]
     pub(crate) fn row(&self, i: usize) -> &'a [T] {
@@ -557,11 +569,6 @@ impl<T> Clone for Strided3<'_, T> {
 impl<T> Copy for Strided3<'_, T> {}
 
 impl<'a, T> Strided3<'a, T> {
-    #[inline(always)]
-    pub(crate) fn shape(&self) -> [usize; 3] {
-        self.shape
-    }
-
     /// Where the element at `index` stands.
     #[inline(always)]
     fn address(&self, index: [usize; 3]) -> Start<T> {
@@ -580,12 +587,18 @@ impl<'a, T> Strided3<'a, T> {
 impl<'a, T: Word> Strided3<'a, T> {
     /// `out[t]` = what offset number `t` names at step `t` of a run along `axis` from `index` on; `value` where the offset is not
     /// on the indexed axis.
-    pub(crate) fn gather_or(&self, (axis, mut index): (usize, [usize; 3]), offsets: &[u64], value: T, out: &mut [T]) {
+    pub(crate) fn gather_or(
+        &self,
+        (axis, mut index): (usize, [usize; 3]),
+        offsets: &[u64],
+        value: T,
+        out: &mut RunMut<'_, T>,
+    ) {
         index[K] = 0;
         let n = self.shape[K] as u64;
         if axis == K
             && n > 0
-            && let Some(table) = self.run(K, index).as_slice()
+            && let (Some(table), Some(out)) = (self.run(K, index).as_slice(), out.as_slice_mut())
         {
             for (out, &o) in out.iter_mut().zip(offsets) {
                 *out = if o < n { table[o as usize] } else { value };
@@ -593,10 +606,10 @@ impl<'a, T: Word> Strided3<'a, T> {
             return;
         }
         let first = index[axis];
-        for (t, (out, &o)) in out.iter_mut().zip(offsets).enumerate() {
+        for (t, &o) in offsets.iter().enumerate() {
             index[axis] = first + t;
             index[K] = o as usize;
-            *out = if o < n { self.run(K, index).get(0) } else { value };
+            out.set(t, if o < n { self.run(K, index).get(0) } else { value });
         }
     }
 }
@@ -634,15 +647,6 @@ impl<'a> Erased3<'a> {
 }
 
 impl<'a> Erased3Mut<'a> {
-    /// As [`Erased3::from_slice`].
-    #[inline(always)]
-    pub(crate) fn from_slice<T: Word>(slice: &'a mut [T], axis: usize) -> Self {
-        let (mut shape, mut strides) = ([1; 3], [0; 3]);
-        (shape[axis], strides[axis]) = (slice.len(), 1);
-        let start = Start::new(slice.as_mut_ptr().cast());
-        Erased3Mut(Erased3::new(start, size_of::<T>(), shape, strides), PhantomData)
-    }
-
     /// As [`Erased3::part`].
     #[inline(always)]
     pub(crate) fn part(&mut self, axis: usize, index: [usize; 3], len: usize) -> Erased3Mut<'_> {
@@ -684,11 +688,6 @@ impl<'a, T> Strided3Mut<'a, T> {
 }
 
 impl<T> Strided3Mut<'_, T> {
-    #[inline(always)]
-    pub(crate) fn shape(&self) -> [usize; 3] {
-        self.0.shape
-    }
-
     /// The elements from `index` on along one axis.
     #[inline(always)]
     pub(crate) fn run(&mut self, axis: usize, index: [usize; 3]) -> RunMut<'_, T> {
@@ -992,10 +991,6 @@ impl RunsMut<'_> {
                 } else if t < len {
                     write_4(flow, len - 4, std::array::from_fn(|j| each(len - 4 + j as isize)));
                 }
-            });
-        } else if runs.are_dense() {
-            runs.for_each::<W, X>(|Steps { table, list, flow }| {
-                (0..len as isize).for_each(|t| write(flow, t, read(table, t * step + index(list, t) * stride)));
             });
         } else {
             runs.for_each::<W, X>(|Steps { table, list, flow }| {

@@ -115,9 +115,6 @@ fn check_view<I: Word>(list: &ErasedView<'_>, is_signed: bool, bound: usize) -> 
     (0..list.len() / len).try_for_each(|l| check_run((lanes.lane(l), l * len), is_signed, bound))
 }
 
-/// No offset: what an index that names no element is resolved to.
-pub(crate) const NOWHERE: u64 = u64::MAX;
-
 /// How many offsets a block has at most: few enough to stay in L1 beside the data, enough to forget the cost of a block.
 pub(crate) const BLOCK: usize = 256;
 
@@ -206,8 +203,8 @@ impl List<'_> {
         (List { words: a, ..self }, List { words: b, ..self })
     }
 
-    /// Overwrites the block with the offsets that the indices along `axis` from `index` on name, or [`NOWHERE`]. The list has
-    /// been checked.
+    /// Overwrites the block with the offsets that the indices along `axis` from `index` on name; what names no element in a list
+    /// that may have such indices becomes an offset beyond the bound. The list has been checked.
     #[inline(never)]
     pub(crate) fn fill(&self, axis: usize, index: [usize; 3], block: &mut [u64]) {
         with_integer!(self.words.piece().width(), self.is_signed, resolve(self, self.words.piece().typed().run(axis, index), block))
@@ -222,10 +219,16 @@ fn resolve<I: Word>(list: &List<'_>, run: Run<'_, I>, block: &mut [u64]) {
         Mode::Raise => each(run, block, |i| i.wrapping_add(bound as i64 & i >> 63) as u64),
         Mode::Wrap if !is_signed => each(run, block, |i| if (i as u64) < bound { i as u64 } else { i as u64 % bound }),
         Mode::Wrap => each(run, block, |i| if (i as u64) < bound { i as u64 } else { i.rem_euclid(bound as i64) as u64 }),
-        Mode::Clip if !is_signed => each(run, block, |i| (i as u64).min(bound - 1)),
-        Mode::Clip => each(run, block, |i| i.clamp(0, bound as i64 - 1) as u64),
-        Mode::Fill(_) => each(run, block, |i| if (i as u64) < bound { i as u64 } else { NOWHERE }),
+        // By a function of its own, so that the compiler does not make vectors of it, which are slow to compare 64 bits.
+        Mode::Clip => each(run, block, |i| if (i as u64) < bound { i as u64 } else { clipped(i, bound, is_signed) }),
+        // What is outside stays so: a negative one is beyond all lengths, too.
+        Mode::Fill(_) => each(run, block, |i| i as u64),
     }
+}
+
+#[inline(never)]
+fn clipped(i: i64, bound: u64, is_signed: bool) -> u64 {
+    if is_signed && i < 0 { 0 } else { bound - 1 }
 }
 
 #[inline(always)]

@@ -1,12 +1,13 @@
 //! Gather: `flow = table[list]`. Elements are moved by their size, whatever their type.
 
 use super::plan::{Form, Job, are_rows, as_column, run_axis};
+use super::rows::{for_each_block, gather_block, rows_ahead};
 use crate::array::{
     Erased3, Erased3Mut, ErasedView, ErasedViewMut, FLOW, K, LIST, M, P, Plan, Runs, RunsMut, TABLE, Word, Words,
 };
 use crate::error::Result;
 use crate::index::ErasedIndices;
-use crate::index::checked::{BLOCK, NOWHERE, checked_block};
+use crate::index::checked::{BLOCK, checked_block};
 use crate::parallel;
 use crate::simd::{self, Float, Kernel, Level, Simd, Streaming, slices};
 
@@ -27,15 +28,6 @@ const PREFETCH_FROM: usize = 16 << 20;
 
 /// How many indices ahead.
 const DISTANCE: usize = 32;
-
-/// Bytes of a table from which on rows are prefetched: no second-level cache holds it.
-pub(super) const PREFETCH_ROWS_FROM: usize = 3 << 20;
-
-/// The same for rows of at most 32 bytes.
-const PREFETCH_SHORT_ROWS_FROM: usize = 16 << 20;
-
-/// Longer rows than this many bytes are not prefetched: the CPU foresees their lines, but for the first few.
-const LONGEST_PREFETCHED: usize = 2 << 10;
 
 /// From so many bytes on, rows are written by non-temporal stores: no third-level cache would hold more of them.
 const STREAM_FROM: usize = 32 << 20;
@@ -146,152 +138,72 @@ fn piece(job: &mut Gather<'_>, hints: Hints, level: Level) {
     }
 }
 
+/// Rows: one index names a run of neighbours.
 #[inline(never)]
 fn copy_rows(job: &mut Gather<'_>, hints: Hints, level: Level) {
-    if hints.is_streamed && !job.list.has_gaps() {
-        f32::dispatch(level, Streamed(job));
-    } else {
-        f32::dispatch(level, Rows { job, reach: hints.reach });
+    let [planes, len, width] = job.flow.as_piece().shape();
+    let has_gaps = job.list.has_gaps();
+    let row = width * job.table.width();
+    if hints.is_streamed && !has_gaps {
+        return f32::dispatch(level, Streamed { job, ahead: rows_ahead(row, usize::MAX) });
     }
-    if job.list.has_gaps() {
-        match job.table.width() {
-            1 => fill_rows::<u8>(job),
-            2 => fill_rows::<u16>(job),
-            4 => fill_rows::<u32>(job),
-            8 => fill_rows::<u64>(job),
-            _ => fill_rows::<u128>(job),
+    let value = job.list.fill_value();
+    for_each_block(job, [planes, len], None, rows_ahead(row, hints.reach), |table, flow, p, block| {
+        gather_block(block, &table.rows(p), &mut flow.rows(p));
+        if has_gaps {
+            block.gaps(table.shape()[K]).for_each(|k| fill_row(flow, [p, k, 0], &value));
         }
-    }
+    });
 }
 
-/// How many rows of so many bytes ahead a table of such a reach is prefetched. Not at all on Intel's CPUs, which go ahead
-/// of themselves over rows: prefetches made those of 2 KiB a third slower (results/tried/gather.md).
-pub(super) fn rows_ahead(row: usize, reach: usize) -> usize {
-    let from = if row <= 32 { PREFETCH_SHORT_ROWS_FROM } else { PREFETCH_ROWS_FROM };
-    if reach < from || row > LONGEST_PREFETCHED || simd::is_intel() { 0 } else { (8192 / row).clamp(2, 16) }
-}
-
-/// Short lists have a block of their own: they would feel the other's being zeroed.
-pub(super) const SMALL: usize = 16;
-
-/// Rows: one index names a run of neighbours.
-struct Rows<'j, 'a> {
-    job: &'j mut Gather<'a>,
-    reach: usize,
-}
-
-impl Kernel<f32> for Rows<'_, '_> {
-    type Output = ();
-    #[inline(always)]
-    fn run<S: Simd<f32>>(self, _: S) {
-        let Rows { job, reach } = self;
-        let row = job.flow.as_piece().shape()[M] * job.table.width();
-        let ahead = rows_ahead(row, reach);
-        let (mut small, mut large);
-        let block: &mut [u64] = if job.flow.as_piece().shape()[K] <= SMALL {
-            small = [0; SMALL];
-            &mut small
-        } else {
-            large = [0; BLOCK];
-            &mut large
-        };
-        match row {
-            4 => rows(job, block, ahead, exactly::<4>),
-            8 => rows(job, block, ahead, exactly::<8>),
-            9..16 => rows(job, block, ahead, twice::<8>),
-            16 => rows(job, block, ahead, exactly::<16>),
-            17..=32 => rows(job, block, ahead, twice::<16>),
-            33..=64 => rows(job, block, ahead, twice::<32>),
-            65..=128 => rows(job, block, ahead, twice::<64>),
-            129..=256 => rows(job, block, ahead, twice::<128>),
-            _ => rows(job, block, ahead, #[inline(always)] |from: &[u8], to: &mut [u8]| to.copy_from_slice(from)),
-        }
-    }
-}
-
-#[inline(always)]
-fn rows<T: Word>(job: &mut Gather<'_>, block: &mut [u64], ahead: usize, copy: impl Fn(&[T], &mut [T])) {
-    let [planes, len, _] = job.flow.as_piece().shape();
-    for p in 0..planes {
-        let (from, mut to) = (job.table.rows::<T>(p), job.flow.rows::<T>(p));
-        // A block sees some indices more than it takes, to prefetch their rows.
-        let step = block.len() - ahead.min(block.len() - 1);
-        let mut first = 0;
-        while first < len {
-            let offsets = &mut block[..(len - first).min(step + ahead)];
-            job.list.fill(K, [p, first, 0], offsets);
-            for (k, &o) in offsets.iter().enumerate().take(step) {
-                if ahead > 0 && let Some(&next) = offsets.get(k + ahead) {
-                    from.prefetch(next as usize);
-                }
-                if o != NOWHERE {
-                    copy(from.row(o as usize), to.row(first + k));
-                }
-            }
-            first += step;
-        }
-    }
-}
-
-#[inline(always)]
-pub(super) fn exactly<const N: usize>(from: &[u8], to: &mut [u8]) {
-    if let (Some(from), Some(to)) = (from.first_chunk::<N>(), to.first_chunk_mut::<N>()) {
-        *to = *from;
-    }
-}
-
-/// A length from `N` to `2 * N`: the first `N` bytes and the last.
-#[inline(always)]
-pub(super) fn twice<const N: usize>(from: &[u8], to: &mut [u8]) {
-    if let (Some(first), Some(last)) = (from.first_chunk::<N>(), from.last_chunk::<N>()) {
-        let (first, last) = (*first, *last); // both read before either is written
-        if let Some(to) = to.first_chunk_mut::<N>() {
-            *to = first;
-        }
-        if let Some(to) = to.last_chunk_mut::<N>() {
-            *to = last;
-        }
+/// Overwrites a row with the value that fills.
+fn fill_row(flow: &mut Erased3Mut<'_>, index: [usize; 3], value: &[u8; 16]) {
+    match flow.as_piece().width() {
+        1 => flow.typed().run(M, index).fill(u8::from_bytes(value)),
+        2 => flow.typed().run(M, index).fill(u16::from_bytes(value)),
+        4 => flow.typed().run(M, index).fill(u32::from_bytes(value)),
+        8 => flow.typed().run(M, index).fill(u64::from_bytes(value)),
+        _ => flow.typed().run(M, index).fill(u128::from_bytes(value)),
     }
 }
 
 /// Rows of whole `f32`s, whatever they are, written by non-temporal stores.
-struct Streamed<'j, 'a>(&'j mut Gather<'a>);
+struct Streamed<'j, 'a> {
+    job: &'j mut Gather<'a>,
+    ahead: usize,
+}
 
 impl Kernel<f32> for Streamed<'_, '_> {
     type Output = ();
     #[inline(always)]
     fn run<S: Simd<f32>>(self, s: S) {
-        let Streamed(job) = self;
-        let row = job.flow.as_piece().shape()[M] * job.flow.as_piece().width();
+        let Streamed { job, ahead } = self;
+        let [planes, len, _] = job.flow.as_piece().shape();
         let streaming = Streaming::begin();
-        rows::<f32>(job, &mut [0; BLOCK], rows_ahead(row, usize::MAX), #[inline(always)] |from, to| {
-            slices::map_past_caches(
-                s,
-                from,
-                to,
-                &streaming,
-                #[inline(always)]
-                |v| v,
-            )
-        });
-    }
-}
-
-/// Rows whose index names none: the value that fills.
-#[inline(never)]
-fn fill_rows<W: Word>(job: &mut Gather<'_>) {
-    let value = W::from_bytes(&job.list.fill_value());
-    let [planes, len, _] = job.flow.as_piece().shape();
-    let mut flow = job.flow.typed::<W>();
-    let mut block = [0; BLOCK];
-    for p in 0..planes {
-        for first in (0..len).step_by(BLOCK) {
-            let offsets = &mut block[..(len - first).min(BLOCK)];
-            job.list.fill(K, [p, first, 0], offsets);
-            for (k, _) in offsets.iter().enumerate().filter(|&(_, &o)| o == NOWHERE) {
-                flow.run(M, [p, first + k, 0]).fill(value);
-            }
-        }
+        for_each_block(
+            job,
+            [planes, len],
+            None,
+            ahead,
+            #[inline(always)]
+            |table, flow, p, block| {
+                block.gather::<f32>(
+                    &table.rows(p),
+                    &mut flow.rows(p),
+                    #[inline(always)]
+                    |from, to| {
+                        slices::map_past_caches(
+                            s,
+                            from,
+                            to,
+                            &streaming,
+                            #[inline(always)]
+                            |v| v,
+                        )
+                    },
+                );
+            },
+        );
     }
 }
 
@@ -347,43 +259,49 @@ fn gather<W: Word, X: Word>(runs: RunsMut<'_>) {
 #[cold]
 #[inline(never)]
 fn resolved(job: &mut Gather<'_>, axis: usize) {
-    let is_small = job.flow.as_piece().shape()[axis] <= SMALL;
-    match (job.table.width(), is_small) {
-        (1, true) => blocks::<u8, SMALL>(job, axis),
-        (1, false) => blocks::<u8, BLOCK>(job, axis),
-        (2, true) => blocks::<u16, SMALL>(job, axis),
-        (2, false) => blocks::<u16, BLOCK>(job, axis),
-        (4, true) => blocks::<u32, SMALL>(job, axis),
-        (4, false) => blocks::<u32, BLOCK>(job, axis),
-        (8, true) => blocks::<u64, SMALL>(job, axis),
-        (8, false) => blocks::<u64, BLOCK>(job, axis),
-        (_, _) => blocks::<u128, BLOCK>(job, axis),
-    }
-}
-
-fn blocks<W: Word, const N: usize>(job: &mut Gather<'_>, axis: usize) {
     let shape = job.flow.as_piece().shape();
-    let (value, has_gaps) = (W::from_bytes(&job.list.fill_value()), job.list.has_gaps());
     let [a, b] = [[K, M], [P, M], [P, K]][axis];
-    let (block, room) = (&mut [0u64; N], &mut [W::default(); N]);
+    let (mut small, mut large);
+    let block: &mut [u64] = if shape[axis] <= 16 {
+        small = [0; 16];
+        &mut small
+    } else {
+        large = [0; BLOCK];
+        &mut large
+    };
     for i in 0..shape[a] {
         for j in 0..shape[b] {
-            for first in (0..shape[axis]).step_by(N) {
+            for first in (0..shape[axis]).step_by(block.len()) {
                 let mut index = [0; 3];
                 (index[a], index[b], index[axis]) = (i, j, first);
-                let len = (shape[axis] - first).min(N);
+                let len = (shape[axis] - first).min(block.len());
                 let offsets = &mut block[..len];
                 job.list.fill(axis, index, offsets);
-                if has_gaps {
-                    job.table.typed().gather_or((axis, index), offsets, value, &mut room[..len]);
-                    job.flow.typed().run(axis, index).copy_from(0, &room[..len]);
+                if job.list.has_gaps() {
+                    gather_or(job, (axis, index), offsets);
                 } else {
                     let words = checked_block(offsets, axis, job.table.shape()[K]);
                     let (table, mut flow) = (job.table.table_part(axis, index, len), job.flow.part(axis, index, len));
-                    gather::<W, u64>(Runs::of_gather(&table, &words, &mut flow, axis, 0));
+                    in_place(Runs::of_gather(&table, &words, &mut flow, axis, 0), &table, &words);
                 }
             }
         }
+    }
+}
+
+/// The run from `index` on, where some offsets may be none.
+fn gather_or(job: &mut Gather<'_>, at: (usize, [usize; 3]), offsets: &[u64]) {
+    fn run<W: Word>(job: &mut Gather<'_>, (axis, index): (usize, [usize; 3]), offsets: &[u64]) {
+        let value = W::from_bytes(&job.list.fill_value());
+        let mut flow = job.flow.typed::<W>();
+        job.table.typed().gather_or((axis, index), offsets, value, &mut flow.run(axis, index));
+    }
+    match job.table.width() {
+        1 => run::<u8>(job, at, offsets),
+        2 => run::<u16>(job, at, offsets),
+        4 => run::<u32>(job, at, offsets),
+        8 => run::<u64>(job, at, offsets),
+        _ => run::<u128>(job, at, offsets),
     }
 }
 
@@ -417,7 +335,7 @@ fn scattered_of<W: Word>(src: &ErasedView<'_>, idx: &ErasedIndices<'_>, out: &mu
             let offsets = &mut offsets[..(len - first).min(BLOCK)];
             list.fill(K, [0, first, 0], offsets);
             for (k, &o) in offsets.iter().enumerate() {
-                let inside = o != NOWHERE;
+                let inside = o < src.len() as u64;
                 let o = o as usize;
                 out.set(first + k, if inside { lanes.lane(o / width).get(o % width) } else { value });
             }

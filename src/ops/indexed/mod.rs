@@ -22,6 +22,7 @@
 
 mod gather;
 mod plan;
+mod rows;
 mod scatter;
 
 use crate::array::{Element, ErasedView, ErasedViewMut, K, P, View, ViewMut, zeros};

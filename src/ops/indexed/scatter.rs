@@ -1,9 +1,9 @@
 //! Scatter: `table[list] += a · flow`, or `table[list] = flow`.
 
-use super::gather::{PREFETCH_ROWS_FROM, SMALL, exactly, rows_ahead, twice};
 use super::plan::{Form, Job, are_rows, as_column, run_axis};
+use super::rows::{Block, Own, for_each_block, keep, put_block, rows_ahead};
 use crate::array::{
-    Erased3, Erased3Mut, ErasedView, ErasedViewMut, FLOW, K, LIST, M, P, Plan, Runs, RunsMut, TABLE, Update, Word, Words,
+    Erased3, Erased3Mut, ErasedView, ErasedViewMut, FLOW, K, LIST, M, P, Plan, Rows, RowsMut, Runs, RunsMut, TABLE, Update, Word, Words,
 };
 use crate::error::Result;
 use crate::index::ErasedIndices;
@@ -65,6 +65,9 @@ const COLUMNS: usize = 512;
 
 /// Where threads share a destination, how many of its places are looked at to divide it evenly.
 const SAMPLE: usize = 256;
+
+/// Bytes of a destination from which on rows are prefetched: no second-level cache holds it.
+const PREFETCH_ROWS_FROM: usize = 3 << 20;
 
 /// Bytes of a destination from which on single elements are prefetched, half a third-level cache of 32 MiB, and how many
 /// indices ahead. On a Zen 5, which has many more loads on their way, a table of 4 MiB takes 1.5 times as long with prefetches, and
@@ -198,78 +201,42 @@ fn by_destination(job: Scatter<'_>, pieces: usize) -> Vec<(usize, Scatter<'_>)> 
 /// By this thread. Where a first place is given, the table has the places from there on alone, and others' indices are left
 /// to them.
 #[inline(always)]
-fn piece(job: &mut Scatter<'_>, own: Option<usize>, op: Op, level: Level) {
+fn piece(job: &mut Scatter<'_>, first: Option<usize>, op: Op, level: Level) {
+    let own = match first {
+        None if !job.list.has_gaps() => None,
+        first => Some((first.unwrap_or(0), job.table.as_piece().shape()[K])),
+    };
     if are_rows(job.table.as_piece().strides(), &job.list, &job.flow) {
-        match op {
-            Op::AddF32(a) => f32::dispatch(level, AddRows { job, own, a }),
-            Op::AddF64(a) => f64::dispatch(level, AddRows { job, own, a }),
-            Op::Put => f32::dispatch(level, PutRows { job, own }),
-        }
+        update_rows(job, own, op, level)
     } else {
-        elements(job, own, op)
+        elements(job, own, first.is_some(), op)
     }
 }
 
-/// Keeps of the offsets those from `first` on that are below `n` then, as offsets from there, and says which they were.
-#[inline(always)]
-fn keep(offsets: &mut [u64], first: usize, n: usize, kept: &mut [u8; BLOCK]) -> usize {
-    const { assert!(BLOCK == 256) }; // so that a number fits into a `u8`
-    let mut len = 0;
-    for k in 0..offsets.len() {
-        let o = offsets[k].wrapping_sub(first as u64);
-        offsets[len] = o; // an offset left out is overwritten by the next, or beyond the end
-        kept[len] = k as u8;
-        len += usize::from(o < n as u64);
-    }
-    len
-}
-
-/// Rows: one index names a run of neighbours, which is updated as `T`s.
-#[inline(always)]
-fn rows<T: Word>(
-    job: &mut Scatter<'_>,
-    own: Option<usize>,
-    block: &mut [u64],
-    ahead: usize,
-    update: impl Fn(&[T], &mut [T]),
-) {
-    let ([planes, len, _], n) = (job.flow.shape(), job.table.as_piece().shape()[K]);
-    let is_filtered = own.is_some() || job.list.has_gaps();
-    let mut kept = [0; BLOCK];
-    for p in 0..planes {
-        let (from, mut to) = (job.flow.rows::<T>(p), job.table.rows::<T>(p));
-        // A block sees some indices more than it takes, to prefetch their rows, unless some are left out.
-        let step = if is_filtered { block.len() } else { block.len() - ahead.min(block.len() - 1) };
-        let mut first = 0;
-        while first < len {
-            let offsets = &mut block[..(len - first).min(if is_filtered { step } else { step + ahead })];
-            job.list.fill(K, [p, first, 0], offsets);
-            if is_filtered {
-                let count = keep(offsets, own.unwrap_or(0), n, &mut kept);
-                for (k, &o) in offsets[..count].iter().enumerate() {
-                    if ahead > 0 && k + ahead < count {
-                        to.as_rows().prefetch(offsets[k + ahead] as usize);
-                        // Where other threads have some of the rows, no CPU foresees which come next.
-                        from.prefetch(first + kept[k + ahead] as usize);
-                    }
-                    update(from.row(first + kept[k] as usize), to.row(o as usize));
-                }
-            } else {
-                for (k, &o) in offsets.iter().enumerate().take(step) {
-                    if ahead > 0 && let Some(&next) = offsets.get(k + ahead) {
-                        to.as_rows().prefetch(next as usize);
-                    }
-                    update(from.row(first + k), to.row(o as usize));
-                }
-            }
-            first += step;
+/// Rows: one index names a run of neighbours.
+#[inline(never)]
+fn update_rows(job: &mut Scatter<'_>, own: Own, op: Op, level: Level) {
+    let [planes, len, width] = job.flow.shape();
+    let (row, reach) = (width * job.flow.width(), job.table.as_piece().reach());
+    // A row that is added to is read, too.
+    let adds_ahead = if reach < PREFETCH_ROWS_FROM || simd::is_intel() { 0 } else { ((32 << 10) / row).min(16) };
+    let ahead = if matches!(op, Op::Put) { rows_ahead(row, reach) } else { adds_ahead };
+    for_each_block(job, [planes, len], own, ahead, |table, flow, p, block| match op {
+        Op::AddF32(a) => {
+            f32::dispatch(level, AddRows { block, from: &flow.rows(p), to: &mut table.rows(p), a })
         }
-    }
+        Op::AddF64(a) => {
+            f64::dispatch(level, AddRows { block, from: &flow.rows(p), to: &mut table.rows(p), a })
+        }
+        Op::Put => put_block(block, &flow.rows(p), &mut table.rows(p)),
+    });
 }
 
-struct AddRows<'j, 'a, T> {
-    job: &'j mut Scatter<'a>,
-    own: Option<usize>,
+/// The rows of a block, added.
+struct AddRows<'r, 'a, T> {
+    block: Block<'r>,
+    from: &'r Rows<'a, T>,
+    to: &'r mut RowsMut<'a, T>,
     a: T,
 }
 
@@ -277,32 +244,40 @@ impl<T: Float + Word> Kernel<T> for AddRows<'_, '_, T> {
     type Output = ();
     #[inline(always)]
     fn run<S: Simd<T>>(self, _: S) {
-        let AddRows { job, own, a } = self;
-        let [_, len, width] = job.flow.shape();
-        let reach = job.table.as_piece().reach();
-        let ahead = if reach < PREFETCH_ROWS_FROM { 0 } else { add_rows_ahead(width * size_of::<T>()) };
-        let (mut small, mut large);
-        let block: &mut [u64] = if len <= SMALL {
-            small = [0; SMALL];
-            &mut small
-        } else {
-            large = [0; BLOCK];
-            &mut large
-        };
-        match width {
-            2 => rows(job, own, block, ahead, #[inline(always)] |from, to| add_exactly::<T, 2>(from, to, a)),
-            4 => rows(job, own, block, ahead, #[inline(always)] |from, to| add_exactly::<T, 4>(from, to, a)),
-            8 => rows(job, own, block, ahead, #[inline(always)] |from, to| add_exactly::<T, 8>(from, to, a)),
-            16 => rows(job, own, block, ahead, #[inline(always)] |from, to| add_exactly::<T, 16>(from, to, a)),
-            ..64 => rows(job, own, block, ahead, #[inline(always)] |from, to| add::<T, 4>(from, to, a)),
-            _ => rows(job, own, block, ahead, #[inline(always)] |from, to| add::<T, 8>(from, to, a)),
+        let AddRows { block, from, to, a } = self;
+        match from.row_len() {
+            2 => block.scatter(
+                to,
+                from,
+                #[inline(always)]
+                |from, to| add_exactly::<T, 2>(from, to, a),
+            ),
+            4 => block.scatter(
+                to,
+                from,
+                #[inline(always)]
+                |from, to| add_exactly::<T, 4>(from, to, a),
+            ),
+            8 => block.scatter(
+                to,
+                from,
+                #[inline(always)]
+                |from, to| add_exactly::<T, 8>(from, to, a),
+            ),
+            16 => block.scatter(
+                to,
+                from,
+                #[inline(always)]
+                |from, to| add_exactly::<T, 16>(from, to, a),
+            ),
+            _ => block.scatter(
+                to,
+                from,
+                #[inline(always)]
+                |from, to| add(from, to, a),
+            ),
         }
     }
-}
-
-/// How many rows of so many bytes ahead. Not at all on Intel's CPUs: see [`rows_ahead`].
-fn add_rows_ahead(row: usize) -> usize {
-    if simd::is_intel() { 0 } else { ((32 << 10) / row).min(16) }
 }
 
 #[inline(always)]
@@ -317,21 +292,21 @@ fn add_exactly<T: Float, const N: usize>(from: &[T], to: &mut [T], a: T) {
     }
 }
 
-/// `to += a · from`, rounded twice: by `N` elements, and what is left by pieces of 4, 2 and 1, so that a row that is updated
+/// `to += a · from`, rounded twice: by 8 elements, and what is left by pieces of 4, 2 and 1, so that a row that is updated
 /// again finds each piece as it was stored.
 #[inline(always)]
-fn add<T: Float, const N: usize>(from: &[T], to: &mut [T], a: T) {
-    let (wholes, from) = from.as_chunks::<N>();
-    let (to_wholes, to) = to.as_chunks_mut::<N>();
-    for (from, to) in wholes.iter().zip(to_wholes) {
-        add_exactly::<T, N>(from, to, a);
+fn add<T: Float>(from: &[T], to: &mut [T], a: T) {
+    let (eights, from) = from.as_chunks::<8>();
+    let (to_eights, to) = to.as_chunks_mut::<8>();
+    for (from, to) in eights.iter().zip(to_eights) {
+        add_exactly::<T, 8>(from, to, a);
     }
     let mut at = 0;
-    if N > 4 && from.len() & 4 != 0 {
+    if from.len() & 4 != 0 {
         add_exactly::<T, 4>(from, to, a);
         at = 4;
     }
-    if N > 2 && from.len() & 2 != 0 {
+    if from.len() & 2 != 0 {
         add_exactly::<T, 2>(&from[at..], &mut to[at..], a);
         at += 2;
     }
@@ -340,44 +315,11 @@ fn add<T: Float, const N: usize>(from: &[T], to: &mut [T], a: T) {
     }
 }
 
-struct PutRows<'j, 'a> {
-    job: &'j mut Scatter<'a>,
-    own: Option<usize>,
-}
-
-impl Kernel<f32> for PutRows<'_, '_> {
-    type Output = ();
-    #[inline(always)]
-    fn run<S: Simd<f32>>(self, _: S) {
-        let PutRows { job, own } = self;
-        let len = job.flow.shape()[K];
-        let row = job.flow.shape()[M] * job.flow.width();
-        let ahead = rows_ahead(row, job.table.as_piece().reach());
-        let (mut small, mut large);
-        let block: &mut [u64] = if len <= SMALL {
-            small = [0; SMALL];
-            &mut small
-        } else {
-            large = [0; BLOCK];
-            &mut large
-        };
-        match row {
-            4 => rows(job, own, block, ahead, exactly::<4>),
-            8 => rows(job, own, block, ahead, exactly::<8>),
-            9..16 => rows(job, own, block, ahead, twice::<8>),
-            16..=32 => rows(job, own, block, ahead, twice::<16>),
-            33..=64 => rows(job, own, block, ahead, twice::<32>),
-            65..=128 => rows(job, own, block, ahead, twice::<64>),
-            _ => rows(job, own, block, ahead, #[inline(always)] |from: &[u8], to: &mut [u8]| to.copy_from_slice(from)),
-        }
-    }
-}
-
 /// Elements one by one. Whatever the axis of the runs, what updates one element comes in the order of the indices.
 #[inline(always)]
-fn elements(job: &mut Scatter<'_>, own: Option<usize>, op: Op) {
+fn elements(job: &mut Scatter<'_>, own: Own, is_part: bool, op: Op) {
     let (shape, strides) = (job.flow.shape(), job.flow.strides());
-    let axis = if own.is_some() { K } else { run_axis(shape, strides, &job.list) };
+    let axis = if is_part { K } else { run_axis(shape, strides, &job.list) };
     if own.is_some() || !job.list.words.are_checked() {
         return resolved(job, own, axis, op);
     }
@@ -419,7 +361,7 @@ fn scatter<T: Word, X: Word>(runs: RunsMut<'_>, update: impl Update<T>) {
 /// By blocks of resolved offsets: where an index may be negative, or means what its mode says, or is another thread's.
 #[cold]
 #[inline(never)]
-fn resolved(job: &mut Scatter<'_>, own: Option<usize>, axis: usize, op: Op) {
+fn resolved(job: &mut Scatter<'_>, own: Own, axis: usize, op: Op) {
     match (op, job.flow.width()) {
         (Op::AddF32(a), _) => blocks::<f32>(job, own, axis, Add(a)),
         (Op::AddF64(a), _) => blocks::<f64>(job, own, axis, Add(a)),
@@ -431,9 +373,8 @@ fn resolved(job: &mut Scatter<'_>, own: Option<usize>, axis: usize, op: Op) {
     }
 }
 
-fn blocks<T: Word>(job: &mut Scatter<'_>, own: Option<usize>, axis: usize, update: impl Update<T>) {
+fn blocks<T: Word>(job: &mut Scatter<'_>, own: Own, axis: usize, update: impl Update<T>) {
     let shape = job.flow.shape();
-    let is_filtered = own.is_some() || job.list.has_gaps();
     let [a, b] = [[M, K], [P, M], [P, K]][axis];
     let (block, room, kept) = (&mut [0u64; BLOCK], &mut [T::default(); BLOCK], &mut [0; BLOCK]);
     for i in 0..shape[a] {
@@ -444,7 +385,7 @@ fn blocks<T: Word>(job: &mut Scatter<'_>, own: Option<usize>, axis: usize, updat
                 let len = (shape[axis] - first).min(BLOCK);
                 let (offsets, n) = (&mut block[..len], job.table.as_piece().shape()[K]);
                 job.list.fill(axis, index, offsets);
-                if !is_filtered {
+                if own.is_none() {
                     let words = checked_block(offsets, axis, n);
                     let (mut table, flow) =
                         (job.table.table_part(axis, index, len), job.flow.part(axis, index, len));
@@ -454,7 +395,7 @@ fn blocks<T: Word>(job: &mut Scatter<'_>, own: Option<usize>, axis: usize, updat
                 let room = &mut room[..len];
                 job.flow.typed().run(axis, index).copy_to(0, room);
                 if axis == K {
-                    let len = keep(offsets, own.unwrap_or(0), n, kept);
+                    let len = keep(offsets, own.map_or(0, |own| own.0), n, kept);
                     (0..len).for_each(|k| room[k] = room[kept[k] as usize]); // never behind `k`
                     let words = checked_block(&offsets[..len], axis, n);
                     let (mut table, flow) =
