@@ -182,7 +182,7 @@ fn indexed<T: Bits, I: Index + TryFrom<i64>>(rng: &mut Rng) {
             I::try_from(i).or_else(|_| I::try_from(i.rem_euclid(reach.min(100)))).ok().expect("at most 100")
         })
         .collect();
-    let idx: Indices<'_, I> = match list.view(&buffer).unwrap() {
+    let idx: Indices<'_, I, T> = match list.view(&buffer).unwrap() {
         list if mode < 2 => list.into(),
         list if mode == 2 => Wrap(list).into(),
         list => Clip(list).into(),

@@ -75,7 +75,8 @@ fn the_interval_holds_the_true_median_in_95_of_a_hundred() {
     for n in [6, 15, 40, 101] {
         let held = (0..TRIALS).filter(|&seed| {
             let mut rng = ChaCha8Rng::seed_from_u64(seed);
-            let interval = Interval::of_median(&(0..n).map(|_| log_normal(&mut rng, 1.0)).collect::<Vec<_>>());
+            let interval =
+                Interval::of_median(&(0..n).map(|_| log_normal(&mut rng, 1.0)).collect::<Vec<_>>());
             (interval.low..=interval.high).contains(&1.0)
         });
         let held = held.count();

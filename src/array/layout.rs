@@ -99,7 +99,9 @@ impl Layout {
         match self.extent() {
             // No index exists: nothing is ever read, and any start does.
             None => Ok(0),
-            Some((low, high)) if offset as i128 + low >= 0 && offset as i128 + high < len as i128 => Ok(offset),
+            Some((low, high)) if offset as i128 + low >= 0 && offset as i128 + high < len as i128 => {
+                Ok(offset)
+            }
             Some(_) => Err(Error::Extent {
                 shape: self.shape().to_vec(),
                 strides: self.strides().to_vec(),
@@ -424,7 +426,8 @@ impl Plan {
             }
         }
         let mut axes: Vec<Axis> = Vec::with_capacity(MAX_AXES);
-        let other = |d: usize| (table.shape[d], [table.strides[d], if along { list.strides[d] } else { 0 }, 0]);
+        let other =
+            |d: usize| (table.shape[d], [table.strides[d], if along { list.strides[d] } else { 0 }, 0]);
         let listed = if along { axis..axis + 1 } else { 0..list.rank };
         let (first_k, first_m) = (axis, axis + listed.len());
         axes.extend((0..axis).map(other));

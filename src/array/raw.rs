@@ -534,7 +534,34 @@ impl<'a, T: Word> Rows<'a, T> {
     }
 }
 
+impl<'a, T: Word> Rows<'a, T> {
+    /// The rows from number `first` on.
+    #[inline(always)]
+    pub(crate) fn from(&self, first: usize) -> impl Iterator<Item = &'a [T]> + use<'a, T> {
+        let (stride, len) = (self.stride, self.len);
+        let mut at = self.start.at(first as isize * stride);
+        (first..self.n).map(move |_| {
+            let row = Run::new(at, len, 1).as_slice().unwrap_or_default();
+            at = at.at(stride);
+            row
+        })
+    }
+}
+
 impl<T: Word> RowsMut<'_, T> {
+    /// The rows from number `first` on.
+    #[inline(always)]
+    pub(crate) fn from(&mut self, first: usize) -> impl Iterator<Item = &mut [T]> {
+        let Rows { start, n, stride, len, .. } = self.0;
+        let mut at = start.at(first as isize * stride);
+        // No two rows share an element: the array that they were cut from has none twice.
+        (first..n).map(move |_| {
+            let row = RunMut::new(at, len, 1).into_slice_mut().unwrap_or_default();
+            at = at.at(stride);
+            row
+        })
+    }
+
     /// The same rows, to read.
     #[inline(always)]
     pub(crate) fn as_rows(&self) -> Rows<'_, T> {
@@ -626,7 +653,10 @@ impl<'a> Erased3<'a> {
     /// One run along `axis` from `index` on, of so many elements.
     #[inline(always)]
     pub(crate) fn part(&self, axis: usize, index: [usize; 3], len: usize) -> Self {
-        assert!((0..3).all(|d| index[d] < self.shape[d]) && len <= self.shape[axis] - index[axis], "no such run");
+        assert!(
+            (0..3).all(|d| index[d] < self.shape[d]) && len <= self.shape[axis] - index[axis],
+            "no such run"
+        );
         let mut shape = [1; 3];
         shape[axis] = len;
         let offset: isize = (0..3).map(|d| index[d] as isize * self.strides[d]).sum();
@@ -637,10 +667,9 @@ impl<'a> Erased3<'a> {
     /// run's own of the others.
     #[inline(always)]
     pub(crate) fn table_part(&self, axis: usize, [p, _, m]: [usize; 3], len: usize) -> Self {
-        if self.shape[K] == 0 {
-            return *self;
-        }
-        let mut part = self.part(axis, [p, 0, m], if axis == K { 1 } else { len });
+        // The indexed axis may have no place, and then its list has no offset.
+        let outer = Erased3 { shape: [self.shape[P], 1, self.shape[M]], ..*self };
+        let mut part = outer.part(if axis == K { M } else { axis }, [p, 0, m], if axis == K { 1 } else { len });
         part.shape[K] = self.shape[K];
         part
     }
@@ -806,7 +835,11 @@ fn prefetch<const NEAR: bool, T>(at: Start<T>) {
         #[allow(unused_unsafe)] // the intrinsic is safe in newer compilers than our oldest
         // SAFETY: a hint, which faults on no address; SSE is part of every x86-64.
         unsafe {
-            if NEAR { _mm_prefetch::<_MM_HINT_T0>(at.0.cast()) } else { _mm_prefetch::<_MM_HINT_T1>(at.0.cast()) }
+            if NEAR {
+                _mm_prefetch::<_MM_HINT_T0>(at.0.cast())
+            } else {
+                _mm_prefetch::<_MM_HINT_T1>(at.0.cast())
+            }
         }
     }
     #[cfg(not(target_arch = "x86_64"))]
@@ -924,11 +957,8 @@ impl<'a> Runs<'a> {
             );
             for _ in 0..b {
                 run(Steps { table, list, flow });
-                (table, list, flow) = (
-                    table.at(self.table_steps[1]),
-                    list.at(self.list_steps[1]),
-                    flow.at(self.flow_steps[1]),
-                );
+                (table, list, flow) =
+                    (table.at(self.table_steps[1]), list.at(self.list_steps[1]), flow.at(self.flow_steps[1]));
             }
         }
     }
@@ -954,25 +984,28 @@ impl RunsMut<'_> {
     pub(crate) fn gather<W: Word, X: Word>(self) {
         let RunsMut(runs) = self;
         let Runs { len, step, stride, list_step, flow_step, ahead, .. } = runs;
-        // SAFETY (of what follows): `Runs::along` has asserted that the three pieces are of one shape, so that step `t` below
+        // SAFETY: `Runs::along` has asserted that the three pieces are of one shape, so that step `t` below
         // `len` of each run is a place of the list and of the flow, and that each index is below the table's length
         // along the indexed axis: with the run's place on the other axes, a place of the table. Nobody else has the flow:
         // `Runs::of_gather` borrows it exclusively.
         let index = |list: Start<X>, t: isize| unsafe { *list.at(t).0 }.to_offset() as isize;
+        // SAFETY: as above.
         let read = |table: Start<W>, offset: isize| unsafe { *table.at(offset).0 };
-        let write = |flow: Start<W>, t: isize, w: W| unsafe { *flow.at(t).0 = w };
-        let write_8 = |flow: Start<W>, t: isize, w: [W; 8]| unsafe { *flow.at(t).0.cast() = w };
-        let write_4 = |flow: Start<W>, t: isize, w: [W; 4]| unsafe { *flow.at(t).0.cast() = w };
+        #[inline(always)]
+        fn store<W: Copy, const N: usize>(flow: Start<W>, t: isize, words: [W; N]) {
+            // SAFETY: as above: steps `t` to `t + N − 1` of a run, whose elements are neighbours where N is not 1.
+            unsafe { *flow.at(t).0.cast() = words }
+        }
         let is_flat = runs.are_dense() && stride == 1 && step == 0;
         if is_flat && len < 8 {
             runs.for_each::<W, X>(|Steps { table, list, flow }| {
-                (0..len as isize).for_each(|t| write(flow, t, read(table, index(list, t))));
+                (0..len as isize).for_each(|t| store(flow, t, [read(table, index(list, t))]));
             });
         } else if is_flat {
             let (len, ahead) = (len as isize, ahead as isize);
             runs.for_each::<W, X>(|Steps { table, list, flow }| {
                 let each = |t: isize| read(table, index(list, t));
-                let eight = |t| write_8(flow, t, std::array::from_fn(|j| each(t + j as isize)));
+                let eight = |t| store::<W, 8>(flow, t, std::array::from_fn(|j| each(t + j as isize)));
                 let mut t = 0;
                 if ahead > 0 {
                     while t + ahead + 8 <= len {
@@ -989,13 +1022,17 @@ impl RunsMut<'_> {
                 if len - t > 4 {
                     eight(len - 8);
                 } else if t < len {
-                    write_4(flow, len - 4, std::array::from_fn(|j| each(len - 4 + j as isize)));
+                    store::<W, 4>(flow, len - 4, std::array::from_fn(|j| each(len - 4 + j as isize)));
                 }
+            });
+        } else if runs.are_dense() && stride == 1 {
+            runs.for_each::<W, X>(|Steps { table, list, flow }| {
+                (0..len as isize).for_each(|t| store(flow, t, [read(table, t * step + index(list, t))]));
             });
         } else {
             runs.for_each::<W, X>(|Steps { table, list, flow }| {
                 for t in 0..len as isize {
-                    write(flow, t * flow_step, read(table, t * step + index(list, t * list_step) * stride));
+                    store(flow, t * flow_step, [read(table, t * step + index(list, t * list_step) * stride)]);
                 }
             });
         }
@@ -1006,8 +1043,9 @@ impl RunsMut<'_> {
     pub(crate) fn scatter<T: Word, X: Word>(self, update: impl Update<T>) {
         let RunsMut(runs) = self;
         let Runs { len, step, stride, list_step, flow_step, ahead, .. } = runs;
-        // SAFETY (of what follows): as in `gather`; it is the table that nobody else has, and no reference outlives its step.
+        // SAFETY: as in `gather`; it is the table that nobody else has, and no reference outlives its step.
         let index = |list: Start<X>, t: isize| unsafe { *list.at(t).0 }.to_offset() as isize;
+        // SAFETY: as above.
         let one = |table: Start<T>, offset: isize, flow: Start<T>, t: isize| unsafe {
             update.update(&mut *table.at(offset).0, *flow.at(t).0);
         };
@@ -1045,7 +1083,8 @@ pub(super) fn debug_assert_inside(piece: (isize, &[usize], &[isize]), whole: (&[
         && let Some((low, high)) = extent(piece.1, piece.2)
     {
         let offset = piece.0 as i128;
-        let inside = extent(whole.0, whole.1).is_some_and(|(from, to)| from <= offset + low && offset + high <= to);
+        let inside =
+            extent(whole.0, whole.1).is_some_and(|(from, to)| from <= offset + low && offset + high <= to);
         assert!(inside, "a piece that reaches outside its array");
     }
 }

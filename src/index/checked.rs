@@ -138,7 +138,9 @@ impl List<'_> {
             let bound = if list.is_signed { list.bound.min(half) } else { list.bound };
             let inside = match list.words.as_slice::<X>() {
                 Some(list) => are_all_below(list, bound, level),
-                None => list.words.all::<X>(|run| (0..run.len()).all(|k| (run.get(k).to_i64() as u64) < bound as u64)),
+                None => list
+                    .words
+                    .all::<X>(|run| (0..run.len()).all(|k| (run.get(k).to_i64() as u64) < bound as u64)),
             };
             inside.then_some(bound)
         }
@@ -163,7 +165,8 @@ impl List<'_> {
                 Some(slice) => Run::from(slice),
                 None => {
                     let piece = list.words.piece();
-                    let axis = (0..3).max_by_key(|&axis| if piece.strides()[axis] == 0 { 0 } else { piece.shape()[axis] });
+                    let axis = (0..3)
+                        .max_by_key(|&axis| if piece.strides()[axis] == 0 { 0 } else { piece.shape()[axis] });
                     piece.typed::<I>().run(axis.unwrap_or(K), [0; 3])
                 }
             };
@@ -207,7 +210,11 @@ impl List<'_> {
     /// that may have such indices becomes an offset beyond the bound. The list has been checked.
     #[inline(never)]
     pub(crate) fn fill(&self, axis: usize, index: [usize; 3], block: &mut [u64]) {
-        with_integer!(self.words.piece().width(), self.is_signed, resolve(self, self.words.piece().typed().run(axis, index), block))
+        with_integer!(
+            self.words.piece().width(),
+            self.is_signed,
+            resolve(self, self.words.piece().typed().run(axis, index), block)
+        )
     }
 }
 
@@ -217,10 +224,20 @@ fn resolve<I: Word>(list: &List<'_>, run: Run<'_, I>, block: &mut [u64]) {
         Mode::Raise if !is_signed || list.words.are_checked() => each(run, block, |i| i as u64),
         // The sign, spread over all bits, lets `bound` through where the index is negative.
         Mode::Raise => each(run, block, |i| i.wrapping_add(bound as i64 & i >> 63) as u64),
-        Mode::Wrap if !is_signed => each(run, block, |i| if (i as u64) < bound { i as u64 } else { i as u64 % bound }),
-        Mode::Wrap => each(run, block, |i| if (i as u64) < bound { i as u64 } else { i.rem_euclid(bound as i64) as u64 }),
+        Mode::Wrap if !is_signed => {
+            each(run, block, |i| if (i as u64) < bound { i as u64 } else { i as u64 % bound })
+        }
+        Mode::Wrap => {
+            each(
+                run,
+                block,
+                |i| if (i as u64) < bound { i as u64 } else { i.rem_euclid(bound as i64) as u64 },
+            )
+        }
         // By a function of its own, so that the compiler does not make vectors of it, which are slow to compare 64 bits.
-        Mode::Clip => each(run, block, |i| if (i as u64) < bound { i as u64 } else { clipped(i, bound, is_signed) }),
+        Mode::Clip => {
+            each(run, block, |i| if (i as u64) < bound { i as u64 } else { clipped(i, bound, is_signed) })
+        }
         // What is outside stays so: a negative one is beyond all lengths, too.
         Mode::Fill(_) => each(run, block, |i| i as u64),
     }

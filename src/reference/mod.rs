@@ -11,9 +11,9 @@ pub use gather::{
     pick, pick_into, take, take_along_axis, take_along_axis_into, take_axis, take_axis_into, take_into,
 };
 pub use scatter::{
-    pick_add, pick_add_scaled, put, put_along_axis, put_axis, put_value, put_value_along_axis, put_value_axis, scatter_add,
-    scatter_add_along_axis, scatter_add_along_axis_scaled, scatter_add_axis, scatter_add_axis_scaled,
-    scatter_add_scaled,
+    pick_add, pick_add_scaled, put, put_along_axis, put_axis, put_value, put_value_along_axis,
+    put_value_axis, scatter_add, scatter_add_along_axis, scatter_add_along_axis_scaled, scatter_add_axis,
+    scatter_add_axis_scaled, scatter_add_scaled,
 };
 pub use softmax_xent::SoftmaxXent;
 

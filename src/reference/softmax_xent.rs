@@ -11,8 +11,8 @@ use crate::index::Index;
 use crate::ops::softmax_xent::plan::{Plan, Term, chunk_classes};
 use crate::ops::softmax_xent::scale::{RowFactors, RowScale};
 use crate::ops::softmax_xent::{Call, Loss, Partial, Rows, shaped};
-use crate::simd::scaled::{self, Scaled};
 use crate::simd::Float;
+use crate::simd::scaled::{self, Scaled};
 
 /// The definition of [`crate::SoftmaxXent`], with the options of the one it is made of.
 ///

@@ -75,7 +75,10 @@ mod tests {
             let x = 2.0_f64.powi(exponent) as f32;
             assert_eq!(scale(1.0_f32, exponent), x);
             assert_eq!(Scaled::of(x), Scaled { mantissa: 1.0, exponent });
-            assert_eq!(Scaled::of(-x * 1.5).exponent, if x * 1.5 == x * 2.0 { exponent + 1 } else { exponent });
+            assert_eq!(
+                Scaled::of(-x * 1.5).exponent,
+                if x * 1.5 == x * 2.0 { exponent + 1 } else { exponent }
+            );
         }
         for exponent in [-1074, -1073, -1023, -1022, -500, 0, 1, 511, 1022, 1023] {
             let x = scale(1.0_f64, exponent);

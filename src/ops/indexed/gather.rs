@@ -3,7 +3,8 @@
 use super::plan::{Form, Job, are_rows, as_column, run_axis};
 use super::rows::{for_each_block, gather_block, rows_ahead};
 use crate::array::{
-    Erased3, Erased3Mut, ErasedView, ErasedViewMut, FLOW, K, LIST, M, P, Plan, Runs, RunsMut, TABLE, Word, Words,
+    Erased3, Erased3Mut, ErasedView, ErasedViewMut, FLOW, K, LIST, M, P, Plan, Runs, RunsMut, TABLE, Word,
+    Words,
 };
 use crate::error::Result;
 use crate::index::ErasedIndices;
@@ -216,7 +217,11 @@ fn elements(job: &mut Gather<'_>, reach: usize) {
     if job.list.words.are_checked() {
         let is_far = reach >= PREFETCH_FROM && axis == K && shape[K] >= 2 * DISTANCE;
         let ahead = if is_far { DISTANCE } else { 0 };
-        in_place(Runs::of_gather(&job.table, &job.list.words, &mut job.flow, axis, ahead), &job.table, &job.list.words)
+        in_place(
+            Runs::of_gather(&job.table, &job.list.words, &mut job.flow, axis, ahead),
+            &job.table,
+            &job.list.words,
+        )
     } else {
         resolved(job, axis)
     }
@@ -281,7 +286,8 @@ fn resolved(job: &mut Gather<'_>, axis: usize) {
                     gather_or(job, (axis, index), offsets);
                 } else {
                     let words = checked_block(offsets, axis, job.table.shape()[K]);
-                    let (table, mut flow) = (job.table.table_part(axis, index, len), job.flow.part(axis, index, len));
+                    let (table, mut flow) =
+                        (job.table.table_part(axis, index, len), job.flow.part(axis, index, len));
                     in_place(Runs::of_gather(&table, &words, &mut flow, axis, 0), &table, &words);
                 }
             }
@@ -316,7 +322,11 @@ fn scattered(src: &ErasedView<'_>, idx: &ErasedIndices<'_>, out: &mut ErasedView
     }
 }
 
-fn scattered_of<W: Word>(src: &ErasedView<'_>, idx: &ErasedIndices<'_>, out: &mut ErasedViewMut<'_>) -> Result<()> {
+fn scattered_of<W: Word>(
+    src: &ErasedView<'_>,
+    idx: &ErasedIndices<'_>,
+    out: &mut ErasedViewMut<'_>,
+) -> Result<()> {
     let flat = src.as_if_flat();
     Level::current()?;
     let flow = (out.as_view().layout(), "the output");

@@ -128,7 +128,10 @@ pub(crate) fn short(
     if form == Form::Flat || table.rank() == 1 && matches!(form, Form::Axis(_) | Form::Along(_)) {
         let (n, len) = (table.len(), list.len());
         let fits = flow.rank() == 1 && flow.shape()[0] == len
-            || flow.rank() == 2 && flow.is_plainly_dense() && list.rank() == 2 && flow.shape() == list.shape();
+            || flow.rank() == 2
+                && flow.is_plainly_dense()
+                && list.rank() == 2
+                && flow.shape() == list.shape();
         if !fits || n == 0 || !(table.rank() == 1 || table.is_plainly_dense()) {
             return None;
         }

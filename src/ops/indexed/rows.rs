@@ -40,31 +40,53 @@ pub(super) struct Block<'b> {
 impl Block<'_> {
     /// Calls `update` with each pair of rows, the one of the flow first.
     #[inline(always)]
-    pub(super) fn scatter<T: Word>(self, to: &mut RowsMut<'_, T>, from: &Rows<'_, T>, update: impl Fn(&[T], &mut [T])) {
+    pub(super) fn scatter<T: Word>(
+        self,
+        to: &mut RowsMut<'_, T>,
+        from: &Rows<'_, T>,
+        update: impl Fn(&[T], &mut [T]),
+    ) {
         let Block { offsets, first, kept, len, ahead } = self;
-        for (k, &o) in offsets[..len].iter().enumerate() {
-            let number = |k: usize| first + kept.map_or(k, |kept| kept[k] as usize);
-            if ahead > 0 && let Some(&next) = offsets.get(k + ahead) {
-                to.as_rows().prefetch(next as usize);
-                if kept.is_some() {
-                    // Where other threads have some of the rows, no CPU foresees which come next.
-                    from.prefetch(number(k + ahead));
+        let Some(kept) = kept else {
+            for (k, (&o, from)) in offsets[..len].iter().zip(from.from(first)).enumerate() {
+                if ahead > 0
+                    && let Some(&next) = offsets.get(k + ahead)
+                {
+                    to.as_rows().prefetch(next as usize);
                 }
+                update(from, to.row(o as usize));
             }
-            update(from.row(number(k)), to.row(o as usize));
+            return;
+        };
+        for (k, &o) in offsets[..len].iter().enumerate() {
+            if ahead > 0
+                && let Some(&next) = offsets.get(k + ahead)
+            {
+                to.as_rows().prefetch(next as usize);
+                // Where other threads have some of the rows, no CPU foresees which come next.
+                from.prefetch(first + kept[k + ahead] as usize);
+            }
+            update(from.row(first + kept[k] as usize), to.row(o as usize));
         }
     }
 
     /// Calls `copy` with each pair of rows, the one of the table first.
     #[inline(always)]
-    pub(super) fn gather<T: Word>(self, from: &Rows<'_, T>, to: &mut RowsMut<'_, T>, copy: impl Fn(&[T], &mut [T])) {
+    pub(super) fn gather<T: Word>(
+        self,
+        from: &Rows<'_, T>,
+        to: &mut RowsMut<'_, T>,
+        copy: impl Fn(&[T], &mut [T]),
+    ) {
         let Block { offsets, first, len, ahead, .. } = self;
-        for (k, &o) in offsets[..len].iter().enumerate() {
-            if ahead > 0 && let Some(&next) = offsets.get(k + ahead) {
+        for (k, (&o, to)) in offsets[..len].iter().zip(to.from(first)).enumerate() {
+            if ahead > 0
+                && let Some(&next) = offsets.get(k + ahead)
+            {
                 from.prefetch(next as usize);
             }
             if let Some(from) = from.get(o) {
-                copy(from, to.row(first + k));
+                copy(from, to);
             }
         }
     }

@@ -3,7 +3,8 @@
 use super::plan::{Form, Job, are_rows, as_column, run_axis};
 use super::rows::{Block, Own, for_each_block, keep, put_block, rows_ahead};
 use crate::array::{
-    Erased3, Erased3Mut, ErasedView, ErasedViewMut, FLOW, K, LIST, M, P, Plan, Rows, RowsMut, Runs, RunsMut, TABLE, Update, Word, Words,
+    Erased3, Erased3Mut, ErasedView, ErasedViewMut, FLOW, K, LIST, M, P, Plan, Rows, RowsMut, Runs, RunsMut,
+    TABLE, Update, Word, Words,
 };
 use crate::error::Result;
 use crate::index::ErasedIndices;
@@ -219,7 +220,8 @@ fn update_rows(job: &mut Scatter<'_>, own: Own, op: Op, level: Level) {
     let [planes, len, width] = job.flow.shape();
     let (row, reach) = (width * job.flow.width(), job.table.as_piece().reach());
     // A row that is added to is read, too.
-    let adds_ahead = if reach < PREFETCH_ROWS_FROM || simd::is_intel() { 0 } else { ((32 << 10) / row).min(16) };
+    let adds_ahead =
+        if reach < PREFETCH_ROWS_FROM || simd::is_intel() { 0 } else { ((32 << 10) / row).min(16) };
     let ahead = if matches!(op, Op::Put) { rows_ahead(row, reach) } else { adds_ahead };
     for_each_block(job, [planes, len], own, ahead, |table, flow, p, block| match op {
         Op::AddF32(a) => {
@@ -264,17 +266,17 @@ impl<T: Float + Word> Kernel<T> for AddRows<'_, '_, T> {
                 #[inline(always)]
                 |from, to| add_exactly::<T, 8>(from, to, a),
             ),
-            16 => block.scatter(
+            ..64 => block.scatter(
                 to,
                 from,
                 #[inline(always)]
-                |from, to| add_exactly::<T, 16>(from, to, a),
+                |from, to| add::<T, 4>(from, to, a),
             ),
             _ => block.scatter(
                 to,
                 from,
                 #[inline(always)]
-                |from, to| add(from, to, a),
+                |from, to| add::<T, 8>(from, to, a),
             ),
         }
     }
@@ -292,17 +294,18 @@ fn add_exactly<T: Float, const N: usize>(from: &[T], to: &mut [T], a: T) {
     }
 }
 
-/// `to += a · from`, rounded twice: by 8 elements, and what is left by pieces of 4, 2 and 1, so that a row that is updated
-/// again finds each piece as it was stored.
+/// `to += a · from`, rounded twice: by `N` elements, and what is left by pieces of 4, 2 and 1, so that a row that is updated
+/// again finds each piece as it was stored. Short rows go by 4, as they are often updated again at once: a wide store is slow to
+/// be loaded from.
 #[inline(always)]
-fn add<T: Float>(from: &[T], to: &mut [T], a: T) {
-    let (eights, from) = from.as_chunks::<8>();
-    let (to_eights, to) = to.as_chunks_mut::<8>();
-    for (from, to) in eights.iter().zip(to_eights) {
-        add_exactly::<T, 8>(from, to, a);
+fn add<T: Float, const N: usize>(from: &[T], to: &mut [T], a: T) {
+    let (wholes, from) = from.as_chunks::<N>();
+    let (to_wholes, to) = to.as_chunks_mut::<N>();
+    for (from, to) in wholes.iter().zip(to_wholes) {
+        add_exactly::<T, N>(from, to, a);
     }
     let mut at = 0;
-    if from.len() & 4 != 0 {
+    if N > 4 && from.len() & 4 != 0 {
         add_exactly::<T, 4>(from, to, a);
         at = 4;
     }
@@ -410,7 +413,12 @@ fn blocks<T: Word>(job: &mut Scatter<'_>, own: Own, axis: usize, update: impl Up
 }
 
 /// To an array that no stride leads through in C order: the place of each element by a division.
-fn scattered(dst: &mut ErasedViewMut<'_>, idx: &ErasedIndices<'_>, src: &ErasedView<'_>, op: Op) -> Result<()> {
+fn scattered(
+    dst: &mut ErasedViewMut<'_>,
+    idx: &ErasedIndices<'_>,
+    src: &ErasedView<'_>,
+    op: Op,
+) -> Result<()> {
     match (op, src.width()) {
         (Op::AddF32(a), _) => scattered_of::<f32>(dst, idx, src, Add(a)),
         (Op::AddF64(a), _) => scattered_of::<f64>(dst, idx, src, Add(a)),
@@ -468,7 +476,8 @@ mod tests {
             let mut shared = vec![1.0f32; places as usize];
             let mut dst = ViewMut::from(&mut shared).erased();
             let (src, idx) = (View::from(&src).erased(), Indices::<u32, f32>::from(&idx).erased());
-            let plan = Plan::new(dst.as_view().layout(), 0, (idx.list.layout(), false), (src.layout(), "")).expect("a fit");
+            let plan = Plan::new(dst.as_view().layout(), 0, (idx.list.layout(), false), (src.layout(), ""))
+                .expect("a fit");
             let list = idx.piece(idx.list.piece_of(&plan, LIST, 0), places as usize);
             let (table, flow) = (dst.piece_of(&plan, TABLE, 0), src.piece_of(&plan, FLOW, 0));
             let cut = by_destination(Job { table, list, flow, axis: P }, pieces);

@@ -3,8 +3,8 @@
 use super::lanes::{self, Square};
 use super::partial::Partial;
 use super::plan::{Plan, chunk_classes};
-use super::scale::CallScale;
 use super::rows::{self, Group, NO_CLASS, Normalizer, Part, Pass, Scratch, Sum, Sums, Write};
+use super::scale::CallScale;
 use super::tile::{Columns, Lagging, Row, RowBefore, Tile};
 use crate::array::{Lane, LaneMut, Lanes, LanesMut};
 use crate::index::Index;
@@ -481,7 +481,8 @@ impl<'a, T: Float> Drive<'_, 'a, T> {
         groups.resize_with(groups.len().max(2), Group::default);
         parts.resize(parts.len().max(2 * chunks), Part::empty());
         let (groups, (parts, parts_b)) = (groups.split_at_mut(1), parts.split_at_mut(chunks));
-        let mut room = Room { room: aligned(room, step * unit), unit, ahead: None, streaming: Some(streaming) };
+        let mut room =
+            Room { room: aligned(room, step * unit), unit, ahead: None, streaming: Some(streaming) };
         let mut now = Turn { group: &mut groups.0[0], parts };
         let mut before = Turn { group: &mut groups.1[0], parts: &mut parts_b[..chunks] };
         self.rows.begin(self.plan, before.group, 0, 0);

@@ -591,10 +591,17 @@ impl<T: Float> SoftmaxXent<T> {
         let class_of = |&label: &I| class_of(label, ignored);
         let class_weights = self.class_weights.as_ref();
         // Sums of `f64` could pass its range, if weights are of that type.
-        let exponents = class_weights.map_or(0, |weights| if weights.is_moderate { 0 } else { weights.largest_exponent });
+        let exponents =
+            class_weights.map_or(0, |weights| if weights.is_moderate { 0 } else { weights.largest_exponent });
         let [a, b] = scaled::powers::<f64>(-exponents);
         let class_weight = |label: &I| match class_weights {
-            None => if class_of(label) == NO_CLASS { 0.0 } else { 1.0 },
+            None => {
+                if class_of(label) == NO_CLASS {
+                    0.0
+                } else {
+                    1.0
+                }
+            }
             Some(weights) => weights.all.get(class_of(label)).map_or(0.0, |w| w.to_f64() * a * b),
         };
         let weight = match &self.row_weights {

@@ -67,7 +67,16 @@ impl<T: Float> Weights<T> {
         let sums = |chunk| list.chunks(chunk).map(sum).collect();
         let chunk_sums = [sums(chunk_classes::<T, false>()), sums(chunk_classes::<T, true>())];
         let total = sum(list);
-        Weights { all: all.to_vec(), wrong, is_moderate, largest_exponent, exponent, scaled, total, chunk_sums }
+        Weights {
+            all: all.to_vec(),
+            wrong,
+            is_moderate,
+            largest_exponent,
+            exponent,
+            scaled,
+            total,
+            chunk_sums,
+        }
     }
 
     /// The weights without their common exponent.

@@ -298,16 +298,19 @@ fn place<T: Float>(plan: &Plan<'_, T>, chunk: usize, class: usize) -> usize {
 #[inline(always)]
 pub(super) fn anchor<T: Float, S: Simd<T>>(s: S, max: S::V) -> S::V {
     let zero = s.splat(T::ZERO);
-    let is_exact = s.and(
-        s.gt(s.abs(max), s.splat(T::EPSILON * T::EPSILON)),
-        s.gt(max, s.splat(T::NEG_INFINITY)),
-    );
+    let is_exact =
+        s.and(s.gt(s.abs(max), s.splat(T::EPSILON * T::EPSILON)), s.gt(max, s.splat(T::NEG_INFINITY)));
     s.select(is_exact, max, zero)
 }
 
 /// (x − anchor)·`gap_scale`, from the anchor's own part of it.
 #[inline(always)]
-pub(super) fn scaled_gap<T: Float, S: Simd<T>>(s: S, plan: &Plan<'_, T>, x: S::V, scaled_anchor: S::V) -> S::V {
+pub(super) fn scaled_gap<T: Float, S: Simd<T>>(
+    s: S,
+    plan: &Plan<'_, T>,
+    x: S::V,
+    scaled_anchor: S::V,
+) -> S::V {
     s.mul_add(x, s.splat(plan.gap_scale), s.sub(s.splat(T::ZERO), scaled_anchor))
 }
 
@@ -472,7 +475,8 @@ impl<T: Float, const LAGS: bool, const NORMAL: bool, const WEIGHTED: bool>
             };
         }
         let (mut read, mut made) = (logits.unwrap_or(buffer).as_ptr(), buffer.as_ptr());
-        let (to, streaming) = before.map_or((&mut [][..], None), |before| (before.to, Some(before.streaming)));
+        let (to, streaming) =
+            before.map_or((&mut [][..], None), |before| (before.to, Some(before.streaming)));
         let mut lines = slices::Lines::begin(s, &buffer[..to.len()], to, gradient!());
         slices::map_and_sum(
             s,

@@ -164,7 +164,8 @@ impl<T: Float> CallScale<T> {
 
 impl<V: Copy> RowFactors<V> {
     fn parts(&self) -> [V; 7] {
-        let RowFactors { gradient: RowScale { first, last: [a, b] }, weight, in_total, in_answer: [c, d] } = *self;
+        let RowFactors { gradient: RowScale { first, last: [a, b] }, weight, in_total, in_answer: [c, d] } =
+            *self;
         [first, a, b, weight, in_total, c, d]
     }
 
