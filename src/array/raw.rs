@@ -669,7 +669,8 @@ impl<'a> Erased3<'a> {
     pub(crate) fn table_part(&self, axis: usize, [p, _, m]: [usize; 3], len: usize) -> Self {
         // The indexed axis may have no place, and then its list has no offset.
         let outer = Erased3 { shape: [self.shape[P], 1, self.shape[M]], ..*self };
-        let mut part = outer.part(if axis == K { M } else { axis }, [p, 0, m], if axis == K { 1 } else { len });
+        let mut part =
+            outer.part(if axis == K { M } else { axis }, [p, 0, m], if axis == K { 1 } else { len });
         part.shape[K] = self.shape[K];
         part
     }
