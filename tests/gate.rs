@@ -4,7 +4,7 @@
 #[path = "../benches/common/gate.rs"]
 mod gate;
 
-use gate::{Interval, Recorded, Verdict, judge};
+use gate::{Interval, Recorded, Verdict, geometric_mean, is_slower, judge};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
@@ -89,4 +89,21 @@ fn few_samples_and_none() {
     assert_eq!(Interval::of_median(&[2.0]), Interval { median: 2.0, low: 2.0, high: 2.0 });
     assert_eq!(Interval::of_median(&[3.0, 1.0]), Interval { median: 2.0, low: 1.0, high: 3.0 });
     assert!(Interval::of_median(&[]).median.is_nan());
+}
+
+#[test]
+fn slower_than_the_loop_takes_a_ratio_and_a_difference() {
+    let door = 15e-9;
+    assert!(is_slower(0.5, 16e-9, door));
+    assert!(!is_slower(0.5, 15e-9, door), "no more than a call may cost");
+    assert!(!is_slower(0.97, 1.0, door), "as fast, but for noise");
+    assert!(!is_slower(2.0, -1.0, door));
+    assert!(!is_slower(f64::NAN, f64::NAN, door));
+}
+
+#[test]
+fn a_geometric_mean_treats_twice_and_half_alike() {
+    assert!((geometric_mean([2.0, 0.5].into_iter()) - 1.0).abs() < 1e-15);
+    assert!((geometric_mean([1.0, 10.0, 100.0].into_iter()) - 10.0).abs() < 1e-12);
+    assert!(geometric_mean(std::iter::empty()).is_nan());
 }

@@ -56,7 +56,7 @@ fn quantile_of_fair_coins(n: usize, probability: f64) -> usize {
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Recorded {
     pub ratio: Interval,
-    /// The part of the ratio that may be missing before anything is said.
+    /// The part of the ratio that may be missing without failing.
     pub tolerance: f64,
 }
 
@@ -88,4 +88,19 @@ pub fn judge(recorded: &Recorded, now: &Interval) -> Verdict {
     } else {
         Verdict::Held
     }
+}
+
+/// An operation is as fast as a loop if it takes no more than the loop's time divided by this.
+const AS_FAST: f64 = 0.97;
+
+/// Whether an operation is slower than a loop: by the ratio of the loop's time to its own, and by more than a call may cost
+/// in seconds.
+pub fn is_slower(ratio: f64, difference: f64, door: f64) -> bool {
+    ratio < AS_FAST && difference > door
+}
+
+/// The geometric mean; NaN of nothing.
+pub fn geometric_mean(ratios: impl Iterator<Item = f64>) -> f64 {
+    let (count, sum) = ratios.fold((0, 0.0), |(count, sum), ratio| (count + 1, sum + ratio.ln()));
+    (sum / f64::from(count)).exp()
 }

@@ -1,12 +1,12 @@
 //! The loops that people write: iterators and the standard library's `exp`, compiled like everything else. They
-//! write into memory that the caller keeps, which is kinder to them than the usual `collect`.
+//! write into memory that the caller keeps, which is faster than the usual `collect`.
 
 use super::data::Element;
 use std::hint::black_box;
 use std::time::{Duration, Instant};
 
-/// Copies of a short loop, each at another place of the program: how long it takes hangs on where a build places it, by up to a half,
-/// and the quickest copy is the fair baseline.
+/// Copies of a short loop, each at another address: its time depends on where the linker places it, by up to a half. The
+/// quickest copy is the baseline.
 const COPIES: usize = 4;
 
 /// Knows the quickest copy.
@@ -21,10 +21,10 @@ pub struct Copies {
 macro_rules! one_of {
     ($copy:expr, $name:ident($($argument:expr),*)) => {
         match $copy {
-            0 => textbook::$name::<_, 0>($($argument),*),
-            1 => textbook::$name::<_, 1>($($argument),*),
-            2 => textbook::$name::<_, 2>($($argument),*),
-            _ => textbook::$name::<_, 3>($($argument),*),
+            0 => loops::$name::<_, 0>($($argument),*),
+            1 => loops::$name::<_, 1>($($argument),*),
+            2 => loops::$name::<_, 2>($($argument),*),
+            _ => loops::$name::<_, 3>($($argument),*),
         }
     };
 }
