@@ -168,7 +168,7 @@ impl<'a, T> View<'a, T> {
     {
         let Some(last) = self.rank().checked_sub(1) else { return self.get(&[]).into_iter().collect() };
         let (lanes, len) = (self.lanes(last), self.shape()[last]);
-        let rows = if len == 0 { 0 } else { self.len() / len };
+        let rows = self.len().checked_div(len).unwrap_or(0);
         (0..rows).flat_map(|row| (0..len).map(move |i| lanes.lane(row).get(i))).collect()
     }
 

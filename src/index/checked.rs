@@ -154,7 +154,7 @@ impl List<'_> {
             _ => look::<u64>(self, level),
         };
         // SAFETY: each index of the piece was looked at: it is one of the slice's, or of one of the runs.
-        below.is_some_and(|below| unsafe { self.words.set_below(below) } == ())
+        below.map(|below| unsafe { self.words.set_below(below) }).is_some()
     }
 
     /// Refuses a list with an index that names no element, if the list is one run, or dense.
