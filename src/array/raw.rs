@@ -434,7 +434,10 @@ impl<'a> Erased3<'a> {
     pub(crate) fn rows<T: Word>(&self, p: usize) -> Rows<'a, T> {
         assert!(p < self.shape[P] && (self.strides[M] == 1 || self.shape[M] <= 1), "no dense rows");
         let (start, each) = (self.start.cast::<T>(), self.width / size_of::<T>());
-        assert!(self.width.is_multiple_of(size_of::<T>()) && start.0.is_aligned(), "elements of another size");
+        assert!(
+            self.width.is_multiple_of(size_of::<T>()) && start.0.is_aligned(),
+            "elements of another size"
+        );
         Rows {
             start: start.at(p as isize * self.strides[P] * each as isize),
             n: self.shape[K],

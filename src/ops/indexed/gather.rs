@@ -27,6 +27,9 @@ const GRAIN_OF_ROWS: usize = 1 << 18;
 /// prefetches; 64 MiB: 1.16).
 const PREFETCH_FROM: usize = 16 << 20;
 
+/// Fewer elements than this are gathered without a look at the table's size.
+const SMALL: usize = 64;
+
 /// How many indices ahead.
 const DISTANCE: usize = 32;
 
@@ -94,7 +97,11 @@ fn along(
 #[inline(always)]
 fn run(job: &mut Gather<'_>, level: Level) {
     let [planes, len, width] = job.flow.as_piece().shape();
-    if planes * len * width < 2 * GRAIN { piece(job, Hints::new(job), level) } else { shared(job, level) }
+    match planes * len * width {
+        ..SMALL => piece(job, Hints::NONE, level),
+        elements if elements < 2 * GRAIN => piece(job, Hints::new(job), level),
+        _ => shared(job, level),
+    }
 }
 
 #[cold]
@@ -119,6 +126,9 @@ struct Hints {
 }
 
 impl Hints {
+    /// For a few elements, which would feel their being asked for.
+    const NONE: Hints = Hints { reach: 0, is_streamed: false };
+
     #[inline(always)]
     fn new(job: &Gather<'_>) -> Self {
         let (flow, reach) = (job.flow.as_piece(), job.table.reach());
