@@ -398,13 +398,13 @@ impl<'a> Erased3<'a> {
     }
 
     #[inline(always)]
-    pub(crate) fn shape(&self) -> [usize; 3] {
-        self.shape
+    pub(crate) fn shape(&self) -> &[usize; 3] {
+        &self.shape
     }
 
     #[inline(always)]
-    pub(crate) fn strides(&self) -> [isize; 3] {
-        self.strides
+    pub(crate) fn strides(&self) -> &[isize; 3] {
+        &self.strides
     }
 
     /// The size of an element, in bytes.

@@ -96,7 +96,7 @@ fn along(
 /// By one thread or several.
 #[inline(always)]
 fn run(job: &mut Gather<'_>, level: Level) {
-    let [planes, len, width] = job.flow.as_piece().shape();
+    let [planes, len, width] = *job.flow.as_piece().shape();
     match planes * len * width {
         ..SMALL => piece(job, Hints::NONE, level),
         elements if elements < 2 * GRAIN => piece(job, Hints::new(job), level),
@@ -106,7 +106,7 @@ fn run(job: &mut Gather<'_>, level: Level) {
 
 #[cold]
 fn shared(job: &mut Gather<'_>, level: Level) {
-    let (shape, hints) = (job.flow.as_piece().shape(), Hints::new(job));
+    let (shape, hints) = (*job.flow.as_piece().shape(), Hints::new(job));
     // Cut where whole planes go to one thread, if there are many; else along the longest axis.
     let axis = if shape[P] >= 64 { P } else { if shape[K] >= shape[M] { K } else { M } };
     let unit = shape[P] * shape[K] * shape[M] / shape[axis];
@@ -132,7 +132,7 @@ impl Hints {
     #[inline(always)]
     fn new(job: &Gather<'_>) -> Self {
         let (flow, reach) = (job.flow.as_piece(), job.table.reach());
-        let [planes, len, width] = flow.shape();
+        let [planes, len, width] = *flow.shape();
         let row = width * flow.width();
         let is_long = row >= STREAM_ROWS_FROM && planes * len >= STREAM_FROM / row.max(1);
         Hints { reach, is_streamed: is_long && flow.width() >= 4 && !simd::is_intel() }
@@ -152,7 +152,7 @@ fn piece(job: &mut Gather<'_>, hints: Hints, level: Level) {
 /// Rows: one index names a run of neighbours.
 #[inline(never)]
 fn copy_rows(job: &mut Gather<'_>, hints: Hints, level: Level) {
-    let [planes, len, width] = job.flow.as_piece().shape();
+    let [planes, len, width] = *job.flow.as_piece().shape();
     let has_gaps = job.list.has_gaps();
     let row = width * job.table.width();
     if hints.is_streamed && !has_gaps {
@@ -189,7 +189,7 @@ impl Kernel<f32> for Streamed<'_, '_> {
     #[inline(always)]
     fn run<S: Simd<f32>>(self, s: S) {
         let Streamed { job, ahead } = self;
-        let [planes, len, _] = job.flow.as_piece().shape();
+        let [planes, len, _] = *job.flow.as_piece().shape();
         let streaming = Streaming::begin();
         for_each_block(
             job,
@@ -274,7 +274,7 @@ fn gather<W: Word, X: Word>(runs: RunsMut<'_>) {
 #[cold]
 #[inline(never)]
 fn resolved(job: &mut Gather<'_>, axis: usize) {
-    let shape = job.flow.as_piece().shape();
+    let shape = *job.flow.as_piece().shape();
     let [a, b] = [[K, M], [P, M], [P, K]][axis];
     let (mut small, mut large);
     let block: &mut [u64] = if shape[axis] <= 16 {

@@ -28,8 +28,8 @@ pub(crate) enum Form {
 
 /// A 3-d piece, read or written.
 pub(crate) trait Piece: Sized + Send {
-    fn shape(&self) -> [usize; 3];
-    fn strides(&self) -> [isize; 3];
+    fn shape(&self) -> &[usize; 3];
+    fn strides(&self) -> &[isize; 3];
     fn split_at(self, axis: usize, mid: usize) -> (Self, Self);
     /// Both parts of a gather's table that is cut along the index: each may name all of it.
     fn both(self) -> (Self, Self);
@@ -37,11 +37,11 @@ pub(crate) trait Piece: Sized + Send {
 
 impl Piece for Erased3<'_> {
     #[inline(always)]
-    fn shape(&self) -> [usize; 3] {
+    fn shape(&self) -> &[usize; 3] {
         self.shape()
     }
     #[inline(always)]
-    fn strides(&self) -> [isize; 3] {
+    fn strides(&self) -> &[isize; 3] {
         self.strides()
     }
     fn split_at(self, axis: usize, mid: usize) -> (Self, Self) {
@@ -54,11 +54,11 @@ impl Piece for Erased3<'_> {
 
 impl Piece for Erased3Mut<'_> {
     #[inline(always)]
-    fn shape(&self) -> [usize; 3] {
+    fn shape(&self) -> &[usize; 3] {
         self.as_piece().shape()
     }
     #[inline(always)]
-    fn strides(&self) -> [isize; 3] {
+    fn strides(&self) -> &[isize; 3] {
         self.as_piece().strides()
     }
     fn split_at(self, axis: usize, mid: usize) -> (Self, Self) {
@@ -228,7 +228,7 @@ pub(crate) fn as_column<'a>(
 /// The axis along which to go element by element: where the flow's elements are neighbours and so are the indices; else
 /// where the flow's are nearest to each other, as long as it is worth a run; else the longest.
 #[inline(always)]
-pub(crate) fn run_axis(shape: [usize; 3], flow: [isize; 3], list: &List<'_>) -> usize {
+pub(crate) fn run_axis(shape: &[usize; 3], flow: &[isize; 3], list: &List<'_>) -> usize {
     if shape[P] == 1 && shape[M] == 1 || shape[K] > 1 && flow[K] == 1 && list.stride(K) == 1 {
         return K;
     }
@@ -239,7 +239,7 @@ pub(crate) fn run_axis(shape: [usize; 3], flow: [isize; 3], list: &List<'_>) -> 
 }
 
 #[inline(never)]
-fn run_axis_of_any(shape: [usize; 3], flow: [isize; 3], list: &List<'_>) -> usize {
+fn run_axis_of_any(shape: &[usize; 3], flow: &[isize; 3], list: &List<'_>) -> usize {
     let is_dense = |&axis: &usize| shape[axis] > 1 && flow[axis] == 1 && list.stride(axis) == 1;
     if let Some(axis) = [K, P, M].into_iter().find(is_dense) {
         return axis;
@@ -251,6 +251,6 @@ fn run_axis_of_any(shape: [usize; 3], flow: [isize; 3], list: &List<'_>) -> usiz
 
 /// Whether one index names a run of neighbours: dense rows in both arrays.
 #[inline(always)]
-pub(crate) fn are_rows(table: [isize; 3], list: &List<'_>, flow: &impl Piece) -> bool {
+pub(crate) fn are_rows(table: &[isize; 3], list: &List<'_>, flow: &impl Piece) -> bool {
     flow.shape()[M] > 1 && table[M] == 1 && flow.strides()[M] == 1 && list.stride(M) == 0
 }

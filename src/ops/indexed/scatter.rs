@@ -135,13 +135,13 @@ fn along(
 /// By one thread or several. No two ever update one element, so its sum is in the order of the indices.
 #[inline(always)]
 fn run(job: &mut Scatter<'_>, op: Op, level: Level) {
-    let [planes, len, width] = job.flow.shape();
+    let [planes, len, width] = *job.flow.shape();
     if planes * len * width < 2 * GRAIN { piece(job, None, op, level) } else { shared(job, op, level) }
 }
 
 #[cold]
 fn shared(job: &mut Scatter<'_>, op: Op, level: Level) {
-    let [planes, len, width] = job.flow.shape();
+    let [planes, len, width] = *job.flow.shape();
     let threads = parallel::threads();
     let mut cut = |axis, grain| {
         let job = Job { table: job.table.reborrow(), list: job.list, flow: job.flow, axis };
@@ -217,7 +217,7 @@ fn piece(job: &mut Scatter<'_>, first: Option<usize>, op: Op, level: Level) {
 /// Rows: one index names a run of neighbours.
 #[inline(never)]
 fn update_rows(job: &mut Scatter<'_>, own: Own, op: Op, level: Level) {
-    let [planes, len, width] = job.flow.shape();
+    let [planes, len, width] = *job.flow.shape();
     let (row, reach) = (width * job.flow.width(), job.table.as_piece().reach());
     // A row that is added to is read, too.
     let adds_ahead =
@@ -377,7 +377,7 @@ fn resolved(job: &mut Scatter<'_>, own: Own, axis: usize, op: Op) {
 }
 
 fn blocks<T: Word>(job: &mut Scatter<'_>, own: Own, axis: usize, update: impl Update<T>) {
-    let shape = job.flow.shape();
+    let shape = *job.flow.shape();
     let [a, b] = [[M, K], [P, M], [P, K]][axis];
     let (block, room, kept) = (&mut [0u64; BLOCK], &mut [T::default(); BLOCK], &mut [0; BLOCK]);
     for i in 0..shape[a] {
