@@ -121,12 +121,18 @@ fn along(
     let plan = Plan::new(dst.as_view().layout(), axis, (idx.list.layout(), is_along), flow)?;
     let bound = dst.as_view().shape()[axis];
     let list = |i| idx.piece(idx.list.piece_of(&plan, LIST, i), bound);
-    if plan.pieces() != 1 || !list(0).check_in_place(level) {
+    // All indices are checked before anything is written: those of an only piece where they stand, if that will do.
+    let mut only = (plan.pieces() == 1).then(|| list(0));
+    if !only.as_mut().is_some_and(|list| list.check_in_place(level)) {
         idx.check(bound)?;
     }
     for i in 0..plan.pieces() {
-        let (table, mut list, flow) = (dst.piece_of(&plan, TABLE, i), list(i), src.piece_of(&plan, FLOW, i));
-        list.check_in_place(level);
+        let list = only.take().unwrap_or_else(|| {
+            let mut list = list(i);
+            list.check_in_place(level);
+            list
+        });
+        let (table, flow) = (dst.piece_of(&plan, TABLE, i), src.piece_of(&plan, FLOW, i));
         run(&mut Job { table, list, flow, axis: P }, op, level);
     }
     Ok(())
