@@ -128,7 +128,7 @@ pub(crate) struct List<'a> {
 }
 
 impl List<'_> {
-    /// Looks whether the list can be read where it stands: plain, nothing negative, all below the bound.
+    /// Looks whether the list can be read where it stands: nothing negative, all below the bound. The mode then plays no part.
     #[inline(always)]
     pub(crate) fn check_in_place(&mut self, level: Level) -> bool {
         #[inline(always)]
@@ -143,9 +143,6 @@ impl List<'_> {
                     .all::<X>(|run| (0..run.len()).all(|k| (run.get(k).to_i64() as u64) < bound as u64)),
             };
             inside.then_some(bound)
-        }
-        if !matches!(self.mode, Mode::Raise) {
-            return false;
         }
         let below = match self.words.piece().width() {
             1 => look::<u8>(self, level),
@@ -189,7 +186,7 @@ impl List<'_> {
     /// Whether some indices may name no element.
     #[inline(always)]
     pub(crate) fn has_gaps(&self) -> bool {
-        matches!(self.mode, Mode::Fill(_))
+        matches!(self.mode, Mode::Fill(_)) && !self.words.are_checked()
     }
 
     /// The bytes of the value that fills.
@@ -221,7 +218,8 @@ impl List<'_> {
 fn resolve<I: Word>(list: &List<'_>, run: Run<'_, I>, block: &mut [u64]) {
     let (bound, is_signed) = (list.bound as u64, list.is_signed);
     match list.mode {
-        Mode::Raise if !is_signed || list.words.are_checked() => each(run, block, |i| i as u64),
+        _ if list.words.are_checked() => each(run, block, |i| i as u64),
+        Mode::Raise if !is_signed => each(run, block, |i| i as u64),
         // The sign, spread over all bits, lets `bound` through where the index is negative.
         Mode::Raise => each(run, block, |i| i.wrapping_add(bound as i64 & i >> 63) as u64),
         Mode::Wrap if !is_signed => {
