@@ -235,6 +235,9 @@ pub(crate) fn run_axis(shape: &[usize; 3], flow: &[isize; 3], list: &List<'_>) -
     if shape[K] == 1 && shape[M] == 1 {
         return P;
     }
+    if shape[P] == 1 && shape[M] > 1 && flow[M] == 1 && list.stride(M) == 1 {
+        return M;
+    }
     run_axis_of_any(shape, flow, list)
 }
 
