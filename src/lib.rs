@@ -4,6 +4,7 @@
 //! | NumPy | here |
 //! |---|---|
 //! | `np.take(grad, idx)`, `np.take(grad, idx, axis=0)`, `p[range(m), y]` | [`take`], [`take_axis`], [`take_along_axis`], [`pick`]; their gradients [`scatter_add`], [`scatter_add_axis`], [`scatter_add_along_axis`], [`pick_add`] |
+//! | `grad[idx] = src`, `np.put_along_axis(…)` | [`put`], [`put_axis`], [`put_along_axis`], [`put_value`] and its kin |
 //! | `np.where(grad > t)[0]`, `grad[grad > t]` | [`select::indices`], [`select::values`], and both at once: [`select::pairs`], [`select::sparsify`] |
 //! | `p = softmax(X); p[range(m), y] -= 1; p /= m` | [`SoftmaxXent`] |
 //!
@@ -92,9 +93,10 @@
 //!
 //! Arrays are slices, vectors or arrays (rank 1), [`View`]s of up to 8 axes with any strides, or, with the feature
 //! `ndarray`, the arrays and views of that crate. Outputs are the mutable twins. Elements are `f32` or `f64`
-//! ([`Float`]); indices and labels any of `u8`, `u16`, `u32`, `u64`, `usize`, `i32` and `i64` ([`Index`]), read where
-//! they stand. An index outside its axis is an error, negative ones count from the end; [`Wrap`] and [`Clip`] say
-//! otherwise, as NumPy's `mode` does.
+//! ([`Float`]); gathers and puts, which only move them, take any integer, `bool`, and with the feature `half` `f16` and
+//! `bf16` as well ([`Element`]). Indices and labels are of any integer type but the 128-bit ones and `isize` ([`Index`]), and are
+//! read where they stand. An index outside its axis is an error, negative ones count from the end; [`Wrap`], [`Clip`] and
+//! [`Fill`] say otherwise, as NumPy's and JAX's `mode` does.
 //!
 //! # What comes out of bad input
 //!

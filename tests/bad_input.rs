@@ -459,6 +459,60 @@ fn scatters() -> Vec<Row> {
             g::scatter_add_scaled(&mut o.x, &[12u8], &[1.0], 2.0)
         })
     );
+    both!(rows, "put", "Shape", "the source has shape [3] where [2] is needed", |o, g| {
+        g::put(&mut o.x, &[0, 1], &[1.0, 2.0, 3.0])
+    });
+    both!(
+        rows,
+        "put",
+        "Index",
+        "index -129 at position 1 is out of bounds for an axis of length 12",
+        |o, g| { g::put(&mut o.u32s, &[0i16, -129], &[1, 2]) }
+    );
+    both!(rows, "put_axis", "Axis", "axis 2 does not exist in an array of rank 2", |o, g| {
+        g::put_axis(ViewMut::new(&mut o.x, &[3, 4])?, 2, &[0, 1], &X[..8])
+    });
+    both!(
+        rows,
+        "put_axis",
+        "Index",
+        "index 127 at position 1 is out of bounds for an axis of length 3",
+        |o, g| g::put_axis(ViewMut::new(&mut o.x, &[3, 4])?, 0, &[0, i8::MAX], &X[..8])
+    );
+    both!(
+        rows,
+        "put_along_axis",
+        "Index",
+        "index 4 at position 11 is out of bounds for an axis of length 4",
+        |o, g| {
+            let idx = matrix_of_indices(&[0, 1, 2, 3, 0, 1, 2, 3, 0, 1, 2, 4]);
+            g::put_along_axis(ViewMut::new(&mut o.x, &[3, 4])?, 1, idx, &X)
+        }
+    );
+    both!(
+        rows,
+        "put_value",
+        "Index",
+        "index 12 at position 0 is out of bounds for an axis of length 12",
+        |o, g| { g::put_value(&mut o.u64s, &[12u8], 5) }
+    );
+    both!(
+        rows,
+        "put_value_axis",
+        "Index",
+        "index 4 at position 1 is out of bounds for an axis of length 4",
+        |o, g| g::put_value_axis(ViewMut::new(&mut o.x, &[3, 4])?, 1, &[0, 4], 1.0)
+    );
+    both!(
+        rows,
+        "put_value_along_axis",
+        "Shape",
+        "the index array has shape [2, 4] where [3, 4] is needed",
+        |o, g| {
+            let idx = View::new(&[0, 1, 2, 3, 0, 1, 2, 3], &[2, 4])?;
+            g::put_value_along_axis(ViewMut::new(&mut o.x, &[3, 4])?, 1, idx, 1.0)
+        }
+    );
     both!(rows, "scatter_add_axis", "Shape", "the source has shape [12] where [2, 4] is needed", |o, g| {
         g::scatter_add_axis(ViewMut::new(&mut o.x, &[3, 4])?, 0, &[0, 1], &X)
     });

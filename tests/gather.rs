@@ -4,14 +4,34 @@ mod common;
 
 use common::everywhere;
 use common::indexed::{Case, case};
-use gradix::{Clip, Error, Float, Index, Result, View, ViewMut, Wrap};
+use gradix::{Clip, Element, Error, Fill, Index, Result, View, ViewMut, Wrap, reference};
 use proptest::prelude::*;
 
-fn check<T: Float + From<f32>, I: Index + TryFrom<i64>>(case: &Case) {
-    let data: Vec<T> = (0..case.table.len).map(|i| T::from(i as f32)).collect();
+/// Element types by number: `of(i)` differs for most `i`.
+trait Numbered: Element + PartialEq {
+    fn of(i: usize) -> Self;
+}
+macro_rules! numbered {
+    ($($t:ty)*) => {$(
+        impl Numbered for $t {
+            fn of(i: usize) -> Self {
+                i as $t
+            }
+        }
+    )*};
+}
+numbered!(u8 i16 u32 i64 u128 f32 f64);
+impl Numbered for bool {
+    fn of(i: usize) -> Self {
+        i.wrapping_mul(0x9E37_79B9) >> 7 & 1 == 1
+    }
+}
+
+fn check<T: Numbered, I: Index + TryFrom<i64>>(case: &Case) {
+    let data: Vec<T> = (0..case.table.len).map(T::of).collect();
     let list: Vec<I> = case.buffer();
-    let (src, idx) = (case.table.view(&data).unwrap(), case.indices(&list));
-    let before = vec![T::from(-77.25); case.flow.len];
+    let (src, idx) = (case.table.view(&data).unwrap(), case.indices(&list, T::of(201)));
+    let before = vec![T::of(77); case.flow.len];
     let mut expected = before.clone();
     let answer = case.op.gather(case.axis, false, src, idx, case.flow.view_mut(&mut expected).unwrap());
     assert!(answer.is_ok() || expected == before);
@@ -24,16 +44,18 @@ fn check<T: Float + From<f32>, I: Index + TryFrom<i64>>(case: &Case) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 2000, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 3000, ..ProptestConfig::default() })]
     #[test]
-    fn any_layout_and_index_type(case in case(true), index_type in 0..7) {
+    fn any_layout_element_and_index_type(case in case(true), index_type in 0..9) {
         match index_type {
             0 => check::<f32, u8>(&case),
-            1 => check::<f64, u16>(&case),
-            2 => check::<f32, u32>(&case),
+            1 => check::<u8, u16>(&case),
+            2 => check::<u32, u32>(&case),
             3 => check::<f64, u64>(&case),
-            4 => check::<f32, usize>(&case),
-            5 => check::<f64, i32>(&case),
+            4 => check::<u128, usize>(&case),
+            5 => check::<i64, i8>(&case),
+            6 => check::<i16, i16>(&case),
+            7 => check::<bool, i32>(&case),
             _ => check::<f32, i64>(&case),
         }
     }
@@ -159,6 +181,10 @@ fn extremes_of_every_index_type() {
     refused(&src, &[i64::MIN], 0, i64::MIN as i128);
     refused(&src, &[i64::MAX], 0, i64::MAX as i128);
     refused(&src, &[-200, -201i64], 1, -201);
+    refused(&src[..100], &[0, i8::MAX], 1, i8::MAX as i128);
+    refused(&src[..100], &[-100, i8::MIN], 1, i8::MIN as i128);
+    refused(&src, &[i16::MIN], 0, i16::MIN as i128);
+    assert_eq!(gradix::take(&src, &[i8::MIN, -1, i8::MAX]).unwrap(), [72.0, 199.0, 127.0]);
     let all: Vec<u8> = (0..=255).collect();
     assert_eq!(gradix::take(&counted(256), &all).unwrap(), counted(256));
     everywhere(|_, _| {
@@ -168,6 +194,11 @@ fn extremes_of_every_index_type() {
         assert_eq!(gradix::take(&src, Wrap(&ends)).unwrap(), wrapped);
         assert_eq!(gradix::take(&src, Wrap(&[u64::MAX])).unwrap(), [(u64::MAX % 200) as f32]);
         assert_eq!(gradix::take(&src, Clip(&[u64::MAX, 3])).unwrap(), [199.0, 3.0]);
+        assert_eq!(
+            gradix::take(&src, Fill(&[i64::MIN, -1, 7, 200, i64::MAX], 0.5)).unwrap(),
+            [0.5, 0.5, 7.0, 0.5, 0.5]
+        );
+        assert_eq!(gradix::take(&src, Fill(&[u64::MAX, 3, 1 << 63], 0.5)).unwrap(), [0.5, 3.0, 0.5]);
     });
 }
 
@@ -231,6 +262,8 @@ fn nothing_from_nothing() {
         assert_eq!(gradix::take(&none, &[0]), error(0, 0));
         assert_eq!(gradix::take(&none, Wrap(&[5])), error(5, 0));
         assert_eq!(gradix::take(&none, Clip(&[5])), error(5, 0));
+        assert_eq!(gradix::take(&none, Fill(&[5, -1], 2.5)).unwrap(), [2.5, 2.5]);
+        assert_eq!(gradix::take_axis(rows, 0, Fill(&[0], 2.5)).unwrap(), [2.5; 4]);
         assert_eq!(gradix::take_axis(rows, 0, &[0]), error(0, 0));
         assert_eq!(gradix::take_axis(rows, 1, &[4]), error(4, 4));
     });
@@ -262,4 +295,79 @@ fn shapes_and_axes_that_do_not_fit() {
 
 fn shape_of(expected: &[usize], got: &[usize]) -> Result<Vec<f32>> {
     Err(Error::Shape { what: "the index array", expected: expected.to_vec(), got: got.to_vec() })
+}
+
+/// One index past the end at each position of a vector and of its remainder, at each width; and the bounds that a type's own
+/// range makes superfluous.
+#[test]
+fn culprits_at_every_position_and_width() {
+    fn each<I: Index + TryFrom<usize>>() {
+        let at = |i: usize| I::try_from(i).ok().expect("small");
+        let src = counted(100);
+        for len in (1..70).chain([127, 128, 129]) {
+            for position in (0..len).filter(|k| len < 40 || k % 5 == 0 || k + 3 > len) {
+                let mut idx = vec![at(99); len];
+                idx[position] = at(100);
+                refused(&src, &idx, position, 100);
+            }
+        }
+    }
+    each::<u8>();
+    each::<i8>();
+    each::<u16>();
+    each::<i16>();
+    each::<u32>();
+    each::<i32>();
+    each::<u64>();
+    each::<i64>();
+}
+
+/// What is outside, among much that is inside, for rows, columns and single elements of every width.
+#[test]
+fn fill_in_every_form() {
+    fn each<T: Numbered>() {
+        let (n, width) = (40, 13);
+        let src: Vec<T> = (0..n * width).map(T::of).collect();
+        let rows = View::new(&src, &[n, width]).unwrap();
+        for len in [1, 7, 16, 17, 300, 3_000] {
+            let idx: Vec<i32> = (0..len).map(|k| (k * 7919 % 57) - 9).collect();
+            let idx = Fill(&idx, T::of(199));
+            everywhere(|_, _| {
+                assert_eq!(gradix::take(&src, idx), reference::take(&src, idx));
+                assert_eq!(gradix::take_axis(rows, 0, idx), reference::take_axis(rows, 0, idx));
+                assert_eq!(gradix::take_axis(rows, 1, idx), reference::take_axis(rows, 1, idx));
+            });
+        }
+    }
+    each::<u8>();
+    each::<f32>();
+    each::<u128>();
+}
+
+/// A list that is read where it stands: its type's greatest value, a table as long as its range, strides of any kind.
+#[test]
+fn lists_are_read_where_they_stand() {
+    let src = counted(70_000);
+    let idx: Vec<u16> = (0..3_000u32).map(|k| (k * 7919 % 65_536) as u16).chain([u16::MAX]).collect();
+    let every_third = View::strided(&idx, &[1_000], &[3], 1).unwrap();
+    let backwards = View::strided(&idx, &[3_001], &[-1], 3_000).unwrap();
+    everywhere(|_, _| {
+        let at = |i: &u16| f32::from(*i);
+        assert_eq!(gradix::take(&src, &idx).unwrap(), idx.iter().map(at).collect::<Vec<_>>());
+        assert_eq!(gradix::take(&src, backwards).unwrap(), idx.iter().rev().map(at).collect::<Vec<_>>());
+        let thirds: Vec<f32> = idx[1..].iter().step_by(3).map(at).collect();
+        assert_eq!(gradix::take(&src, every_third).unwrap(), thirds);
+    });
+}
+
+/// Strides before the first element, of a view that lies at the end of its data: the pointer must come from all of it.
+#[test]
+fn negative_strides_lead_before_the_start() {
+    let mut data = [1.0f32, 2.0, 3.0];
+    let view = View::strided(&data, &[3], &[-1], 2).unwrap();
+    assert_eq!(gradix::take(view, &[0, 2]).unwrap(), [3.0, 1.0]);
+    let mut view = ViewMut::strided(&mut data, &[2], &[-2], 2).unwrap();
+    *view.get_mut(&[1]).unwrap() = 7.0;
+    gradix::scatter_add(view, &[0u8, 1], &[1.0, 1.0]).unwrap();
+    assert_eq!(data, [8.0, 2.0, 4.0]);
 }

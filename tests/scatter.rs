@@ -24,7 +24,7 @@ fn check<T: Float, I: Index + TryFrom<i64>>(case: &Case, a: Option<f64>) {
     let a = a.map(T::from_f64);
     let (before, data): (Vec<T>, Vec<T>) = (values(case.table.len, 1), values(case.flow.len, 2));
     let list: Vec<I> = case.buffer();
-    let (src, idx) = (case.flow.view(&data).unwrap(), case.indices(&list));
+    let (src, idx) = (case.flow.view(&data).unwrap(), case.indices(&list, T::from_f64(f64::NAN)));
     let mut expected = before.clone();
     let answer = case.op.scatter(case.axis, false, case.table.view_mut(&mut expected).unwrap(), idx, src, a);
     assert!(answer.is_ok() || expected == before);
@@ -39,7 +39,7 @@ fn check<T: Float, I: Index + TryFrom<i64>>(case: &Case, a: Option<f64>) {
 proptest! {
     #![proptest_config(ProptestConfig { cases: 2000, ..ProptestConfig::default() })]
     #[test]
-    fn any_layout_and_index_type(case in case(false), index_type in 0..7, a in proptest::option::of(-2.0..2.0)) {
+    fn any_layout_and_index_type(case in case(false), index_type in 0..9, a in proptest::option::of(-2.0..2.0)) {
         match index_type {
             0 => check::<f32, u8>(&case, a),
             1 => check::<f64, u16>(&case, a),
@@ -47,6 +47,8 @@ proptest! {
             3 => check::<f64, u64>(&case, a),
             4 => check::<f32, usize>(&case, a),
             5 => check::<f64, i32>(&case, a),
+            6 => check::<f32, i8>(&case, a),
+            7 => check::<f64, i16>(&case, a),
             _ => check::<f32, i64>(&case, a),
         }
     }

@@ -11,7 +11,7 @@ use libfuzzer_sys::fuzz_target;
 fn allocate<T: Float, I: Index>(
     &Call { op, axis, .. }: &Call,
     src: View<'_, T>,
-    idx: Indices<'_, I>,
+    idx: Indices<'_, I, T>,
 ) -> [Result<Vec<T>>; 2] {
     match op {
         Op::Flat => [gradix::take(src, idx), reference::take(src, idx)],
@@ -25,7 +25,7 @@ fn check<T: Float, I: Index + TryFrom<i64>>(u: &mut Unstructured) -> arbitrary::
     let case = Call::new(u, true)?;
     let data: Vec<T> = numbers(u, case.table.len, 1.0)?;
     let buffer: Vec<I> = case.list.buffer();
-    let (src, idx) = (case.table.view(&data).unwrap(), case.list.indices(&buffer));
+    let (src, idx) = (case.table.view(&data).unwrap(), case.list.indices(&buffer, T::from_f64(0.25)));
     let before = vec![T::from_f64(-77.25); case.flow.len];
     let mut expected = before.clone();
     let answer = case.op.gather(case.axis, false, src, idx, case.flow.view_mut(&mut expected).unwrap());

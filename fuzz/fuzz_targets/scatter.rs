@@ -1,9 +1,9 @@
-//! Any scatter against its definition.
+//! Any scatter, and any put, against its definition.
 
 #![no_main]
 
 use arbitrary::Unstructured;
-use gradix::{Float, Index};
+use gradix::{Float, Index, ViewMut};
 use gradix_fuzz::{Call, assert_same, everywhere, numbers, with_types};
 use libfuzzer_sys::fuzz_target;
 
@@ -13,7 +13,17 @@ fn check<T: Float, I: Index + TryFrom<i64>>(u: &mut Unstructured) -> arbitrary::
     let (before, data): (Vec<T>, Vec<T>) =
         (numbers(u, case.table.len, 1.0)?, numbers(u, case.flow.len, 1e3)?);
     let buffer: Vec<I> = case.list.buffer();
-    let (src, idx) = (case.flow.view(&data).unwrap(), case.list.indices(&buffer));
+    let (src, idx) = (case.flow.view(&data).unwrap(), case.list.indices(&buffer, T::from_f64(0.25)));
+    if u.ratio(1, 3)? {
+        let (mut expected, value) = (before.clone(), if u.arbitrary()? { Some(T::from_f64(0.5)) } else { None });
+        let put = |fast, dst: ViewMut<'_, T>| case.op.put(case.axis, fast, dst, idx, src, value);
+        let answer = put(false, case.table.view_mut(&mut expected).unwrap());
+        return everywhere(u, |_| {
+            let mut dst = before.clone();
+            assert_eq!(put(true, case.table.view_mut(&mut dst).unwrap()), answer);
+            assert_same("the destination", &dst, &expected);
+        });
+    }
     let mut expected = before.clone();
     let answer = case.op.scatter(case.axis, false, case.table.view_mut(&mut expected).unwrap(), idx, src, a);
     if answer.is_err() {

@@ -17,7 +17,7 @@ pub mod strided;
 
 use arbitrary::{Result, Unstructured};
 pub use calls::Op;
-use gradix::{Clip, Float, Index, Indices, Level, View, Wrap};
+use gradix::{Clip, Fill, Float, Index, Indices, Level, View, Wrap};
 use rayon::{ThreadPool, ThreadPoolBuilder};
 use std::sync::OnceLock;
 use strided::Strided;
@@ -178,7 +178,7 @@ impl List {
     /// A list of this shape into an axis of length `bound`; nearly always inside.
     pub fn new(u: &mut Unstructured, shape: &[usize], bound: usize) -> Result<Self> {
         let layout = layout(u, shape, true)?;
-        let mode = u.int_in_range(0..=4)?;
+        let mode = u.int_in_range(0..=5)?;
         let mut next = xorshift(u.arbitrary()?);
         // Of few values, many share a place.
         let spread = if u.ratio(1, 4)? { 3 } else { u64::MAX };
@@ -205,11 +205,13 @@ impl List {
         self.seeds.iter().map(|&seed| narrow(seed).ok().expect("at most 100")).collect()
     }
 
-    pub fn indices<'a, I: Index>(&self, buffer: &'a [I]) -> Indices<'a, I> {
+    /// The indices, read from that buffer; where they fill, with this value.
+    pub fn indices<'a, I: Index, T>(&self, buffer: &'a [I], value: T) -> Indices<'a, I, T> {
         let list: View<'a, I> = self.layout.view(buffer).expect("a buffer of the layout's size");
         match self.mode {
             0 => Wrap(list).into(),
             1 => Clip(list).into(),
+            2 => Fill(list, value).into(),
             _ => list.into(),
         }
     }
@@ -277,7 +279,7 @@ impl Call {
 #[macro_export]
 macro_rules! with_types {
     ($u:ident, $check:ident($($arg:expr),*)) => {
-        match $u.int_in_range(0..=8)? {
+        match $u.int_in_range(0..=10)? {
             0 => $check::<f32, u8>($($arg),*),
             1 => $check::<f64, u16>($($arg),*),
             2 => $check::<f32, u32>($($arg),*),
@@ -286,6 +288,8 @@ macro_rules! with_types {
             5 => $check::<f64, i32>($($arg),*),
             6 => $check::<f32, i32>($($arg),*),
             7 => $check::<f32, i64>($($arg),*),
+            8 => $check::<f32, i8>($($arg),*),
+            9 => $check::<f64, i16>($($arg),*),
             _ => $check::<f64, i64>($($arg),*),
         }
     };

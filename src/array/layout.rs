@@ -113,6 +113,9 @@ impl Layout {
 
     /// Whether no two indices share an element: each axis steps over all that the finer axes reach together.
     pub(super) fn is_injective(&self) -> bool {
+        if self.rank == 1 {
+            return self.strides[0] != 0 || self.shape[0] <= 1;
+        }
         let mut axes: Vec<(u128, u128)> = (self.shape().iter().zip(self.strides()))
             .filter(|&(&n, _)| n > 1)
             .map(|(&n, &stride)| (stride.unsigned_abs() as u128, n as u128))

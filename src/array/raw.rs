@@ -398,13 +398,13 @@ impl<'a> Erased3<'a> {
     }
 
     #[inline(always)]
-    pub(crate) fn shape(&self) -> [usize; 3] {
-        self.shape
+    pub(crate) fn shape(&self) -> &[usize; 3] {
+        &self.shape
     }
 
     #[inline(always)]
-    pub(crate) fn strides(&self) -> [isize; 3] {
-        self.strides
+    pub(crate) fn strides(&self) -> &[isize; 3] {
+        &self.strides
     }
 
     /// The size of an element, in bytes.
@@ -429,21 +429,15 @@ impl<'a> Erased3<'a> {
         Strided3 { start, shape: self.shape, strides: self.strides, borrow: PhantomData }
     }
 
-    /// This piece, which is one dense run along the indexed axis, as one of other lengths and strides that stay inside it.
-    pub(crate) fn reshaped(&self, shape: [usize; 3], strides: [usize; 3]) -> Self {
-        let strides = strides.map(|stride| stride as isize);
-        let inside =
-            extent(&shape, &strides).is_none_or(|(low, high)| low == 0 && high < self.shape[K] as i128);
-        assert!(inside && self.strides[K] == 1, "a piece that reaches outside");
-        Erased3 { shape, strides, ..*self }
-    }
-
     /// The rows of plane `p`, which must be dense, as `T`s, of which one or more make an element.
     #[inline(always)]
     pub(crate) fn rows<T: Word>(&self, p: usize) -> Rows<'a, T> {
         assert!(p < self.shape[P] && (self.strides[M] == 1 || self.shape[M] <= 1), "no dense rows");
         let (start, each) = (self.start.cast::<T>(), self.width / size_of::<T>());
-        assert!(self.width % size_of::<T>() == 0 && start.0.is_aligned(), "elements of another size");
+        assert!(
+            self.width.is_multiple_of(size_of::<T>()) && start.0.is_aligned(),
+            "elements of another size"
+        );
         Rows {
             start: start.at(p as isize * self.strides[P] * each as isize),
             n: self.shape[K],
@@ -470,6 +464,11 @@ impl<'a> Erased3Mut<'a> {
     #[inline(always)]
     pub(super) fn new(piece: Erased3<'a>) -> Self {
         Erased3Mut(piece, PhantomData)
+    }
+
+    /// The same elements, borrowed for a shorter time.
+    pub(crate) fn reborrow(&mut self) -> Erased3Mut<'_> {
+        Erased3Mut(self.0, PhantomData)
     }
 
     /// The same elements, to read.
@@ -511,6 +510,18 @@ pub(crate) struct Rows<'a, T> {
 pub(crate) struct RowsMut<'a, T>(Rows<'a, T>, PhantomData<&'a mut [T]>);
 
 impl<'a, T: Word> Rows<'a, T> {
+    /// Row number `i`, if there is one.
+    #[inline(always)]
+    pub(crate) fn get(&self, i: u64) -> Option<&'a [T]> {
+        if i < self.n as u64 { Some(self.row(i as usize)) } else { None }
+    }
+
+    /// The number of elements of a row.
+    #[inline(always)]
+    pub(crate) fn row_len(&self) -> usize {
+        self.len
+    }
+
     /// Row number `i`.
     #[inline(always)]
     pub(crate) fn row(&self, i: usize) -> &'a [T] {
@@ -526,7 +537,34 @@ impl<'a, T: Word> Rows<'a, T> {
     }
 }
 
+impl<'a, T: Word> Rows<'a, T> {
+    /// The rows from number `first` on.
+    #[inline(always)]
+    pub(crate) fn from(&self, first: usize) -> impl Iterator<Item = &'a [T]> + use<'a, T> {
+        let (stride, len) = (self.stride, self.len);
+        let mut at = self.start.at(first as isize * stride);
+        (first..self.n).map(move |_| {
+            let row = Run::new(at, len, 1).as_slice().unwrap_or_default();
+            at = at.at(stride);
+            row
+        })
+    }
+}
+
 impl<T: Word> RowsMut<'_, T> {
+    /// The rows from number `first` on.
+    #[inline(always)]
+    pub(crate) fn from(&mut self, first: usize) -> impl Iterator<Item = &mut [T]> {
+        let Rows { start, n, stride, len, .. } = self.0;
+        let mut at = start.at(first as isize * stride);
+        // No two rows share an element: the array that they were cut from has none twice.
+        (first..n).map(move |_| {
+            let row = RunMut::new(at, len, 1).into_slice_mut().unwrap_or_default();
+            at = at.at(stride);
+            row
+        })
+    }
+
     /// The same rows, to read.
     #[inline(always)]
     pub(crate) fn as_rows(&self) -> Rows<'_, T> {
@@ -561,11 +599,6 @@ impl<T> Clone for Strided3<'_, T> {
 impl<T> Copy for Strided3<'_, T> {}
 
 impl<'a, T> Strided3<'a, T> {
-    #[inline(always)]
-    pub(crate) fn shape(&self) -> [usize; 3] {
-        self.shape
-    }
-
     /// Where the element at `index` stands.
     #[inline(always)]
     fn address(&self, index: [usize; 3]) -> Start<T> {
@@ -579,37 +612,45 @@ impl<'a, T> Strided3<'a, T> {
         assert!((0..3).all(|d| index[d] < self.shape[d]), "a place outside the piece");
         Run::new(self.address(index), self.shape[axis] - index[axis], self.strides[axis])
     }
-
-    /// What a run along `axis` from `index` on may name: at each step, every place of the indexed axis. A run along the
-    /// indexed axis itself stays where it is.
-    #[inline(always)]
-    fn plane(&self, axis: usize, [p, _, m]: [usize; 3]) -> Plane<T> {
-        let step = if axis == K { 0 } else { self.strides[axis] };
-        Plane { start: self.address([p, 0, m]), stride: self.strides[K], step }
-    }
 }
 
 impl<'a, T: Word> Strided3<'a, T> {
-    /// `out[t]` = what offset number `t` names at step `t` of this piece, which is a [`Strided3::table_part`]; `value` where the
-    /// offset is not on the axis.
-    pub(crate) fn gather_or(&self, axis: usize, offsets: &[u64], value: T, out: &mut [T]) {
+    /// `out[t]` = what offset number `t` names at step `t` of a run along `axis` from `index` on; `value` where the offset is not
+    /// on the indexed axis.
+    pub(crate) fn gather_or(
+        &self,
+        (axis, mut index): (usize, [usize; 3]),
+        offsets: &[u64],
+        value: T,
+        out: &mut RunMut<'_, T>,
+    ) {
+        index[K] = 0;
         let n = self.shape[K] as u64;
-        for (t, (out, &o)) in out.iter_mut().zip(offsets).enumerate() {
-            let mut index = [0; 3];
-            index[axis] = t;
+        if axis == K
+            && n > 0
+            && let (Some(table), Some(out)) = (self.run(K, index).as_slice(), out.as_slice_mut())
+        {
+            for (out, &o) in out.iter_mut().zip(offsets) {
+                *out = if o < n { table[o as usize] } else { value };
+            }
+            return;
+        }
+        let first = index[axis];
+        for (t, &o) in offsets.iter().enumerate() {
+            index[axis] = first + t;
             index[K] = o as usize;
-            *out = if o < n { self.run(K, index).get(0) } else { value };
+            out.set(t, if o < n { self.run(K, index).get(0) } else { value });
         }
     }
 }
 
-impl<'a, T> Strided3<'a, T> {
+impl<'a> Erased3<'a> {
     /// A slice as a piece of one run along `axis`.
     #[inline(always)]
-    pub(crate) fn from_slice(slice: &'a [T], axis: usize) -> Self {
+    pub(crate) fn from_slice<T: Word>(slice: &'a [T], axis: usize) -> Self {
         let (mut shape, mut strides) = ([1; 3], [0; 3]);
         (shape[axis], strides[axis]) = (slice.len(), 1);
-        Strided3 { start: Start::new(slice.as_ptr()), shape, strides, borrow: PhantomData }
+        Erased3::new(Start::new(slice.as_ptr().cast()), size_of::<T>(), shape, strides)
     }
 
     /// One run along `axis` from `index` on, of so many elements.
@@ -621,50 +662,50 @@ impl<'a, T> Strided3<'a, T> {
         );
         let mut shape = [1; 3];
         shape[axis] = len;
-        Strided3 { start: self.address(index), shape, ..*self }
+        let offset: isize = (0..3).map(|d| index[d] as isize * self.strides[d]).sum();
+        Erased3 { start: self.start.at(offset * self.width as isize), shape, ..*self }
     }
 
     /// What such a run of another array may name in this one, which is indexed: all places of the indexed axis, and the
     /// run's own of the others.
     #[inline(always)]
     pub(crate) fn table_part(&self, axis: usize, [p, _, m]: [usize; 3], len: usize) -> Self {
-        if axis == K {
-            assert!(p < self.shape[P] && m < self.shape[M], "no such run");
-            Strided3 { start: self.address([p, 0, m]), shape: [1, self.shape[K], 1], ..*self }
-        } else {
-            let part = self.part(axis, [p, 0, m], len);
-            let mut shape = part.shape;
-            shape[K] = self.shape[K];
-            Strided3 { shape, ..part }
-        }
+        // The indexed axis may have no place, and then its list has no offset.
+        let outer = Erased3 { shape: [self.shape[P], 1, self.shape[M]], ..*self };
+        let mut part =
+            outer.part(if axis == K { M } else { axis }, [p, 0, m], if axis == K { 1 } else { len });
+        part.shape[K] = self.shape[K];
+        part
     }
 }
 
-impl<'a, T> Strided3Mut<'a, T> {
-    /// As [`Strided3::from_slice`].
+impl<'a> Erased3Mut<'a> {
+    /// As [`Erased3::part`].
     #[inline(always)]
-    pub(crate) fn from_slice(slice: &'a mut [T], axis: usize) -> Self {
-        let (mut shape, mut strides) = ([1; 3], [0; 3]);
-        (shape[axis], strides[axis]) = (slice.len(), 1);
-        let start = Start(slice.as_mut_ptr());
-        Strided3Mut(Strided3 { start, shape, strides, borrow: PhantomData }, PhantomData)
+    pub(crate) fn part(&mut self, axis: usize, index: [usize; 3], len: usize) -> Erased3Mut<'_> {
+        Erased3Mut(self.0.part(axis, index, len), PhantomData)
     }
 
-    /// As [`Strided3::table_part`].
+    /// As [`Erased3::table_part`].
     #[inline(always)]
-    pub(crate) fn table_part(&mut self, axis: usize, index: [usize; 3], len: usize) -> Strided3Mut<'_, T> {
-        Strided3Mut(self.0.table_part(axis, index, len), PhantomData)
+    pub(crate) fn table_part(&mut self, axis: usize, index: [usize; 3], len: usize) -> Erased3Mut<'_> {
+        Erased3Mut(self.0.table_part(axis, index, len), PhantomData)
     }
 }
 
 impl<T: Word> Strided3Mut<'_, T> {
-    /// Updates what offset number `t` names at step `t` of this piece, which is a [`Strided3::table_part`], with `from[t]`, but
-    /// where the offset is not on the axis.
-    pub(crate) fn update_inside(&mut self, axis: usize, offsets: &[u64], from: &[T], update: impl Update<T>) {
-        let n = self.0.shape[K] as u64;
+    /// Updates what offset number `t` names at step `t` of a run along `axis` from `index` on with `from[t]`, but where the offset
+    /// is not on the indexed axis.
+    pub(crate) fn update_inside(
+        &mut self,
+        (axis, mut index): (usize, [usize; 3]),
+        offsets: &[u64],
+        from: &[T],
+        update: impl Update<T>,
+    ) {
+        let (n, first) = (self.0.shape[K] as u64, index[axis]);
         for (t, (&from, &o)) in from.iter().zip(offsets).enumerate().filter(|&(_, (_, &o))| o < n) {
-            let mut index = [0; 3];
-            index[axis] = t;
+            index[axis] = first + t;
             index[K] = o as usize;
             update.update(self.run(K, index).at(0), from);
         }
@@ -680,11 +721,6 @@ impl<'a, T> Strided3Mut<'a, T> {
 }
 
 impl<T> Strided3Mut<'_, T> {
-    #[inline(always)]
-    pub(crate) fn shape(&self) -> [usize; 3] {
-        self.0.shape
-    }
-
     /// The elements from `index` on along one axis.
     #[inline(always)]
     pub(crate) fn run(&mut self, axis: usize, index: [usize; 3]) -> RunMut<'_, T> {
@@ -693,101 +729,105 @@ impl<T> Strided3Mut<'_, T> {
     }
 }
 
-/// What the offsets of a run name: offset `o` at step `t` the element `t · step + o · stride` after `start`.
-/// For this module, whose loops keep to the run's length and to the indexed axis.
+/// Whether each word, read without a sign, is below `bound`. By one pass without branches, to be compiled for the caller's
+/// level.
+#[inline(always)]
+pub(crate) fn are_below<X: Word>(list: &[X], bound: usize) -> bool {
+    if size_of::<X>() == 8 {
+        // By the sign of `bound − 1 − x` or of `x` itself: bounds are at most 2^63.
+        let last = (bound as i64).wrapping_sub(1);
+        let mut signs = 0;
+        for x in list {
+            signs |= x.to_i64() | last.wrapping_sub(x.to_i64());
+        }
+        signs >= 0
+    } else {
+        let mut greatest = X::default();
+        for &x in list {
+            greatest = if x > greatest { x } else { greatest };
+        }
+        greatest.to_offset() < bound || list.is_empty()
+    }
+}
+
+/// A list of indices as a 3-d piece, and what is known of it.
 #[derive(Clone, Copy)]
-struct Plane<T> {
-    start: Start<T>,
-    stride: isize,
-    step: isize,
+pub(crate) struct Words<'a> {
+    piece: Erased3<'a>,
+    /// Every index, read without a sign, is below this; `usize::MAX` where nobody has looked.
+    below: usize,
 }
 
-impl<T> Plane<T> {
-    /// Whether the places are neighbours and the same at each step, so that an offset needs no multiplication.
+impl<'a> Words<'a> {
     #[inline(always)]
-    fn is_flat(&self) -> bool {
-        self.stride == 1 && self.step == 0
+    pub(crate) fn new(piece: Erased3<'a>) -> Self {
+        Words { piece, below: usize::MAX }
     }
 
     #[inline(always)]
-    fn at<const FLAT: bool>(&self, t: usize, o: usize) -> Start<T> {
-        self.start.at(if FLAT { o as isize } else { t as isize * self.step + o as isize * self.stride })
+    pub(crate) fn piece(&self) -> &Erased3<'a> {
+        &self.piece
     }
-}
 
-/// Indices each of which is below a bound: [`Checked::new`] has looked.
-pub(crate) struct Checked<'a, X> {
-    list: &'a [X],
-    bound: usize,
-}
-
-impl<X> Clone for Checked<'_, X> {
-    fn clone(&self) -> Self {
-        *self
-    }
-}
-impl<X> Copy for Checked<'_, X> {}
-
-impl<'a, X: Word> Checked<'a, X> {
-    /// The list, if each of its words, read without a sign, is below `bound`. By one pass without branches, to be
-    /// compiled for the caller's level.
+    /// Whether somebody has looked, so that the indices can be read where they stand.
     #[inline(always)]
-    pub(crate) fn new(list: &'a [X], bound: usize) -> Option<Self> {
-        let inside = if size_of::<X>() == 8 {
-            // Below `bound` or not, by the sign of `bound − 1 − x` or of `x` itself: bounds are below 2^63.
-            let last = (bound as i64).wrapping_sub(1);
-            let signs = list.iter().fold(0, |signs, x| signs | x.to_i64() | last.wrapping_sub(x.to_i64()));
-            signs >= 0
-        } else {
-            let greatest = list.iter().fold(X::default(), |most, &x| if x > most { x } else { most });
-            greatest.to_offset() < bound
-        };
-        (inside || list.is_empty()).then_some(Checked { list, bound })
+    pub(crate) fn are_checked(&self) -> bool {
+        self.below != usize::MAX
     }
 
-    /// The list, of which the caller has looked at every word.
+    /// All indices as one slice, where they stand densely, in whatever order of the axes.
+    #[inline(always)]
+    pub(crate) fn as_slice<X: Word>(&self) -> Option<&'a [X]> {
+        let (piece, mut len) = (&self.piece, 1usize);
+        for axis in [M, K, P] {
+            if piece.shape[axis] != 1 && piece.strides[axis] != 0 {
+                if piece.strides[axis] != len as isize {
+                    return None;
+                }
+                len *= piece.shape[axis];
+            }
+        }
+        // Each of the `len` places from the first on is one of the piece's.
+        Run::new(piece.typed::<X>().start, len, 1).as_slice()
+    }
+
+    /// Whether `look` says yes to every run of indices, dense or not.
+    pub(crate) fn all<X: Word>(&self, look: impl Fn(Run<'a, X>) -> bool) -> bool {
+        let (piece, mut shape) = (self.piece.typed::<X>(), self.piece.shape);
+        (0..3).filter(|&axis| piece.strides[axis] == 0).for_each(|axis| shape[axis] = 1); // the same again
+        let axis = (0..3).max_by_key(|&axis| shape[axis]).unwrap_or(K);
+        let mut outer = shape;
+        outer[axis] = 1;
+        (0..outer[P]).all(|p| {
+            (0..outer[K]).all(|k| {
+                (0..outer[M]).all(|m| {
+                    let run = piece.run(axis, [p, k, m]);
+                    look(Run::new(run.start, shape[axis], run.stride))
+                })
+            })
+        })
+    }
+
+    /// Remembers that the caller has looked.
     ///
     /// # Safety
-    /// Each word, read without a sign, is below `bound`.
-    pub(crate) unsafe fn new_unchecked(list: &'a [X], bound: usize) -> Self {
-        Checked { list, bound }
-    }
-
-    /// The indices.
+    /// Each of the indices, read without a sign, is below `bound`.
     #[inline(always)]
-    pub(crate) fn list(&self) -> &'a [X] {
-        self.list
+    pub(crate) unsafe fn set_below(&mut self, bound: usize) {
+        self.below = bound;
     }
-}
 
-/// A list of checked indices as a 3-d array.
-#[derive(Clone, Copy)]
-pub(crate) struct Grid<'a, X> {
-    checked: Checked<'a, X>,
-    /// Of the first index.
-    first: usize,
-    strides: [usize; 3],
-}
-
-impl<'a, X: Word> Grid<'a, X> {
-    /// The indices with these strides.
+    /// A block of offsets as one run along `axis`, if each is below `bound`.
     #[inline(always)]
-    pub(crate) fn new(checked: Checked<'a, X>, first: usize, strides: [usize; 3]) -> Self {
-        Grid { checked, first, strides }
+    pub(crate) fn from_block(block: &'a [u64], axis: usize, bound: usize) -> Option<Self> {
+        are_below(block, bound).then(|| Words { piece: Erased3::from_slice(block, axis), below: bound })
     }
 
-    /// So many from the given place on.
-    #[inline(always)]
-    fn run(&self, [p, k, m]: [usize; 3], len: usize) -> &'a [X] {
-        let first = self.first + p * self.strides[P] + k * self.strides[K] + m * self.strides[M];
-        &self.checked.list[first..first + len]
+    /// The first `mid` of an axis, and the rest.
+    pub(crate) fn split_at(self, axis: usize, mid: usize) -> (Self, Self) {
+        let (a, b) = self.piece.split_at(axis, mid);
+        (Words { piece: a, ..self }, Words { piece: b, ..self })
     }
-}
-
-/// How far ahead of a loop over single elements their lines are prefetched: `distance` indices, 0 for not at all.
-#[derive(Clone, Copy)]
-pub(crate) struct Prefetch {
-    pub(crate) distance: usize,
 }
 
 /// Asks for the line of an address, into the first-level cache or as far as the second.
@@ -810,76 +850,227 @@ fn prefetch<const NEAR: bool, T>(at: Start<T>) {
     let _ = at;
 }
 
-/// Single elements: `out[..] = table[.. list[..] ..]`, by runs along `axis`, along which the list and the output are dense.
-#[inline(always)]
-pub(crate) fn gather_runs<W: Word, X: Word>(
-    table: Strided3<'_, W>,
-    list: Grid<'_, X>,
-    out: Strided3Mut<'_, W>,
-    axis: usize,
-    ahead: Prefetch,
-) {
-    let ([planes, n, rows], shape) = (table.shape, out.0.shape);
-    assert!(planes == shape[P] && rows == shape[M] && list.checked.bound <= n, "shapes that do not fit");
-    assert!(out.0.strides[axis] == 1 || shape[axis] <= 1, "no dense output");
-    let [a, b] = [[K, M], [P, M], [P, K]][axis];
-    let mut index = [0; 3];
-    for i in 0..shape[a] {
-        index[a] = i;
-        for j in 0..shape[b] {
-            index[b] = j;
-            let plane = table.plane(axis, index);
-            // The pieces are of one shape, so `index` is a place of each.
-            let to = RunMut::new(out.0.address(index), shape[axis], 1).into_slice_mut().unwrap_or_default();
-            let list = list.run(index, to.len());
-            // SAFETY (of what both call): see `gather_run`; the indices are below the bound, and that at most `n`.
-            if plane.is_flat() {
-                gather_run::<W, X, true>(plane, list, to, ahead);
-            } else {
-                gather_run::<W, X, false>(plane, list, to, ahead);
+/// The runs along one axis of a table, a checked list and a flow that belong together: for each, where its first step stands,
+/// and how far it is from there to the next step and to the next run, outer and inner. Step `t` of a run means element
+/// `t · step + o · stride` of the table, where `o` is index `t`.
+pub(crate) struct Runs<'a> {
+    widths: [usize; 2],
+    table: Start<u8>,
+    list: Start<u8>,
+    flow: Start<u8>,
+    len: usize,
+    step: isize,
+    stride: isize,
+    list_step: isize,
+    flow_step: isize,
+    counts: [usize; 2],
+    table_steps: [isize; 2],
+    list_steps: [isize; 2],
+    flow_steps: [isize; 2],
+    ahead: usize,
+    borrow: PhantomData<&'a [u8]>,
+}
+
+/// [`Runs`] whose flow may be written to.
+pub(crate) struct RunsMut<'a>(Runs<'a>);
+
+impl<'a> Runs<'a> {
+    /// The runs along `axis`. What the indices of the indexed axis mean for one element keeps its order: that axis is the
+    /// innermost but for the run's own. Lines are prefetched so many indices `ahead`, along the indexed axis.
+    #[inline(always)]
+    fn new(table: &Erased3<'a>, list: &Words<'a>, flow: &Erased3<'a>, axis: usize, ahead: usize) -> Self {
+        match axis {
+            K => Runs::along(table, list, flow, [K, P, M], ahead),
+            P => Runs::along(table, list, flow, [P, M, K], 0),
+            _ => Runs::along(table, list, flow, [M, P, K], 0),
+        }
+    }
+
+    #[inline(always)]
+    fn along(
+        table: &Erased3<'a>,
+        list: &Words<'a>,
+        flow: &Erased3<'a>,
+        [axis, a, b]: [usize; 3],
+        ahead: usize,
+    ) -> Self {
+        let (shape, words) = (flow.shape, &list.piece);
+        let fits = table.shape[P] == shape[P] && table.shape[M] == shape[M] && table.width == flow.width;
+        let has_list = words.shape[P] == shape[P] && words.shape[K] == shape[K] && words.shape[M] == shape[M];
+        // Nobody has looked: then `below` is above every length.
+        assert!(fits && has_list && list.below <= table.shape[K], "pieces that do not belong together");
+        let table_step = |d: usize| if d == K { 0 } else { table.strides[d] };
+        // The longer of the outer axes is nearly always the only one: the loop over it should be the inner one.
+        let [a, b] = if shape[b] == 1 { [b, a] } else { [a, b] };
+        Runs {
+            widths: [table.width, words.width],
+            table: table.start,
+            list: words.start,
+            flow: flow.start,
+            len: shape[axis],
+            step: table_step(axis),
+            stride: table.strides[K],
+            list_step: words.strides[axis],
+            flow_step: flow.strides[axis],
+            counts: [shape[a], shape[b]],
+            table_steps: [table_step(a), table_step(b)],
+            list_steps: [words.strides[a], words.strides[b]],
+            flow_steps: [flow.strides[a], flow.strides[b]],
+            ahead,
+            borrow: PhantomData,
+        }
+    }
+
+    /// The runs of a gather: the flow is written to.
+    #[inline(always)]
+    pub(crate) fn of_gather(
+        table: &Erased3<'a>,
+        list: &Words<'a>,
+        flow: &'a mut Erased3Mut<'_>,
+        axis: usize,
+        ahead: usize,
+    ) -> RunsMut<'a> {
+        RunsMut(Runs::new(table, list, &flow.0, axis, ahead))
+    }
+
+    /// The runs of a scatter: the table is updated.
+    #[inline(always)]
+    pub(crate) fn of_scatter(
+        table: &'a mut Erased3Mut<'_>,
+        list: &Words<'a>,
+        flow: &Erased3<'a>,
+        axis: usize,
+        ahead: usize,
+    ) -> RunsMut<'a> {
+        RunsMut(Runs::new(&table.0, list, flow, axis, ahead))
+    }
+
+    /// Calls `run` with each run.
+    #[inline(always)]
+    fn for_each<T: Word, X: Word>(&self, run: impl Fn(Steps<T, X>)) {
+        assert!(self.widths == [size_of::<T>(), size_of::<X>()], "elements of another size");
+        let (table, list, flow): (Start<T>, Start<X>, Start<T>) =
+            (self.table.cast(), self.list.cast(), self.flow.cast());
+        debug_assert!(table.0.is_aligned() && list.0.is_aligned() && flow.0.is_aligned());
+        let [a, b] = self.counts;
+        for i in 0..a as isize {
+            let (mut table, mut list, mut flow) = (
+                table.at(i * self.table_steps[0]),
+                list.at(i * self.list_steps[0]),
+                flow.at(i * self.flow_steps[0]),
+            );
+            for _ in 0..b {
+                run(Steps { table, list, flow });
+                (table, list, flow) =
+                    (table.at(self.table_steps[1]), list.at(self.list_steps[1]), flow.at(self.flow_steps[1]));
             }
         }
     }
+
+    /// Whether steps follow each other densely, in the list and in the flow.
+    #[inline(always)]
+    fn are_dense(&self) -> bool {
+        self.list_step == 1 && self.flow_step == 1 || self.len == 1
+    }
 }
 
-#[inline(always)]
-fn gather_run<W: Word, X: Word, const FLAT: bool>(
-    plane: Plane<W>,
-    list: &[X],
-    out: &mut [W],
-    ahead: Prefetch,
-) {
-    // SAFETY: called by `gather_runs` alone, with step numbers of the run and with indices of a checked list, below its
-    // bound and that at most `n`: a place of the table's piece.
-    let read = |t: usize, x: X| unsafe { *plane.at::<FLAT>(t, x.to_offset()).0 };
-    let four = |t: usize, out: &mut [W; 4], list: &[X; 4]| {
-        *out = [read(t, list[0]), read(t + 1, list[1]), read(t + 2, list[2]), read(t + 3, list[3])];
-    };
-    let mut t = 0;
-    if ahead.distance > 0 {
-        let whole = out.len().saturating_sub(ahead.distance);
-        let (outs, _) = out[..whole].as_chunks_mut::<4>();
-        for ((out, now), next) in outs
-            .iter_mut()
-            .zip(list.as_chunks::<4>().0)
-            .zip(list[ahead.distance.min(list.len())..].as_chunks::<4>().0)
-        {
-            (0..4).for_each(|j| {
-                prefetch::<false, W>(plane.at::<FLAT>(t + ahead.distance + j, next[j].to_offset()))
+/// Where a run's first step stands.
+#[derive(Clone, Copy)]
+struct Steps<T, X> {
+    table: Start<T>,
+    list: Start<X>,
+    flow: Start<T>,
+}
+
+impl RunsMut<'_> {
+    /// `flow[..] = table[.. list[..] ..]`
+    #[inline(always)]
+    pub(crate) fn gather<W: Word, X: Word>(self) {
+        let RunsMut(runs) = self;
+        let Runs { len, step, stride, list_step, flow_step, ahead, .. } = runs;
+        // SAFETY: `Runs::along` has asserted that the three pieces are of one shape, so that step `t` below
+        // `len` of each run is a place of the list and of the flow, and that each index is below the table's length
+        // along the indexed axis: with the run's place on the other axes, a place of the table. Nobody else has the flow:
+        // `Runs::of_gather` borrows it exclusively.
+        let index = |list: Start<X>, t: isize| unsafe { *list.at(t).0 }.to_offset() as isize;
+        // SAFETY: as above.
+        let read = |table: Start<W>, offset: isize| unsafe { *table.at(offset).0 };
+        #[inline(always)]
+        fn store<W: Copy, const N: usize>(flow: Start<W>, t: isize, words: [W; N]) {
+            // SAFETY: as above: steps `t` to `t + N − 1` of a run, whose elements are neighbours where N is not 1.
+            unsafe { *flow.at(t).0.cast() = words }
+        }
+        let is_flat = runs.are_dense() && stride == 1 && step == 0;
+        if is_flat && len < 8 {
+            runs.for_each::<W, X>(|Steps { table, list, flow }| {
+                (0..len as isize).for_each(|t| store(flow, t, [read(table, index(list, t))]));
             });
-            four(t, out, now);
-            t += 4;
+        } else if is_flat {
+            let (len, ahead) = (len as isize, ahead as isize);
+            runs.for_each::<W, X>(|Steps { table, list, flow }| {
+                let each = |t: isize| read(table, index(list, t));
+                let eight = |t| store::<W, 8>(flow, t, std::array::from_fn(|j| each(t + j as isize)));
+                let mut t = 0;
+                if ahead > 0 {
+                    while t + ahead + 8 <= len {
+                        (0..8).for_each(|j| prefetch::<false, W>(table.at(index(list, t + ahead + j))));
+                        eight(t);
+                        t += 8;
+                    }
+                }
+                while t + 8 <= len {
+                    eight(t);
+                    t += 8;
+                }
+                // The last ones: some of them again.
+                if len - t > 4 {
+                    eight(len - 8);
+                } else if t < len {
+                    store::<W, 4>(flow, len - 4, std::array::from_fn(|j| each(len - 4 + j as isize)));
+                }
+            });
+        } else if runs.are_dense() && stride == 1 {
+            runs.for_each::<W, X>(|Steps { table, list, flow }| {
+                (0..len as isize).for_each(|t| store(flow, t, [read(table, t * step + index(list, t))]));
+            });
+        } else {
+            runs.for_each::<W, X>(|Steps { table, list, flow }| {
+                for t in 0..len as isize {
+                    store(flow, t * flow_step, [read(table, t * step + index(list, t * list_step) * stride)]);
+                }
+            });
         }
     }
-    for (out, list) in out[t..].as_chunks_mut::<4>().0.iter_mut().zip(list[t..].as_chunks::<4>().0) {
-        four(t, out, list);
-        t += 4;
-    }
-    let len = out.len();
-    if t < len {
-        match (out.last_chunk_mut::<4>(), list.last_chunk::<4>()) {
-            (Some(out), Some(list)) => four(len - 4, out, list),
-            _ => out.iter_mut().zip(list).enumerate().for_each(|(t, (out, &x))| *out = read(t, x)),
+
+    /// Each `table[.. list[..] ..]` is updated with `flow[..]`. What updates one element comes in order along the indexed axis.
+    #[inline(always)]
+    pub(crate) fn scatter<T: Word, X: Word>(self, update: impl Update<T>) {
+        let RunsMut(runs) = self;
+        let Runs { len, step, stride, list_step, flow_step, ahead, .. } = runs;
+        // SAFETY: as in `gather`; it is the table that nobody else has, and no reference outlives its step.
+        let index = |list: Start<X>, t: isize| unsafe { *list.at(t).0 }.to_offset() as isize;
+        // SAFETY: as above.
+        let one = |table: Start<T>, offset: isize, flow: Start<T>, t: isize| unsafe {
+            update.update(&mut *table.at(offset).0, *flow.at(t).0);
+        };
+        if runs.are_dense() && stride == 1 && step == 0 {
+            runs.for_each::<T, X>(|Steps { table, list, flow }| {
+                let (mut t, len) = (0isize, len as isize);
+                if ahead > 0 {
+                    while t + (ahead as isize) < len {
+                        prefetch::<false, T>(table.at(index(list, t + ahead as isize)));
+                        one(table, index(list, t), flow, t);
+                        t += 1;
+                    }
+                }
+                (t..len).for_each(|t| one(table, index(list, t), flow, t));
+            });
+        } else {
+            runs.for_each::<T, X>(|Steps { table, list, flow }| {
+                for t in 0..len as isize {
+                    one(table, t * step + index(list, t * list_step) * stride, flow, t * flow_step);
+                }
+            });
         }
     }
 }
@@ -887,70 +1078,6 @@ fn gather_run<W: Word, X: Word, const FLAT: bool>(
 /// What a scatter does with an element of the table and the one that is meant for it.
 pub(crate) trait Update<T>: Copy + Send + Sync {
     fn update(self, to: &mut T, from: T);
-}
-
-/// Single elements: each `table[.. list[..] ..]` is updated with `src[..]`, by runs along `axis`, along which the list and
-/// the source are dense. What updates one element comes in order along the indexed axis.
-#[inline(always)]
-pub(crate) fn scatter_runs<T: Word, X: Word>(
-    table: Strided3Mut<'_, T>,
-    list: Grid<'_, X>,
-    src: Strided3<'_, T>,
-    (axis, ahead): (usize, Prefetch),
-    update: impl Update<T>,
-) {
-    let ([planes, n, rows], shape) = (table.0.shape, src.shape);
-    assert!(planes == shape[P] && rows == shape[M] && list.checked.bound <= n, "shapes that do not fit");
-    assert!(src.strides[axis] == 1 || shape[axis] <= 1, "no dense source");
-    // The indexed axis is the innermost loop but for the run itself.
-    let [a, b] = [[M, K], [P, M], [P, K]][axis];
-    let mut index = [0; 3];
-    for i in 0..shape[a] {
-        index[a] = i;
-        for j in 0..shape[b] {
-            index[b] = j;
-            let plane = table.0.plane(axis, index);
-            let from = Run::new(src.address(index), shape[axis], 1).as_slice().unwrap_or_default();
-            let list = list.run(index, from.len());
-            if plane.is_flat() {
-                scatter_run::<T, X, true>(plane, list, from, ahead, update);
-            } else {
-                scatter_run::<T, X, false>(plane, list, from, ahead, update);
-            }
-        }
-    }
-}
-
-#[inline(always)]
-fn scatter_run<T: Word, X: Word, const FLAT: bool>(
-    plane: Plane<T>,
-    list: &[X],
-    from: &[T],
-    ahead: Prefetch,
-    update: impl Update<T>,
-) {
-    // SAFETY: called by `scatter_runs` alone, with step numbers of the run and with indices of a checked list, below its
-    // bound and that at most `n`: a place of the table's piece. One reference is gone before the next is made.
-    let one =
-        |t: usize, x: X, from: T| update.update(unsafe { &mut *plane.at::<FLAT>(t, x.to_offset()).0 }, from);
-    let mut t = 0;
-    let mut groups = from.as_chunks::<4>().0.iter().zip(list.as_chunks::<4>().0);
-    if ahead.distance > 0 {
-        for next in list[ahead.distance.min(list.len())..].as_chunks::<4>().0 {
-            (0..4).for_each(|j| {
-                prefetch::<false, T>(plane.at::<FLAT>(t + ahead.distance + j, next[j].to_offset()))
-            });
-            if let Some((from, list)) = groups.next() {
-                (0..4).for_each(|j| one(t + j, list[j], from[j]));
-                t += 4;
-            }
-        }
-    }
-    for (from, list) in groups {
-        (0..4).for_each(|j| one(t + j, list[j], from[j]));
-        t += 4;
-    }
-    from[t..].iter().zip(&list[t..]).enumerate().for_each(|(k, (&from, &x))| one(t + k, x, from));
 }
 
 /// Asserts, in debug builds, that a piece stays inside the array it is cut from.

@@ -168,7 +168,7 @@ impl<'a, T> View<'a, T> {
     {
         let Some(last) = self.rank().checked_sub(1) else { return self.get(&[]).into_iter().collect() };
         let (lanes, len) = (self.lanes(last), self.shape()[last]);
-        let rows = if len == 0 { 0 } else { self.len() / len };
+        let rows = self.len().checked_div(len).unwrap_or(0);
         (0..rows).flat_map(|row| (0..len).map(move |i| lanes.lane(row).get(i))).collect()
     }
 
@@ -346,6 +346,55 @@ impl<'a, 'b, T> From<&'a mut ViewMut<'b, T>> for ViewMut<'a, T> {
     }
 }
 
+/// Any plain type's elements as rows of their bytes.
+#[cfg(feature = "bytemuck")]
+mod bytes {
+    use super::*;
+
+    /// The layout with one axis more, the last, along the bytes of an element.
+    fn layout(layout: &Layout, width: usize) -> Result<Layout> {
+        let bytes = |stride: &isize| {
+            // An axis of one element or none may have any stride, which then plays no part.
+            stride.checked_mul(width as isize).unwrap_or(0)
+        };
+        let shape = [layout.shape(), &[width]].concat();
+        let strides: Vec<isize> = layout.strides().iter().map(bytes).chain([1]).collect();
+        Layout::new(&shape, &strides)
+    }
+
+    impl<'a, T: bytemuck::NoUninit> View<'a, T> {
+        /// The bytes of the elements, along one axis more, the last: so operations that only move elements take any plain
+        /// type, as rows of so many bytes.
+        ///
+        /// # Errors
+        /// [`Error::Rank`] for a view of 8 axes; [`Error::Overflow`] if there are more bytes than can be addressed.
+        ///
+        /// ```
+        /// use gradix::{View, ViewMut};
+        /// let points = [[1.0f32, 2.0, 3.0], [4.0, 5.0, 6.0], [7.0, 8.0, 9.0]];
+        /// let mut picked = [[0.0f32; 3]; 2];
+        /// gradix::take_axis_into(View::from(&points).bytes()?, 0, &[2, 0], ViewMut::from(&mut picked).bytes()?)?;
+        /// assert_eq!(picked, [[7.0, 8.0, 9.0], [1.0, 2.0, 3.0]]);
+        /// # Ok::<(), gradix::Error>(())
+        /// ```
+        pub fn bytes(self) -> Result<View<'a, u8>> {
+            let layout = layout(&self.layout, size_of::<T>())?;
+            Ok(View { start: self.start.cast(), layout, borrow: PhantomData })
+        }
+    }
+
+    impl<'a, T: bytemuck::Pod> ViewMut<'a, T> {
+        /// As [`View::bytes`].
+        ///
+        /// # Errors
+        /// Those of [`View::bytes`].
+        pub fn bytes(self) -> Result<ViewMut<'a, u8>> {
+            let layout = layout(&self.layout, size_of::<T>())?;
+            Ok(ViewMut { start: self.start.cast(), layout, borrow: PhantomData })
+        }
+    }
+}
+
 /// A [`View`] of an [`Element`] whose type is forgotten but for its size, so that what works on it is compiled here, once.
 #[derive(Clone, Copy)]
 pub(crate) struct ErasedView<'a> {
@@ -437,11 +486,6 @@ impl<'a> ErasedView<'a> {
     /// The same elements with one axis more, the last, of length 1.
     pub(crate) fn with_axis_of_one(self) -> Result<Self> {
         Ok(ErasedView { layout: self.layout.with_axis_of_one()?, ..self })
-    }
-
-    /// Whether the elements stand one after the other in C order.
-    pub(crate) fn is_dense(&self) -> bool {
-        self.layout.is_c_order()
     }
 
     /// These elements, all the view's own, as a 3-d piece that starts at the first.

@@ -55,7 +55,7 @@ macro_rules! level {
      $max:ident $min:ident $and:ident $or:ident $andnot:ident $cmp:ident $blendv:ident $movemask:ident
      $to_int:ident $from_int:ident $columns:ident $rows:ident
      $sum_half:ident $max_of_half:ident;
-     $mask_load:ident $mask_store:ident $stream:ident $setr_4:ident $storeu_4:ident $first_lanes:ident $join:ident
+     $mask_load:ident $mask_store:ident $stream:ident $first_lanes:ident $join:ident
     ) => {
         impl Simd<$t> for Avx2 {
             type V = ($v, $v);
@@ -85,11 +85,6 @@ macro_rules! level {
                         $storeu(to.add($half), v.1);
                     }
                 }
-                fn prefetch(at: &$t) {
-                    #[allow(unused_unsafe)] // the intrinsic is safe in newer compilers than our oldest
-                    // SAFETY: a hint, which faults on no address.
-                    unsafe { _mm_prefetch::<_MM_HINT_T1>(std::ptr::from_ref(at).cast()) }
-                }
                 fn prefetch_after(at: *const $t, n: usize) {
                     #[allow(unused_unsafe)] // as above
                     // SAFETY: a hint, which faults on no address.
@@ -116,11 +111,6 @@ macro_rules! level {
                         $mask_store(at, low, v.0);
                         $mask_store(at.wrapping_add($half), high, v.1);
                     }
-                }
-                fn store_4(from: [$t; 4], to: &mut [$t; 4]) {
-                    let [a, b, c, d] = from;
-                    // SAFETY: a reference to 4 elements; unaligned stores take any address.
-                    unsafe { $storeu_4(to.as_mut_ptr(), $setr_4(a, b, c, d)) }
                 }
                 fn stream(v: ($v, $v), to: &mut [$t; $lanes], _streaming: &Streaming) {
                     let to = to.as_mut_ptr();
@@ -389,7 +379,7 @@ level! {
     _mm256_div_ps _mm256_fmadd_ps _mm256_max_ps _mm256_min_ps _mm256_and_ps _mm256_or_ps _mm256_andnot_ps
     _mm256_cmp_ps _mm256_blendv_ps _mm256_movemask_ps _mm256_castps_si256 _mm256_castsi256_ps columns_ps rows_ps
     sum_of_8 max_of_8;
-    _mm256_maskload_ps _mm256_maskstore_ps _mm256_stream_ps _mm_setr_ps _mm_storeu_ps first_of_16 join_16
+    _mm256_maskload_ps _mm256_maskstore_ps _mm256_stream_ps first_of_16 join_16
 }
 
 level! {
@@ -399,5 +389,5 @@ level! {
     _mm256_div_pd _mm256_fmadd_pd _mm256_max_pd _mm256_min_pd _mm256_and_pd _mm256_or_pd _mm256_andnot_pd
     _mm256_cmp_pd _mm256_blendv_pd _mm256_movemask_pd _mm256_castpd_si256 _mm256_castsi256_pd columns_pd rows_pd
     sum_of_4 max_of_4;
-    _mm256_maskload_pd _mm256_maskstore_pd _mm256_stream_pd _mm256_setr_pd _mm256_storeu_pd first_of_8 join_8
+    _mm256_maskload_pd _mm256_maskstore_pd _mm256_stream_pd first_of_8 join_8
 }

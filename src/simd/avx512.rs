@@ -75,7 +75,7 @@ macro_rules! level {
     ($t:ident x $lanes:literal, mantissa $mantissa:literal, $v:ident, $m:ident, $join:ident;
      $set1:ident $loadu:ident $storeu:ident $add:ident $sub:ident $mul:ident $div:ident $fmadd:ident
      $max:ident $min:ident $abs:ident $to_int:ident $sll:ident $add_int:ident $permute_int:ident $from_int:ident $getmant:ident $getexp:ident $cmp:ident $blend:ident
-     $mask_load:ident $mask_store:ident $stream:ident $setr_4:ident $storeu_4:ident
+     $mask_load:ident $mask_store:ident $stream:ident
      $seats:ident $columns:ident $rows:ident
      $low:ident $high:ident $add_half:ident $max_half:ident $sum_half:ident $max_of_half:ident
     ) => {
@@ -105,23 +105,6 @@ macro_rules! level {
                     // SAFETY: a reference to 64 bytes; unaligned stores take any address.
                     unsafe { $storeu(to.as_mut_ptr(), v) }
                 }
-                fn copy(from: &[u8], to: &mut [u8]) {
-                    let ((from, from_rest), (to, to_rest)) = (from.as_chunks::<64>(), to.as_chunks_mut::<64>());
-                    for (from, to) in from.iter().zip(to) {
-                        *to = *from;
-                    }
-                    let mask = _bzhi_u64(u64::MAX, from_rest.len().min(to_rest.len()) as u32);
-                    // SAFETY: bytes beyond the shorter end are masked, and fault on no address.
-                    unsafe {
-                        let rest = _mm512_maskz_loadu_epi8(mask, from_rest.as_ptr().cast());
-                        _mm512_mask_storeu_epi8(to_rest.as_mut_ptr().cast(), mask, rest);
-                    }
-                }
-                fn prefetch(at: &$t) {
-                    #[allow(unused_unsafe)] // the intrinsic is safe in newer compilers than our oldest
-                    // SAFETY: a hint, which faults on no address.
-                    unsafe { _mm_prefetch::<_MM_HINT_T1>(std::ptr::from_ref(at).cast()) }
-                }
                 fn prefetch_after(at: *const $t, n: usize) {
                     #[allow(unused_unsafe)] // as above
                     // SAFETY: a hint, which faults on no address.
@@ -139,11 +122,6 @@ macro_rules! level {
                 fn store_up_to(v: $v, to: &mut [$t]) {
                     // SAFETY: lanes beyond the slice's end are masked: they are not written, and fault on no address.
                     unsafe { $mask_store(to.as_mut_ptr(), first_lanes(to.len()) as $m, v) }
-                }
-                fn store_4(from: [$t; 4], to: &mut [$t; 4]) {
-                    let [a, b, c, d] = from;
-                    // SAFETY: a reference to 4 elements; unaligned stores take any address.
-                    unsafe { $storeu_4(to.as_mut_ptr(), $setr_4(a, b, c, d)) }
                 }
                 fn stream(v: $v, to: &mut [$t; $lanes], _streaming: &Streaming) {
                     let to = to.as_mut_ptr();
@@ -227,7 +205,7 @@ level! {
     f32 x 16, mantissa 23, __m512, __mmask16, join_16;
     _mm512_set1_ps _mm512_loadu_ps _mm512_storeu_ps _mm512_add_ps _mm512_sub_ps _mm512_mul_ps
     _mm512_div_ps _mm512_fmadd_ps _mm512_max_ps _mm512_min_ps _mm512_abs_ps _mm512_castps_si512 _mm512_slli_epi32 _mm512_add_epi32 _mm512_permutexvar_epi32 _mm512_castsi512_ps
-    _mm512_getmant_ps _mm512_getexp_ps _mm512_cmp_ps_mask _mm512_mask_blend_ps  _mm512_mask_loadu_ps _mm512_mask_storeu_ps _mm512_stream_ps _mm_setr_ps _mm_storeu_ps
+    _mm512_getmant_ps _mm512_getexp_ps _mm512_cmp_ps_mask _mm512_mask_blend_ps  _mm512_mask_loadu_ps _mm512_mask_storeu_ps _mm512_stream_ps
     seats_ps columns_ps rows_ps
     _mm512_castps512_ps256 _mm512_extractf32x8_ps _mm256_add_ps _mm256_max_ps sum_of_8 max_of_8
 }
@@ -236,7 +214,7 @@ level! {
     f64 x 8, mantissa 52, __m512d, __mmask8, join_8;
     _mm512_set1_pd _mm512_loadu_pd _mm512_storeu_pd _mm512_add_pd _mm512_sub_pd _mm512_mul_pd
     _mm512_div_pd _mm512_fmadd_pd _mm512_max_pd _mm512_min_pd _mm512_abs_pd _mm512_castpd_si512 _mm512_slli_epi64 _mm512_add_epi64 _mm512_permutexvar_epi64 _mm512_castsi512_pd
-    _mm512_getmant_pd _mm512_getexp_pd _mm512_cmp_pd_mask _mm512_mask_blend_pd  _mm512_mask_loadu_pd _mm512_mask_storeu_pd _mm512_stream_pd _mm256_setr_pd _mm256_storeu_pd
+    _mm512_getmant_pd _mm512_getexp_pd _mm512_cmp_pd_mask _mm512_mask_blend_pd  _mm512_mask_loadu_pd _mm512_mask_storeu_pd _mm512_stream_pd
     seats_pd columns_pd rows_pd
     _mm512_castpd512_pd256 _mm512_extractf64x4_pd _mm256_add_pd _mm256_max_pd sum_of_4 max_of_4
 }

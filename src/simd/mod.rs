@@ -68,9 +68,6 @@ pub(crate) trait Simd<T: Float>: select::Compress<T> + Copy + Send + Sync + 'sta
     fn load(self, from: &T::Block) -> Self::V;
     /// Overwrites the block.
     fn store(self, v: Self::V, to: &mut T::Block);
-    /// Asks for the cache line of `at`, as far as the second-level cache: more lines can be on their way there than to
-    /// the first.
-    fn prefetch(self, at: &T);
     /// Asks for the cache line `n` elements after `at`, whether there is such an element or not.
     fn prefetch_after(self, at: *const T, n: usize);
     /// The same, as far as the second-level cache.
@@ -90,16 +87,6 @@ pub(crate) trait Simd<T: Float>: select::Compress<T> + Copy + Send + Sync + 'sta
         let mut block = T::Block::default();
         self.store(v, &mut block);
         to.copy_from_slice(&block.as_ref()[..to.len()]);
-    }
-    /// Copies bytes to as many others, for lengths of a few vectors.
-    #[inline(always)]
-    fn copy(self, from: &[u8], to: &mut [u8]) {
-        slices::copy_bytes(from, to);
-    }
-    /// Four elements to neighbouring places, by one store if the level can.
-    #[inline(always)]
-    fn store_4(self, from: [T; 4], to: &mut [T; 4]) {
-        *to = from;
     }
     /// `store`, non-temporal if the block is a cache line and the level can.
     #[inline(always)]
@@ -307,13 +294,17 @@ impl Level {
         static FROM_ENVIRONMENT: OnceLock<Result<Level>> = OnceLock::new();
         match FORCED.get() {
             Some(level) => Ok(level),
-            None => FROM_ENVIRONMENT
-                .get_or_init(|| match std::env::var("GRADIX_LEVEL") {
+            None => {
+                let level = FROM_ENVIRONMENT.get_or_init(|| match std::env::var("GRADIX_LEVEL") {
                     Ok(name) => Level::named(&name),
                     Err(std::env::VarError::NotPresent) => Ok(Level::detected()),
                     Err(std::env::VarError::NotUnicode(name)) => Level::named(&name.to_string_lossy()),
-                })
-                .clone(),
+                });
+                match level {
+                    Ok(level) => Ok(*level),
+                    Err(error) => Err(error.clone()),
+                }
+            }
         }
     }
 

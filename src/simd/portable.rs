@@ -54,8 +54,6 @@ macro_rules! level {
                 *to = v.to_array();
             }
             #[inline(always)]
-            fn prefetch(self, _at: &$t) {}
-            #[inline(always)]
             fn prefetch_after(self, _at: *const $t, _n: usize) {}
             #[inline(always)]
             fn prefetch_far_after(self, _at: *const $t, _n: usize) {}

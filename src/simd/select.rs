@@ -62,7 +62,7 @@ static BOOLS: [[bool; 8]; 256] = {
     let mut table = [[false; 8]; 256];
     let mut i = 0;
     while i < 8 * 256 {
-        table[i / 8][i % 8] = i / 8 >> (i % 8) & 1 == 1;
+        table[i / 8][i % 8] = (i / 8) >> (i % 8) & 1 == 1;
         i += 1;
     }
     table

@@ -1,6 +1,6 @@
-//! The four forms of gather and of scatter, fast or by definition: what tests and fuzz targets compare.
+//! The four forms of gather and of scatter, and the three of put, fast or by definition: what tests and fuzz targets compare.
 
-use gradix::{Float, Index, Indices, Result, View, ViewMut, reference};
+use gradix::{Element, Float, Index, Indices, Result, View, ViewMut, reference};
 
 /// Which of the four forms.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -13,7 +13,7 @@ pub enum Op {
 
 impl Op {
     /// The gather of this form, into `out`.
-    pub fn gather<T: Float, I: Index>(
+    pub fn gather<T: Element, I: Index>(
         self,
         axis: isize,
         fast: bool,
@@ -60,6 +60,33 @@ impl Op {
             (Op::Along, false, Some(a)) => reference::scatter_add_along_axis_scaled(dst, axis, idx, src, a),
             (Op::Pick, true, Some(a)) => gradix::pick_add_scaled(dst, idx, src, a),
             (Op::Pick, false, Some(a)) => reference::pick_add_scaled(dst, idx, src, a),
+        }
+    }
+
+    /// The put of this form: of `src` or, where there is one, of a value. Picks have none: their indices, one for each row, go
+    /// along the last axis.
+    pub fn put<T: Element, I: Index>(
+        self,
+        axis: isize,
+        fast: bool,
+        dst: ViewMut<'_, T>,
+        idx: Indices<'_, I, T>,
+        src: View<'_, T>,
+        value: Option<T>,
+    ) -> Result<()> {
+        match (self, fast, value) {
+            (Op::Flat, true, None) => gradix::put(dst, idx, src),
+            (Op::Flat, false, None) => reference::put(dst, idx, src),
+            (Op::Axis, true, None) => gradix::put_axis(dst, axis, idx, src),
+            (Op::Axis, false, None) => reference::put_axis(dst, axis, idx, src),
+            (_, true, None) => gradix::put_along_axis(dst, axis, idx, src),
+            (_, false, None) => reference::put_along_axis(dst, axis, idx, src),
+            (Op::Flat, true, Some(x)) => gradix::put_value(dst, idx, x),
+            (Op::Flat, false, Some(x)) => reference::put_value(dst, idx, x),
+            (Op::Axis, true, Some(x)) => gradix::put_value_axis(dst, axis, idx, x),
+            (Op::Axis, false, Some(x)) => reference::put_value_axis(dst, axis, idx, x),
+            (_, true, Some(x)) => gradix::put_value_along_axis(dst, axis, idx, x),
+            (_, false, Some(x)) => reference::put_value_along_axis(dst, axis, idx, x),
         }
     }
 }

@@ -2,7 +2,7 @@
 
 pub use super::calls::Op;
 use super::strided::{Strided, layout};
-use gradix::{Clip, Index, Indices, View, Wrap};
+use gradix::{Clip, Fill, Index, Indices, View, Wrap};
 use proptest::collection::vec;
 use proptest::prelude::*;
 
@@ -12,6 +12,7 @@ pub enum Mode {
     Bare,
     Wrap,
     Clip,
+    Fill,
 }
 
 /// One call: the table is indexed by the list; the flow is what gather writes and scatter reads.
@@ -38,13 +39,14 @@ impl Case {
         self.seeds.iter().map(index).map(|i| i.ok().expect("at most 100")).collect()
     }
 
-    /// The indices, read from that buffer.
-    pub fn indices<'a, I: Index, T>(&self, buffer: &'a [I]) -> Indices<'a, I, T> {
+    /// The indices, read from that buffer; where they fill, with this value.
+    pub fn indices<'a, I: Index, T>(&self, buffer: &'a [I], value: T) -> Indices<'a, I, T> {
         let list: View<'a, I> = self.list.view(buffer).expect("a buffer of the layout's size");
         match self.mode {
             Mode::Bare => list.into(),
             Mode::Wrap => Wrap(list).into(),
             Mode::Clip => Clip(list).into(),
+            Mode::Fill => Fill(list, value).into(),
         }
     }
 }
@@ -52,7 +54,7 @@ impl Case {
 /// Any call; where the flow is written the table may repeat elements, else the flow may.
 pub fn case(flow_is_written: bool) -> impl Strategy<Value = Case> {
     let op = prop_oneof![Just(Op::Flat), Just(Op::Axis), Just(Op::Along), Just(Op::Pick)];
-    let mode = prop_oneof![3 => Just(Mode::Bare), 1 => Just(Mode::Wrap), 1 => Just(Mode::Clip)];
+    let mode = prop_oneof![3 => Just(Mode::Bare), 1 => Just(Mode::Wrap), 1 => Just(Mode::Clip), 1 => Just(Mode::Fill)];
     let length = || prop_oneof![1 => Just(0usize), 20 => 1usize..6, 2 => 6usize..40];
     (op, mode, vec(length(), 1..5), 0usize..4, vec(length(), 0..3), any::<(bool, bool)>())
         .prop_flat_map(move |(op, mode, mut table, axis, listed, (flat, negative))| {

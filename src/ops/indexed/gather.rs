@@ -1,13 +1,14 @@
 //! Gather: `flow = table[list]`. Elements are moved by their size, whatever their type.
 
-use super::plan::{Form, Job, Short, are_rows, as_column, run_axis};
+use super::plan::{Form, Job, are_rows, as_column, run_axis};
+use super::rows::{for_each_block, gather_block, rows_ahead};
 use crate::array::{
-    Erased3, Erased3Mut, ErasedView, ErasedViewMut, FLOW, Grid, K, LIST, M, P, Plan, Prefetch, Strided3,
-    Strided3Mut, TABLE, Word, gather_runs,
+    Erased3, Erased3Mut, ErasedView, ErasedViewMut, FLOW, K, LIST, M, P, Plan, Runs, RunsMut, TABLE, Word,
+    Words,
 };
 use crate::error::Result;
 use crate::index::ErasedIndices;
-use crate::index::checked::{BLOCK, List, NOWHERE, Words, checked_block};
+use crate::index::checked::{BLOCK, checked_block};
 use crate::parallel;
 use crate::simd::{self, Float, Kernel, Level, Simd, Streaming, slices};
 
@@ -21,21 +22,16 @@ const GRAIN: usize = 1 << 14;
 /// them bounces cache lines between cores.
 const GRAIN_OF_ROWS: usize = 1 << 18;
 
-/// Bytes of a table from which on single elements are prefetched: four times a second-level cache of 1 MiB. Below, the
-/// CPU hides the latency by itself, and a prefetch costs an instruction for each element.
-const PREFETCH_FROM: usize = 4 << 20;
+/// Bytes of a table from which on single elements are prefetched: half a third-level cache of 32 MiB. Below, the CPU hides the
+/// latency by itself, and a prefetch costs an instruction or two for each element (4 MiB: 0.92 of the loop on a Zen 5 with
+/// prefetches; 64 MiB: 1.16).
+const PREFETCH_FROM: usize = 16 << 20;
+
+/// Fewer elements than this are gathered without a look at the table's size.
+const SMALL: usize = 64;
 
 /// How many indices ahead.
 const DISTANCE: usize = 32;
-
-/// Bytes of a table from which on rows are prefetched: no second-level cache holds it.
-pub(super) const PREFETCH_ROWS_FROM: usize = 3 << 20;
-
-/// The same for rows of at most 32 bytes.
-const PREFETCH_SHORT_ROWS_FROM: usize = 16 << 20;
-
-/// Longer rows than this many bytes are not prefetched: the CPU foresees their lines, but for the first few.
-const LONGEST_PREFETCHED: usize = 2 << 10;
 
 /// From so many bytes on, rows are written by non-temporal stores: no third-level cache would hold more of them.
 const STREAM_FROM: usize = 32 << 20;
@@ -43,17 +39,12 @@ const STREAM_FROM: usize = 32 << 20;
 /// The shortest rows that are, in bytes.
 const STREAM_ROWS_FROM: usize = 128;
 
-/// Fewer columns than this of many planes are copied column by column.
-const FEW_COLUMNS: usize = 4;
-
-/// So many planes at a time: with a line for each, a third of a first-level cache of 32 KiB.
-const TILE: usize = 128;
-
 /// The short way. See [`super::plan`].
 #[inline(never)]
-pub(super) fn short(short: Short<'_, Erased3<'_>, Erased3Mut<'_>>) -> Result<()> {
+pub(super) fn short(job: &mut Gather<'_>) -> Result<()> {
     let level = Level::current()?;
-    run(short.checked(level)?, level);
+    job.check(level)?;
+    run(job, level);
     Ok(())
 }
 
@@ -90,30 +81,44 @@ fn along(
     let flow = (out.as_view().layout(), "the output");
     let plan = Plan::new(src.layout(), axis, (idx.list.layout(), is_along), flow)?;
     let bound = src.shape()[axis];
-    idx.check(bound, level)?;
+    let list = |i| idx.piece(idx.list.piece_of(&plan, LIST, i), bound);
+    // All indices are checked before anything is written: those of an only piece where they stand, if that will do.
+    let mut only = (plan.pieces() == 1).then(|| list(0));
+    if !only.as_mut().is_some_and(|list| list.check_in_place(level)) {
+        idx.check(bound)?;
+    }
     for i in 0..plan.pieces() {
-        let list = List::Resolved(idx.resolver(idx.list.piece_of(&plan, LIST, i), bound));
+        let list = only.take().unwrap_or_else(|| {
+            let mut list = list(i);
+            list.check_in_place(level);
+            list
+        });
         let (table, flow) = (src.piece_of(&plan, TABLE, i), out.piece_of(&plan, FLOW, i));
-        run(Job { table, list, flow, axis: P }, level);
+        run(&mut Job { table, list, flow, axis: P }, level);
     }
     Ok(())
 }
 
 /// By one thread or several.
-fn run(mut job: Gather<'_>, level: Level) {
-    let shape = job.flow.as_piece().shape();
-    let len = shape[P] * shape[K] * shape[M];
-    let hints = Hints::new(&job);
-    if len < 2 * GRAIN {
-        return piece(job, hints, level);
+#[inline(always)]
+fn run(job: &mut Gather<'_>, level: Level) {
+    let [planes, len, width] = *job.flow.as_piece().shape();
+    match planes * len * width {
+        ..SMALL => piece(job, Hints::NONE, level),
+        elements if elements < 2 * GRAIN => piece(job, Hints::new(job), level),
+        _ => shared(job, level),
     }
+}
+
+#[cold]
+fn shared(job: &mut Gather<'_>, level: Level) {
+    let (shape, hints) = (*job.flow.as_piece().shape(), Hints::new(job));
     // Cut where whole planes go to one thread, if there are many; else along the longest axis.
-    job.axis = if shape[P] >= 64 { P } else { if shape[K] >= shape[M] { K } else { M } };
-    let unit = len / shape[job.axis];
-    // Few pieces, as each begins with a row that nobody has prefetched.
+    let axis = if shape[P] >= 64 { P } else { if shape[K] >= shape[M] { K } else { M } };
+    let unit = shape[P] * shape[K] * shape[M] / shape[axis];
     let least = if shape[M] > 1 { GRAIN_OF_ROWS } else { GRAIN };
-    let grain = (least / unit).max(shape[job.axis] / (4 * parallel::threads()));
-    parallel::for_each(job, grain, |_, job| piece(job, hints, level));
+    let job = Job { table: job.table, list: job.list, flow: job.flow.reborrow(), axis };
+    parallel::for_each(job, (least / unit).max(1), |_, mut job| piece(&mut job, hints, level));
 }
 
 /// What is decided by the whole table and the whole output, before they are cut: a piece of a large one is not in cache
@@ -127,10 +132,13 @@ struct Hints {
 }
 
 impl Hints {
+    /// For a few elements, which would feel their being asked for.
+    const NONE: Hints = Hints { reach: 0, is_streamed: false };
+
     #[inline(always)]
     fn new(job: &Gather<'_>) -> Self {
         let (flow, reach) = (job.flow.as_piece(), job.table.reach());
-        let [planes, len, width] = flow.shape();
+        let [planes, len, width] = *flow.shape();
         let row = width * flow.width();
         let is_long = row >= STREAM_ROWS_FROM && planes * len >= STREAM_FROM / row.max(1);
         Hints { reach, is_streamed: is_long && flow.width() >= 4 && !simd::is_intel() }
@@ -138,246 +146,184 @@ impl Hints {
 }
 
 /// By this thread.
-fn piece(mut job: Gather<'_>, hints: Hints, level: Level) {
+#[inline(always)]
+fn piece(job: &mut Gather<'_>, hints: Hints, level: Level) {
     if are_rows(job.table.strides(), &job.list, &job.flow) {
-        let width = job.table.width();
-        if hints.is_streamed && !job.list.has_gaps() {
-            f32::dispatch(level, Streamed(&mut job));
-        } else {
-            f32::dispatch(level, Rows { job: &mut job, reach: hints.reach });
-        }
-        if job.list.has_gaps() {
-            match width {
-                1 => fill_rows::<u8>(&mut job),
-                2 => fill_rows::<u16>(&mut job),
-                4 => fill_rows::<u32>(&mut job),
-                8 => fill_rows::<u64>(&mut job),
-                _ => fill_rows::<u128>(&mut job),
-            }
-        }
+        copy_rows(job, hints, level)
     } else {
-        match job.table.width() {
-            1 => elements::<u8>(&mut job, hints.reach),
-            2 => elements::<u16>(&mut job, hints.reach),
-            4 => elements::<u32>(&mut job, hints.reach),
-            8 => elements::<u64>(&mut job, hints.reach),
-            _ => elements::<u128>(&mut job, hints.reach),
-        }
+        elements(job, hints.reach)
     }
 }
-
-/// How many rows of so many bytes ahead a table of such a reach is prefetched. Not at all on Intel's CPUs, which go ahead
-/// of themselves over rows: prefetches made those of 2 KiB a third slower (results/tried/gather.md).
-pub(super) fn rows_ahead(row: usize, reach: usize) -> usize {
-    let from = if row <= 32 { PREFETCH_SHORT_ROWS_FROM } else { PREFETCH_ROWS_FROM };
-    if reach < from || row > LONGEST_PREFETCHED || simd::is_intel() { 0 } else { (8192 / row).clamp(2, 16) }
-}
-
-/// Room for a block of offsets: a small one for short lists, which would feel the other's being zeroed.
-macro_rules! with_block {
-    ($len:expr, |$block:ident| $body:expr) => {
-        if $len <= 16 {
-            let $block = &mut [0u64; 16][..];
-            $body
-        } else {
-            let $block = &mut [0u64; BLOCK][..];
-            $body
-        }
-    };
-}
-pub(super) use with_block;
 
 /// Rows: one index names a run of neighbours.
-struct Rows<'j, 'a> {
-    job: &'j mut Gather<'a>,
-    reach: usize,
-}
-
-impl Kernel<f32> for Rows<'_, '_> {
-    type Output = ();
-    #[inline(always)]
-    fn run<S: Simd<f32>>(self, s: S) {
-        let Rows { job, reach } = self;
-        let len = job.flow.as_piece().shape()[K];
-        let row = job.flow.as_piece().shape()[M] * job.table.width();
-        let ahead = rows_ahead(row, reach);
-        with_block!(len, |block| match row {
-            4 => rows(job, block, ahead, exactly::<4>),
-            8 => rows(job, block, ahead, exactly::<8>),
-            9..16 => rows(job, block, ahead, twice::<8>),
-            16 => rows(job, block, ahead, exactly::<16>),
-            17..32 => rows(job, block, ahead, twice::<16>),
-            32 => rows(job, block, ahead, exactly::<32>),
-            ..=2048 => rows(job, block, ahead, |from, to| s.copy(from, to)),
-            _ => rows(job, block, ahead, |from: &[u8], to: &mut [u8]| to.copy_from_slice(from)),
-        });
+#[inline(never)]
+fn copy_rows(job: &mut Gather<'_>, hints: Hints, level: Level) {
+    let [planes, len, width] = *job.flow.as_piece().shape();
+    let has_gaps = job.list.has_gaps();
+    let row = width * job.table.width();
+    if hints.is_streamed && !has_gaps {
+        return f32::dispatch(level, Streamed { job, ahead: rows_ahead(row, usize::MAX) });
     }
-}
-
-#[inline(always)]
-fn rows<T: Word>(job: &mut Gather<'_>, block: &mut [u64], ahead: usize, copy: impl Fn(&[T], &mut [T])) {
-    let [planes, len, _] = job.flow.as_piece().shape();
-    for p in 0..planes {
-        let (from, mut to) = (job.table.rows::<T>(p), job.flow.rows::<T>(p));
-        // A block sees some indices more than it takes, to prefetch their rows.
-        let step = block.len() - ahead.min(block.len() - 1);
-        let mut first = 0;
-        while first < len {
-            let offsets = &mut block[..(len - first).min(step + ahead)];
-            job.list.fill(K, [p, first, 0], offsets);
-            for (k, &o) in offsets.iter().enumerate().take(step) {
-                if ahead > 0
-                    && let Some(&next) = offsets.get(k + ahead)
-                {
-                    from.prefetch(next as usize);
-                }
-                if o != NOWHERE {
-                    copy(from.row(o as usize), to.row(first + k));
-                }
-            }
-            first += step;
+    let value = job.list.fill_value();
+    for_each_block(job, [planes, len], None, rows_ahead(row, hints.reach), |table, flow, p, block| {
+        gather_block(block, &table.rows(p), &mut flow.rows(p));
+        if has_gaps {
+            block.gaps(table.shape()[K]).for_each(|k| fill_row(flow, [p, k, 0], &value));
         }
-    }
+    });
 }
 
-#[inline(always)]
-pub(super) fn exactly<const N: usize>(from: &[u8], to: &mut [u8]) {
-    if let (Some(from), Some(to)) = (from.first_chunk::<N>(), to.first_chunk_mut::<N>()) {
-        *to = *from;
-    }
-}
-
-/// A length between `N` and `2 * N`: the first `N` bytes and the last.
-#[inline(always)]
-pub(super) fn twice<const N: usize>(from: &[u8], to: &mut [u8]) {
-    exactly::<N>(from, to);
-    if let (Some(from), Some(to)) = (from.last_chunk::<N>(), to.last_chunk_mut::<N>()) {
-        *to = *from;
+/// Overwrites a row with the value that fills.
+fn fill_row(flow: &mut Erased3Mut<'_>, index: [usize; 3], value: &[u8; 16]) {
+    match flow.as_piece().width() {
+        1 => flow.typed().run(M, index).fill(u8::from_bytes(value)),
+        2 => flow.typed().run(M, index).fill(u16::from_bytes(value)),
+        4 => flow.typed().run(M, index).fill(u32::from_bytes(value)),
+        8 => flow.typed().run(M, index).fill(u64::from_bytes(value)),
+        _ => flow.typed().run(M, index).fill(u128::from_bytes(value)),
     }
 }
 
 /// Rows of whole `f32`s, whatever they are, written by non-temporal stores.
-struct Streamed<'j, 'a>(&'j mut Gather<'a>);
+struct Streamed<'j, 'a> {
+    job: &'j mut Gather<'a>,
+    ahead: usize,
+}
 
 impl Kernel<f32> for Streamed<'_, '_> {
     type Output = ();
     #[inline(always)]
     fn run<S: Simd<f32>>(self, s: S) {
-        let Streamed(job) = self;
-        let row = job.flow.as_piece().shape()[M] * job.flow.as_piece().width();
+        let Streamed { job, ahead } = self;
+        let [planes, len, _] = *job.flow.as_piece().shape();
         let streaming = Streaming::begin();
-        rows::<f32>(job, &mut [0; BLOCK], rows_ahead(row, usize::MAX), |from, to| {
-            slices::map_past_caches(
-                s,
-                from,
-                to,
-                &streaming,
-                #[inline(always)]
-                |v| v,
-            )
-        });
-    }
-}
-
-/// Rows whose index names none: the value that fills.
-#[inline(never)]
-fn fill_rows<W: Word>(job: &mut Gather<'_>) {
-    let value = W::from_bytes(&job.list.fill_value());
-    let [planes, len, _] = job.flow.as_piece().shape();
-    let mut flow = job.flow.typed::<W>();
-    let mut block = [0; BLOCK];
-    for p in 0..planes {
-        for first in (0..len).step_by(BLOCK) {
-            let offsets = &mut block[..(len - first).min(BLOCK)];
-            job.list.fill(K, [p, first, 0], offsets);
-            for (k, _) in offsets.iter().enumerate().filter(|&(_, &o)| o == NOWHERE) {
-                flow.run(M, [p, first + k, 0]).fill(value);
-            }
-        }
+        for_each_block(
+            job,
+            [planes, len],
+            None,
+            ahead,
+            #[inline(always)]
+            |table, flow, p, block| {
+                block.gather::<f32>(
+                    &table.rows(p),
+                    &mut flow.rows(p),
+                    #[inline(always)]
+                    |from, to| {
+                        slices::map_past_caches(
+                            s,
+                            from,
+                            to,
+                            &streaming,
+                            #[inline(always)]
+                            |v| v,
+                        )
+                    },
+                );
+            },
+        );
     }
 }
 
 /// Elements one by one.
-#[inline(never)]
-fn elements<W: Word>(job: &mut Gather<'_>, reach: usize) {
-    let (shape, strides) = (job.flow.as_piece().shape(), job.flow.as_piece().strides());
-    let [planes, len, width] = shape;
-    if planes * len * width == 0 {
-        return;
-    }
-    if width == 1 && len < FEW_COLUMNS && planes >= 16 && job.list.stride(P) == 0 && !job.list.has_gaps() {
-        return few_columns::<W>(job);
-    }
+#[inline(always)]
+fn elements(job: &mut Gather<'_>, reach: usize) {
+    let flow = job.flow.as_piece();
+    let (shape, strides) = (flow.shape(), flow.strides());
     let axis = run_axis(shape, strides, &job.list);
-    // One element of each of many rows comes from a line that the CPU foresees: as far as it can, at least.
-    let is_far = reach >= PREFETCH_FROM && axis == K && shape[K] >= 2 * DISTANCE;
-    let ahead = Prefetch { distance: if is_far { DISTANCE } else { 0 } };
-    let is_dense = strides[axis] == 1 || shape[axis] == 1;
-    if let (List::InPlace(words, first, list), true) = (job.list, is_dense)
-        && (list[axis] == 1 || shape[axis] == 1)
-    {
-        let (table, flow, way) = (job.table.typed::<W>(), job.flow.typed::<W>(), (axis, ahead));
-        return match words {
-            Words::U8(words) => in_place(table, Grid::new(words, first, list), flow, way),
-            Words::U16(words) => in_place(table, Grid::new(words, first, list), flow, way),
-            Words::U32(words) => in_place(table, Grid::new(words, first, list), flow, way),
-            Words::U64(words) => in_place(table, Grid::new(words, first, list), flow, way),
-        };
+    if job.list.words.are_checked() {
+        let is_far = reach >= PREFETCH_FROM && axis == K && shape[K] >= 2 * DISTANCE;
+        let ahead = if is_far { DISTANCE } else { 0 };
+        in_place(
+            Runs::of_gather(&job.table, &job.list.words, &mut job.flow, axis, ahead),
+            &job.table,
+            &job.list.words,
+        )
+    } else {
+        resolved(job, axis)
     }
-    blocks::<W>(job, (axis, ahead));
+}
+
+/// Straight from the list, by its size and that of an element.
+#[inline(always)]
+fn in_place(runs: RunsMut<'_>, table: &Erased3<'_>, words: &Words<'_>) {
+    match (table.width(), words.piece().width()) {
+        (1, 1) => gather::<u8, u8>(runs),
+        (1, 2) => gather::<u8, u16>(runs),
+        (1, 4) => gather::<u8, u32>(runs),
+        (1, _) => gather::<u8, u64>(runs),
+        (2, 1) => gather::<u16, u8>(runs),
+        (2, 2) => gather::<u16, u16>(runs),
+        (2, 4) => gather::<u16, u32>(runs),
+        (2, _) => gather::<u16, u64>(runs),
+        (4, 1) => gather::<u32, u8>(runs),
+        (4, 2) => gather::<u32, u16>(runs),
+        (4, 4) => gather::<u32, u32>(runs),
+        (4, _) => gather::<u32, u64>(runs),
+        (8, 1) => gather::<u64, u8>(runs),
+        (8, 2) => gather::<u64, u16>(runs),
+        (8, 4) => gather::<u64, u32>(runs),
+        (8, _) => gather::<u64, u64>(runs),
+        (_, 1) => gather::<u128, u8>(runs),
+        (_, 2) => gather::<u128, u16>(runs),
+        (_, 4) => gather::<u128, u32>(runs),
+        (_, _) => gather::<u128, u64>(runs),
+    }
 }
 
 /// The kernel, for an element size and an index size.
 #[inline(never)]
-fn in_place<W: Word, X: Word>(
-    table: Strided3<'_, W>,
-    list: Grid<'_, X>,
-    flow: Strided3Mut<'_, W>,
-    (axis, ahead): (usize, Prefetch),
-) {
-    gather_runs(table, list, flow, axis, ahead);
+fn gather<W: Word, X: Word>(runs: RunsMut<'_>) {
+    runs.gather::<W, X>();
 }
 
-/// Elements by blocks of resolved offsets, to wherever.
-fn blocks<W: Word>(job: &mut Gather<'_>, (axis, ahead): (usize, Prefetch)) {
-    let shape = job.flow.as_piece().shape();
-    let (table, mut flow) = (job.table.typed::<W>(), job.flow.typed::<W>());
-    let (value, has_gaps) = (W::from_bytes(&job.list.fill_value()), job.list.has_gaps());
+/// By blocks of resolved offsets: where an index may be negative, or means what its mode says.
+#[cold]
+#[inline(never)]
+fn resolved(job: &mut Gather<'_>, axis: usize) {
+    let shape = *job.flow.as_piece().shape();
     let [a, b] = [[K, M], [P, M], [P, K]][axis];
-    let (block, room) = (&mut [0u64; BLOCK], &mut [W::default(); BLOCK]);
+    let (mut small, mut large);
+    let block: &mut [u64] = if shape[axis] <= 16 {
+        small = [0; 16];
+        &mut small
+    } else {
+        large = [0; BLOCK];
+        &mut large
+    };
     for i in 0..shape[a] {
         for j in 0..shape[b] {
-            for first in (0..shape[axis]).step_by(BLOCK) {
+            for first in (0..shape[axis]).step_by(block.len()) {
                 let mut index = [0; 3];
                 (index[a], index[b], index[axis]) = (i, j, first);
-                let len = (shape[axis] - first).min(BLOCK);
-                let (offsets, room) = (&mut block[..len], &mut room[..len]);
+                let len = (shape[axis] - first).min(block.len());
+                let offsets = &mut block[..len];
                 job.list.fill(axis, index, offsets);
-                let table = table.table_part(axis, index, len);
-                if has_gaps {
-                    table.gather_or(axis, offsets, value, room);
+                if job.list.has_gaps() {
+                    gather_or(job, (axis, index), offsets);
                 } else {
-                    let grid = checked_block(offsets, axis, table.shape()[K]);
-                    in_place(table, grid, Strided3Mut::from_slice(room, axis), (axis, ahead));
+                    let words = checked_block(offsets, axis, job.table.shape()[K]);
+                    let (table, mut flow) =
+                        (job.table.table_part(axis, index, len), job.flow.part(axis, index, len));
+                    in_place(Runs::of_gather(&table, &words, &mut flow, axis, 0), &table, &words);
                 }
-                flow.run(axis, index).copy_from(0, room);
             }
         }
     }
 }
 
-/// Few columns of many planes: column by column, in tiles of planes whose lines stay in L1 meanwhile.
-#[inline(never)]
-fn few_columns<W: Word>(job: &mut Gather<'_>) {
-    let [planes, len, _] = job.flow.as_piece().shape();
-    let (table, mut flow) = (job.table.typed::<W>(), job.flow.typed::<W>());
-    let offsets = &mut [0; FEW_COLUMNS][..len];
-    job.list.fill(K, [0; 3], offsets);
-    for first in (0..planes).step_by(TILE) {
-        for (k, &o) in offsets.iter().enumerate() {
-            let (from, mut to) = (table.run(P, [first, o as usize, 0]), flow.run(P, [first, k, 0]));
-            (0..TILE.min(planes - first)).for_each(|p| to.set(p, from.get(p)));
-        }
+/// The run from `index` on, where some offsets may be none.
+fn gather_or(job: &mut Gather<'_>, at: (usize, [usize; 3]), offsets: &[u64]) {
+    fn run<W: Word>(job: &mut Gather<'_>, (axis, index): (usize, [usize; 3]), offsets: &[u64]) {
+        let value = W::from_bytes(&job.list.fill_value());
+        let mut flow = job.flow.typed::<W>();
+        job.table.typed().gather_or((axis, index), offsets, value, &mut flow.run(axis, index));
+    }
+    match job.table.width() {
+        1 => run::<u8>(job, at, offsets),
+        2 => run::<u16>(job, at, offsets),
+        4 => run::<u32>(job, at, offsets),
+        8 => run::<u64>(job, at, offsets),
+        _ => run::<u128>(job, at, offsets),
     }
 }
 
@@ -397,15 +343,16 @@ fn scattered_of<W: Word>(
     idx: &ErasedIndices<'_>,
     out: &mut ErasedViewMut<'_>,
 ) -> Result<()> {
-    let (level, flat) = (Level::current()?, src.as_if_flat());
+    let flat = src.as_if_flat();
+    Level::current()?;
     let flow = (out.as_view().layout(), "the output");
     let plan = Plan::new(&flat, 0, (idx.list.layout(), false), flow)?;
-    idx.check(src.len(), level)?;
+    idx.check(src.len())?;
     let lanes = src.lanes::<W>(src.rank() - 1); // an array of rank 0 is flat
     let width = lanes.lane_len();
     let mut offsets = [0; BLOCK];
     for i in 0..plan.pieces() {
-        let list = List::Resolved(idx.resolver(idx.list.piece_of(&plan, LIST, i), src.len()));
+        let list = idx.piece(idx.list.piece_of(&plan, LIST, i), src.len());
         let value = W::from_bytes(&list.fill_value());
         let mut out = out.piece_of(&plan, FLOW, i);
         let len = out.as_piece().shape()[K];
@@ -414,7 +361,7 @@ fn scattered_of<W: Word>(
             let offsets = &mut offsets[..(len - first).min(BLOCK)];
             list.fill(K, [0, first, 0], offsets);
             for (k, &o) in offsets.iter().enumerate() {
-                let inside = o != NOWHERE;
+                let inside = o < src.len() as u64;
                 let o = o as usize;
                 out.set(first + k, if inside { lanes.lane(o / width).get(o % width) } else { value });
             }

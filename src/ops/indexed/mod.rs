@@ -22,25 +22,25 @@
 
 mod gather;
 mod plan;
+mod rows;
 mod scatter;
 
-use crate::array::{Element, ErasedView, ErasedViewMut, View, ViewMut, zeros};
+use crate::array::{Element, ErasedView, ErasedViewMut, K, P, View, ViewMut, zeros};
 use crate::error::Result;
 use crate::index::{ErasedIndices, Index, Indices};
 use crate::simd::Float;
-use plan::{Form, Numbers, Short};
+use plan::{Form, Job, Numbers};
 use scatter::Op;
 
 /// A gather, the short way where it is one for it.
 #[inline(always)]
 fn gather(form: Form, src: ErasedView<'_>, idx: ErasedIndices<'_>, out: ErasedViewMut<'_>) -> Result<()> {
     match plan::short(form, &src, &idx, out.as_view()) {
-        Some(Numbers { table, list, flow }) => gather::short(Short {
+        Some(Numbers { table, list, flow }) => gather::short(&mut Job {
             table: src.piece(table.0, table.1),
-            list: idx.list.piece([1, idx.list.len(), 1], [0, 1, 0]),
-            is_signed: idx.is_signed,
-            strides: list,
+            list: idx.piece(idx.list.piece(flow.0, list), table.0[K]),
             flow: out.piece(flow.0, flow.1),
+            axis: P,
         }),
         None => {
             let (src, idx, mut out) = (src, idx, out); // copies: the others need never stand in memory
@@ -60,14 +60,9 @@ fn scatter(
 ) -> Result<()> {
     match plan::short(form, dst.as_view(), &idx, &src) {
         Some(Numbers { table, list, flow }) => {
-            let short = Short {
-                table: dst.piece(table.0, table.1),
-                list: idx.list.piece([1, idx.list.len(), 1], [0, 1, 0]),
-                is_signed: idx.is_signed,
-                strides: list,
-                flow: src.piece(flow.0, flow.1),
-            };
-            scatter::short(short, op)
+            let list = idx.piece(idx.list.piece(flow.0, list), table.0[K]);
+            let (table, flow) = (dst.piece(table.0, table.1), src.piece(flow.0, flow.1));
+            scatter::short(&mut Job { table, list, flow, axis: P }, op)
         }
         None => {
             let (mut dst, idx, src) = (dst, idx, src); // as above

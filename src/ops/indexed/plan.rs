@@ -9,8 +9,8 @@
 
 use crate::array::{Erased3, Erased3Mut, ErasedView, K, M, P, Split};
 use crate::error::{Error, Result};
-use crate::index::checked::{List, Resolver, check_dense, in_place};
-use crate::index::{ErasedIndices, Mode};
+use crate::index::ErasedIndices;
+use crate::index::checked::List;
 use crate::simd::Level;
 
 /// How the list goes over the table.
@@ -28,18 +28,20 @@ pub(crate) enum Form {
 
 /// A 3-d piece, read or written.
 pub(crate) trait Piece: Sized + Send {
-    fn shape(&self) -> [usize; 3];
-    fn strides(&self) -> [isize; 3];
+    fn shape(&self) -> &[usize; 3];
+    fn strides(&self) -> &[isize; 3];
     fn split_at(self, axis: usize, mid: usize) -> (Self, Self);
     /// Both parts of a gather's table that is cut along the index: each may name all of it.
     fn both(self) -> (Self, Self);
 }
 
 impl Piece for Erased3<'_> {
-    fn shape(&self) -> [usize; 3] {
+    #[inline(always)]
+    fn shape(&self) -> &[usize; 3] {
         self.shape()
     }
-    fn strides(&self) -> [isize; 3] {
+    #[inline(always)]
+    fn strides(&self) -> &[isize; 3] {
         self.strides()
     }
     fn split_at(self, axis: usize, mid: usize) -> (Self, Self) {
@@ -51,10 +53,12 @@ impl Piece for Erased3<'_> {
 }
 
 impl Piece for Erased3Mut<'_> {
-    fn shape(&self) -> [usize; 3] {
+    #[inline(always)]
+    fn shape(&self) -> &[usize; 3] {
         self.as_piece().shape()
     }
-    fn strides(&self) -> [isize; 3] {
+    #[inline(always)]
+    fn strides(&self) -> &[isize; 3] {
         self.as_piece().strides()
     }
     fn split_at(self, axis: usize, mid: usize) -> (Self, Self) {
@@ -91,43 +95,23 @@ impl<A: Piece, B: Piece> Split for Job<'_, A, B> {
     }
 }
 
-/// What the short way passes on: three pieces, the list dense along its second axis and not yet checked.
-pub(crate) struct Short<'a, A, B> {
-    pub(crate) table: A,
-    pub(crate) list: Erased3<'a>,
-    pub(crate) is_signed: bool,
-    /// Of the list, over the axes of the flow.
-    pub(crate) strides: [usize; 3],
-    pub(crate) flow: B,
-}
-
-impl<'a, A: Piece, B: Piece> Short<'a, A, B> {
-    /// The same with the list checked.
+impl<A: Piece, B: Piece> Job<'_, A, B> {
+    /// Checks a list that is one run, or dense: what the short way has.
     #[inline(always)]
-    pub(crate) fn checked(self, level: Level) -> Result<Job<'a, A, B>> {
-        let Short { table, list, is_signed, strides, flow } = self;
-        let bound = table.shape()[K];
-        let list = match in_place(&list, is_signed, bound, level) {
-            Some(words) => List::InPlace(words, 0, strides),
-            None => {
-                check_dense(&list, is_signed, bound)?;
-                let piece = list.reshaped(flow.shape(), strides);
-                List::Resolved(Resolver::plain(piece, is_signed, bound))
-            }
-        };
-        Ok(Job { table, list, flow, axis: P })
+    pub(crate) fn check(&mut self, level: Level) -> Result<()> {
+        if self.list.check_in_place(level) { Ok(()) } else { self.list.check_run() }
     }
 }
 
 /// Shapes and strides of the table and the flow, and strides of the list: what the short way finds.
 pub(crate) struct Numbers {
     pub(crate) table: ([usize; 3], [isize; 3]),
-    pub(crate) list: [usize; 3],
+    pub(crate) list: [isize; 3],
     pub(crate) flow: ([usize; 3], [isize; 3]),
 }
 
-/// The numbers of a call whose arrays are vectors or matrices and whose list is plain and dense, where there is an element to
-/// move and the shapes fit; what else there is goes the long way, errors included.
+/// The numbers of a call whose arrays are vectors or matrices and whose list is one run or dense, where there is an element to
+/// move and the shapes fit; what else there is goes the long way, errors of shape included.
 #[inline(always)]
 pub(crate) fn short(
     form: Form,
@@ -136,20 +120,27 @@ pub(crate) fn short(
     flow: &ErasedView<'_>,
 ) -> Option<Numbers> {
     let list = &idx.list;
-    if !list.is_plainly_dense() || list.len() == 0 || !matches!(idx.mode, Mode::Raise) {
+    let is_one_run = list.rank() == 1 || list.is_plainly_dense();
+    if !is_one_run || list.len() == 0 {
         return None;
     }
+    let step = if list.rank() == 1 { list.strides()[0] } else { 1 };
     if form == Form::Flat || table.rank() == 1 && matches!(form, Form::Axis(_) | Form::Along(_)) {
         let (n, len) = (table.len(), list.len());
         let fits = flow.rank() == 1 && flow.shape()[0] == len
-            || flow.rank() == 2 && list.rank() == 2 && flow.shape() == list.shape();
-        if !fits || !flow.is_plainly_dense() || !table.is_plainly_dense() || n == 0 {
+            || flow.rank() == 2
+                && flow.is_plainly_dense()
+                && list.rank() == 2
+                && flow.shape() == list.shape();
+        if !fits || n == 0 || !(table.rank() == 1 || table.is_plainly_dense()) {
             return None;
         }
+        let stride = if table.rank() == 1 { table.strides()[0] } else { 1 };
+        let flow_stride = if flow.rank() == 1 { flow.strides()[0] } else { 1 };
         return Some(Numbers {
-            table: ([1, n, 1], [0, 1, 0]),
-            list: [0, 1, 0],
-            flow: ([1, len, 1], [0, 1, 0]),
+            table: ([1, n, 1], [0, stride, 0]),
+            list: [0, step, 0],
+            flow: ([1, len, 1], [0, flow_stride, 0]),
         });
     }
     let (&[rows, columns], &[row, column]) = (table.shape(), table.strides()) else { return None };
@@ -161,7 +152,7 @@ pub(crate) fn short(
             let fits = list.rank() == 1 && list.len() == rows && flow.rank() == 1 && flow.shape()[0] == rows;
             fits.then(|| Numbers {
                 table: ([rows, columns, 1], [row, column, 0]),
-                list: [1, 0, 0],
+                list: [step, 0, 0],
                 flow: ([rows, 1, 1], [flow.strides()[0], 0, 0]),
             })
         }
@@ -171,7 +162,7 @@ pub(crate) fn short(
             let columns = columns as usize;
             Some(Numbers {
                 table: ([1, rows, columns], [0, row, column]),
-                list: [0, 1, 0],
+                list: [0, step, 0],
                 flow: ([1, list.len(), columns], [0, a, b]),
             })
         }
@@ -179,7 +170,7 @@ pub(crate) fn short(
             let [a, b] = strides(flow, rows, list.len())?;
             Some(Numbers {
                 table: ([rows, columns, 1], [row, column, 0]),
-                list: [0, 1, 0],
+                list: [0, step, 0],
                 flow: ([rows, list.len(), 1], [a, b, 0]),
             })
         }
@@ -188,7 +179,7 @@ pub(crate) fn short(
             let [a, b] = strides(flow, rows, len)?;
             Some(Numbers {
                 table: ([rows, columns, 1], [row, column, 0]),
-                list: [len, 1, 0],
+                list: [len as isize, 1, 0],
                 flow: ([rows, len, 1], [a, b, 0]),
             })
         }
@@ -197,7 +188,7 @@ pub(crate) fn short(
             let [a, b] = strides(flow, len, columns)?;
             Some(Numbers {
                 table: ([1, rows, columns], [0, row, column]),
-                list: [0, columns, 1],
+                list: [0, columns as isize, 1],
                 flow: ([1, len, columns], [0, a, b]),
             })
         }
@@ -210,7 +201,7 @@ pub(crate) fn short(
 fn strides(flow: &ErasedView<'_>, a: usize, b: usize) -> Option<[isize; 2]> {
     match (flow.shape(), flow.strides()) {
         (&[rows, columns], &[row, column]) => (rows == a && columns == b).then_some([row, column]),
-        (&[len], &[1]) => (a.checked_mul(b) == Some(len)).then_some([b as isize, 1]),
+        (&[len], &[1]) => (a.checked_mul(b) == Some(len)).then_some([b as isize, 1]), // others are rare
         _ => None,
     }
 }
@@ -236,7 +227,22 @@ pub(crate) fn as_column<'a>(
 
 /// The axis along which to go element by element: where the flow's elements are neighbours and so are the indices; else
 /// where the flow's are nearest to each other, as long as it is worth a run; else the longest.
-pub(crate) fn run_axis(shape: [usize; 3], flow: [isize; 3], list: &List<'_>) -> usize {
+#[inline(always)]
+pub(crate) fn run_axis(shape: &[usize; 3], flow: &[isize; 3], list: &List<'_>) -> usize {
+    if shape[P] == 1 && shape[M] == 1 || shape[K] > 1 && flow[K] == 1 && list.stride(K) == 1 {
+        return K;
+    }
+    if shape[K] == 1 && shape[M] == 1 {
+        return P;
+    }
+    if shape[P] == 1 && shape[M] > 1 && flow[M] == 1 && list.stride(M) == 1 {
+        return M;
+    }
+    run_axis_of_any(shape, flow, list)
+}
+
+#[inline(never)]
+fn run_axis_of_any(shape: &[usize; 3], flow: &[isize; 3], list: &List<'_>) -> usize {
     let is_dense = |&axis: &usize| shape[axis] > 1 && flow[axis] == 1 && list.stride(axis) == 1;
     if let Some(axis) = [K, P, M].into_iter().find(is_dense) {
         return axis;
@@ -247,6 +253,7 @@ pub(crate) fn run_axis(shape: [usize; 3], flow: [isize; 3], list: &List<'_>) -> 
 }
 
 /// Whether one index names a run of neighbours: dense rows in both arrays.
-pub(crate) fn are_rows(table: [isize; 3], list: &List<'_>, flow: &impl Piece) -> bool {
+#[inline(always)]
+pub(crate) fn are_rows(table: &[isize; 3], list: &List<'_>, flow: &impl Piece) -> bool {
     flow.shape()[M] > 1 && table[M] == 1 && flow.strides()[M] == 1 && list.stride(M) == 0
 }

@@ -1,14 +1,14 @@
 //! Scatter: `table[list] += a · flow`, or `table[list] = flow`.
 
-use super::gather::{PREFETCH_ROWS_FROM, exactly, rows_ahead, twice, with_block};
-use super::plan::{Form, Job, Short, are_rows, as_column, run_axis};
+use super::plan::{Form, Job, are_rows, as_column, run_axis};
+use super::rows::{Block, Own, for_each_block, keep, put_block, rows_ahead};
 use crate::array::{
-    Erased3, Erased3Mut, ErasedView, ErasedViewMut, FLOW, Grid, K, LIST, M, P, Plan, Prefetch, Strided3,
-    Strided3Mut, TABLE, Update, Word, scatter_runs,
+    Erased3, Erased3Mut, ErasedView, ErasedViewMut, FLOW, K, LIST, M, P, Plan, Rows, RowsMut, Runs, RunsMut,
+    TABLE, Update, Word, Words,
 };
 use crate::error::Result;
 use crate::index::ErasedIndices;
-use crate::index::checked::{BLOCK, List, Words, checked_block};
+use crate::index::checked::{BLOCK, checked_block};
 use crate::parallel;
 use crate::simd::{self, Float, Kernel, Level, Simd};
 
@@ -67,16 +67,21 @@ const COLUMNS: usize = 512;
 /// Where threads share a destination, how many of its places are looked at to divide it evenly.
 const SAMPLE: usize = 256;
 
-/// Bytes of a destination from which on single elements are prefetched, twice a second-level cache of 1 MiB, and how many
-/// indices ahead.
-const PREFETCH_FROM: usize = 2 << 20;
+/// Bytes of a destination from which on rows are prefetched: no second-level cache holds it.
+const PREFETCH_ROWS_FROM: usize = 3 << 20;
+
+/// Bytes of a destination from which on single elements are prefetched, half a third-level cache of 32 MiB, and how many
+/// indices ahead. On a Zen 5, which has many more loads on their way, a table of 4 MiB takes 1.5 times as long with prefetches, and
+/// one of 64 MiB 0.7; on a Zen 4 tables of 2 to 8 MiB gain, too.
+const PREFETCH_FROM: usize = 16 << 20;
 const DISTANCE: usize = 64;
 
 /// The short way. See [`super::plan`].
 #[inline(never)]
-pub(super) fn short(short: Short<'_, Erased3Mut<'_>, Erased3<'_>>, op: Op) -> Result<()> {
+pub(super) fn short(job: &mut Scatter<'_>, op: Op) -> Result<()> {
     let level = Level::current()?;
-    run(short.checked(level)?, op, level);
+    job.check(level)?;
+    run(job, op, level);
     Ok(())
 }
 
@@ -115,34 +120,49 @@ fn along(
     let flow = (src.layout(), "the source");
     let plan = Plan::new(dst.as_view().layout(), axis, (idx.list.layout(), is_along), flow)?;
     let bound = dst.as_view().shape()[axis];
-    idx.check(bound, level)?;
+    let list = |i| idx.piece(idx.list.piece_of(&plan, LIST, i), bound);
+    // All indices are checked before anything is written: those of an only piece where they stand, if that will do.
+    let mut only = (plan.pieces() == 1).then(|| list(0));
+    if !only.as_mut().is_some_and(|list| list.check_in_place(level)) {
+        idx.check(bound)?;
+    }
     for i in 0..plan.pieces() {
-        let list = List::Resolved(idx.resolver(idx.list.piece_of(&plan, LIST, i), bound));
+        let list = only.take().unwrap_or_else(|| {
+            let mut list = list(i);
+            list.check_in_place(level);
+            list
+        });
         let (table, flow) = (dst.piece_of(&plan, TABLE, i), src.piece_of(&plan, FLOW, i));
-        run(Job { table, list, flow, axis: P }, op, level);
+        run(&mut Job { table, list, flow, axis: P }, op, level);
     }
     Ok(())
 }
 
 /// By one thread or several. No two ever update one element, so its sum is in the order of the indices.
-fn run(mut job: Scatter<'_>, op: Op, level: Level) {
-    let [planes, len, width] = job.flow.shape();
-    if planes * len * width < 2 * GRAIN {
-        return piece(&mut job, None, op, level);
-    }
+#[inline(always)]
+fn run(job: &mut Scatter<'_>, op: Op, level: Level) {
+    let [planes, len, width] = *job.flow.shape();
+    if planes * len * width < 2 * GRAIN { piece(job, None, op, level) } else { shared(job, op, level) }
+}
+
+#[cold]
+fn shared(job: &mut Scatter<'_>, op: Op, level: Level) {
+    let [planes, len, width] = *job.flow.shape();
     let threads = parallel::threads();
-    let cut = |job: Scatter<'_>, axis, grain| {
-        parallel::for_each(Job { axis, ..job }, grain, |_, mut job| piece(&mut job, None, op, level));
+    let mut cut = |axis, grain| {
+        let job = Job { table: job.table.reborrow(), list: job.list, flow: job.flow, axis };
+        parallel::for_each(job, grain, |_, mut job| piece(&mut job, None, op, level));
     };
     if threads < 2 {
-        piece(&mut job, None, op, level);
+        piece(job, None, op, level);
     } else if planes >= 2 * threads {
-        cut(job, P, GRAIN.div_ceil(len * width));
+        cut(P, GRAIN.div_ceil(len * width));
     } else if width >= GRAIN || width >= 2 * COLUMNS && job.list.stride(M) != 0 {
-        cut(job, M, (GRAIN / len).max(COLUMNS));
+        cut(M, (GRAIN / len).max(COLUMNS));
     } else if !is_shared(job.table.as_piece().reach(), len, width, threads) {
-        piece(&mut job, None, op, level);
+        piece(job, None, op, level);
     } else {
+        let job = Job { table: job.table.reborrow(), list: job.list, flow: job.flow, axis: P };
         let pieces = by_destination(job, threads.min(planes * len * width / GRAIN));
         parallel::for_each(pieces, 1, |_, pieces: Vec<(usize, Scatter<'_>)>| {
             for (first, mut job) in pieces {
@@ -187,92 +207,44 @@ fn by_destination(job: Scatter<'_>, pieces: usize) -> Vec<(usize, Scatter<'_>)> 
 
 /// By this thread. Where a first place is given, the table has the places from there on alone, and others' indices are left
 /// to them.
-fn piece(job: &mut Scatter<'_>, own: Option<usize>, op: Op, level: Level) {
-    let shape = job.flow.shape();
-    if shape.contains(&0) {
-        return;
-    }
+#[inline(always)]
+fn piece(job: &mut Scatter<'_>, first: Option<usize>, op: Op, level: Level) {
+    let own = match first {
+        None if !job.list.has_gaps() => None,
+        first => Some((first.unwrap_or(0), job.table.as_piece().shape()[K])),
+    };
     if are_rows(job.table.as_piece().strides(), &job.list, &job.flow) {
-        match op {
-            Op::AddF32(a) => f32::dispatch(level, AddRows { job, own, a }),
-            Op::AddF64(a) => f64::dispatch(level, AddRows { job, own, a }),
-            Op::Put => f32::dispatch(level, PutRows { job, own }),
-        }
+        update_rows(job, own, op, level)
     } else {
-        match (op, job.table.as_piece().width()) {
-            (Op::AddF32(a), _) => elements::<f32>(job, own, Add(a)),
-            (Op::AddF64(a), _) => elements::<f64>(job, own, Add(a)),
-            (Op::Put, 1) => elements::<u8>(job, own, Put),
-            (Op::Put, 2) => elements::<u16>(job, own, Put),
-            (Op::Put, 4) => elements::<u32>(job, own, Put),
-            (Op::Put, 8) => elements::<u64>(job, own, Put),
-            (Op::Put, _) => elements::<u128>(job, own, Put),
+        elements(job, own, first.is_some(), op)
+    }
+}
+
+/// Rows: one index names a run of neighbours.
+#[inline(never)]
+fn update_rows(job: &mut Scatter<'_>, own: Own, op: Op, level: Level) {
+    let [planes, len, width] = *job.flow.shape();
+    let (row, reach) = (width * job.flow.width(), job.table.as_piece().reach());
+    // A row that is added to is read, too.
+    let adds_ahead =
+        if reach < PREFETCH_ROWS_FROM || simd::is_intel() { 0 } else { ((32 << 10) / row).min(16) };
+    let ahead = if matches!(op, Op::Put) { rows_ahead(row, reach) } else { adds_ahead };
+    for_each_block(job, [planes, len], own, ahead, |table, flow, p, block| match op {
+        Op::AddF32(a) => {
+            f32::dispatch(level, AddRows { block, from: &flow.rows(p), to: &mut table.rows(p), a })
         }
-    }
-}
-
-/// Keeps of the offsets those from `first` on that are below `n` then, as offsets from there, and says which they were.
-#[inline(always)]
-fn keep(offsets: &mut [u64], first: usize, n: usize, kept: &mut [u8; BLOCK]) -> usize {
-    const { assert!(BLOCK == 256) }; // so that a number fits into a `u8`
-    let mut len = 0;
-    for k in 0..offsets.len() {
-        let o = offsets[k].wrapping_sub(first as u64);
-        offsets[len] = o; // an offset left out is overwritten by the next, or beyond the end
-        kept[len] = k as u8;
-        len += usize::from(o < n as u64);
-    }
-    len
-}
-
-/// Rows: one index names a run of neighbours, which is updated as `T`s.
-#[inline(always)]
-fn rows<T: Word>(
-    job: &mut Scatter<'_>,
-    own: Option<usize>,
-    block: &mut [u64],
-    ahead: usize,
-    update: impl Fn(&[T], &mut [T]),
-) {
-    let ([planes, len, _], n) = (job.flow.shape(), job.table.as_piece().shape()[K]);
-    let is_filtered = own.is_some() || job.list.has_gaps();
-    let mut kept = [0; BLOCK];
-    for p in 0..planes {
-        let (from, mut to) = (job.flow.rows::<T>(p), job.table.rows::<T>(p));
-        // A block sees some indices more than it takes, to prefetch their rows, unless some are left out.
-        let step = if is_filtered { block.len() } else { block.len() - ahead.min(block.len() - 1) };
-        let mut first = 0;
-        while first < len {
-            let offsets = &mut block[..(len - first).min(if is_filtered { step } else { step + ahead })];
-            job.list.fill(K, [p, first, 0], offsets);
-            if is_filtered {
-                let count = keep(offsets, own.unwrap_or(0), n, &mut kept);
-                for (k, &o) in offsets[..count].iter().enumerate() {
-                    if ahead > 0 && k + ahead < count {
-                        to.as_rows().prefetch(offsets[k + ahead] as usize);
-                        // Where other threads have some of the rows, no CPU foresees which come next.
-                        from.prefetch(first + kept[k + ahead] as usize);
-                    }
-                    update(from.row(first + kept[k] as usize), to.row(o as usize));
-                }
-            } else {
-                for (k, &o) in offsets.iter().enumerate().take(step) {
-                    if ahead > 0
-                        && let Some(&next) = offsets.get(k + ahead)
-                    {
-                        to.as_rows().prefetch(next as usize);
-                    }
-                    update(from.row(first + k), to.row(o as usize));
-                }
-            }
-            first += step;
+        Op::AddF64(a) => {
+            f64::dispatch(level, AddRows { block, from: &flow.rows(p), to: &mut table.rows(p), a })
         }
-    }
+        Op::Put => put_block(block, &flow.rows(p), &mut table.rows(p)),
+    });
 }
 
-struct AddRows<'j, 'a, T> {
-    job: &'j mut Scatter<'a>,
-    own: Option<usize>,
+/// The rows of a block, added.
+struct AddRows<'r, 'a, T> {
+    block: Block<'r>,
+    from: &'r Rows<'a, T>,
+    to: &'r mut RowsMut<'a, T>,
     a: T,
 }
 
@@ -280,44 +252,66 @@ impl<T: Float + Word> Kernel<T> for AddRows<'_, '_, T> {
     type Output = ();
     #[inline(always)]
     fn run<S: Simd<T>>(self, _: S) {
-        let AddRows { job, own, a } = self;
-        let [_, len, width] = job.flow.shape();
-        let reach = job.table.as_piece().reach();
-        let ahead = if reach < PREFETCH_ROWS_FROM { 0 } else { add_rows_ahead(width * size_of::<T>()) };
-        with_block!(len, |block| match width {
-            2 => rows(job, own, block, ahead, |from, to| add_exactly::<T, 2>(from, to, a)),
-            4 => rows(job, own, block, ahead, |from, to| add_exactly::<T, 4>(from, to, a)),
-            8 => rows(job, own, block, ahead, |from, to| add_exactly::<T, 8>(from, to, a)),
-            _ => rows(job, own, block, ahead, |from, to| add(from, to, a)),
-        });
+        let AddRows { block, from, to, a } = self;
+        match from.row_len() {
+            2 => block.scatter(
+                to,
+                from,
+                #[inline(always)]
+                |from, to| add_exactly::<T, 2>(from, to, a),
+            ),
+            4 => block.scatter(
+                to,
+                from,
+                #[inline(always)]
+                |from, to| add_exactly::<T, 4>(from, to, a),
+            ),
+            8 => block.scatter(
+                to,
+                from,
+                #[inline(always)]
+                |from, to| add_exactly::<T, 8>(from, to, a),
+            ),
+            ..64 => block.scatter(
+                to,
+                from,
+                #[inline(always)]
+                |from, to| add::<T, 4>(from, to, a),
+            ),
+            _ => block.scatter(
+                to,
+                from,
+                #[inline(always)]
+                |from, to| add::<T, 8>(from, to, a),
+            ),
+        }
     }
-}
-
-/// How many rows of so many bytes ahead. Not at all on Intel's CPUs: see [`rows_ahead`].
-fn add_rows_ahead(row: usize) -> usize {
-    if simd::is_intel() { 0 } else { ((32 << 10) / row).min(16) }
 }
 
 #[inline(always)]
 fn add_exactly<T: Float, const N: usize>(from: &[T], to: &mut [T], a: T) {
     if let (Some(from), Some(to)) = (from.first_chunk::<N>(), to.first_chunk_mut::<N>()) {
-        for (to, &from) in to.iter_mut().zip(from) {
-            *to += a * from;
+        // By value, so that nobody asks whether the two overlap.
+        let (mut sum, from) = (*to, *from);
+        for (sum, from) in sum.iter_mut().zip(from) {
+            *sum += a * from;
         }
+        *to = sum;
     }
 }
 
-/// `to += a · from`, rounded twice: by 32 bytes, and what is left by pieces of 16, 8 and 4, so that a row that is updated
-/// again finds each piece as it was stored.
+/// `to += a · from`, rounded twice: by `N` elements, and what is left by pieces of 4, 2 and 1, so that a row that is updated
+/// again finds each piece as it was stored. Short rows go by 4, as they are often updated again at once: a wide store is slow to
+/// be loaded from.
 #[inline(always)]
-fn add<T: Float>(from: &[T], to: &mut [T], a: T) {
-    let (eights, from) = from.as_chunks::<8>();
-    let (to_eights, to) = to.as_chunks_mut::<8>();
-    for (from, to) in eights.iter().zip(to_eights) {
-        add_exactly::<T, 8>(from, to, a);
+fn add<T: Float, const N: usize>(from: &[T], to: &mut [T], a: T) {
+    let (wholes, from) = from.as_chunks::<N>();
+    let (to_wholes, to) = to.as_chunks_mut::<N>();
+    for (from, to) in wholes.iter().zip(to_wholes) {
+        add_exactly::<T, N>(from, to, a);
     }
     let mut at = 0;
-    if from.len() & 4 != 0 {
+    if N > 4 && from.len() & 4 != 0 {
         add_exactly::<T, 4>(from, to, a);
         at = 4;
     }
@@ -330,111 +324,98 @@ fn add<T: Float>(from: &[T], to: &mut [T], a: T) {
     }
 }
 
-struct PutRows<'j, 'a> {
-    job: &'j mut Scatter<'a>,
-    own: Option<usize>,
-}
-
-impl Kernel<f32> for PutRows<'_, '_> {
-    type Output = ();
-    #[inline(always)]
-    fn run<S: Simd<f32>>(self, s: S) {
-        let PutRows { job, own } = self;
-        let len = job.flow.shape()[K];
-        let row = job.flow.shape()[M] * job.flow.width();
-        let ahead = rows_ahead(row, job.table.as_piece().reach());
-        with_block!(len, |block| match row {
-            4 => rows(job, own, block, ahead, exactly::<4>),
-            8 => rows(job, own, block, ahead, exactly::<8>),
-            9..16 => rows(job, own, block, ahead, twice::<8>),
-            16 => rows(job, own, block, ahead, exactly::<16>),
-            17..32 => rows(job, own, block, ahead, twice::<16>),
-            _ => rows(job, own, block, ahead, |from, to| s.copy(from, to)),
-        });
-    }
-}
-
 /// Elements one by one. Whatever the axis of the runs, what updates one element comes in the order of the indices.
-#[inline(never)]
-fn elements<T: Word>(job: &mut Scatter<'_>, own: Option<usize>, update: impl Update<T>) {
+#[inline(always)]
+fn elements(job: &mut Scatter<'_>, own: Own, is_part: bool, op: Op) {
     let (shape, strides) = (job.flow.shape(), job.flow.strides());
-    let axis = if own.is_some() { K } else { run_axis(shape, strides, &job.list) };
-    // On Intel's CPUs, with caches as large, prefetching took longer (results/tried/scatter.md).
-    let is_far = job.table.as_piece().reach() >= PREFETCH_FROM && axis == K && !simd::is_intel();
-    let ahead = Prefetch { distance: if is_far && shape[K] >= 2 * DISTANCE { DISTANCE } else { 0 } };
-    let is_dense = strides[axis] == 1 || shape[axis] == 1;
-    let (mut table, flow, way) = (job.table.typed::<T>(), job.flow.typed::<T>(), (axis, ahead));
-    if own.is_none()
-        && is_dense
-        && let List::InPlace(words, first, list) = job.list
-        && (list[axis] == 1 || shape[axis] == 1)
-    {
-        return in_place(table, (words, first, list), flow, way, update);
+    let axis = if is_part { K } else { run_axis(shape, strides, &job.list) };
+    if own.is_some() || !job.list.words.are_checked() {
+        return resolved(job, own, axis, op);
     }
-    let is_filtered = own.is_some() || job.list.has_gaps();
-    let [a, b] = [[M, K], [P, M], [P, K]][axis];
-    let (block, room, kept) = (&mut [0u64; BLOCK], &mut [T::default(); BLOCK], &mut [0; BLOCK]);
-    for i in 0..shape[a] {
-        for j in 0..shape[b] {
-            for at in (0..shape[axis]).step_by(BLOCK) {
-                let mut index = [0; 3];
-                (index[a], index[b], index[axis]) = (i, j, at);
-                let len = (shape[axis] - at).min(BLOCK);
-                let (mut table, room) = (table.table_part(axis, index, len), &mut room[..len]);
-                flow.run(axis, index).copy_to(0, room);
-                if let List::InPlace(words, first, list) = job.list
-                    && own.is_none()
-                    && list[axis] == 1
-                {
-                    let first = first + (0..3).map(|d| index[d] * list[d]).sum::<usize>();
-                    in_place(table, (words, first, list), Strided3::from_slice(room, axis), way, update);
-                    continue;
-                }
-                let offsets = &mut block[..len];
-                job.list.fill(axis, index, offsets);
-                let n = table.shape()[K];
-                if is_filtered && axis != K {
-                    table.update_inside(axis, offsets, room, update);
-                } else {
-                    let mut len = len;
-                    if is_filtered {
-                        len = keep(offsets, own.unwrap_or(0), n, kept);
-                        (0..len).for_each(|k| room[k] = room[kept[k] as usize]); // never behind `k`
-                    }
-                    let grid = checked_block(&offsets[..len], axis, n);
-                    scatter(table, grid, Strided3::from_slice(&room[..len], axis), way, update);
-                }
-            }
-        }
+    // On Intel's CPUs, with caches as large, prefetching took longer (results/tried/scatter.md).
+    let is_far = axis == K
+        && shape[K] >= 2 * DISTANCE
+        && job.table.as_piece().reach() >= PREFETCH_FROM
+        && !simd::is_intel();
+    let (ahead, width, words) = (if is_far { DISTANCE } else { 0 }, job.flow.width(), job.list.words);
+    let runs = Runs::of_scatter(&mut job.table, &words, &job.flow, axis, ahead);
+    match (op, width) {
+        (Op::AddF32(a), _) => in_place::<f32>(runs, &words, Add(a)),
+        (Op::AddF64(a), _) => in_place::<f64>(runs, &words, Add(a)),
+        (Op::Put, 1) => in_place::<u8>(runs, &words, Put),
+        (Op::Put, 2) => in_place::<u16>(runs, &words, Put),
+        (Op::Put, 4) => in_place::<u32>(runs, &words, Put),
+        (Op::Put, 8) => in_place::<u64>(runs, &words, Put),
+        (Op::Put, _) => in_place::<u128>(runs, &words, Put),
     }
 }
 
 /// Straight from the list, by its size.
-fn in_place<T: Word>(
-    table: Strided3Mut<'_, T>,
-    (words, first, strides): (Words<'_>, usize, [usize; 3]),
-    flow: Strided3<'_, T>,
-    way: (usize, Prefetch),
-    update: impl Update<T>,
-) {
-    match words {
-        Words::U8(words) => scatter(table, Grid::new(words, first, strides), flow, way, update),
-        Words::U16(words) => scatter(table, Grid::new(words, first, strides), flow, way, update),
-        Words::U32(words) => scatter(table, Grid::new(words, first, strides), flow, way, update),
-        Words::U64(words) => scatter(table, Grid::new(words, first, strides), flow, way, update),
+#[inline(always)]
+fn in_place<T: Word>(runs: RunsMut<'_>, words: &Words<'_>, update: impl Update<T>) {
+    match words.piece().width() {
+        1 => scatter::<T, u8>(runs, update),
+        2 => scatter::<T, u16>(runs, update),
+        4 => scatter::<T, u32>(runs, update),
+        _ => scatter::<T, u64>(runs, update),
     }
 }
 
 /// The kernel, for an element type and an index size.
 #[inline(never)]
-fn scatter<T: Word, X: Word>(
-    table: Strided3Mut<'_, T>,
-    list: Grid<'_, X>,
-    flow: Strided3<'_, T>,
-    way: (usize, Prefetch),
-    update: impl Update<T>,
-) {
-    scatter_runs(table, list, flow, way, update);
+fn scatter<T: Word, X: Word>(runs: RunsMut<'_>, update: impl Update<T>) {
+    runs.scatter::<T, X>(update);
+}
+
+/// By blocks of resolved offsets: where an index may be negative, or means what its mode says, or is another thread's.
+#[cold]
+#[inline(never)]
+fn resolved(job: &mut Scatter<'_>, own: Own, axis: usize, op: Op) {
+    match (op, job.flow.width()) {
+        (Op::AddF32(a), _) => blocks::<f32>(job, own, axis, Add(a)),
+        (Op::AddF64(a), _) => blocks::<f64>(job, own, axis, Add(a)),
+        (Op::Put, 1) => blocks::<u8>(job, own, axis, Put),
+        (Op::Put, 2) => blocks::<u16>(job, own, axis, Put),
+        (Op::Put, 4) => blocks::<u32>(job, own, axis, Put),
+        (Op::Put, 8) => blocks::<u64>(job, own, axis, Put),
+        (Op::Put, _) => blocks::<u128>(job, own, axis, Put),
+    }
+}
+
+fn blocks<T: Word>(job: &mut Scatter<'_>, own: Own, axis: usize, update: impl Update<T>) {
+    let shape = *job.flow.shape();
+    let [a, b] = [[M, K], [P, M], [P, K]][axis];
+    let (block, room, kept) = (&mut [0u64; BLOCK], &mut [T::default(); BLOCK], &mut [0; BLOCK]);
+    for i in 0..shape[a] {
+        for j in 0..shape[b] {
+            for first in (0..shape[axis]).step_by(BLOCK) {
+                let mut index = [0; 3];
+                (index[a], index[b], index[axis]) = (i, j, first);
+                let len = (shape[axis] - first).min(BLOCK);
+                let (offsets, n) = (&mut block[..len], job.table.as_piece().shape()[K]);
+                job.list.fill(axis, index, offsets);
+                if own.is_none() {
+                    let words = checked_block(offsets, axis, n);
+                    let (mut table, flow) =
+                        (job.table.table_part(axis, index, len), job.flow.part(axis, index, len));
+                    scatter::<T, u64>(Runs::of_scatter(&mut table, &words, &flow, axis, 0), update);
+                    continue;
+                }
+                let room = &mut room[..len];
+                job.flow.typed().run(axis, index).copy_to(0, room);
+                if axis == K {
+                    let len = keep(offsets, own.map_or(0, |own| own.0), n, kept);
+                    (0..len).for_each(|k| room[k] = room[kept[k] as usize]); // never behind `k`
+                    let words = checked_block(&offsets[..len], axis, n);
+                    let (mut table, flow) =
+                        (job.table.table_part(axis, index, len), Erased3::from_slice(&room[..len], axis));
+                    scatter::<T, u64>(Runs::of_scatter(&mut table, &words, &flow, axis, 0), update);
+                } else {
+                    job.table.typed().update_inside((axis, index), offsets, room, update);
+                }
+            }
+        }
+    }
 }
 
 /// To an array that no stride leads through in C order: the place of each element by a division.
@@ -461,15 +442,16 @@ fn scattered_of<T: Word>(
     src: &ErasedView<'_>,
     update: impl Update<T>,
 ) -> Result<()> {
-    let (level, places, flat) = (Level::current()?, dst.as_view().len(), dst.as_view().as_if_flat());
+    let (places, flat) = (dst.as_view().len(), dst.as_view().as_if_flat());
+    Level::current()?;
     let plan = Plan::new(&flat, 0, (idx.list.layout(), false), (src.layout(), "the source"))?;
-    idx.check(places, level)?;
+    idx.check(places)?;
     let rank = dst.as_view().rank(); // at least 2: others are flat
     let mut lanes = dst.lanes::<T>(rank - 1);
     let width = lanes.lane_len();
     let mut offsets = [0; BLOCK];
     for i in 0..plan.pieces() {
-        let list = List::Resolved(idx.resolver(idx.list.piece_of(&plan, LIST, i), places));
+        let list = idx.piece(idx.list.piece_of(&plan, LIST, i), places);
         let src = src.piece_of(&plan, FLOW, i).typed::<T>().run(K, [0; 3]);
         for first in (0..src.len()).step_by(BLOCK) {
             let offsets = &mut offsets[..(src.len() - first).min(BLOCK)];
@@ -502,7 +484,7 @@ mod tests {
             let (src, idx) = (View::from(&src).erased(), Indices::<u32, f32>::from(&idx).erased());
             let plan = Plan::new(dst.as_view().layout(), 0, (idx.list.layout(), false), (src.layout(), ""))
                 .expect("a fit");
-            let list = List::Resolved(idx.resolver(idx.list.piece_of(&plan, LIST, 0), places as usize));
+            let list = idx.piece(idx.list.piece_of(&plan, LIST, 0), places as usize);
             let (table, flow) = (dst.piece_of(&plan, TABLE, 0), src.piece_of(&plan, FLOW, 0));
             let cut = by_destination(Job { table, list, flow, axis: P }, pieces);
             assert!(cut.len() > 1);

@@ -1,0 +1,219 @@
+//! Rows: one index names a run of neighbours. What gathers, puts and scatter-adds of rows share: a block of offsets at a time,
+//! and for each the two rows that belong together.
+
+use super::plan::Job;
+use crate::array::{K, Rows, RowsMut, Word};
+use crate::index::checked::BLOCK;
+use crate::simd;
+
+/// Bytes of a table from which on rows are prefetched: no second-level cache holds it.
+const PREFETCH_FROM: usize = 3 << 20;
+
+/// The same for rows of at most 32 bytes.
+const PREFETCH_SHORT_FROM: usize = 16 << 20;
+
+/// Rows longer than this many bytes are not prefetched: the CPU foresees their lines, but for the first few.
+const LONGEST_PREFETCHED: usize = 2 << 10;
+
+/// Short lists have a block of their own: they would feel the other's being zeroed.
+const SMALL: usize = 16;
+
+/// How many rows of so many bytes ahead a table of such a reach is prefetched. Not at all on Intel's CPUs, which go ahead
+/// of themselves over rows: prefetches made those of 2 KiB a third slower (results/tried/gather.md).
+pub(super) fn rows_ahead(row: usize, reach: usize) -> usize {
+    let from = if row <= 32 { PREFETCH_SHORT_FROM } else { PREFETCH_FROM };
+    if reach < from || row > LONGEST_PREFETCHED || simd::is_intel() { 0 } else { (8192 / row).clamp(2, 16) }
+}
+
+/// The rows of a block that belong together: row `offsets[k]` of the table, and of the flow the row with the number `k` from
+/// `first` on, or with the number `kept[k]` from there.
+#[derive(Clone, Copy)]
+pub(super) struct Block<'b> {
+    offsets: &'b [u64],
+    first: usize,
+    kept: Option<&'b [u8; BLOCK]>,
+    /// How many of the offsets are done; those after them are to be prefetched alone.
+    len: usize,
+    ahead: usize,
+}
+
+impl Block<'_> {
+    /// Calls `update` with each pair of rows, the one of the flow first.
+    #[inline(always)]
+    pub(super) fn scatter<T: Word>(
+        self,
+        to: &mut RowsMut<'_, T>,
+        from: &Rows<'_, T>,
+        update: impl Fn(&[T], &mut [T]),
+    ) {
+        let Block { offsets, first, kept, len, ahead } = self;
+        let Some(kept) = kept else {
+            for (k, (&o, from)) in offsets[..len].iter().zip(from.from(first)).enumerate() {
+                if ahead > 0
+                    && let Some(&next) = offsets.get(k + ahead)
+                {
+                    to.as_rows().prefetch(next as usize);
+                }
+                update(from, to.row(o as usize));
+            }
+            return;
+        };
+        for (k, &o) in offsets[..len].iter().enumerate() {
+            if ahead > 0
+                && let Some(&next) = offsets.get(k + ahead)
+            {
+                to.as_rows().prefetch(next as usize);
+                // Where other threads have some of the rows, no CPU foresees which come next.
+                from.prefetch(first + kept[k + ahead] as usize);
+            }
+            update(from.row(first + kept[k] as usize), to.row(o as usize));
+        }
+    }
+
+    /// Calls `copy` with each pair of rows, the one of the table first.
+    #[inline(always)]
+    pub(super) fn gather<T: Word>(
+        self,
+        from: &Rows<'_, T>,
+        to: &mut RowsMut<'_, T>,
+        copy: impl Fn(&[T], &mut [T]),
+    ) {
+        let Block { offsets, first, len, ahead, .. } = self;
+        for (k, (&o, to)) in offsets[..len].iter().zip(to.from(first)).enumerate() {
+            if ahead > 0
+                && let Some(&next) = offsets.get(k + ahead)
+            {
+                from.prefetch(next as usize);
+            }
+            if let Some(from) = from.get(o) {
+                copy(from, to);
+            }
+        }
+    }
+
+    /// The numbers of the rows whose index is none of `n`.
+    pub(super) fn gaps(self, n: usize) -> impl Iterator<Item = usize> {
+        let Block { offsets, first, len, .. } = self;
+        (0..len).filter(move |&k| offsets[k] >= n as u64).map(move |k| first + k)
+    }
+}
+
+/// Which of a list's offsets are meant: those from `first` on that are below `n` then. None: all that are offsets.
+pub(super) type Own = Option<(usize, usize)>;
+
+/// Calls `work` with the blocks of a list, and with the number of the plane that each belongs to.
+#[inline(always)]
+pub(super) fn for_each_block<A, B>(
+    job: &mut Job<'_, A, B>,
+    [planes, len]: [usize; 2],
+    own: Own,
+    ahead: usize,
+    mut work: impl FnMut(&mut A, &mut B, usize, Block<'_>),
+) {
+    let Job { table, list, flow, .. } = job;
+    // A list of 64-bit words that stands where it is read by all planes needs no block.
+    let in_place = if list.words.are_checked() && list.words.piece().width() == 8 && own.is_none() {
+        list.words.as_slice::<u64>().filter(|list| list.len() == len)
+    } else {
+        None
+    };
+    if let Some(offsets) = in_place {
+        for p in 0..planes {
+            work(table, flow, p, Block { offsets, first: 0, kept: None, len, ahead });
+        }
+        return;
+    }
+    let (mut small, mut large);
+    let block: &mut [u64] = if len <= SMALL {
+        small = [0; SMALL];
+        &mut small
+    } else {
+        large = [0; BLOCK];
+        &mut large
+    };
+    let mut kept = [0; BLOCK];
+    // A block sees some indices more than it takes, to prefetch their rows, unless some are left out.
+    let step = if own.is_some() { block.len() } else { block.len() - ahead.min(block.len() - 1) };
+    for p in 0..planes {
+        for first in (0..len).step_by(step) {
+            let seen = (len - first).min(if own.is_some() { step } else { step + ahead });
+            let offsets = &mut block[..seen];
+            list.fill(K, [p, first, 0], offsets);
+            let block = match own {
+                None => Block { offsets, first, kept: None, len: seen.min(step), ahead },
+                Some((from, n)) => {
+                    let len = keep(offsets, from, n, &mut kept);
+                    Block { offsets: &offsets[..len], first, kept: Some(&kept), len, ahead }
+                }
+            };
+            work(table, flow, p, block);
+        }
+    }
+}
+
+/// Keeps of the offsets those from `first` on that are below `n` then, as offsets from there, and says which they were.
+pub(super) fn keep(offsets: &mut [u64], first: usize, n: usize, kept: &mut [u8; BLOCK]) -> usize {
+    const { assert!(BLOCK == 256) }; // so that a number fits into a `u8`
+    let mut len = 0;
+    for k in 0..offsets.len() {
+        let o = offsets[k].wrapping_sub(first as u64);
+        offsets[len] = o; // an offset left out is overwritten by the next, or beyond the end
+        kept[len] = k as u8;
+        len += usize::from(o < n as u64);
+    }
+    len
+}
+
+#[inline(always)]
+fn exactly<const N: usize>(from: &[u8], to: &mut [u8]) {
+    if let (Some(from), Some(to)) = (from.first_chunk::<N>(), to.first_chunk_mut::<N>()) {
+        *to = *from;
+    }
+}
+
+#[inline(always)]
+fn any_length(from: &[u8], to: &mut [u8]) {
+    to.copy_from_slice(from);
+}
+
+/// A length from `N` to `2 * N`: the first `N` bytes and the last.
+#[inline(always)]
+fn twice<const N: usize>(from: &[u8], to: &mut [u8]) {
+    if let (Some(first), Some(last)) = (from.first_chunk::<N>(), from.last_chunk::<N>()) {
+        let (first, last) = (*first, *last); // both read before either is written
+        if let Some(to) = to.first_chunk_mut::<N>() {
+            *to = first;
+        }
+        if let Some(to) = to.last_chunk_mut::<N>() {
+            *to = last;
+        }
+    }
+}
+
+/// Copies the rows of a gather's block: up to 64 bytes by moves of 16, longer ones by `memcpy`, which knows the CPU.
+#[inline(never)]
+pub(super) fn gather_block(block: Block<'_>, from: &Rows<'_, u8>, to: &mut RowsMut<'_, u8>) {
+    match from.row_len() {
+        4 => block.gather(from, to, exactly::<4>),
+        8 => block.gather(from, to, exactly::<8>),
+        9..16 => block.gather(from, to, twice::<8>),
+        16 => block.gather(from, to, exactly::<16>),
+        17..=32 => block.gather(from, to, twice::<16>),
+        33..=64 => block.gather(from, to, twice::<32>),
+        _ => block.gather(from, to, any_length),
+    }
+}
+
+/// Copies the rows of a put's block, likewise.
+#[inline(never)]
+pub(super) fn put_block(block: Block<'_>, from: &Rows<'_, u8>, to: &mut RowsMut<'_, u8>) {
+    match from.row_len() {
+        4 => block.scatter(to, from, exactly::<4>),
+        8 => block.scatter(to, from, exactly::<8>),
+        9..16 => block.scatter(to, from, twice::<8>),
+        16 => block.scatter(to, from, exactly::<16>),
+        17..=32 => block.scatter(to, from, twice::<16>),
+        33..=64 => block.scatter(to, from, twice::<32>),
+        _ => block.scatter(to, from, any_length),
+    }
+}
