@@ -608,3 +608,427 @@ fn nothing_in_nothing_out() {
     let part = SoftmaxXent::new().shard(7, usize::MAX);
     assert_eq!(part.partials(&[1.0, 2.0], &[usize::MAX - 1]).unwrap()[0].max, 2.0);
 }
+
+/// A row's loss and gradient by the formula, in `f64`: what is asked of values at the ends of their range.
+fn truth(x: &[f64], y: usize, weights: Option<&[f64]>, smoothing: f64) -> (f64, Vec<f64>) {
+    let weight = |j: usize| weights.map_or(1.0, |weights| weights[j]);
+    let max = x.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+    let power = |j: usize| (x[j] - max).exp();
+    let sum = |keep: &dyn Fn(usize) -> bool| (0..x.len()).filter(|&j| keep(j)).map(power).sum::<f64>();
+    let (z, others) = (sum(&|_| true), sum(&|j| j != y));
+    let nll = if x[y] == max { (others / power(y)).ln_1p() } else { (max - x[y]) + z.ln() };
+    let (own, share) = ((1.0 - smoothing) * weight(y), smoothing / x.len() as f64);
+    let mut loss = if own == 0.0 { 0.0 } else { own * nll };
+    for j in (0..x.len()).filter(|&j| share * weight(j) != 0.0) {
+        loss += share * weight(j) * (max - x[j]) + share * weight(j) * z.ln();
+    }
+    let total: f64 = (0..x.len()).map(weight).sum();
+    let all = own + share * total;
+    let gradient = |j: usize| match j == y {
+        true => share * (total - weight(j)) - all * (others / z),
+        false => all * (power(j) / z) - share * weight(j),
+    };
+    (loss, (0..x.len()).map(gradient).collect())
+}
+
+/// Every way to a loss and a gradient, of `rows` times the same row, classes last and first, at every level: the loss of each, and
+/// the gradient of each, are these; up to `cancels`·ε, where numbers of that size are subtracted.
+fn everywhere_is<T: Float>(
+    what: &str,
+    xent: &SoftmaxXent<T>,
+    (x, y): (&[T], usize),
+    (loss, gradient): (f64, &[f64]),
+    cancels: f64,
+) {
+    let (classes, epsilon) = (x.len(), T::EPSILON.to_f64());
+    let smallest = if epsilon > 1e-10 { f64::from(f32::MIN_POSITIVE) } else { f64::MIN_POSITIVE };
+    let max = x.iter().fold(f64::NEG_INFINITY, |max, x| max.max(x.to_f64()));
+    let near = |got: T, exact: f64, gap: f64| {
+        let (got, exact) = (got.to_f64(), if T::NAME == "f32" { f64::from(exact as f32) } else { exact });
+        let off = (got - exact).abs();
+        got == exact
+            || off <= (10.0 + gap.min(800.0)) * epsilon * exact.abs()
+            || off < smallest && exact.abs() < smallest
+            || off <= cancels * epsilon
+    };
+    for (rows, first) in [(1, false), (3, false), (19, false), (1, true), (19, true)] {
+        let place = |row: usize, class: usize| if first { class * rows + row } else { row * classes + class };
+        let shape = if first { [classes, rows] } else { [rows, classes] };
+        let xent = xent.clone().class_axis(if first { 0 } else { 1 });
+        let mut all = vec![T::ZERO; rows * classes];
+        (0..rows).for_each(|row| (0..classes).for_each(|j| all[place(row, j)] = x[j]));
+        let (view, labels) = (View::new(&all, &shape).unwrap(), vec![y; rows]);
+        for &level in Level::available() {
+            let what =
+                format!("{what}, {}, {level}, {rows} rows of {classes}, classes first: {first}", T::NAME);
+            let check = |way: &str, grad: &[T]| {
+                for row in 0..rows {
+                    for (j, &exact) in gradient.iter().enumerate() {
+                        let (got, gap) = (grad[place(row, j)], max - x[j].to_f64());
+                        let gap = if j == y { 800.0 } else { gap };
+                        assert!(near(got, exact, gap), "{way}, {what}: class {j} {got:?}, not {exact:e}");
+                    }
+                }
+            };
+            let run = || {
+                let mut grad = vec![T::NAN; all.len()];
+                let found =
+                    xent.forward_backward(view, &labels, &mut ViewMut::new(&mut grad, &shape).unwrap());
+                let found = found.unwrap();
+                check("forward_backward", &grad);
+                let mut place = all.clone();
+                let in_place = ViewMut::new(&mut place, &shape).unwrap();
+                assert!(same(xent.forward_backward_in_place(in_place, &labels).unwrap().value, found.value));
+                check("in place", &place);
+                let forward = xent.forward(view, &labels).unwrap();
+                assert!(same(forward.loss.value, found.value), "{what}");
+                for &got in &forward.losses {
+                    assert!(near(got, loss, 800.0), "{what}: the loss {got:?}, not {loss:e}");
+                }
+                xent.backward(view, &labels, &[T::ONE], ViewMut::new(&mut grad, &shape).unwrap()).unwrap();
+                check("backward", &grad);
+                let known = &forward.partials;
+                let to = ViewMut::new(&mut grad, &shape).unwrap();
+                if xent.backward_from(view, &labels, known, &[T::ONE], to).is_ok() {
+                    check("backward_from", &grad);
+                }
+                let sum = found.value.to_f64();
+                let expected = loss * rows as f64;
+                assert!(near(T::from_f64(sum), expected, 800.0), "{what}: the sum {sum:e}, not {expected:e}");
+            };
+            level.run(run).unwrap();
+        }
+    }
+}
+
+/// The same for both types, with the options' numbers and the truth of these.
+fn holds(what: &str, x: &[f64], y: usize, weights: Option<&[f64]>, smoothing: f64) {
+    fn of<T: Float>(what: &str, x: &[f64], y: usize, weights: Option<&[f64]>, smoothing: f64) {
+        let round = |x: f64| T::from_f64(x).to_f64();
+        let [x, weights] =
+            [Some(x), weights].map(|list| list.map(|x| x.iter().map(|&x| round(x)).collect::<Vec<_>>()));
+        let x = x.unwrap();
+        let (loss, gradient) = truth(&x, y, weights.as_deref(), round(smoothing));
+        let mut xent = SoftmaxXent::new().reduction(Reduction::Sum).label_smoothing(T::from_f64(smoothing));
+        if let Some(weights) = &weights {
+            xent = xent.class_weights(&weights.iter().map(|&w| T::from_f64(w)).collect::<Vec<_>>());
+        }
+        let x: Vec<T> = x.into_iter().map(T::from_f64).collect();
+        let cancels = if smoothing > 0.0 { 16.0 } else { 0.0 };
+        everywhere_is(what, &xent, (&x, y), (loss, &gradient), cancels);
+    }
+    of::<f32>(what, x, y, weights, smoothing);
+    of::<f64>(what, x, y, weights, smoothing);
+}
+
+/// Numbers of classes on both sides of the places where the way through the kernel changes.
+const WIDTHS: [usize; 7] = [3, 12, 20, 40, 130, 700, 3000];
+
+#[test]
+fn a_class_of_weight_0_takes_no_part() {
+    let inf = f64::INFINITY;
+    let (loss, _) = truth(&[0.0, -inf, 1.0], 0, Some(&[1.0, 0.0, 1.0]), 0.1);
+    assert!((loss - 1.2361529646009487).abs() < 1e-15, "{loss}");
+    for classes in WIDTHS {
+        let mut x: Vec<f64> = numbers(41, classes, 3.0);
+        let mut weights: Vec<f64> = (0..classes).map(|j| (j % 5) as f64 / 2.0).collect();
+        for j in (0..classes).step_by(5) {
+            x[j] = -inf;
+        }
+        for y in [0, 1, 2, classes / 2, classes - 1] {
+            for smoothing in [0.0, 0.1, 1.0] {
+                holds("masked, of weight 0", &x, y, Some(&weights), smoothing);
+            }
+        }
+        weights.fill(0.0);
+        holds("all of weight 0", &x, 0, Some(&weights), 0.1);
+    }
+}
+
+#[test]
+fn smoothing_beside_a_masked_class_is_as_the_formula_says() {
+    for classes in WIDTHS {
+        let mut x: Vec<f64> = numbers(43, classes, 3.0);
+        x[classes / 2] = f64::NEG_INFINITY;
+        let (loss, _) = truth(&x, 0, None, 0.1);
+        assert_eq!(loss, f64::INFINITY);
+        holds("smoothing and a mask", &x, 0, None, 0.1);
+        holds("a masked target", &x, classes / 2, None, 0.0);
+    }
+}
+
+#[test]
+fn masks_of_the_least_finite_number_leave_finite_losses() {
+    let xent = SoftmaxXent::<f32>::new();
+    let row = [0.0, f32::MIN, f32::MIN, f32::MIN];
+    assert_eq!(xent.forward(&row, &[1]).unwrap().losses, [-f32::MIN]);
+    let smooth = xent.label_smoothing(0.1).forward(&row, &[0]).unwrap().losses[0];
+    assert!((smooth / 2.552_117_6e37 - 1.0).abs() < 1e-6, "{smooth:e}");
+    for classes in WIDTHS {
+        for mask in [f64::from(f32::MIN), f64::from(f32::MIN) / 1.3, -2.4e38, -1e30, -1e9] {
+            for top in [0.0, 5.0, -1e3] {
+                let mut x: Vec<f64> = (0..classes).map(|j| if j % 3 == 0 { top } else { mask }).collect();
+                x[classes - 1] = mask;
+                for (y, smoothing) in [(1, 0.0), (0, 0.0), (classes - 1, 0.0), (0, 0.1), (1, 0.1)] {
+                    holds("finite masks", &x, y, None, smoothing);
+                    let weights: Vec<f64> = (0..classes).map(|j| (j % 4) as f64 / 4.0).collect();
+                    holds("finite masks, weights", &x, y, Some(&weights), smoothing);
+                }
+            }
+        }
+        // In `f64` alone.
+        let mut x = vec![f64::MIN; classes];
+        x[0] = 3.0;
+        for (y, smoothing) in [(1, 0.0), (0, 0.1), (0, 0.0)] {
+            let (loss, gradient) = truth(&x, y, None, smoothing);
+            let xent = SoftmaxXent::new().reduction(Reduction::Mean).label_smoothing(smoothing);
+            let rows = 5;
+            let all = x.repeat(rows);
+            let view = View::new(&all, &[rows, classes]).unwrap();
+            let mut grad = vec![0.0; all.len()];
+            let found = xent.forward_backward(view, &vec![y; rows], &mut grad).unwrap();
+            assert!(
+                (found.value / loss - 1.0).abs() < 1e-12 || found.value == loss,
+                "{found:?}, not {loss:e}"
+            );
+            for (got, exact) in grad.iter().zip(&gradient) {
+                assert!((got * rows as f64 - exact).abs() < 1e-15);
+            }
+        }
+    }
+}
+
+#[test]
+fn what_is_normal_is_not_flushed() {
+    for (classes, step) in [(2, 1), (12, 1), (20, 5), (40, 5), (130, 5), (700, 5)] {
+        for k in (0..=200).step_by(step) {
+            for (least, most) in [(86.9, 87.4), (708.0, 708.45)] {
+                let lead = least + (most - least) * f64::from(k) / 200.0;
+                for offset in [0.0, -37.3] {
+                    let mut x = vec![f64::NEG_INFINITY; classes];
+                    (x[0], x[classes - 1]) = (lead + offset, offset);
+                    holds("a lead", &x, 0, None, 0.0);
+                    holds("a lead of another", &x, classes - 1, None, 0.0);
+                    if classes > 12 {
+                        x[classes / 2] = lead + offset;
+                        holds("a lead of two", &x, 0, None, 0.0);
+                    }
+                }
+            }
+        }
+    }
+    let mut grad = [0.0; 2];
+    let loss = SoftmaxXent::new().forward_backward(&[87.0_f32, 0.0], &[0], &mut grad).unwrap().value;
+    let exact = (-87.0_f64).exp();
+    assert!((f64::from(loss) / exact - 1.0).abs() < 1e-5 && grad == [-loss, loss], "{loss:e} {grad:?}");
+}
+
+#[test]
+fn tiny_and_huge_weights_are_weights() {
+    fn check<T: Float>(tiny: f64, huge: f64) {
+        let number = |x: f64| T::from_f64(x);
+        for classes in WIDTHS {
+            let x: Vec<T> = numbers(47, classes, 2.0);
+            let x64: Vec<f64> = x.iter().map(|x| x.to_f64()).collect();
+            for rows in [1, 2, 18] {
+                let all = x.repeat(rows);
+                let view = View::new(&all, &[rows, classes]).unwrap();
+                let labels = vec![1_u8; rows];
+                for (light, heavy) in [(tiny, tiny), (huge, huge), (tiny, 1.0), (tiny, huge), (1.0, huge)] {
+                    for smoothing in [0.0, 0.1] {
+                        for normalizer in [None, Some(tiny), Some(huge)] {
+                            // Of the target, and of all others.
+                            let weight = |j: usize| if j == 1 { light } else { heavy };
+                            let weights: Vec<T> = (0..classes).map(|j| number(weight(j))).collect();
+                            let mut xent =
+                                SoftmaxXent::new().class_weights(&weights).label_smoothing(number(smoothing));
+                            // In units of the target's weight, or of the normalizer.
+                            let unit = match normalizer {
+                                None => weights[1].to_f64(),
+                                Some(n) => number(n).to_f64(),
+                            };
+                            let relative: Vec<f64> = weights.iter().map(|w| w.to_f64() / unit).collect();
+                            let (mut loss, mut gradient) =
+                                truth(&x64, 1, Some(&relative), number(smoothing).to_f64());
+                            match normalizer {
+                                None => gradient.iter_mut().for_each(|g| *g /= rows as f64),
+                                Some(n) => {
+                                    xent = xent.normalizer(number(n));
+                                    loss *= rows as f64;
+                                }
+                            }
+                            if [&[loss][..], &gradient]
+                                .concat()
+                                .iter()
+                                .any(|x| !number(x * 1024.0).to_f64().is_finite())
+                            {
+                                continue;
+                            }
+                            for &level in Level::available() {
+                                let mut grad = vec![T::NAN; all.len()];
+                                let run = || xent.forward_backward(view, &labels, &mut grad).unwrap();
+                                let found = level.run(run).unwrap();
+                                let what = format!(
+                                    "{}, {level}, {rows} x {classes}, weights {light:e}, {heavy:e}, {smoothing}, {normalizer:?}",
+                                    T::NAME
+                                );
+                                let near = |got: T, exact: f64| {
+                                    let exact = number(exact).to_f64();
+                                    let bound = 64.0 * T::EPSILON.to_f64() * exact.abs();
+                                    let off = (got.to_f64() - exact).abs();
+                                    got.to_f64() == exact || off <= bound || off <= tiny * 100.0
+                                };
+                                assert!(
+                                    near(found.value, loss),
+                                    "{what}: loss {:?}, not {loss:e}",
+                                    found.value
+                                );
+                                // What is subtracted for the target's gradient, and for that of the others.
+                                let largest =
+                                    relative.iter().sum::<f64>() / classes as f64 * smoothing + relative[1];
+                                for (i, (&got, &exact)) in
+                                    grad.iter().zip(gradient.iter().cycle()).enumerate()
+                                {
+                                    let off = (got.to_f64() - number(exact).to_f64()).abs();
+                                    let cancels = off <= 8.0 * T::EPSILON.to_f64() * largest;
+                                    assert!(
+                                        near(got, exact) || cancels,
+                                        "{what}: {i} is {got:?}, not {exact:e}"
+                                    );
+                                }
+                            }
+                        }
+                    }
+                }
+            }
+        }
+    }
+    check::<f32>(1e-40, 3e38);
+    check::<f64>(1e-310, 1.7e308);
+
+    let mut grad = [0.0_f32; 2];
+    let xent = SoftmaxXent::new();
+    xent.clone().class_weights(&[1e-40, 1e-40]).forward_backward(&[0.0, 0.0], &[0], &mut grad).unwrap();
+    assert_eq!(grad, [-0.5, 0.5]);
+    let mut grad = [0.0_f32; 4];
+    let rows = View::new(&[0.0; 4], &[2, 2]).unwrap();
+    xent.clone().class_weights(&[3e38, 3e38]).forward_backward(rows, &[0, 1], &mut grad).unwrap();
+    assert_eq!(grad, [-0.25, 0.25, 0.25, -0.25]);
+    let mut grad = [7.0_f32; 3];
+    let row = [0.0, f32::NEG_INFINITY, 200.0];
+    let loss = xent.normalizer(1e-39).forward_backward(&row, &[2], &mut grad).unwrap().value;
+    assert!(loss.abs() < 1e-30 && grad.iter().all(|g| g.abs() < 1e-30), "{loss:e} {grad:?}");
+}
+
+/// Upstream gradients and weights of rows, tiny and huge ones among others: each row's is the product.
+#[test]
+fn factors_of_rows_may_have_any_size() {
+    fn check_all<T: Float>(exponents: &[i32]) {
+        for classes in WIDTHS {
+            let rows = 37;
+            let x: Vec<T> = numbers(53, rows * classes, 2.0);
+            let view = View::new(&x, &[rows, classes]).unwrap();
+            let labels = labels(rows, classes);
+            let none = SoftmaxXent::new().reduction(Reduction::None);
+            let mut plain = vec![T::ZERO; x.len()];
+            none.forward_backward(view, &labels, &mut plain).unwrap();
+            let losses = none.forward(view, &labels).unwrap().losses;
+            let power = |k: usize| T::from_f64(f64::from(exponents[k % exponents.len()]).exp2());
+            let upstream: Vec<T> = (0..rows).map(power).collect();
+            // The factor of a row has the range of its type; the numbers that it is the product of may be at both ends.
+            let of_row = |row: usize| match power(row / exponents.len()) {
+                weight if (weight * upstream[row]).to_f64().is_finite() => weight,
+                _ => T::ONE,
+            };
+            let weights: Vec<T> = (0..rows).map(of_row).collect();
+            // Powers of two are exact, whatever they multiply.
+            let times = |x: T, row: usize, up: bool| {
+                let (a, b) = (if up { upstream[row] } else { T::ONE }, weights[row]);
+                if (a.to_f64() < 1.0) == (b.to_f64() < 1.0) { x * a * b } else { x * (a * b) }
+            };
+            let weighted = none.clone().row_weights(&weights);
+            everywhere(|level, _| {
+                let mut grad = vec![T::NAN; x.len()];
+                weighted.backward(view, &labels, &upstream, &mut grad).unwrap();
+                let found = weighted.forward(view, &labels).unwrap();
+                if level.has_fma() {
+                    let mut expected = vec![T::NAN; x.len()];
+                    let plain = reference::SoftmaxXent(&weighted);
+                    plain.backward(view, &labels, &upstream, &mut expected).unwrap();
+                    check(level, "by the reference", &grad, &expected);
+                }
+                for (i, (&got, &g)) in grad.iter().zip(&plain).enumerate() {
+                    let expected = times(g, i / classes, true);
+                    let off = (got - expected).to_f64().abs();
+                    let is_small = expected.to_f64().abs() < 1e-35 && T::NAME == "f32"
+                        || expected.to_f64().abs() < 1e-300;
+                    let near = got == expected || off <= 4.0 * T::EPSILON.to_f64() * expected.to_f64().abs();
+                    assert!(
+                        near || is_small && !level.has_fma() || is_small && off < 1e-37,
+                        "{level} {i}: {got:?}, not {expected:?}"
+                    );
+                }
+                for (row, (&got, &loss)) in found.losses.iter().zip(&losses).enumerate() {
+                    let expected = times(loss, row, false);
+                    let off = (got - expected).to_f64().abs();
+                    assert!(
+                        got == expected || off <= 4.0 * T::EPSILON.to_f64() * expected.to_f64().abs(),
+                        "{level} {row}: {got:?}, not {expected:?}"
+                    );
+                }
+            });
+        }
+    }
+    check_all::<f32>(&[0, 3, -5, 40, -40, 100, -100]);
+    check_all::<f64>(&[0, 3, -5, 300, -300, 900, -900]);
+}
+
+#[test]
+fn upstream_gradients_may_have_any_strides() {
+    for classes in WIDTHS {
+        let (a, b) = (5, 7);
+        let x: Vec<f32> = numbers(59, a * b * classes, 3.0);
+        let view = View::new(&x, &[a, b, classes]).unwrap();
+        let labels = labels(a * b, classes);
+        let xent = SoftmaxXent::new().reduction(Reduction::None);
+        let data: Vec<f32> = numbers(61, 200, 1.0);
+        let shapes: [(&[usize], &[isize], usize); 6] = [
+            (&[a * b], &[0], 3),
+            (&[a * b], &[3], 1),
+            (&[a * b], &[-2], 120),
+            (&[a, b], &[1, a as isize], 0),
+            (&[a, b], &[0, 1], 0),
+            (&[1, a, 1, b], &[9, -11, 5, 2], 70),
+        ];
+        for (shape, strides, offset) in shapes {
+            let upstream = View::strided(&data, shape, strides, offset).unwrap();
+            let at = |mut row: usize| {
+                let mut index = vec![0; shape.len()];
+                for (k, &n) in shape.iter().enumerate().rev() {
+                    (index[k], row) = (row % n, row / n);
+                }
+                upstream.get(&index).unwrap()
+            };
+            let dense: Vec<f32> = (0..a * b).map(at).collect();
+            let [mut expected, mut got] = [vec![0.0; x.len()], vec![1.0; x.len()]];
+            xent.backward(view, &labels, &dense, &mut expected).unwrap();
+            xent.backward(view, &labels, upstream, &mut got).unwrap();
+            assert_eq!(got, expected, "{shape:?} {strides:?}");
+            got.fill(1.0);
+            reference::SoftmaxXent(&xent).backward(view, &labels, upstream, &mut got).unwrap();
+            if Level::current().unwrap().has_fma() {
+                assert_eq!(got, expected, "{shape:?} {strides:?}");
+            }
+            let partials = xent.forward(view, &labels).unwrap().partials;
+            xent.backward_from(view, &labels, &partials, &dense, &mut expected).unwrap();
+            xent.backward_from(view, &labels, &partials, upstream, &mut got).unwrap();
+            assert_eq!(got, expected, "{shape:?} {strides:?}");
+        }
+        // One value, of any rank.
+        let one = View::strided(&data, &[1, 1], &[50, 60], 7).unwrap();
+        let [mut expected, mut got] = [vec![0.0; x.len()], vec![1.0; x.len()]];
+        xent.backward(view, &labels, &data[7..8], &mut expected).unwrap();
+        xent.backward(view, &labels, one, &mut got).unwrap();
+        assert_eq!(got, expected);
+    }
+}

@@ -9,7 +9,7 @@ use crate::array::{View, ViewMut};
 use crate::error::Result;
 use crate::index::Index;
 use crate::ops::softmax_xent::plan::{Plan, Term, chunk_classes};
-use crate::ops::softmax_xent::scale::{RowFactors, RowScale};
+use crate::ops::softmax_xent::scale::{LossSum, RowFactors, RowScale};
 use crate::ops::softmax_xent::{Call, Loss, Partial, Rows, shaped};
 use crate::simd::Float;
 use crate::simd::scaled::{self, Scaled};
@@ -190,13 +190,13 @@ fn gradient<T: Float, I: Index>(
 /// The loss of all rows: block by block, in each as many sums by turns as a vector has lanes, joined by halves.
 fn mean<T: Float, I: Index>(call: &Call<'_, T, I>, losses: &[T]) -> Loss<T> {
     let total = |losses: &[T]| {
-        let mut sums = vec![0.0; T::LANES];
-        for (i, loss) in losses.iter().enumerate() {
-            sums[i % T::LANES] += loss.to_f64();
+        let mut sums = vec![LossSum::ZERO; T::LANES];
+        for (i, &loss) in losses.iter().enumerate() {
+            sums[i % T::LANES].add(LossSum::of(loss));
         }
         while sums.len() > 1 {
             let upper = sums.split_off(sums.len() / 2);
-            sums.iter_mut().zip(upper).for_each(|(sum, x)| *sum += x);
+            sums.iter_mut().zip(upper).for_each(|(sum, x)| sum.add(x));
         }
         sums[0]
     };

@@ -4,7 +4,7 @@ use super::lanes::{self, Square};
 use super::partial::Partial;
 use super::plan::{Plan, chunk_classes};
 use super::rows::{self, Group, NO_CLASS, Normalizer, Part, Pass, Scratch, Sum, Sums, Write};
-use super::scale::CallScale;
+use super::scale::{CallScale, LossSum};
 use super::tile::{Columns, Lagging, Row, RowBefore, Tile};
 use crate::array::{Lane, LaneMut, Lanes, LanesMut};
 use crate::index::Index;
@@ -31,7 +31,7 @@ pub(super) struct Rows<'a, T> {
     pub(super) losses: Option<&'a mut [T]>,
     pub(super) lse: Option<&'a mut [T]>,
     /// The sum of the losses of each block of rows.
-    pub(super) totals: Option<&'a mut [f64]>,
+    pub(super) totals: Option<&'a mut [LossSum]>,
     /// Rows of a block, the unit of work.
     pub(super) block: usize,
 }
@@ -76,30 +76,36 @@ impl Split for Targets<'_> {
 }
 
 /// The losses of a block of rows, added up: those of rows i, i + LANES, i + 2·LANES … apart, so that none waits for the one before.
-#[derive(Default)]
-struct Total([f64; 16]);
+struct Total([LossSum; 16]);
+
+impl Default for Total {
+    fn default() -> Self {
+        Total([LossSum::ZERO; 16])
+    }
+}
 
 impl Total {
     /// Adds the losses of the block's rows from `row` on.
     #[inline(always)]
     fn add<T: Float>(&mut self, row: usize, losses: &[T]) {
         if losses.len() == T::LANES && row.is_multiple_of(T::LANES) {
-            for (sum, loss) in self.0.iter_mut().zip(losses) {
-                *sum += loss.to_f64();
+            for (sum, &loss) in self.0.iter_mut().zip(losses) {
+                sum.add(LossSum::of(loss));
             }
         } else {
-            for (i, loss) in losses.iter().enumerate() {
-                self.0[(row + i) % T::LANES] += loss.to_f64();
+            for (i, &loss) in losses.iter().enumerate() {
+                self.0[(row + i) % T::LANES].add(LossSum::of(loss));
             }
         }
     }
 
     /// The sum of all, joined by halves.
     #[inline(always)]
-    fn value(mut self) -> f64 {
+    fn value(mut self) -> LossSum {
         for width in [8, 4, 2, 1] {
             for i in 0..width {
-                self.0[i] += self.0[i + width];
+                let other = self.0[i + width];
+                self.0[i].add(other);
             }
         }
         self.0[0]
@@ -831,9 +837,9 @@ struct Join<'d, 'p, 'a, T: Float> {
 }
 
 impl<T: Float> Kernel<T> for Join<'_, '_, '_, T> {
-    type Output = f64;
+    type Output = LossSum;
     #[inline(always)]
-    fn run<S: Simd<T>>(self, s: S) -> f64 {
+    fn run<S: Simd<T>>(self, s: S) -> LossSum {
         let (first, mut total) = (self.group.first, Total::default());
         self.drive.join(s, self.group, self.parts);
         let (have_target, with_gradient) = (self.group.have_target(s), self.drive.rows.to.is_some());

@@ -20,7 +20,7 @@ use drive::{Drive, LabelList, Rows as Work, Targets, class_of};
 pub use partial::Partial;
 use plan::{CLASSES_ACROSS, Classes, Plan, Weights, is_factor};
 use rows::NO_CLASS;
-use scale::{CallScale, RowWeights};
+use scale::{CallScale, LossSum, RowWeights};
 use std::borrow::Cow;
 
 /// How the losses of the rows become one.
@@ -717,8 +717,8 @@ impl<T: Float, I: Index> Call<'_, T, I> {
     }
 
     /// Room for each block's loss.
-    pub(crate) fn totals(&self) -> Vec<f64> {
-        vec![0.0; self.labels.len().div_ceil(self.block())]
+    pub(crate) fn totals(&self) -> Vec<LossSum> {
+        vec![LossSum::ZERO; self.labels.len().div_ceil(self.block())]
     }
 
     fn label_list(&self) -> LabelList<'_, I> {
@@ -805,10 +805,12 @@ impl<T: Float, I: Index> Call<'_, T, I> {
     }
 
     /// The loss from those of the blocks.
-    pub(crate) fn loss(&self, totals: &[f64]) -> Loss<T> {
-        let (sum, Scaled { mantissa, exponent }) = (totals.iter().sum::<f64>(), self.divisor());
-        let value = if mantissa == 0.0 { sum } else { sum / mantissa };
-        let value = scaled::scale(value, self.plan.unit + self.rows_exponent() - exponent);
+    pub(crate) fn loss(&self, totals: &[LossSum]) -> Loss<T> {
+        let mut sum = LossSum::ZERO;
+        totals.iter().for_each(|&total| sum.add(total));
+        let Scaled { mantissa, exponent } = self.divisor();
+        let divisor = if mantissa == 0.0 { 1.0 } else { mantissa };
+        let value = sum.over(divisor, self.plan.unit + self.rows_exponent() - exponent);
         let weight = scaled::scale(self.counted.weight.mantissa, self.counted.weight.exponent);
         Loss { value: T::from_f64(value), count: self.counted.rows, weight: T::from_f64(weight) }
     }

@@ -166,10 +166,7 @@ impl<'a, T: Float> Plan<'a, T> {
         let in_units = |x: T| scaled::scale(x, weight_exponent - unit);
         let share = in_units(share);
         let total_weight = weights.map_or(T::from_f64(count as f64), |weights| weights.total);
-        let gap_exponent = match weights {
-            Some(_) => -1,
-            None => -2 - scaled::exponent(count as f64),
-        };
+        let gap_exponent = (-2 - scaled::exponent(total_weight.to_f64())).min(-1);
         Plan {
             weights: weights.map(|weights| &*weights.all),
             scaled_weights: weights.map_or(&[], Weights::scaled),

@@ -61,6 +61,44 @@ impl<T: Float> RowWeights<T> {
     }
 }
 
+/// A sum of losses that each have the range of their type.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) struct LossSum {
+    /// The sum of those that are not huge.
+    ordinary: f64,
+    /// 2^-64 of the sum of the others: only of `f64`, whose sums might overflow.
+    huge: f64,
+}
+
+impl LossSum {
+    pub(crate) const ZERO: Self = LossSum { ordinary: 0.0, huge: 0.0 };
+
+    #[inline(always)]
+    pub(crate) fn of<T: Float>(loss: T) -> Self {
+        const HUGE: f64 = f64::from_bits((960 + 1023) << 52);
+        const LESS: f64 = f64::from_bits((1023 - 64) << 52);
+        let loss = loss.to_f64();
+        match size_of::<T>() == size_of::<f64>() && loss >= HUGE {
+            true => LossSum { ordinary: 0.0, huge: loss * LESS },
+            false => LossSum { ordinary: loss, huge: 0.0 },
+        }
+    }
+
+    #[inline(always)]
+    pub(crate) fn add(&mut self, other: Self) {
+        self.ordinary += other.ordinary;
+        self.huge += other.huge;
+    }
+
+    /// The sum, divided by `divisor` and times 2^`exponent`.
+    pub(crate) fn over(self, divisor: f64, exponent: i32) -> f64 {
+        if self.huge == 0.0 {
+            return scaled::scale(self.ordinary / divisor, exponent);
+        }
+        scaled::scale((scaled::scale(self.ordinary, -64) + self.huge) / divisor, exponent + 64)
+    }
+}
+
 /// What multiplies all rows of a call.
 #[derive(Clone, Copy)]
 pub(crate) struct CallScale<T> {
