@@ -6,8 +6,8 @@
 //! four copies of the loop (see `trials/`).
 //!
 //! ```text
-//! cargo bench --bench sweep                    30 shapes of each operation
-//! cargo bench --bench sweep -- --quick         12 of each, within two minutes
+//! cargo bench --bench sweep                    40 shapes of each operation
+//! cargo bench --bench sweep -- --quick         only those of at most 24 MiB, within two minutes
 //! cargo bench --bench sweep -- --check         exit 1 where an operation is slower than its loop, or has lost speed
 //! cargo bench --bench sweep -- --record        keep all of it in results/<machine>/: sweep.json, sweep.md, sweep.svg
 //! cargo bench --bench sweep -- --seed 7        other shapes
@@ -39,9 +39,8 @@ use std::process::ExitCode;
 use std::time::{Duration, Instant};
 use trials::{COPIES, Drawn, Trial};
 
-/// Shapes of each operation, and of each with `--quick`.
-const EACH: usize = 30;
-const FEW: usize = 12;
+/// Shapes of each operation.
+const EACH: usize = 40;
 /// The most bytes that a shape's arrays have, beyond the caches of most machines; with `--quick`, larger ones are left out.
 const MOST: usize = 256 << 20;
 const MOST_QUICK: usize = 24 << 20;
@@ -59,7 +58,7 @@ fn main() -> ExitCode {
     let value = |name: &'static str, help: &'static str| Arg::new(name).long(name).help(help);
     let arguments = Command::new("sweep")
         .about("Measures gradix at shapes drawn from a seed against plain loops")
-        .arg(flag("quick", "Fewer and smaller shapes: two minutes"))
+        .arg(flag("quick", "Only shapes of at most 24 MiB: two minutes"))
         .arg(flag(
             "check",
             "Exit with 1 where gradix is slower than the loop, or has lost speed since --record",
@@ -72,7 +71,7 @@ fn main() -> ExitCode {
         .get_matches();
     let quick = arguments.get_flag("quick");
     let seed = *arguments.get_one::<u64>("seed").expect("has a default");
-    let each = arguments.get_one::<usize>("each").copied().unwrap_or(if quick { FEW } else { EACH });
+    let each = arguments.get_one::<usize>("each").copied().unwrap_or(EACH);
     let filter = arguments.get_one::<String>("filter").cloned().unwrap_or_default();
 
     let machine = Machine::here();
@@ -180,7 +179,7 @@ fn alternate(trial: &mut dyn Trial, budget: Duration) -> (f64, f64, f64) {
     }
     let (mut plain, mut gradix) = (Vec::new(), Vec::new());
     // An even number of rounds, so that either side goes first as often as the other.
-    while plain.len() < 4 || plain.len() % 2 == 1 || (plain.len() < 40 && begin.elapsed() < budget) {
+    while plain.len() < 4 || plain.len() % 2 == 1 || (plain.len() < 80 && begin.elapsed() < budget) {
         let of_loop = |trial: &mut dyn Trial| timed(plain_calls, || trial.plain(quickest.0));
         let of_gradix = |trial: &mut dyn Trial| timed(calls, || trial.gradix());
         let (loop_took, gradix_took) = match plain.len() % 2 {

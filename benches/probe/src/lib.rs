@@ -2,8 +2,8 @@
 //! is what the crate's generic functions cost in the crates that use it; `.ci/size` weighs it.
 
 use gradix::{
-    Between, Clip, Float, Ge, Index, IsNan, Ne, NotNan, Position, Result, SoftmaxXent, View, ViewMut, Wrap,
-    select,
+    Between, Clip, Fill, Float, Ge, Index, IsNan, Ne, NotNan, Position, Result, SoftmaxXent, View, ViewMut,
+    Wrap, select,
 };
 
 /// Calls each function with each pair of an element and an index type, through a public function of its own that cannot be
@@ -53,6 +53,13 @@ fn indexed<T: Float, I: Index>(x: &[T], y: &mut [T], idx: &[I]) -> Result<()> {
     gradix::take_along_axis_into(x, 0, idx, &mut *y)?;
     y.copy_from_slice(&gradix::pick(matrix, idx)?);
     gradix::pick_into(matrix, idx, &mut *y)?;
+    gradix::take_into(x, Fill(idx, x[0]), &mut *y)?;
+    gradix::put(&mut *y, idx, x)?;
+    gradix::put_axis(&mut *y, 0, idx, x)?;
+    gradix::put_along_axis(&mut *y, 0, idx, x)?;
+    gradix::put_value(&mut *y, idx, x[0])?;
+    gradix::put_value_axis(&mut *y, 0, idx, x[0])?;
+    gradix::put_value_along_axis(&mut *y, 0, idx, x[0])?;
     gradix::scatter_add(&mut *y, idx, x)?;
     gradix::scatter_add_scaled(&mut *y, idx, x, x[0])?;
     gradix::scatter_add_axis(&mut *y, 0, idx, x)?;
