@@ -1,6 +1,6 @@
 //! The sweep: every operation at shapes that nobody chose, beside the plain loop that a user would write.
 //!
-//! Several hundred shapes are drawn from a seed: sizes from one element to memory, widths from 1 to 1,024, 2 to 130,000
+//! Some thousand shapes are drawn from a seed: sizes from one element to memory, widths from 1 to 1,024, 2 to 130,000
 //! classes, every index type, `f32` and `f64`, densities from none to all, contiguous and strided, in place and not. Both
 //! sides give the same answer before they are timed; then they alternate on one thread. The baseline is the quickest of
 //! four copies of the loop (see `trials/`).
@@ -13,6 +13,8 @@
 //! cargo bench --bench sweep -- --seed 7        other shapes
 //! cargo bench --bench sweep -- --filter pick   only operations whose name contains one of these, with commas between
 //! ```
+//!
+//! `GRADIX_LEVEL=portable` (or `avx2`) before these measures another level, and keeps it in files of its own.
 //!
 //! An operation counts as slower at a shape if it takes more than the loop's time / 0.97 *and* the difference is more than
 //! a call may cost beside the loop: 15 ns where all arguments are slices, 30 ns where one is a view. What looks slower is
@@ -79,13 +81,13 @@ fn main() -> ExitCode {
     println!("{}, one thread, level {level}, seed {seed}", machine.cpu);
     let mut drawn = draw(seed, each, &filter);
     drawn.retain(|shape| !quick || shape.bytes <= MOST_QUICK);
-    let mut sweep = Sweep { machine, made: Made::now(), seed, rows: Vec::new() };
+    let mut sweep = Sweep { machine, made: Made::now(), level: level.to_string(), seed, rows: Vec::new() };
     sweep.rows = common::pool(1).install(|| measure(drawn, quick));
     print(&sweep);
 
     let slower = sweep.rows.iter().filter(|row| row.is_slower()).count();
     if arguments.get_flag("record") {
-        let kept: Option<Sweep> = load(&sweep.machine.name, report::SWEEP);
+        let kept: Option<Sweep> = load(&sweep.machine.name, &sweep.file("json"));
         if let (Some(kept), false) = (kept, filter.is_empty()) {
             // With a filter, the other operations stay.
             let is_new = |op: &str| sweep.rows.iter().any(|new| new.op == op);
@@ -94,7 +96,7 @@ fn main() -> ExitCode {
             let order: Vec<&str> = trials::operations().iter().map(|(op, _)| *op).collect();
             sweep.rows.sort_by_key(|row| order.iter().position(|op| *op == row.op));
         }
-        println!("kept in {}", save(&sweep.machine.name, report::SWEEP, &sweep).display());
+        println!("kept in {}", save(&sweep.machine.name, &sweep.file("json"), &sweep).display());
         for (file, text) in report::sweep_pages(&sweep) {
             let path = record::results().join(&sweep.machine.name).join(file);
             std::fs::write(&path, text).expect("a file in results/");
@@ -206,7 +208,7 @@ fn median(mut samples: Vec<f64>) -> f64 {
 
 /// The operations whose geometric mean has fallen since it was recorded, with the same shapes.
 fn lost(now: &Sweep) -> Vec<String> {
-    let Some(kept) = load::<Sweep>(&now.machine.name, report::SWEEP) else { return Vec::new() };
+    let Some(kept) = load::<Sweep>(&now.machine.name, &now.file("json")) else { return Vec::new() };
     let mut lost = Vec::new();
     for (op, rows) in now.operations() {
         // Shapes that both have, so that a quick run or another seed is compared with nothing else.

@@ -223,11 +223,20 @@ impl Swept {
 pub struct Sweep {
     pub machine: Machine,
     pub made: Made,
+    pub level: String,
     pub seed: u64,
     pub rows: Vec<Swept>,
 }
 
 impl Sweep {
+    /// Its file with this extension; the level that gradix chooses by itself goes without saying.
+    pub fn file(&self, extension: &str) -> String {
+        match self.level == self.machine.best_level {
+            true => format!("sweep.{extension}"),
+            false => format!("sweep-{}.{extension}", self.level),
+        }
+    }
+
     /// Each operation, in the order of the rows, and its rows.
     pub fn operations(&self) -> Vec<(&str, Vec<&Swept>)> {
         let mut operations: Vec<(&str, Vec<&Swept>)> = Vec::new();

@@ -249,7 +249,12 @@ pub fn sweep(sweep: &Sweep) -> String {
         .collect();
     dots(&Dots {
         title: "Shapes drawn from a seed, against plain loops",
-        subtitle: format!("one thread, {} shapes; {}", sweep.rows.len(), machine(&sweep.machine)),
+        subtitle: format!(
+            "level {}, one thread, {} shapes; {}",
+            sweep.level,
+            sweep.rows.len(),
+            machine(&sweep.machine)
+        ),
         axis: "times as fast as the plain loop",
         series: &series,
         rows: &rows,
