@@ -79,13 +79,13 @@ impl<T: Element, I: Idx> Trial for Xent<T, I> {
         let xent = SoftmaxXent::new();
         match form {
             Form::Loss => {
-                let rows = xent.forward(logits(), labels).expect("labels in bounds");
+                let rows = xent.forward(logits(), &labels[..]).expect("labels in bounds");
                 losses.clear();
                 losses.extend_from_slice(&rows.losses);
             }
             Form::InPlace => {
                 let grad = gradix::ViewMut::new(grad, &shape).expect("its shape");
-                *loss = xent.forward_backward_in_place(grad, labels).expect("labels in bounds").value;
+                *loss = xent.forward_backward_in_place(grad, &labels[..]).expect("labels in bounds").value;
             }
             _ => {
                 let xent = match form {
@@ -93,7 +93,7 @@ impl<T: Element, I: Idx> Trial for Xent<T, I> {
                     _ => xent,
                 };
                 let grad = gradix::ViewMut::new(grad, &shape).expect("its shape");
-                *loss = xent.forward_backward(logits(), labels, grad).expect("labels in bounds").value;
+                *loss = xent.forward_backward(logits(), &labels[..], grad).expect("labels in bounds").value;
             }
         }
         black_box((losses, grad, loss));
