@@ -271,7 +271,7 @@ pub fn selectivity(curves: &Curves) -> String {
         let colour = match name.as_str() {
             "portable" => COLOURS[6],
             "avx2" => COLOURS[1],
-            "plain loop" => COLOURS[3],
+            "plain loop" | "textbook loop" => COLOURS[3],
             "read-only sum" | "sum and store" => COLOURS[2],
             _ => COLOURS[0],
         };
