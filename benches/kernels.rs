@@ -134,7 +134,7 @@ fn print(cases: &[Case], figures: &[Figures]) {
             format!("{ratio:.2}"),
             if ratio <= marked { "<" } else { "" }.to_string(),
             format!("{:.0} %", 100.0 * figures.of_limit.median),
-            format!("{}{}", case.limit, if figures.stores == Stores::Streaming { ", streaming" } else { "" }),
+            case.limit_with(figures.stores),
             format!("{scaled}{}", us(seconds / share)),
         ]);
     }

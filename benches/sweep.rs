@@ -1,18 +1,20 @@
 //! The sweep: every operation at shapes that nobody chose, beside the plain loop that a user would write.
 //!
-//! Several hundred shapes are drawn from a seed: sizes from one element to memory, widths from 1 to 1,024, 2 to 130,000
+//! Some thousand shapes are drawn from a seed: sizes from one element to memory, widths from 1 to 1,024, 2 to 130,000
 //! classes, every index type, `f32` and `f64`, densities from none to all, contiguous and strided, in place and not. Both
 //! sides give the same answer before they are timed; then they alternate on one thread. The baseline is the quickest of
 //! four copies of the loop (see `trials/`).
 //!
 //! ```text
-//! cargo bench --bench sweep                    30 shapes of each operation
-//! cargo bench --bench sweep -- --quick         12 of each, within two minutes
+//! cargo bench --bench sweep                    40 shapes of each operation
+//! cargo bench --bench sweep -- --quick         only those of at most 24 MiB, within two minutes
 //! cargo bench --bench sweep -- --check         exit 1 where an operation is slower than its loop, or has lost speed
 //! cargo bench --bench sweep -- --record        keep all of it in results/<machine>/: sweep.json, sweep.md, sweep.svg
 //! cargo bench --bench sweep -- --seed 7        other shapes
 //! cargo bench --bench sweep -- --filter pick   only operations whose name contains one of these, with commas between
 //! ```
+//!
+//! `GRADIX_LEVEL=portable` (or `avx2`) before these measures another level, and keeps it in files of its own.
 //!
 //! An operation counts as slower at a shape if it takes more than the loop's time / 0.97 *and* the difference is more than
 //! a call may cost beside the loop: 15 ns where all arguments are slices, 30 ns where one is a view. What looks slower is
@@ -39,9 +41,8 @@ use std::process::ExitCode;
 use std::time::{Duration, Instant};
 use trials::{COPIES, Drawn, Trial};
 
-/// Shapes of each operation, and of each with `--quick`.
-const EACH: usize = 30;
-const FEW: usize = 12;
+/// Shapes of each operation.
+const EACH: usize = 40;
 /// The most bytes that a shape's arrays have, beyond the caches of most machines; with `--quick`, larger ones are left out.
 const MOST: usize = 256 << 20;
 const MOST_QUICK: usize = 24 << 20;
@@ -59,7 +60,7 @@ fn main() -> ExitCode {
     let value = |name: &'static str, help: &'static str| Arg::new(name).long(name).help(help);
     let arguments = Command::new("sweep")
         .about("Measures gradix at shapes drawn from a seed against plain loops")
-        .arg(flag("quick", "Fewer and smaller shapes: two minutes"))
+        .arg(flag("quick", "Only shapes of at most 24 MiB: two minutes"))
         .arg(flag(
             "check",
             "Exit with 1 where gradix is slower than the loop, or has lost speed since --record",
@@ -72,7 +73,7 @@ fn main() -> ExitCode {
         .get_matches();
     let quick = arguments.get_flag("quick");
     let seed = *arguments.get_one::<u64>("seed").expect("has a default");
-    let each = arguments.get_one::<usize>("each").copied().unwrap_or(if quick { FEW } else { EACH });
+    let each = arguments.get_one::<usize>("each").copied().unwrap_or(EACH);
     let filter = arguments.get_one::<String>("filter").cloned().unwrap_or_default();
 
     let machine = Machine::here();
@@ -80,13 +81,13 @@ fn main() -> ExitCode {
     println!("{}, one thread, level {level}, seed {seed}", machine.cpu);
     let mut drawn = draw(seed, each, &filter);
     drawn.retain(|shape| !quick || shape.bytes <= MOST_QUICK);
-    let mut sweep = Sweep { machine, made: Made::now(), seed, rows: Vec::new() };
+    let mut sweep = Sweep { machine, made: Made::now(), level: level.to_string(), seed, rows: Vec::new() };
     sweep.rows = common::pool(1).install(|| measure(drawn, quick));
     print(&sweep);
 
     let slower = sweep.rows.iter().filter(|row| row.is_slower()).count();
     if arguments.get_flag("record") {
-        let kept: Option<Sweep> = load(&sweep.machine.name, report::SWEEP);
+        let kept: Option<Sweep> = load(&sweep.machine.name, &sweep.file("json"));
         if let (Some(kept), false) = (kept, filter.is_empty()) {
             // With a filter, the other operations stay.
             let is_new = |op: &str| sweep.rows.iter().any(|new| new.op == op);
@@ -95,7 +96,7 @@ fn main() -> ExitCode {
             let order: Vec<&str> = trials::operations().iter().map(|(op, _)| *op).collect();
             sweep.rows.sort_by_key(|row| order.iter().position(|op| *op == row.op));
         }
-        println!("kept in {}", save(&sweep.machine.name, report::SWEEP, &sweep).display());
+        println!("kept in {}", save(&sweep.machine.name, &sweep.file("json"), &sweep).display());
         for (file, text) in report::sweep_pages(&sweep) {
             let path = record::results().join(&sweep.machine.name).join(file);
             std::fs::write(&path, text).expect("a file in results/");
@@ -180,7 +181,7 @@ fn alternate(trial: &mut dyn Trial, budget: Duration) -> (f64, f64, f64) {
     }
     let (mut plain, mut gradix) = (Vec::new(), Vec::new());
     // An even number of rounds, so that either side goes first as often as the other.
-    while plain.len() < 4 || plain.len() % 2 == 1 || (plain.len() < 40 && begin.elapsed() < budget) {
+    while plain.len() < 4 || plain.len() % 2 == 1 || (plain.len() < 80 && begin.elapsed() < budget) {
         let of_loop = |trial: &mut dyn Trial| timed(plain_calls, || trial.plain(quickest.0));
         let of_gradix = |trial: &mut dyn Trial| timed(calls, || trial.gradix());
         let (loop_took, gradix_took) = match plain.len() % 2 {
@@ -207,7 +208,7 @@ fn median(mut samples: Vec<f64>) -> f64 {
 
 /// The operations whose geometric mean has fallen since it was recorded, with the same shapes.
 fn lost(now: &Sweep) -> Vec<String> {
-    let Some(kept) = load::<Sweep>(&now.machine.name, report::SWEEP) else { return Vec::new() };
+    let Some(kept) = load::<Sweep>(&now.machine.name, &now.file("json")) else { return Vec::new() };
     let mut lost = Vec::new();
     for (op, rows) in now.operations() {
         // Shapes that both have, so that a quick run or another seed is compared with nothing else.

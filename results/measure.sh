@@ -8,6 +8,9 @@ cd "$(dirname "$0")/.."
 cargo bench --bench speedups -- --record
 cargo bench --bench speedups -- --record --large-pages
 cargo bench --bench sweep -- --record
+for level in avx2 portable; do
+    GRADIX_LEVEL=$level cargo bench --bench sweep -- --record || echo "this CPU does not have $level"
+done
 cargo bench --bench curves -- --record
 cargo bench --bench parallel -- --record
 (cd benches/peers && cargo run --release -- --record)

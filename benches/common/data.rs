@@ -79,7 +79,7 @@ fn seeded(len: usize) -> ChaCha8Rng {
 
 /// The element types that are timed.
 pub trait Element:
-    gradix::Float + bytemuck::Pod + num_traits::Float + std::ops::AddAssign + std::iter::Sum
+    gradix::Float + bytemuck::Pod + num_traits::Float + std::ops::AddAssign + std::ops::MulAssign + std::iter::Sum
 {
     const TYPE: &'static str;
 }

@@ -89,6 +89,14 @@ impl Case {
         format!("{}/{}/{}", self.op, self.dtype, self.shape)
     }
 
+    /// What its limit is called, with these stores.
+    pub fn limit_with(&self, stores: limits::Stores) -> String {
+        match stores {
+            limits::Stores::Streaming if self.limit != "sum" => format!("{}, streaming", self.limit),
+            _ => self.limit.to_string(),
+        }
+    }
+
     /// The same for the gate, under this name among other libraries.
     pub fn gated(self, peer: &'static str) -> Self {
         Case { peer, gate: true, brief: true, ..self }

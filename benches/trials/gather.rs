@@ -1,10 +1,48 @@
 //! Gathers.
 
-use super::{Axes, Draw, Drawn, Idx, SLICES, Trial, VIEWS, copy_of, drawn_types, one_in, signed, size};
-use crate::common::data::Element;
+use super::{Axes, Draw, Drawn, Idx, SLICES, Trial, VIEWS, copy_of, one_in, size};
+use rand::RngExt;
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 use std::hint::black_box;
+
+/// What is gathered: any plain type.
+trait Element: gradix::Element + PartialEq {
+    const TYPE: &'static str;
+    fn draw(rng: &mut ChaCha8Rng) -> Self;
+}
+
+macro_rules! elements {
+    ($($t:ident)*) => {$(
+        impl Element for $t {
+            const TYPE: &'static str = stringify!($t);
+            fn draw(rng: &mut ChaCha8Rng) -> Self {
+                rng.random_range(0..100u8) as $t
+            }
+        }
+    )*};
+}
+elements!(u8 i16 f32 f64 u128);
+
+/// Calls `$f::<element, index>($arguments)` with types that are drawn: each index type with `f32`, each width of element.
+macro_rules! drawn_types {
+    ($rng:expr, $f:ident($($argument:expr),*)) => {
+        match rand::RngExt::random_range(&mut *$rng, 0..12) {
+            0 => $f::<f32, u8>($($argument),*),
+            1 => $f::<f32, u16>($($argument),*),
+            2 => $f::<f32, u32>($($argument),*),
+            3 => $f::<f32, u64>($($argument),*),
+            4 => $f::<f32, usize>($($argument),*),
+            5 => $f::<f32, i32>($($argument),*),
+            6 => $f::<f32, i64>($($argument),*),
+            7 => $f::<f64, u32>($($argument),*),
+            8 => $f::<f64, i64>($($argument),*),
+            9 => $f::<u8, u32>($($argument),*),
+            10 => $f::<i16, i64>($($argument),*),
+            _ => $f::<u128, usize>($($argument),*),
+        }
+    };
+}
 
 pub const OPERATIONS: &[(&str, Draw)] = &[
     ("take", |rng, most| drawn_types!(rng, take_of(rng, most))),
@@ -12,6 +50,7 @@ pub const OPERATIONS: &[(&str, Draw)] = &[
     ("take_axis, columns", |rng, most| drawn_types!(rng, columns(rng, most))),
     ("take_axis, inner axis", |rng, most| drawn_types!(rng, inner_axis(rng, most))),
     ("take_along_axis", |rng, most| drawn_types!(rng, along(rng, most))),
+    ("take, modes", |rng, most| drawn_types!(rng, modes(rng, most))),
     ("pick", |rng, most| drawn_types!(rng, pick(rng, most))),
 ];
 
@@ -21,6 +60,10 @@ enum Form {
     Axis,
     Along,
     Pick,
+    /// Out of bounds: a value instead, the remainder, or the nearest end.
+    Fill,
+    Wrap,
+    Clip,
 }
 
 struct Gather<T, I> {
@@ -82,6 +125,14 @@ fn pick<T: Element, I: Idx>(rng: &mut ChaCha8Rng, most: usize) -> Drawn {
     drawn::<T, I>("pick", Form::Pick, from, 1, rng)
 }
 
+fn modes<T: Element, I: Idx>(rng: &mut ChaCha8Rng, most: usize) -> Drawn {
+    let count = size(rng, 1, most / (2 * size_of::<T>() + size_of::<I>()));
+    let len = size(rng, 1, (most / size_of::<T>()).min(I::MOST));
+    let from = Axes { shape: [1, len, 1], strides: [len, 1, 1], layout: "" };
+    let form = [Form::Fill, Form::Wrap, Form::Clip][rng.random_range(0..3)];
+    drawn::<T, I>("take, modes", form, from, count, rng)
+}
+
 fn drawn<T: Element, I: Idx>(
     op: &'static str,
     form: Form,
@@ -95,18 +146,28 @@ fn drawn<T: Element, I: Idx>(
     let (element, index) = (T::TYPE, I::LABEL);
     let of = match form {
         Form::Take => format!("{count} of {}{}{}", from.shape[1], from.comma(), from.layout),
+        Form::Fill => format!("{count} of {}, fill", from.shape[1]),
+        Form::Wrap => format!("{count} of {}, wrap", from.shape[1]),
+        Form::Clip => format!("{count} of {}, clip", from.shape[1]),
         Form::Pick => format!("of {from}"),
         _ => format!("{count} of {from}"),
     };
     Drawn {
         op,
         shape: format!("{element} {index} {of}"),
-        door: if form == Form::Take && from.is_contiguous() { SLICES } else { VIEWS },
+        door: match form {
+            Form::Axis | Form::Along | Form::Pick => VIEWS,
+            _ if from.is_contiguous() => SLICES,
+            _ => VIEWS,
+        },
         bytes: (from.extent() + to.len()) * size_of::<T>() + indices * size_of::<I>(),
         make: Box::new(move || {
-            let src = signed(&mut rng, from.extent());
-            let idx = I::list(&mut rng, indices, from.shape[1]);
-            Box::new(Gather::<T, I> { form, from, to, src, idx, out: vec![T::zero(); to.len()] })
+            let src = (0..from.extent()).map(|_| T::draw(&mut rng)).collect();
+            // With a mode, one index in eight or so is out of bounds.
+            let outside =
+                if matches!(form, Form::Fill | Form::Wrap | Form::Clip) { from.shape[1] / 8 } else { 0 };
+            let idx = I::list(&mut rng, indices, (from.shape[1] + outside).min(I::MOST));
+            Box::new(Gather::<T, I> { form, from, to, src, idx, out: vec![T::default(); to.len()] })
         }),
     }
 }
@@ -126,6 +187,9 @@ impl<T: Element, I: Idx> Trial for Gather<T, I> {
                 gradix::take_along_axis_into(from.view(src), from.axis(), to.view(idx), to.view_mut(out))
             }
             Form::Pick => gradix::pick_into(from.view(src), &idx[..], &mut out[..]),
+            Form::Fill => gradix::take_into(&src[..], gradix::Fill(&idx[..], T::default()), &mut out[..]),
+            Form::Wrap => gradix::take_into(&src[..], gradix::Wrap(&idx[..]), &mut out[..]),
+            Form::Clip => gradix::take_into(&src[..], gradix::Clip(&idx[..]), &mut out[..]),
         }
         .expect("indices in bounds");
         black_box(out);
@@ -147,15 +211,18 @@ impl<T: Element, I: Idx> Trial for Gather<T, I> {
             Form::Along if inner == 1 => copy_of!(copy, along_last::<T, I>(src, axis, idx, out)),
             Form::Along => copy_of!(copy, along_any::<T, I>(src, [axis, inner], idx, out)),
             Form::Pick => copy_of!(copy, pick_each::<T, I>(src, axis, idx, out)),
+            Form::Fill => copy_of!(copy, take_filled::<T, I>(src, idx, out)),
+            Form::Wrap => copy_of!(copy, take_wrapped::<T, I>(src, idx, out)),
+            Form::Clip => copy_of!(copy, take_clipped::<T, I>(src, idx, out)),
         }
         black_box(out);
     }
 
     fn agrees(&mut self) -> bool {
-        self.out.fill(T::zero());
+        self.out.fill(T::default());
         self.gradix();
         let ours = self.out.clone();
-        self.out.fill(T::zero());
+        self.out.fill(T::default());
         self.plain(0);
         ours == self.out
     }
@@ -166,6 +233,30 @@ fn take<T: Element, I: Idx, const COPY: usize>(src: &[T], idx: &[I], out: &mut [
     black_box(COPY);
     for (out, i) in out.iter_mut().zip(idx) {
         *out = src[i.at()];
+    }
+}
+
+#[inline(never)]
+fn take_filled<T: Element, I: Idx, const COPY: usize>(src: &[T], idx: &[I], out: &mut [T]) {
+    black_box(COPY);
+    for (out, i) in out.iter_mut().zip(idx) {
+        *out = src.get(i.at()).copied().unwrap_or_default();
+    }
+}
+
+#[inline(never)]
+fn take_wrapped<T: Element, I: Idx, const COPY: usize>(src: &[T], idx: &[I], out: &mut [T]) {
+    black_box(COPY);
+    for (out, i) in out.iter_mut().zip(idx) {
+        *out = src[i.at() % src.len()];
+    }
+}
+
+#[inline(never)]
+fn take_clipped<T: Element, I: Idx, const COPY: usize>(src: &[T], idx: &[I], out: &mut [T]) {
+    black_box(COPY);
+    for (out, i) in out.iter_mut().zip(idx) {
+        *out = src[i.at().min(src.len() - 1)];
     }
 }
 

@@ -13,6 +13,8 @@ pub const OPERATIONS: &[(&str, Draw)] = &[
     ("scatter_add_axis, rows", |rng, most| drawn_types!(rng, rows(rng, most))),
     ("scatter_add_axis, columns", |rng, most| drawn_types!(rng, columns(rng, most))),
     ("scatter_add_along_axis", |rng, most| drawn_types!(rng, along(rng, most))),
+    ("put", |rng, most| drawn_types!(rng, put(rng, most))),
+    ("put_axis, rows", |rng, most| drawn_types!(rng, put_rows(rng, most))),
     ("pick_add", |rng, most| drawn_types!(rng, pick(rng, most))),
 ];
 
@@ -22,6 +24,9 @@ enum Form {
     Axis,
     Along,
     Pick,
+    /// What is there is replaced, the last of the duplicates winning.
+    Put,
+    PutAxis,
 }
 
 struct Scatter<T, I> {
@@ -74,6 +79,21 @@ fn pick<T: Element, I: Idx>(rng: &mut ChaCha8Rng, most: usize) -> Drawn {
     drawn::<T, I>("pick_add", Form::Pick, to, 1, rng)
 }
 
+fn put<T: Element, I: Idx>(rng: &mut ChaCha8Rng, most: usize) -> Drawn {
+    let count = size(rng, 1, most / (2 * size_of::<T>() + size_of::<I>()));
+    let len = size(rng, 1, (most / size_of::<T>()).min(I::MOST));
+    let to = Axes::draw(rng, [1, len, 1]).with_axis(len);
+    drawn::<T, I>("put", Form::Put, to, count, rng)
+}
+
+fn put_rows<T: Element, I: Idx>(rng: &mut ChaCha8Rng, most: usize) -> Drawn {
+    let width = size(rng, 1, 1024);
+    let count = size(rng, 1, most / (2 * width * size_of::<T>()));
+    let table = size(rng, 1, (most / (width * size_of::<T>())).min(I::MOST));
+    let to = Axes::draw(rng, [1, table, width]);
+    drawn::<T, I>("put_axis, rows", Form::PutAxis, to, count, rng)
+}
+
 fn drawn<T: Element, I: Idx>(
     op: &'static str,
     form: Form,
@@ -83,15 +103,17 @@ fn drawn<T: Element, I: Idx>(
 ) -> Drawn {
     let from = to.with_axis(count);
     let indices = if matches!(form, Form::Along | Form::Pick) { from.len() } else { count };
-    let scale = if one_in(rng, 3) { -0.5 } else { 1.0 };
+    let is_put = matches!(form, Form::Put | Form::PutAxis);
+    let scale = if one_in(rng, 3) && !is_put { -0.5 } else { 1.0 };
     let mut rng = ChaCha8Rng::from_rng(rng);
     let (element, index) = (T::TYPE, I::LABEL);
-    let to_what = if form == Form::Elements { to.shape[1].to_string() } else { to.to_string() };
+    let to_what =
+        if matches!(form, Form::Elements | Form::Put) { to.shape[1].to_string() } else { to.to_string() };
     let by = if scale == 1.0 { "" } else { ", scaled" };
     Drawn {
         op,
         shape: format!("{element} {index} {count} to {to_what}{by}"),
-        door: if form == Form::Elements { SLICES } else { VIEWS },
+        door: if matches!(form, Form::Elements | Form::Put) { SLICES } else { VIEWS },
         bytes: (to.extent() + from.len()) * size_of::<T>() + indices * size_of::<I>(),
         make: Box::new(move || {
             let src = signed(&mut rng, from.len());
@@ -114,6 +136,8 @@ impl<T: Element, I: Idx> Trial for Scatter<T, I> {
                 let idx = from.view(idx);
                 gradix::scatter_add_along_axis_scaled(to.view_mut(dst), axis, idx, from.view(src), scale)
             }
+            Form::Put => gradix::put(&mut dst[..], idx, &src[..]),
+            Form::PutAxis => gradix::put_axis(to.view_mut(dst), axis, idx, from.view(src)),
             Form::Pick if scale == T::one() => gradix::pick_add(to.view_mut(dst), idx, number(-1.0)),
             Form::Pick => gradix::pick_add_scaled(to.view_mut(dst), idx, &src[..], scale),
         }
@@ -128,6 +152,9 @@ impl<T: Element, I: Idx> Trial for Scatter<T, I> {
         let is_one = scale == T::one();
         match form {
             Form::Pick if is_one => copy_of!(copy, pick_one::<T, I>(dst, to, idx, number(-1.0))),
+            Form::Put => copy_of!(copy, put_elements::<T, I>(dst, idx, src)),
+            Form::PutAxis if !to.is_contiguous() => copy_of!(copy, put_strided::<T, I>(dst, to, idx, src)),
+            Form::PutAxis => copy_of!(copy, put_each_row::<T, I>(dst, inner, idx, src)),
             Form::Axis if !to.is_contiguous() => {
                 copy_of!(copy, add_strided::<T, I>(dst, to, idx, src, scale))
             }
@@ -168,6 +195,39 @@ fn add_elements<T: Element, I: Idx, const COPY: usize>(dst: &mut [T], idx: &[I],
     black_box(COPY);
     for (i, &x) in idx.iter().zip(src) {
         dst[i.at()] += x;
+    }
+}
+
+#[inline(never)]
+fn put_elements<T: Element, I: Idx, const COPY: usize>(dst: &mut [T], idx: &[I], src: &[T]) {
+    black_box(COPY);
+    for (i, &x) in idx.iter().zip(src) {
+        dst[i.at()] = x;
+    }
+}
+
+#[inline(never)]
+fn put_each_row<T: Element, I: Idx, const COPY: usize>(dst: &mut [T], width: usize, idx: &[I], src: &[T]) {
+    black_box(COPY);
+    for (src, i) in src.chunks_exact(width).zip(idx) {
+        let row = &mut dst[i.at() * width..][..width];
+        if COPY < 2 {
+            row.copy_from_slice(src);
+        } else {
+            row.iter_mut().zip(src).for_each(|(dst, &x)| *dst = x);
+        }
+    }
+}
+
+#[inline(never)]
+fn put_strided<T: Element, I: Idx, const COPY: usize>(dst: &mut [T], to: &Axes, idx: &[I], src: &[T]) {
+    black_box(COPY);
+    let ([_, _, width], [_, s1, s2]) = (to.shape, to.strides);
+    for (src, i) in src.chunks_exact(width).zip(idx) {
+        let row = &mut dst[i.at() * s1..];
+        for (k, &x) in src.iter().enumerate() {
+            row[k * s2] = x;
+        }
     }
 }
 

@@ -54,7 +54,7 @@ fn drawn<T: Element, I: Idx>(form: Form, rng: &mut ChaCha8Rng, most: usize) -> D
         bytes: 2 * rows * classes * size_of::<T>(),
         make: Box::new(move || {
             let mut logits: Vec<T> = signed(&mut rng, axes.extent());
-            logits.iter_mut().for_each(|x| *x = *x * number(4.0));
+            logits.iter_mut().for_each(|x| *x *= number(4.0));
             let labels = I::list(&mut rng, rows, classes);
             let room = |has: bool, n: usize| if has { n } else { 0 };
             let mut grad = vec![T::zero(); room(form != Form::Loss, rows * classes)];
@@ -79,13 +79,13 @@ impl<T: Element, I: Idx> Trial for Xent<T, I> {
         let xent = SoftmaxXent::new();
         match form {
             Form::Loss => {
-                let rows = xent.forward(logits(), labels).expect("labels in bounds");
+                let rows = xent.forward(logits(), &labels[..]).expect("labels in bounds");
                 losses.clear();
                 losses.extend_from_slice(&rows.losses);
             }
             Form::InPlace => {
                 let grad = gradix::ViewMut::new(grad, &shape).expect("its shape");
-                *loss = xent.forward_backward_in_place(grad, labels).expect("labels in bounds").value;
+                *loss = xent.forward_backward_in_place(grad, &labels[..]).expect("labels in bounds").value;
             }
             _ => {
                 let xent = match form {
@@ -93,7 +93,7 @@ impl<T: Element, I: Idx> Trial for Xent<T, I> {
                     _ => xent,
                 };
                 let grad = gradix::ViewMut::new(grad, &shape).expect("its shape");
-                *loss = xent.forward_backward(logits(), labels, grad).expect("labels in bounds").value;
+                *loss = xent.forward_backward(logits(), &labels[..], grad).expect("labels in bounds").value;
             }
         }
         black_box((losses, grad, loss));
@@ -171,7 +171,7 @@ fn gradient<T: Element, I: Idx, const COPY: usize>(
             }
             let scale = mean / sum;
             loss += sum.ln() - grad[y.at()].ln();
-            grad.iter_mut().for_each(|p| *p = *p * scale);
+            grad.iter_mut().for_each(|p| *p *= scale);
             grad[y.at()] = grad[y.at()] - mean;
         });
     }
@@ -192,7 +192,7 @@ fn in_place<T: Element, I: Idx, const COPY: usize>(classes: usize, labels: &[I],
         }
         let scale = mean / sum;
         loss += sum.ln() - x[y.at()].ln();
-        x.iter_mut().for_each(|p| *p = *p * scale);
+        x.iter_mut().for_each(|p| *p *= scale);
         x[y.at()] = x[y.at()] - mean;
     }
     loss * mean

@@ -13,7 +13,7 @@ pub const SPEEDUPS: &str = "speedups.json";
 pub const LARGE_PAGES: &str = "speedups-large-pages.json";
 pub const CURVES: &str = "curves.json";
 pub const PARALLEL: &str = "parallel.json";
-pub const SWEEP: &str = "sweep.json";
+pub const SWEEPS: [&str; 4] = ["sweep.json", "sweep-avx512.json", "sweep-avx2.json", "sweep-portable.json"];
 /// Other crates, and Python's libraries.
 pub const PEERS: [&str; 2] = ["peers.json", "python.json"];
 /// Between these lines of README.md stands what [`readme`] makes.
@@ -55,7 +55,7 @@ pub fn pages(machine: &str) -> Vec<Page> {
         pages.push(("parallel.md".to_string(), parallel_table(&parallel)));
         pages.push(("parallel.svg".to_string(), plots::parallel(&parallel)));
     }
-    if let Some(sweep) = load::<Sweep>(machine, SWEEP) {
+    for sweep in SWEEPS.iter().filter_map(|file| load::<Sweep>(machine, file)) {
         pages.extend(sweep_pages(&sweep));
     }
     for file in PEERS {
@@ -174,17 +174,18 @@ pub fn sweep_pages(sweep: &Sweep) -> Vec<Page> {
         ),
     };
     let text = format!(
-        "# {}: shapes drawn from seed {} against plain loops\n\nOne thread, {} shapes, {} ({}, {}). A ratio is how often the \
+        "# {}: shapes drawn from seed {} against plain loops\n\nLevel {}, one thread, {} shapes, {} ({}, {}). A ratio is how often the \
          loop takes as long.\n\n{}\n\n{verdict}",
         sweep.machine.cpu,
         sweep.seed,
+        sweep.level,
         sweep.rows.len(),
         sweep.made.commit,
         sweep.made.rustc,
         sweep.made.day,
         sweep_means(sweep),
     );
-    vec![("sweep.md".to_string(), text), ("sweep.svg".to_string(), plots::sweep(sweep))]
+    vec![(sweep.file("md"), text), (sweep.file("svg"), plots::sweep(sweep))]
 }
 
 /// A line for each operation: the geometric mean of its ratios, the extremes, and how many are slower than the loop.

@@ -249,7 +249,12 @@ pub fn sweep(sweep: &Sweep) -> String {
         .collect();
     dots(&Dots {
         title: "Shapes drawn from a seed, against plain loops",
-        subtitle: format!("one thread, {} shapes; {}", sweep.rows.len(), machine(&sweep.machine)),
+        subtitle: format!(
+            "level {}, one thread, {} shapes; {}",
+            sweep.level,
+            sweep.rows.len(),
+            machine(&sweep.machine)
+        ),
         axis: "times as fast as the plain loop",
         series: &series,
         rows: &rows,
@@ -266,7 +271,7 @@ pub fn selectivity(curves: &Curves) -> String {
         let colour = match name.as_str() {
             "portable" => COLOURS[6],
             "avx2" => COLOURS[1],
-            "plain loop" => COLOURS[3],
+            "plain loop" | "textbook loop" => COLOURS[3],
             "read-only sum" | "sum and store" => COLOURS[2],
             _ => COLOURS[0],
         };

@@ -58,15 +58,15 @@ impl<T: Element> Work for Xent<T> {
         match side {
             Side::Gradix if *form == Form::InPlace => {
                 let logits = ViewMut::new(grad, &shape).expect("the logits' shape");
-                *loss = xent.forward_backward_in_place(logits, labels).expect("labels in bounds").value;
+                *loss = xent.forward_backward_in_place(logits, &labels[..]).expect("labels in bounds").value;
             }
             Side::Gradix => {
                 let grad = ViewMut::new(grad, &shape).expect("the logits' shape");
-                *loss = xent.forward_backward(view(), labels, grad).expect("labels in bounds").value;
+                *loss = xent.forward_backward(view(), &labels[..], grad).expect("labels in bounds").value;
             }
             Side::Reference => {
                 let grad = ViewMut::new(grad, &shape).expect("the logits' shape");
-                let answer = reference::SoftmaxXent(&xent).forward_backward(view(), labels, grad);
+                let answer = reference::SoftmaxXent(&xent).forward_backward(view(), &labels[..], grad);
                 *loss = answer.expect("labels in bounds").value;
             }
             Side::Loop if *form == Form::Options => {

@@ -1,4 +1,4 @@
-//! gradix beside what other libraries offer for the same work, on the same data, in turns.
+//! gradix beside what other libraries offer for the same work, on the same data, in sides.
 //!
 //! ```text
 //! cargo run --release                      from this folder: every case, one table
@@ -21,7 +21,7 @@ mod softmax_xent;
 
 use clap::{Arg, ArgAction, Command};
 use common::machine::{Machine, Made};
-use common::paired::{StopRule, Rounds};
+use common::paired::{Rounds, StopRule};
 use common::record::{Compared, PeerFigure, Peers, load, save};
 use common::tables::table;
 use common::work::{gather::Gather, scatter::Scatter, select::Select, softmax_xent::Xent};
@@ -112,22 +112,22 @@ fn compare(case: &Case, bar: &ProgressBar, absent: &mut Vec<(String, String)>) -
     });
     let made = Made::now();
     let rows = thread_counts().into_iter().map(|threads| {
-        // Of those who take turns, 0 is gradix, 1 the plain loop, and from 2 on the others.
-        let turns: Vec<usize> = (0..peers.len() + 2).collect();
-        let pairs: Vec<(usize, usize)> = turns[1..].iter().map(|&peer| (peer, 0)).collect();
+        // Of the sides, 0 is gradix, 1 the plain loop, and from 2 on the others.
+        let sides: Vec<usize> = (0..peers.len() + 2).collect();
+        let pairs: Vec<(usize, usize)> = sides[1..].iter().map(|&peer| (peer, 0)).collect();
         let stop = StopRule { rounds: 21, width: 0.05, budget: BUDGET };
         let rounds = pool(threads).install(|| {
-            Rounds::run(&turns, &pairs, stop, |turn| match turn {
+            Rounds::run(&sides, &pairs, stop, |side| match side {
                 0 => work.run(Side::Gradix),
                 1 => work.run(Side::Loop),
                 peer => peers[peer - 2].run(),
             })
         });
         let names = ["loop"].into_iter().chain(peers.iter().map(|peer| peer.name));
-        let figure = |(name, turn): (&str, usize)| PeerFigure {
+        let figure = |(name, side): (&str, usize)| PeerFigure {
             name: name.to_string(),
-            seconds: rounds.seconds(turn),
-            ratio: rounds.ratio(turn, 0),
+            seconds: rounds.seconds(side),
+            ratio: rounds.ratio(side, 0),
         };
         bar.inc(1);
         Compared {

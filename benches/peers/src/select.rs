@@ -77,7 +77,7 @@ where
     let array = Array1::from_vec(x.to_vec());
     let (one, all) = (x.to_vec(), x.to_vec());
     if work.form == Form::Indices {
-        let room = Output { kept: Buffer::<u32>::zeros(x.len()), hits: 0 };
+        let output = Output { elements: Buffer::<u32>::zeros(x.len()), hits: 0 };
         vec![
             Peer::new(
                 "ndarray",
@@ -99,16 +99,16 @@ where
             ),
             Peer::into(
                 "branch-free loop",
-                room,
-                move |room| {
+                output,
+                move |output| {
                     let mut hits = 0;
                     for (i, &x) in one.iter().enumerate() {
-                        room.kept[hits] = i as u32;
+                        output.elements[hits] = i as u32;
                         hits += usize::from(x > threshold);
                     }
-                    room.hits = hits;
+                    output.hits = hits;
                 },
-                |room| numbers(&room.kept[..room.hits]),
+                |output| numbers(&output.elements[..output.hits]),
             ),
             Peer::new(
                 "loop, rayon",
@@ -120,7 +120,7 @@ where
             ),
         ]
     } else {
-        let room = Output { kept: Buffer::<T>::zeros(x.len()), hits: 0 };
+        let output = Output { elements: Buffer::<T>::zeros(x.len()), hits: 0 };
         vec![
             Peer::new(
                 "ndarray",
@@ -140,16 +140,16 @@ where
             ),
             Peer::into(
                 "branch-free loop",
-                room,
-                move |room| {
+                output,
+                move |output| {
                     let mut hits = 0;
                     for &x in &one {
-                        room.kept[hits] = x;
+                        output.elements[hits] = x;
                         hits += usize::from(x > threshold);
                     }
-                    room.hits = hits;
+                    output.hits = hits;
                 },
-                |room| numbers(&room.kept[..room.hits]),
+                |output| numbers(&output.elements[..output.hits]),
             ),
             Peer::new(
                 "loop, rayon",
@@ -161,6 +161,6 @@ where
 }
 
 struct Output<T> {
-    kept: Buffer<T>,
+    elements: Buffer<T>,
     hits: usize,
 }

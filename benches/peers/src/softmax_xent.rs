@@ -2,7 +2,7 @@
 
 use crate::common::data::{Buffer, Element};
 use crate::common::work::softmax_xent::Xent;
-use crate::common::{numbers, loops};
+use crate::common::{loops, numbers};
 use crate::peer::{Peer, burn, candle};
 use ndarray::{Array2, Axis, Zip};
 use rayon::prelude::*;
@@ -17,7 +17,7 @@ fn read<T: Element>(answer: &Answer<T>) -> Vec<f64> {
     all
 }
 
-fn room<T: Element>(len: usize) -> Answer<T> {
+fn empty_answer<T: Element>(len: usize) -> Answer<T> {
     (Buffer::zeros(len), T::zero())
 }
 
@@ -43,7 +43,7 @@ pub fn peers(work: &Xent<f32>) -> Vec<Peer> {
         // Its forward softmax, and by hand what a gradient needs besides.
         Peer::into(
             "rten + glue",
-            room(x.len()),
+            empty_answer(x.len()),
             move |(grad, loss)| {
                 let mean = 1.0 / y.len() as f32;
                 let mut sum = 0.0;
@@ -108,7 +108,7 @@ fn both<T: Element + candle_core::WithDType + ndarray::ScalarOperand>(work: &Xen
         ),
         Peer::into(
             "loop, rayon",
-            room(x.len()),
+            empty_answer(x.len()),
             move |(grad, loss)| {
                 let mean = num_traits::cast::<_, T>(rows).expect("a number").recip();
                 let sum: T = (x.par_chunks_exact(classes).zip(grad.par_chunks_exact_mut(classes)).zip(&y))

@@ -1,7 +1,10 @@
 //! Every public function, for both element types and every index type, as a user's crate calls them. What is compiled here
 //! is what the crate's generic functions cost in the crates that use it; `.ci/size` weighs it.
 
-use gradix::{Between, Clip, Float, Ge, Index, Position, Result, SoftmaxXent, View, ViewMut, Wrap, select};
+use gradix::{
+    Between, Clip, Fill, Float, Ge, Index, IsNan, Ne, NotNan, Position, Result, SoftmaxXent, View, ViewMut,
+    Wrap, select,
+};
 
 /// Calls each function with each pair of an element and an index type, through a public function of its own that cannot be
 /// inlined or left out.
@@ -50,6 +53,13 @@ fn indexed<T: Float, I: Index>(x: &[T], y: &mut [T], idx: &[I]) -> Result<()> {
     gradix::take_along_axis_into(x, 0, idx, &mut *y)?;
     y.copy_from_slice(&gradix::pick(matrix, idx)?);
     gradix::pick_into(matrix, idx, &mut *y)?;
+    gradix::take_into(x, Fill(idx, x[0]), &mut *y)?;
+    gradix::put(&mut *y, idx, x)?;
+    gradix::put_axis(&mut *y, 0, idx, x)?;
+    gradix::put_along_axis(&mut *y, 0, idx, x)?;
+    gradix::put_value(&mut *y, idx, x[0])?;
+    gradix::put_value_axis(&mut *y, 0, idx, x[0])?;
+    gradix::put_value_along_axis(&mut *y, 0, idx, x[0])?;
     gradix::scatter_add(&mut *y, idx, x)?;
     gradix::scatter_add_scaled(&mut *y, idx, x, x[0])?;
     gradix::scatter_add_axis(&mut *y, 0, idx, x)?;
@@ -92,11 +102,24 @@ fn selected<T: Float, I: Position>(
     let mut values = x.to_vec();
     select::sparsify_into(&mut *y, predicate, idx, &mut values)?;
     select::sparsify_with_into(x, &mut *y, predicate, idx, &mut values)?;
-    y[0] = select::top_k_threshold(x, y.len())?;
+    let mask = select::mask(x, predicate)?;
+    y.copy_from_slice(&select::compress(x, &mask[..])?);
+    select::compress_into(x, &mask[..], y)?;
+    idx.copy_from_slice(&select::compress_indices(&mask[..])?);
+    select::compress_indices_into(&mask[..], idx)?;
+    let k = y.len();
+    y[0] = select::top_k_threshold(x, k)?;
+    idx.copy_from_slice(&select::top_k(x, k)?.0);
+    select::top_k_into(x, k, idx, y)?;
+    idx.copy_from_slice(&select::sparsify_top_k(&mut *y, k)?.0);
+    select::sparsify_top_k_into(&mut *y, k, idx, &mut values)?;
+    idx.copy_from_slice(&select::sparsify_top_k_with(x, &mut *y, k)?.0);
+    select::sparsify_top_k_with_into(x, &mut *y, k, idx, &mut values)?;
     Ok(())
 }
 
 /// Predicates besides those above, which one call each stands for.
 pub fn predicates(x: &[f32]) -> Result<usize> {
-    Ok(select::count(x, Ge(0.0))? + select::count(x, Between(0.0, 1.0))?)
+    let bounded = select::count(x, Ge(0.0))? + select::count(x, Between(0.0, 1.0))?;
+    Ok(bounded + select::count(x, Ne(0.0))? + select::count(x, IsNan)? + select::count(x, NotNan)?)
 }
