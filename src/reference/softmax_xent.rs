@@ -192,7 +192,7 @@ fn mean<T: Float, I: Index>(call: &Call<'_, T, I>, losses: &[T]) -> Loss<T> {
     let total = |losses: &[T]| {
         let mut sums = vec![LossSum::ZERO; T::LANES];
         for (i, &loss) in losses.iter().enumerate() {
-            sums[i % T::LANES].add(LossSum::of(loss));
+            sums[i % T::LANES].add_row(loss);
         }
         while sums.len() > 1 {
             let upper = sums.split_off(sums.len() / 2);

@@ -4,7 +4,7 @@ use super::lanes::{self, Square};
 use super::partial::Partial;
 use super::plan::{Plan, chunk_classes};
 use super::rows::{self, Group, NO_CLASS, Normalizer, Part, Pass, Scratch, Sum, Sums, Write};
-use super::scale::{CallScale, LossSum};
+use super::scale::{CallScale, LossSum, add_loss};
 use super::tile::{Columns, Lagging, Row, RowBefore, Tile};
 use crate::array::{Lane, LaneMut, Lanes, LanesMut};
 use crate::index::Index;
@@ -76,39 +76,42 @@ impl Split for Targets<'_> {
 }
 
 /// The losses of a block of rows, added up: those of rows i, i + LANES, i + 2·LANES … apart, so that none waits for the one before.
-struct Total([LossSum; 16]);
-
-impl Default for Total {
-    fn default() -> Self {
-        Total([LossSum::ZERO; 16])
-    }
+#[derive(Default)]
+struct Total {
+    ordinary: [f64; 16],
+    /// See [`LossSum`].
+    huge: [f64; 16],
 }
 
 impl Total {
     /// Adds the losses of the block's rows from `row` on.
     #[inline(always)]
     fn add<T: Float>(&mut self, row: usize, losses: &[T]) {
+        let Total { ordinary, huge } = self;
         if losses.len() == T::LANES && row.is_multiple_of(T::LANES) {
-            for (sum, &loss) in self.0.iter_mut().zip(losses) {
-                sum.add(LossSum::of(loss));
+            for ((sum, huge), &loss) in ordinary.iter_mut().zip(huge).zip(losses) {
+                add_loss(loss, sum, huge);
             }
         } else {
             for (i, &loss) in losses.iter().enumerate() {
-                self.0[(row + i) % T::LANES].add(LossSum::of(loss));
+                let lane = (row + i) % T::LANES;
+                add_loss(loss, &mut ordinary[lane], &mut huge[lane]);
             }
         }
     }
 
     /// The sum of all, joined by halves.
     #[inline(always)]
-    fn value(mut self) -> LossSum {
-        for width in [8, 4, 2, 1] {
-            for i in 0..width {
-                let other = self.0[i + width];
-                self.0[i].add(other);
+    fn value(self) -> LossSum {
+        let join = |mut sums: [f64; 16]| {
+            for width in [8, 4, 2, 1] {
+                for i in 0..width {
+                    sums[i] += sums[i + width];
+                }
             }
-        }
-        self.0[0]
+            sums[0]
+        };
+        LossSum { ordinary: join(self.ordinary), huge: join(self.huge) }
     }
 }
 
