@@ -25,6 +25,7 @@
 
 #![allow(unsafe_code)] // for `Call::new` alone
 
+pub(crate) use crate::array::Split;
 use std::any::Any;
 use std::cell::RefCell;
 use std::collections::{BTreeMap, VecDeque};
@@ -32,14 +33,6 @@ use std::panic::{self, AssertUnwindSafe};
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
-
-/// Work that can be cut in two at any unit.
-pub(crate) trait Split: Sized + Send {
-    /// The number of units.
-    fn len(&self) -> usize;
-    /// The first `mid` units and the rest.
-    fn split_at(self, mid: usize) -> (Self, Self);
-}
 
 impl<T: Sync> Split for &[T] {
     fn len(&self) -> usize {

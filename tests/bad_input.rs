@@ -980,6 +980,12 @@ fn right_calls() -> Vec<Row> {
         "scatter_add_along_axis_scaled": |o| {
             gradix::scatter_add_along_axis_scaled(to(&mut o.x), 1, indices(), &X, 2.0)
         };
+        "put": |o| gradix::put(&mut o.x, &[0, 11], &X[..2]);
+        "put_axis": |o| gradix::put_axis(to(&mut o.x), 0, &[0, 2], &X[..8]);
+        "put_along_axis": |o| gradix::put_along_axis(to(&mut o.x), 1, indices(), &X);
+        "put_value": |o| gradix::put_value(&mut o.x, &[0, 11], 2.0);
+        "put_value_axis": |o| gradix::put_value_axis(to(&mut o.x), 0, &[0, 2], 2.0);
+        "put_value_along_axis": |o| gradix::put_value_along_axis(to(&mut o.x), 1, indices(), 2.0);
         "pick_add": |o| gradix::pick_add(to(&mut o.x), &LABELS, 1.0);
         "pick_add_scaled": |o| gradix::pick_add_scaled(to(&mut o.x), &LABELS, &X[..3], 2.0);
         "indices": |_o| select::indices::<f32, u32>(&X, Gt(0.0));
@@ -1028,8 +1034,7 @@ fn right_calls() -> Vec<Row> {
 fn functions() -> BTreeSet<String> {
     let ops = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("src/ops");
     let files = [
-        "indexed/gather",
-        "indexed/scatter",
+        "indexed/mod",
         "select/mod",
         "select/compress",
         "select/sparsify",

@@ -11,8 +11,9 @@ pub use gather::{
     pick, pick_into, take, take_along_axis, take_along_axis_into, take_axis, take_axis_into, take_into,
 };
 pub use scatter::{
-    pick_add, pick_add_scaled, scatter_add, scatter_add_along_axis, scatter_add_along_axis_scaled,
-    scatter_add_axis, scatter_add_axis_scaled, scatter_add_scaled,
+    pick_add, pick_add_scaled, put, put_along_axis, put_axis, put_value, put_value_along_axis,
+    put_value_axis, scatter_add, scatter_add_along_axis, scatter_add_along_axis_scaled, scatter_add_axis,
+    scatter_add_axis_scaled, scatter_add_scaled,
 };
 pub use softmax_xent::SoftmaxXent;
 
@@ -49,8 +50,8 @@ fn places(shape: &[usize]) -> impl Iterator<Item = Vec<usize>> + use<> {
     })
 }
 
-/// The offsets that indices name on an axis of length `n`, in C order.
-fn offsets<I: Index>(indices: &Indices<'_, I>, n: usize) -> Result<Vec<usize>> {
+/// The offsets that indices name on an axis of length `n`, in C order; none for an index that [`Fill`](crate::Fill) leaves out.
+fn offsets<I: Index, T>(indices: &Indices<'_, I, T>, n: usize) -> Result<Vec<Option<usize>>> {
     let list = indices.list;
     let offset = |(position, place): (usize, Vec<usize>)| {
         let index = list.get(&place).expect("a place of the list").value();
@@ -62,7 +63,8 @@ fn offsets<I: Index>(indices: &Indices<'_, I>, n: usize) -> Result<Vec<usize>> {
             _ => index,
         };
         match (0..n).contains(&offset) {
-            true => Ok(offset as usize),
+            true => Ok(Some(offset as usize)),
+            false if matches!(indices.mode, Mode::Fill(_)) => Ok(None),
             false => Err(Error::Index { position, value: index, bound: n as usize }),
         }
     };

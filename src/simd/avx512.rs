@@ -105,6 +105,18 @@ macro_rules! level {
                     // SAFETY: a reference to 64 bytes; unaligned stores take any address.
                     unsafe { $storeu(to.as_mut_ptr(), v) }
                 }
+                fn copy(from: &[u8], to: &mut [u8]) {
+                    let ((from, from_rest), (to, to_rest)) = (from.as_chunks::<64>(), to.as_chunks_mut::<64>());
+                    for (from, to) in from.iter().zip(to) {
+                        *to = *from;
+                    }
+                    let mask = _bzhi_u64(u64::MAX, from_rest.len().min(to_rest.len()) as u32);
+                    // SAFETY: bytes beyond the shorter end are masked, and fault on no address.
+                    unsafe {
+                        let rest = _mm512_maskz_loadu_epi8(mask, from_rest.as_ptr().cast());
+                        _mm512_mask_storeu_epi8(to_rest.as_mut_ptr().cast(), mask, rest);
+                    }
+                }
                 fn prefetch(at: &$t) {
                     #[allow(unused_unsafe)] // the intrinsic is safe in newer compilers than our oldest
                     // SAFETY: a hint, which faults on no address.

@@ -27,10 +27,8 @@ pub trait Float:
     + MulAssign
     + Div<Output = Self>
     + Neg<Output = Self>
-    + Send
-    + Sync
+    + crate::array::Element
     + sealed::Sealed
-    + 'static
 {
     /// 64 bytes of elements, in memory: what vectors are loaded from and stored to.
     #[doc(hidden)]

@@ -91,6 +91,11 @@ pub(crate) trait Simd<T: Float>: select::Compress<T> + Copy + Send + Sync + 'sta
         self.store(v, &mut block);
         to.copy_from_slice(&block.as_ref()[..to.len()]);
     }
+    /// Copies bytes to as many others, for lengths of a few vectors.
+    #[inline(always)]
+    fn copy(self, from: &[u8], to: &mut [u8]) {
+        slices::copy_bytes(from, to);
+    }
     /// Four elements to neighbouring places, by one store if the level can.
     #[inline(always)]
     fn store_4(self, from: [T; 4], to: &mut [T; 4]) {

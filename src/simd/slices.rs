@@ -394,3 +394,22 @@ mod tests {
         }
     }
 }
+
+/// Copies bytes to as many others: by 32, and what is left by pieces of 16, 8, 4, 2 and 1.
+#[inline(always)]
+pub(crate) fn copy_bytes(mut from: &[u8], mut to: &mut [u8]) {
+    #[inline(always)]
+    fn step<const N: usize>(from: &mut &[u8], to: &mut &mut [u8]) -> bool {
+        let Some((piece, rest)) = from.split_first_chunk::<N>() else { return false };
+        let Some((room, to_rest)) = std::mem::take(to).split_first_chunk_mut::<N>() else { return false };
+        *room = *piece;
+        (*from, *to) = (rest, to_rest);
+        true
+    }
+    while step::<32>(&mut from, &mut to) {}
+    step::<16>(&mut from, &mut to);
+    step::<8>(&mut from, &mut to);
+    step::<4>(&mut from, &mut to);
+    step::<2>(&mut from, &mut to);
+    step::<1>(&mut from, &mut to);
+}
