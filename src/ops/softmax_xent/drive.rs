@@ -42,6 +42,18 @@ pub(super) trait Labels: Sync {
     fn read(&self, first: usize, to: &mut [usize]);
 }
 
+/// Rows that have no target, and yet a gradient: their probabilities.
+pub(super) struct NoTargets;
+
+/// A class that no row has, and that is not [`NO_CLASS`].
+pub(crate) const NO_TARGET: usize = usize::MAX - 1;
+
+impl Labels for NoTargets {
+    fn read(&self, _first: usize, to: &mut [usize]) {
+        to.fill(NO_TARGET);
+    }
+}
+
 /// Labels as the caller gave them.
 pub(super) struct LabelList<'a, I> {
     pub(super) labels: &'a [I],
@@ -81,13 +93,14 @@ struct Total {
     ordinary: [f64; 16],
     /// See [`LossSum`].
     huge: [f64; 16],
+    correct: u64,
 }
 
 impl Total {
     /// Adds the losses of the block's rows from `row` on.
     #[inline(always)]
     fn add<T: Float>(&mut self, row: usize, losses: &[T]) {
-        let Total { ordinary, huge } = self;
+        let Total { ordinary, huge, .. } = self;
         if losses.len() == T::LANES && row.is_multiple_of(T::LANES) {
             for ((sum, huge), &loss) in ordinary.iter_mut().zip(huge).zip(losses) {
                 add_loss(loss, sum, huge);
@@ -111,7 +124,7 @@ impl Total {
             }
             sums[0]
         };
-        LossSum { ordinary: join(self.ordinary), huge: join(self.huge) }
+        LossSum { ordinary: join(self.ordinary), huge: join(self.huge), correct: self.correct }
     }
 }
 
@@ -474,7 +487,7 @@ impl<'a, T: Float> Drive<'_, 'a, T> {
         self.past_caches
             && !self.across
             && self.rows.known.is_none()
-            && self.plan.cap.is_none()
+            && !self.plan.needs_logits()
             && self.rows.from.is_some_and(|from| from.are_dense())
             && self.rows.to.as_ref().is_some_and(LanesMut::are_dense)
     }
@@ -595,10 +608,11 @@ impl<'a, T: Float> Drive<'_, 'a, T> {
     /// From the sums of the chunks those of the rows.
     #[inline(always)]
     fn join<S: Simd<T>>(&mut self, s: S, group: &mut Group<T>, parts: &mut [Part<T>]) {
-        let sums = match self.rows.known {
+        let (sums, lost) = match self.rows.known {
             Some(known) => Sums::of(s, &known[group.first..group.first + group.count], &group.classes),
             None => rows::join(s, self.plan, parts),
         };
+        group.lost = lost;
         sums.store(s, &mut group.sums);
         Normalizer::of(s, &sums).store(s, &mut group.row);
     }
@@ -634,6 +648,8 @@ impl<'a, T: Float> Drive<'_, 'a, T> {
         let loss = s.select(have_target, row.loss(s, plan, &sums, term.own), zero);
         let [in_total, in_answer] = by.losses(s, loss);
         total.add(group.first - block, &stored(s, in_total).as_ref()[..count]);
+        let has_won = s.bits(have_target) & s.bits(row.is_number(s)) & !group.lost;
+        total.correct += u64::from((has_won & ((1u64 << count) - 1) as u32).count_ones());
         if let Some(losses) = &mut self.rows.losses {
             losses[rows.clone()].copy_from_slice(&stored(s, in_answer).as_ref()[..count]);
         }
@@ -643,13 +659,25 @@ impl<'a, T: Float> Drive<'_, 'a, T> {
         if let Some(found) = &mut self.rows.found {
             // The order of the comparisons must not tell what the largest is where one is no number.
             let max = s.select(s.ge(sums.others, sums.others), sums.max, s.splat(T::NAN));
-            let [max, others, target] = [max, sums.others, sums.target].map(
-                #[inline(always)]
-                |v| stored(s, v),
-            );
+            let [max, others, target, sum, weight] = [max, sums.others, sums.target, sums.gap, sums.weight]
+                .map(
+                    #[inline(always)]
+                    |v| stored(s, v),
+                );
             for (i, found) in found[rows].iter_mut().enumerate() {
-                let [max, others, target] = [max.as_ref()[i], others.as_ref()[i], target.as_ref()[i]];
-                *found = Partial { max, others, target };
+                let class = group.classes[i];
+                let here = class.wrapping_sub(plan.first_class) < self.classes;
+                let [max, others, target, sum, weight] =
+                    [&max, &others, &target, &sum, &weight].map(|block| block.as_ref()[i]);
+                let rival = match group.lost >> i & 1 == 1 {
+                    _ if others.is_nan() => T::NAN,
+                    _ if class == NO_CLASS => T::INFINITY,
+                    _ if !here && class < plan.first_class => max,
+                    _ if !here => max.above(),
+                    true => T::INFINITY,
+                    false => T::NEG_INFINITY,
+                };
+                *found = Partial { max, others, target, sum, weight, rival };
             }
         }
     }
@@ -704,7 +732,7 @@ impl<'a, T: Float> Drive<'_, 'a, T> {
         small.contains(&self.classes)
             && self.across
             && self.rows.known.is_none()
-            && self.plan.cap.is_none()
+            && !self.plan.needs_logits()
             && self.rows.from.is_none_or(|from| from.run(0, rows).is_some())
             && self.rows.to.as_mut().is_none_or(|to| to.run_mut(0, rows).is_some())
     }

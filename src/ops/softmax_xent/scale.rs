@@ -73,11 +73,12 @@ pub(crate) struct LossSum {
     pub(crate) ordinary: f64,
     /// 2^-64 of the sum of the others: only of `f64`, whose sums might overflow.
     pub(crate) huge: f64,
+    /// The number of rows whose target is the largest logit.
+    pub(crate) correct: u64,
 }
 
-
 impl LossSum {
-    pub(crate) const ZERO: Self = LossSum { ordinary: 0.0, huge: 0.0 };
+    pub(crate) const ZERO: Self = LossSum { ordinary: 0.0, huge: 0.0, correct: 0 };
 
     /// Adds the loss of one row.
     pub(crate) fn add_row<T: Float>(&mut self, loss: T) {
@@ -87,6 +88,7 @@ impl LossSum {
     pub(crate) fn add(&mut self, other: Self) {
         self.ordinary += other.ordinary;
         self.huge += other.huge;
+        self.correct += other.correct;
     }
 
     /// The sum, divided by `divisor` and times 2^`exponent`.
@@ -207,7 +209,8 @@ impl<T: Float> CallScale<T> {
     fn one_by_one(&self, upstream: Option<&[T]>, weights: Option<&[T]>) -> RowFactors<T::Block> {
         let zero = T::Block::default();
         let gradient = RowScale { first: zero, last: [zero; 2], has_two: true };
-        let mut to = RowFactors { gradient, weight: zero, in_total: zero, in_answer: [zero; 2], has_loss: true };
+        let mut to =
+            RowFactors { gradient, weight: zero, in_total: zero, in_answer: [zero; 2], has_loss: true };
         let count = upstream.or(weights).map_or(0, <[T]>::len);
         for lane in 0..count.min(T::LANES) {
             let row = self.of_row(upstream.map(|all| all[lane]), weights.map(|all| all[lane]));
