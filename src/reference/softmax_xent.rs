@@ -337,8 +337,8 @@ fn term<T: Float>(plan: &Plan<'_, T>, class: usize) -> Term<T> {
 fn loss<T: Float>(plan: &Plan<'_, T>, sums: &Sums<T>, class: Option<usize>) -> T {
     let Some(class) = class else { return T::ZERO };
     let row = Normalizer::of(sums);
-    let far = T::EXP2_MIN * T::from_f64(0.5);
-    let nll = if row.t < far { row.t.mul_add(-T::LN_2, ln(row.z)) } else { ln_1p(sums.others / row.target) };
+    let is_far = sums.others >= row.target * T::FAR;
+    let nll = if is_far { row.t.mul_add(-T::LN_2, ln(row.z)) } else { ln_1p(sums.others / row.target) };
     let mut loss = if plan.is_plain() { nll } else { term(plan, class).own * nll };
     if plan.is_smooth() {
         let above_max = row.shift.exponent(sums.max).mul_add(-T::LN_2, ln(row.z));

@@ -160,6 +160,18 @@ pub(crate) fn map<T: Float, S: Simd<T>>(s: S, xs: &mut [T], pad: T, mut f: impl 
     }
 }
 
+/// Writes `f` of each vector of `xs` to `to`, which is as long.
+#[inline(always)]
+pub(crate) fn map_to<T: Float, S: Simd<T>>(s: S, xs: &[T], to: &mut [T], f: impl Fn(S::V) -> S::V) {
+    let ((xs, xs_rest), (to, to_rest)) = (T::blocks(xs), T::blocks_mut(to));
+    for (x, to) in xs.iter().zip(to) {
+        s.store(f(s.load(x)), to);
+    }
+    if !to_rest.is_empty() {
+        s.store_up_to(f(s.load_up_to(xs_rest, T::ZERO)), to_rest);
+    }
+}
+
 /// Writes `f` of each vector of `xs` to `to`, which is at most as long, without reading the lines of `to` first: [`Simd::fence`] must
 /// follow.
 #[inline(always)]

@@ -3,6 +3,7 @@
 //! The equations and the departures from them are in [`rows`], the accuracy of the exponentials in
 //! [`exp`](crate::simd::exp).
 
+mod by_class;
 mod drive;
 mod lanes;
 mod partial;
@@ -16,7 +17,7 @@ use crate::index::{Extent, Index};
 use crate::simd::{self, Float, Level};
 use drive::{Drive, LabelList, Rows as Work, Targets, class_of};
 pub use partial::Partial;
-use plan::{CLASSES_ACROSS, Plan, Weights, is_factor};
+use plan::{Plan, Weights, chunk_classes, is_factor};
 use rows::NO_CLASS;
 
 /// How the losses of the rows become one.
@@ -492,7 +493,7 @@ impl<T: Float> SoftmaxXent<T> {
             expected.remove(axis);
             return Err(Error::Shape { what: "the labels", expected, got: vec![labels.len()] });
         }
-        let across = axis + 1 != shape.len() || here <= CLASSES_ACROSS;
+        let across = axis + 1 != shape.len() || here <= T::LANES;
         let weights = self.class_weights.as_ref();
         let plan =
             Plan::new(classes, first_class, weights, self.label_smoothing, self.z_loss, self.softcap, across);
@@ -655,7 +656,8 @@ impl<T: Float, I: Index> Call<'_, T, I> {
     /// Rows of a block.
     pub(crate) fn block(&self) -> usize {
         let rows = rows_per_block::<T>(self.here);
-        if self.across { rows.next_multiple_of(T::LANES) } else { rows }
+        let is_by_class = self.here <= chunk_classes::<T, false>();
+        if self.across || is_by_class { rows.next_multiple_of(T::LANES) } else { rows }
     }
 
     /// Room for each block's loss.
