@@ -478,16 +478,14 @@ struct Normalizer<T> {
     shift: Shift<T>,
     z: T,
     target: T,
-    t: T,
 }
 
 impl<T: Float> Normalizer<T> {
     fn of(sums: &Sums<T>) -> Self {
         let shift = Shift::of(sums.max);
-        let t = shift.exponent(sums.target);
         let target = shift.lifted(T::ROW_LIFT).exp(sums.target);
         let z = (sums.others + target) * scaled::scale(T::ONE, -T::ROW_LIFT);
-        Normalizer { shift, z: if z > T::ZERO { z } else { T::NAN }, target, t }
+        Normalizer { shift, z: if z > T::ZERO { z } else { T::NAN }, target }
     }
 
     fn lse(&self) -> T {
@@ -510,7 +508,7 @@ fn loss<T: Float>(plan: &Plan<'_, T>, sums: &Sums<T>, class: Option<usize>) -> T
     let Some(class) = class else { return T::ZERO };
     let row = Normalizer::of(sums);
     let above_max = || row.shift.exponent(sums.max).mul_add(-T::LN_2, ln(row.z));
-    let mut loss = match row.t < T::EXP2_MIN * T::from_f64(0.5) {
+    let mut loss = match sums.others >= row.target * T::FAR {
         true => (sums.max - sums.target) + above_max(),
         false => ln_1p(sums.others / row.target),
     };

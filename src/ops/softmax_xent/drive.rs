@@ -1,5 +1,6 @@
 //! Which rows go through the kernel together, and where what it finds out about them goes.
 
+use super::by_class::ByClass;
 use super::lanes::{self, Square};
 use super::partial::Partial;
 use super::plan::{Plan, chunk_classes};
@@ -89,7 +90,7 @@ impl Split for Targets<'_> {
 
 /// The losses of a block of rows, added up: those of rows i, i + LANES, i + 2·LANES … apart, so that none waits for the one before.
 #[derive(Default)]
-struct Total {
+pub(super) struct Total {
     ordinary: [f64; 16],
     /// See [`LossSum`].
     huge: [f64; 16],
@@ -115,7 +116,7 @@ impl Total {
 
     /// The sum of all, joined by halves.
     #[inline(always)]
-    fn value(self) -> LossSum {
+    pub(super) fn value(self) -> LossSum {
         let join = |mut sums: [f64; 16]| {
             for width in [8, 4, 2, 1] {
                 for i in 0..width {
@@ -174,7 +175,7 @@ impl<'a, T: Float> Rows<'a, T> {
 
     /// Makes `group` that of `count` rows from `first` on.
     #[inline(always)]
-    fn begin(&mut self, plan: &Plan<'_, T>, group: &mut Group<T>, first: usize, count: usize) {
+    pub(super) fn begin(&mut self, plan: &Plan<'_, T>, group: &mut Group<T>, first: usize, count: usize) {
         (group.first, group.count) = (first, count);
         if count < T::LANES {
             group.classes[count..].fill(NO_CLASS);
@@ -259,7 +260,7 @@ impl<'p, 'a, T: Float> Drive<'p, 'a, T> {
         T::compiled::<Run<'p, 'a>>((self, level));
     }
 
-    fn by_rows_or_chunks(self, level: Level) {
+    fn by_rows_or_chunks(mut self, level: Level) {
         if self.rows.targets.len() == 0 {
             return; // what has no rows may claim more classes than there is memory for
         }
@@ -267,7 +268,11 @@ impl<'p, 'a, T: Float> Drive<'p, 'a, T> {
             return self.by_chunks(level);
         }
         // A piece's last group is written with nothing made meanwhile, so pieces are few where groups take turns.
-        let pieces = if self.is_lagging() { PIECES_IN_TURN * parallel::threads() } else { usize::MAX };
+        let pieces = if self.is_lagging() || self.is_by_class() {
+            PIECES_IN_TURN * parallel::threads()
+        } else {
+            usize::MAX
+        };
         let Drive { plan, rows, classes, scale, across, past_caches, far } = self;
         let grain = rows.len() / pieces;
         parallel::for_each(rows, grain, |_, rows| {
@@ -311,6 +316,8 @@ impl<T: Float> Kernel<T> for Drive<'_, '_, T> {
                     } else {
                         rows::apart(s, Squares::<T, false> { drive: self, scratch });
                     }
+                } else if self.is_by_class() {
+                    rows::apart(s, ByClass { drive: self, scratch });
                 } else if self.across {
                     self.blocks::<S, true>(s, scratch)
                 } else {
@@ -329,7 +336,7 @@ pub(super) fn class_of<I: Index>(label: I, ignored: Option<I>) -> usize {
 }
 
 /// `len` elements of scratch from a cache line's start on: vectors across two lines cost two reads.
-fn aligned<T: Float>(room: &mut Vec<T>, len: usize) -> &mut [T] {
+pub(super) fn aligned<T: Float>(room: &mut Vec<T>, len: usize) -> &mut [T] {
     if room.len() < len + T::LANES {
         *room = vec![T::ZERO; len + T::LANES];
     }
@@ -607,7 +614,7 @@ impl<'a, T: Float> Drive<'_, 'a, T> {
 
     /// From the sums of the chunks those of the rows.
     #[inline(always)]
-    fn join<S: Simd<T>>(&mut self, s: S, group: &mut Group<T>, parts: &mut [Part<T>]) {
+    pub(super) fn join<S: Simd<T>>(&mut self, s: S, group: &mut Group<T>, parts: &mut [Part<T>]) {
         let (sums, lost) = match self.rows.known {
             Some(known) => Sums::of(s, &known[group.first..group.first + group.count], &group.classes),
             None => rows::join(s, self.plan, parts),
@@ -621,7 +628,7 @@ impl<'a, T: Float> Drive<'_, 'a, T> {
     /// those of their block, which begins at the row `block`.
     #[inline(always)]
     #[allow(clippy::too_many_arguments)]
-    fn account<S: Simd<T>>(
+    pub(super) fn account<S: Simd<T>>(
         &mut self,
         s: S,
         group: &mut Group<T>,

@@ -3,6 +3,7 @@
 //! The equations and the departures from them are in [`rows`], the accuracy of the exponentials in
 //! [`exp`](crate::simd::exp).
 
+mod by_class;
 mod drive;
 mod lanes;
 mod partial;
@@ -20,7 +21,7 @@ use crate::simd::scaled::{self, Scaled};
 use crate::simd::{self, Float, Level};
 use drive::{Drive, LabelList, Rows as Work, Targets, class_of};
 pub use partial::Partial;
-use plan::{CLASSES_ACROSS, Classes, Plan, Weights, is_factor};
+use plan::{Classes, Plan, Weights, chunk_classes, is_factor};
 use rows::NO_CLASS;
 use scale::{CallScale, LossSum, RowWeights};
 pub use softmax::{
@@ -520,7 +521,7 @@ impl<T: Float> SoftmaxXent<T> {
         let axis = self.axis(shape)?;
         let classes = shape[axis];
         let rows = shape.iter().enumerate().filter(|&(k, _)| k != axis).map(|(_, &n)| n).product::<usize>();
-        let across = is_across(axis, shape);
+        let across = is_across::<T>(axis, shape);
         let plan = Plan::new(self, Classes { all: classes, first: 0, here: classes, across }, T::ONE);
         let counted = Counted { rows, weight: Scaled::of_f64(rows as f64), heaviest: T::ONE };
         let (labels, level) = (Cow::Borrowed(&[][..]), Level::current()?);
@@ -552,7 +553,7 @@ impl<T: Float> SoftmaxXent<T> {
             return Err(Error::Shape { what: "the labels", expected, got: labels.shape().to_vec() });
         }
         let labels = labels.as_slice().map_or_else(|| Cow::Owned(labels.to_vec()), Cow::Borrowed);
-        let across = is_across(axis, shape);
+        let across = is_across::<T>(axis, shape);
         self.check_row_weights(rows)?;
         let level = Level::current()?;
         let counted = self.count(&labels, classes, level)?;
@@ -681,8 +682,8 @@ fn mean<T: Float>(Scaled { mantissa, exponent }: Scaled<f64>) -> Scaled<T> {
 }
 
 /// Whether rows sit in lanes.
-fn is_across(axis: usize, shape: &[usize]) -> bool {
-    axis + 1 != shape.len() || shape[axis] <= CLASSES_ACROSS
+fn is_across<T: Float>(axis: usize, shape: &[usize]) -> bool {
+    axis + 1 != shape.len() || shape[axis] <= T::LANES
 }
 
 /// What the rows that count amount to.
@@ -777,7 +778,8 @@ impl<T: Float, I: Index> Call<'_, T, I> {
     /// Rows of a block.
     pub(crate) fn block(&self) -> usize {
         let rows = rows_per_block::<T>(self.here);
-        if self.across { rows.next_multiple_of(T::LANES) } else { rows }
+        let is_by_class = self.here <= chunk_classes::<T, false>();
+        if self.across || is_by_class { rows.next_multiple_of(T::LANES) } else { rows }
     }
 
     /// Room for each block's loss.

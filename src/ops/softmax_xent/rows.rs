@@ -49,6 +49,7 @@
 //! the rounding errors carried along (Neumaier, 1974). The losses of a block of rows are added in `f64`, rows i, i + LANES,
 //! … apart, and these sums by halves.
 
+use super::by_class::InFlight;
 use super::lanes::Square;
 use super::partial::Partial;
 use super::plan::{Plan, Term, chunk_classes};
@@ -61,7 +62,7 @@ use std::cmp::Ordering;
 /// Where the exponentials of a chunk or row are taken from: they are 2^((x − origin)·log₂e − k), one of the two 0.
 #[derive(Clone, Copy, Default)]
 pub(super) struct Shift<V> {
-    origin: V,
+    pub(super) origin: V,
     pub(super) k: V,
 }
 
@@ -203,6 +204,7 @@ pub(super) struct Scratch<T: Float> {
     pub(super) squares: Vec<Square<T>>,
     /// Of each group's chunks.
     pub(super) parts: Vec<Part<T>>,
+    pub(super) in_flight: [InFlight<T>; 2],
     /// Logits and their exponentials.
     pub(super) room: Vec<T>,
 }
@@ -290,6 +292,12 @@ impl<T: Float> Group<T> {
     #[inline(always)]
     pub(super) fn shift<S: Simd<T>>(&self, s: S) -> Shift<S::V> {
         Normalizer::load(s, &self.row).shift.lifted(s, T::CHUNK_LIFT)
+    }
+
+    /// The sum of the others' exponentials, and the target's exponential and its exponent.
+    #[inline(always)]
+    pub(super) fn loss_terms<S: Simd<T>>(&self, s: S) -> (S::V, S::V, S::V) {
+        (s.load(&self.sums.others), s.load(&self.row.target), s.load(&self.row.t))
     }
 
     /// The lanes of the rows that have a target.
@@ -590,7 +598,13 @@ pub(super) fn softcap<T: Float, S: Simd<T>>(s: S, cap: Option<T>, logits: &mut [
 
 /// Σ w_j·(x_j − anchor)·`gap_scale` over a chunk's logits, the target's included; 0 without smoothing.
 #[inline(always)]
-fn gap<T: Float, S: Simd<T>>(s: S, plan: &Plan<'_, T>, logits: &[T], chunk: usize, max: S::V) -> S::V {
+pub(super) fn gap<T: Float, S: Simd<T>>(
+    s: S,
+    plan: &Plan<'_, T>,
+    logits: &[T],
+    chunk: usize,
+    max: S::V,
+) -> S::V {
     if !plan.is_smooth() {
         return s.splat(T::ZERO);
     }
@@ -737,7 +751,7 @@ impl<V: Copy> Normalizer<V> {
     fn negative_log_likelihood<T: Float, S: Simd<T, V = V>>(&self, s: S, sums: &Sums<V>) -> V {
         let near = exp::ln_1p(s, s.div(sums.others, self.target));
         // Far below the others the target's exponential has underflowed, and nothing cancels.
-        let is_far = s.gt(s.splat(T::EXP2_MIN * T::from_f64(0.5)), self.t);
+        let is_far = s.ge(sums.others, s.mul(self.target, s.splat(T::FAR)));
         if s.bits(is_far) == 0 {
             return near;
         }
@@ -997,6 +1011,25 @@ fn find_target<T: Float, S: Simd<T>>(
     set_lane(s, &mut part.max, lane, bounds.max);
     part.beaten = part.beaten & !(1 << lane) | beaten << lane;
     bounds
+}
+
+/// Whether the logit `at` is not the largest, or of equal ones not the first.
+#[inline(always)]
+pub(super) fn is_beaten<T: Float, S: Simd<T>>(s: S, logits: &[T], at: usize) -> bool {
+    let Some(&target) = logits.get(at) else { return true };
+    let target = s.splat(target);
+    let (before, after) = (&logits[..at], &logits[at + 1..]);
+    slices::any(
+        s,
+        before,
+        #[inline(always)]
+        |x| s.ge(x, target),
+    ) || slices::any(
+        s,
+        after,
+        #[inline(always)]
+        |x| s.gt(x, target),
+    )
 }
 
 /// Takes a row's target, if it is here, out of the sums.
