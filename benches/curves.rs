@@ -1,22 +1,24 @@
 //! `cargo bench --bench curves`: how time depends on the share of hits and on the size, and what the memory gives.
-//! Keeps all of it as results/<machine>/curves.json, which `cargo bench --bench report` draws.
+//! `-- --record` keeps all of it as results/<machine>/curves.json, which `cargo bench --bench report` draws; otherwise the
+//! points are printed.
 
 mod common;
 
 use common::data::{Buffer, Order};
+use common::limits::{self, Stores};
 use common::machine::{Machine, Made};
-use common::paired::{Patience, Rounds};
+use common::paired::{Rounds, StopRule};
 use common::record::{Curves, Point, save};
 use common::work::gather::{self, Gather};
 use common::work::scatter::Scatter;
 use common::work::select::{self, Select};
 use common::work::softmax_xent::{self, Xent};
-use common::{Side, Work, limits, pool, thread_counts};
+use common::{Side, Work, pool, thread_counts};
 use gradix::Level;
 use indicatif::ProgressBar;
 use std::time::Duration;
 
-const PATIENCE: Patience = Patience { rounds: 9, width: 0.05, budget: Duration::from_millis(400) };
+const STOP: StopRule = StopRule { rounds: 9, width: 0.05, budget: Duration::from_millis(400) };
 /// The elements of a selection, and those of a row of logits or of a table.
 const HITS_OF: usize = 1 << 20;
 const CLASSES: usize = 256;
@@ -42,25 +44,37 @@ fn main() {
     });
     curves.limits = thread_counts().into_iter().flat_map(memory).collect();
     bar.finish_and_clear();
-    println!("kept in {}", save(&curves.machine.name, "curves.json", &curves).display());
+    if std::env::args().any(|argument| argument == "--record") {
+        println!("kept in {}", save(&curves.machine.name, "curves.json", &curves).display());
+        return;
+    }
+    let of_curve = |axis, points: &[Point]| {
+        for Point { line, x, y } in points {
+            println!("{axis}\t{line}\t{x}\t{y:.3}");
+        }
+    };
+    of_curve("ns an element, % of hits", &curves.selectivity);
+    of_curve("ns an element, bytes", &curves.sizes);
+    of_curve("GB/s, threads", &curves.limits);
 }
 
-/// Nanoseconds an element, for gradix at every level, the textbook loop and the limit.
+/// Nanoseconds an element, for gradix at every level, the plain loop and the limit.
 fn at_every_level(work: &mut Select<f32>, x: f64) -> Vec<Point> {
-    let mut turns: Vec<(String, Side, Level)> =
+    let mut sides: Vec<(String, Side, Level)> =
         Level::available().iter().map(|&level| (level.name().to_string(), Side::Gradix, level)).collect();
-    turns.push(("textbook loop".to_string(), Side::Textbook, Level::detected()));
-    turns.push(("sum and store".to_string(), Side::Limit, Level::detected()));
-    let indices: Vec<usize> = (0..turns.len()).collect();
-    let rounds = Rounds::run(&indices, &[(3, 0)], PATIENCE, |turn| {
-        let (_, side, level) = &turns[turn];
+    sides.push(("plain loop".to_string(), Side::Loop, Level::detected()));
+    sides.push(("sum and store".to_string(), Side::Limit(Stores::Plain), Level::detected()));
+    let indices: Vec<usize> = (0..sides.len()).collect();
+    let plain = sides.len() - 2;
+    let rounds = Rounds::run(&indices, &[(plain, 0)], STOP, |side| {
+        let (_, side, level) = &sides[side];
         level.run(|| work.run(*side)).expect("an available level");
     });
-    let point = |(turn, (line, _, _)): (usize, &(String, Side, Level))| {
-        let ns = rounds.seconds(turn).median * 1e9 / HITS_OF as f64;
+    let point = |(side, (line, _, _)): (usize, &(String, Side, Level))| {
+        let ns = rounds.seconds(side).median * 1e9 / HITS_OF as f64;
         Point { line: line.clone(), x, y: ns }
     };
-    turns.iter().enumerate().map(point).collect()
+    sides.iter().enumerate().map(point).collect()
 }
 
 /// Work that reads and writes about so many bytes, the indices left aside; and its elements.
@@ -95,14 +109,16 @@ fn of_size(bytes: usize) -> Vec<(&'static str, usize, Box<dyn Work>)> {
 }
 
 fn beside_the_limit(op: &str, bytes: usize, elements: usize, work: &mut dyn Work) -> Vec<Point> {
-    let sides = [Side::Gradix, Side::Textbook, Side::Limit];
-    let rounds = Rounds::run(&sides, &[(Side::Limit, Side::Gradix)], PATIENCE, |side| work.run(side));
-    let point = |side| Point {
-        line: format!("{op}/{side:?}").to_lowercase(),
+    let [plain, streaming] = [Side::Limit(Stores::Plain), Side::Limit(Stores::Streaming)];
+    let sides = [Side::Gradix, Side::Loop, plain, streaming];
+    let rounds = Rounds::run(&sides, &[(plain, Side::Gradix)], STOP, |side| work.run(side));
+    let point = |(name, side)| Point {
+        line: format!("{op}/{name}"),
         x: bytes as f64,
         y: rounds.seconds(side).median * 1e9 / elements as f64,
     };
-    sides.map(point).to_vec()
+    let limit = rounds.quicker(plain, streaming);
+    [("gradix", Side::Gradix), ("loop", Side::Loop), ("limit", limit)].map(point).to_vec()
 }
 
 /// Gigabytes a second that each limit reads and writes, out of cache as far as there is an outside.
@@ -110,22 +126,25 @@ fn memory(threads: usize) -> Vec<Point> {
     const LEN: usize = 64 << 20;
     let x = Buffer::<f32>::filled(LEN, |i| i as f32);
     let mut out = Buffer::<f32>::zeros(LEN);
-    let names = ["scale", "memcpy", "add", "sum", "copy by non-temporal stores"];
-    let moved = [8, 8, 12, 4, 8].map(|bytes| (bytes * LEN) as f64);
+    let (plain, streaming) = (Stores::Plain, Stores::Streaming);
+    let names = ["scale", "scale, streaming", "memcpy", "memcpy, streaming", "add", "add, streaming", "sum"];
+    let moved = [8, 8, 8, 8, 12, 12, 4].map(|bytes| (bytes * LEN) as f64);
     let rounds = pool(threads).install(|| {
-        let patience = Patience { budget: Duration::from_secs(3), ..PATIENCE };
-        Rounds::run(&[0, 1, 2, 3, 4], &[(1, 0), (2, 0), (3, 0), (4, 0)], patience, |turn| match turn {
-            0 => limits::scale(&x, 2.0, &mut out),
-            1 => limits::copy(&x, &mut out),
-            2 => limits::add(&x, &mut out),
-            3 => limits::sum(&x),
-            _ => limits::stream(&x, &mut out),
+        let stop = StopRule { budget: Duration::from_secs(3), ..STOP };
+        Rounds::run(&[0, 1, 2, 3, 4, 5, 6], &[(2, 0), (4, 0), (6, 0)], stop, |side| match side {
+            0 => limits::scale(&x, 2.0, &mut out, plain),
+            1 => limits::scale(&x, 2.0, &mut out, streaming),
+            2 => limits::copy(&x, &mut out, plain),
+            3 => limits::copy(&x, &mut out, streaming),
+            4 => limits::add(&x, &mut out, plain),
+            5 => limits::add(&x, &mut out, streaming),
+            _ => limits::sum(&x),
         })
     });
-    let point = |turn: usize| Point {
-        line: names[turn].to_string(),
+    let point = |side: usize| Point {
+        line: names[side].to_string(),
         x: threads as f64,
-        y: moved[turn] / rounds.seconds(turn).median / 1e9,
+        y: moved[side] / rounds.seconds(side).median / 1e9,
     };
     (0..names.len()).map(point).collect()
 }

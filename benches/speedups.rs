@@ -7,23 +7,26 @@
 //! cargo bench --bench speedups -- --check           compare with what was kept; exit 1 if something has fallen
 //! cargo bench --bench speedups -- --check --quick   within 90 seconds: one thread, as called
 //! cargo bench --bench speedups -- --filter softmax  only ids that contain this
+//! cargo bench --bench speedups -- --large-pages     with the data in pages of 2 MiB; kept in a file of their own
 //! ```
 
 mod common;
 
 use clap::{Arg, ArgAction, Command};
 use common::gate::{Interval, Recorded, Verdict, judge};
+use common::limits::Stores;
 use common::machine::{Machine, Made};
-use common::paired::{Patience, Rounds};
+use common::paired::{Rounds, StopRule};
 use common::record::{Row, Speedups, load, save};
 use common::tables::table;
-use common::{Case, Side, cases, pool, thread_counts};
+use common::{Case, Side, cases, data, pool, thread_counts};
 use gradix::Level;
 use indicatif::{ProgressBar, ProgressStyle};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
-const FILE: &str = "speedups.json";
+/// With the data in vectors, and in pages of 2 MiB.
+const FILES: [&str; 2] = ["speedups.json", "speedups-large-pages.json"];
 /// What `--record` makes of every row, each with data of its own.
 const PASSES: usize = 3;
 /// How often `--check` must find a row fallen, one time after the other.
@@ -35,13 +38,13 @@ const QUICK: Duration = Duration::from_secs(60);
 /// The least for a case with `--quick`.
 const LEAST: Duration = Duration::from_millis(200);
 
-/// Who takes turns within a round.
+/// What is timed in each round.
 #[derive(Clone, Copy, PartialEq)]
-enum Turn {
+enum Contender {
     /// At this level, or, with none, as called.
     Gradix(Option<Level>),
-    Textbook,
-    Limit,
+    Loop,
+    Limit(Stores),
 }
 
 /// A case on a number of threads, and the levels that it is measured at.
@@ -58,8 +61,9 @@ struct Measured {
     speedup: Interval,
     of_limit: Interval,
     seconds: Interval,
-    textbook: Interval,
+    plain_loop: Interval,
     limit: Interval,
+    stores: Stores,
     rounds: usize,
 }
 
@@ -77,17 +81,23 @@ fn main() -> ExitCode {
                 .long("filter")
                 .help("Only ids op/dtype/shape that contain one of these, with commas between"),
         )
-        .arg(flag("bench", "Said by cargo").hide(true))
+        .arg(flag("large-pages", "Keep the data in pages of 2 MiB"))
+        .arg(flag("bench", "Passed by cargo").hide(true))
         .get_matches();
     let (record, check) = (arguments.get_flag("record"), arguments.get_flag("check"));
     let quick = arguments.get_flag("quick");
+    let large_pages = arguments.get_flag("large-pages");
+    if large_pages {
+        data::use_large_pages();
+    }
+    let file = FILES[usize::from(large_pages)];
     let filter = arguments.get_one::<String>("filter").cloned().unwrap_or_default();
 
     let begin = Instant::now();
     let machine = Machine::here();
     let level = Level::current().expect("GRADIX_LEVEL names a level of this CPU");
     println!("{}, {} threads, level as called: {level}", machine.cpu, machine.cpus);
-    let kept: Option<Speedups> = load(&machine.name, FILE);
+    let kept: Option<Speedups> = load(&machine.name, file);
     if check && kept.is_none() {
         println!(
             "No figures are kept for this machine ({}), so nothing can have fallen. To keep some:\n\
@@ -110,7 +120,7 @@ fn main() -> ExitCode {
         let order: Vec<String> = common::cases().iter().map(|case| case.id() + "/").collect();
         all.sort_by_key(|row| order.iter().position(|id| row.id.starts_with(id)));
         let kept = Speedups { machine, rows: all };
-        println!("kept in {}", save(&kept.machine.name, FILE, &kept).display());
+        println!("kept in {}", save(&kept.machine.name, file, &kept).display());
     } else if check {
         let mut fallen = fallen(&kept.rows, &rows);
         for _ in 1..CONFIRMATIONS {
@@ -155,7 +165,7 @@ fn measure(cases: &[Case], jobs: &[Job], passes: usize, quick: Option<Instant>) 
     let style = ProgressStyle::with_template("{bar:30} {pos}/{len} {elapsed} {msg}");
     bar.set_style(style.expect("a template"));
     let mut measured: Vec<Vec<Vec<Measured>>> = jobs.iter().map(|_| Vec::new()).collect();
-    let mut references = vec![f64::NAN; cases.len()];
+    let mut references = vec![(f64::NAN, 1.0); cases.len()];
     for pass in 0..passes {
         let mut made = None; // the data of the case at hand
         for (j, job) in jobs.iter().enumerate() {
@@ -168,14 +178,11 @@ fn measure(cases: &[Case], jobs: &[Job], passes: usize, quick: Option<Instant>) 
                     &mut made.insert((job.case, (case.make)())).1
                 }
             };
-            if pass == 0 && references[job.case].is_nan() {
-                work.assert_equal(Side::Textbook);
-            }
-            if pass == 0 && references[job.case].is_nan() && quick.is_none() {
-                work.assert_equal(Side::Reference);
-                let start = Instant::now();
-                work.run(Side::Reference);
-                references[job.case] = start.elapsed().as_secs_f64();
+            if pass == 0 && references[job.case].0.is_nan() {
+                work.assert_equal(Side::Loop);
+                if quick.is_none() {
+                    references[job.case] = case.reference(&mut **work);
+                }
             }
             let left = |begin: Instant| QUICK.saturating_sub(begin.elapsed()) / (jobs.len() - j) as u32;
             let budget = quick.map_or(BUDGET, |begin| left(begin).max(LEAST));
@@ -196,32 +203,35 @@ fn measure(cases: &[Case], jobs: &[Job], passes: usize, quick: Option<Instant>) 
     rows.collect()
 }
 
-/// One case on the threads of the current pool, all levels in turns with the textbook loop and the limit.
+/// One case on the threads of the current pool: all levels, the plain loop and the limit, alternating.
 fn one(work: &mut dyn common::Work, levels: &[Option<Level>], budget: Duration) -> Vec<Measured> {
-    let mut turns: Vec<Turn> = levels.iter().map(|&level| Turn::Gradix(level)).collect();
-    let pairs: Vec<(Turn, Turn)> =
-        turns.iter().flat_map(|&gradix| [(Turn::Textbook, gradix), (Turn::Limit, gradix)]).collect();
-    turns.extend([Turn::Textbook, Turn::Limit]);
-    let patience = Patience { rounds: 25, width: 0.05, budget };
-    let rounds = Rounds::run(&turns, &pairs, patience, |turn| match turn {
-        Turn::Gradix(None) => work.run(Side::Gradix),
-        Turn::Gradix(Some(level)) => level.run(|| work.run(Side::Gradix)).expect("an available level"),
-        Turn::Textbook => work.run(Side::Textbook),
-        Turn::Limit => work.run(Side::Limit),
+    let mut sides: Vec<Contender> = levels.iter().map(|&level| Contender::Gradix(level)).collect();
+    let others = [Contender::Loop, Contender::Limit(Stores::Plain), Contender::Limit(Stores::Streaming)];
+    let pairs: Vec<(Contender, Contender)> =
+        sides.iter().flat_map(|&gradix| others.map(|other| (other, gradix))).collect();
+    sides.extend(others);
+    let stop = StopRule { rounds: 25, width: 0.05, budget };
+    let rounds = Rounds::run(&sides, &pairs, stop, |side| match side {
+        Contender::Gradix(None) => work.run(Side::Gradix),
+        Contender::Gradix(Some(level)) => level.run(|| work.run(Side::Gradix)).expect("an available level"),
+        Contender::Loop => work.run(Side::Loop),
+        Contender::Limit(stores) => work.run(Side::Limit(stores)),
     });
+    let limit = rounds.quicker(others[1], others[2]);
     let of_level = |&level: &Option<Level>| Measured {
         level: level.map_or("best", Level::name),
-        speedup: rounds.ratio(Turn::Textbook, Turn::Gradix(level)),
-        of_limit: rounds.ratio(Turn::Limit, Turn::Gradix(level)),
-        seconds: rounds.seconds(Turn::Gradix(level)),
-        textbook: rounds.seconds(Turn::Textbook),
-        limit: rounds.seconds(Turn::Limit),
+        speedup: rounds.ratio(Contender::Loop, Contender::Gradix(level)),
+        of_limit: rounds.ratio(limit, Contender::Gradix(level)),
+        seconds: rounds.seconds(Contender::Gradix(level)),
+        plain_loop: rounds.seconds(Contender::Loop),
+        limit: rounds.seconds(limit),
+        stores: if limit == others[1] { Stores::Plain } else { Stores::Streaming },
         rounds: rounds.len(),
     };
     levels.iter().map(of_level).collect()
 }
 
-fn row(case: &Case, threads: usize, passes: &[&Measured], reference: f64, made: &Made) -> Row {
+fn row(case: &Case, threads: usize, passes: &[&Measured], reference: (f64, f64), made: &Made) -> Row {
     let all = |figure: fn(&Measured) -> Interval| passes.iter().map(|pass| figure(pass)).collect::<Vec<_>>();
     let level = passes[0].level.to_string();
     Row {
@@ -236,11 +246,15 @@ fn row(case: &Case, threads: usize, passes: &[&Measured], reference: f64, made: 
         bytes: case.bytes,
         speedup: Recorded::of_passes(&all(|m| m.speedup)),
         of_limit: Recorded::of_passes(&all(|m| m.of_limit)),
-        limit: case.limit.to_string(),
+        limit: match passes[0].stores {
+            Stores::Plain => case.limit.to_string(),
+            Stores::Streaming => format!("{}, streaming", case.limit),
+        },
         seconds: Interval::of_passes(&all(|m| m.seconds)),
-        textbook_seconds: Interval::of_passes(&all(|m| m.textbook)),
+        loop_seconds: Interval::of_passes(&all(|m| m.plain_loop)),
         limit_seconds: Interval::of_passes(&all(|m| m.limit)),
-        reference_seconds: reference,
+        reference_seconds: reference.0 / reference.1,
+        reference_is_scaled: reference.1 < 1.0,
         rounds: passes.iter().map(|pass| pass.rounds).collect(),
         made: made.clone(),
     }
@@ -282,15 +296,14 @@ fn show(interval: &Interval) -> String {
 }
 
 fn print_rows(rows: &[Row]) {
-    let header =
-        ["id", "ms", "textbook, ms", "reference, ms", "speedup", "part of the limit", "limit", "rounds"];
+    let header = ["id", "ms", "loop, ms", "reference, ms", "speedup", "part of the limit", "limit", "rounds"];
     let mut table = table(&header, 1);
     for row in rows {
         let ms = |s: f64| if s.is_nan() { "–".to_string() } else { format!("{:.4}", s * 1e3) };
         table.add_row([
             row.id.clone(),
             ms(row.seconds.median),
-            ms(row.textbook_seconds.median),
+            ms(row.loop_seconds.median),
             ms(row.reference_seconds),
             show(&row.speedup.ratio),
             show(&row.of_limit.ratio),

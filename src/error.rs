@@ -100,6 +100,14 @@ pub enum Error {
         /// How many the output holds.
         room: usize,
     },
+    /// More elements to be selected than there are that can be.
+    #[error("{k} elements are to be selected, and {found} can be")]
+    TooFew {
+        /// How many were asked for.
+        k: usize,
+        /// How many there are.
+        found: usize,
+    },
     /// An option with a value that means nothing.
     #[error("{option} = {value} is not {expected}")]
     Option {

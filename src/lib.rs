@@ -145,18 +145,23 @@ mod parallel;
 pub mod reference;
 mod simd;
 
-pub use array::{MAX_RANK, View, ViewMut};
+pub use array::{Element, MAX_RANK, View, ViewMut};
 pub use error::{Error, Result};
-pub use index::{Clip, Index, Indices, Wrap};
-pub use ops::indexed::gather::{
-    pick, pick_into, take, take_along_axis, take_along_axis_into, take_axis, take_axis_into, take_into,
+pub use index::{Clip, Fill, Index, Indices, Wrap};
+pub use ops::indexed::{
+    pick, pick_add, pick_add_scaled, pick_into, put, put_along_axis, put_axis, put_value,
+    put_value_along_axis, put_value_axis, scatter_add, scatter_add_along_axis, scatter_add_along_axis_scaled,
+    scatter_add_axis, scatter_add_axis_scaled, scatter_add_scaled, take, take_along_axis,
+    take_along_axis_into, take_axis, take_axis_into, take_into,
 };
-pub use ops::indexed::scatter::{
-    pick_add, pick_add_scaled, scatter_add, scatter_add_along_axis, scatter_add_along_axis_scaled,
-    scatter_add_axis, scatter_add_axis_scaled, scatter_add_scaled,
+pub use ops::select::{
+    self, AbsBetween, AbsGe, AbsGt, Between, Ge, Gt, IsNan, Le, Lt, NanPolicy, Ne, NotNan, Position,
+    Predicate,
 };
-pub use ops::select::{self, AbsGe, AbsGt, Between, Ge, Gt, Le, Lt, Position, Predicate};
-pub use ops::softmax_xent::{Loss, Partial, Reduction, Rows, SoftmaxXent};
+pub use ops::softmax_xent::{
+    Loss, Partial, Reduction, Rows, SoftmaxXent, log_softmax, log_softmax_in_place, log_softmax_into,
+    softmax, softmax_in_place, softmax_into,
+};
 pub use simd::{Float, Level};
 
 /// The README's code, to be compiled and run with the other examples.

@@ -4,6 +4,7 @@
 
 #![allow(unused_braces)] // rustfmt keeps them
 
+use gradix::select::{By, Mask};
 use gradix::{
     Clip, Error, Gt, Level, Partial, Reduction, Result, SoftmaxXent, View, ViewMut, Wrap, reference, select,
 };
@@ -47,6 +48,9 @@ const WIDE: usize = 1 << 40;
 /// More `f32`s than any of today's machines has room for, though not more than can be counted.
 const MANY: usize = 1 << 50;
 static X: [f32; 12] = [1.0, -2.0, 3.0, -4.0, 5.0, -6.0, 7.0, -8.0, 9.0, -10.0, 11.0, -12.0];
+
+/// Four that are true.
+static MASK: [bool; 12] = [true, false, false, true, false, false, true, false, false, true, false, false];
 
 fn matrix() -> View<'static, f32> {
     View::new(&X, &[3, 4]).expect("12 elements")
@@ -582,6 +586,53 @@ fn scatters() -> Vec<Row> {
 
 fn selections() -> Vec<Row> {
     let mut rows = vec![];
+    let short = "the mask has shape [11] where [12] is needed";
+    both!(rows, "select::compress", "Shape", short, |_o, g| g::select::compress(&X, &MASK[..11]));
+    both!(rows, "select::compress_into", "Shape", short, |o, g| {
+        g::select::compress_into(&X, &MASK[..11], &mut o.x)
+    });
+    let four = "the answer has 4 elements, the output room for 3";
+    both!(rows, "select::compress_into", "Room", four, |o, g| {
+        g::select::compress_into(&X, &MASK, &mut o.x[..3])
+    });
+    both!(rows, "select::compress_indices_into", "Room", four, |o, g| {
+        g::select::compress_indices_into(&MASK, &mut o.u32s[..3])
+    });
+    let words = "the slice of words has shape [1] where [2] is needed";
+    rows.push(row("select::bits", "Shape", words, |_o| Mask::bits(&[0], 65).map(|mask| mask.len())));
+    let many = "13 elements are to be selected, and 12 can be";
+    both!(rows, "select::top_k", "TooFew", many, |_o, g| g::select::top_k::<f32, u32>(&X, 13));
+    both!(rows, "select::top_k_into", "TooFew", many, |o, g| {
+        g::select::top_k_into(&X, 13, &mut o.u32s, &mut o.x)
+    });
+    both!(rows, "select::top_k_into", "Room", four, |o, g| {
+        g::select::top_k_into(&X, 4, &mut o.u32s[..3], &mut o.x)
+    });
+    both!(rows, "select::top_k_by", "TooFew", many, |_o, g| {
+        g::select::top_k_by::<f32, u32>(&X, 13, By::Value)
+    });
+    both!(rows, "select::top_k_by_into", "Room", four, |o, g| {
+        g::select::top_k_by_into(&X, 4, By::Value, &mut o.u32s, &mut o.x[..3])
+    });
+    both!(rows, "select::sparsify_top_k", "TooFew", many, |o, g| {
+        g::select::sparsify_top_k::<f32, u32>(&mut o.x, 13)
+    });
+    both!(rows, "select::sparsify_top_k_into", "Room", four, |o, g| {
+        g::select::sparsify_top_k_into(&mut o.x, 4, &mut o.u32s, &mut [0.0; 3])
+    });
+    both!(rows, "select::sparsify_top_k_with", "TooFew", many, |o, g| {
+        g::select::sparsify_top_k_with::<f32, u32>(&X, &mut o.x, 13)
+    });
+    both!(
+        rows,
+        "select::sparsify_top_k_with",
+        "Shape",
+        "the gradient has shape [11] where [12] is needed",
+        |o, g| { g::select::sparsify_top_k_with::<f32, u32>(&X[..11], &mut o.x, 3) }
+    );
+    both!(rows, "select::sparsify_top_k_with_into", "Room", four, |o, g| {
+        g::select::sparsify_top_k_with_into(&X, &mut o.x, 4, &mut o.u64s[..3], &mut [0.0; 12])
+    });
     both!(
         rows,
         "select::indices_into",
@@ -929,6 +980,12 @@ fn right_calls() -> Vec<Row> {
         "scatter_add_along_axis_scaled": |o| {
             gradix::scatter_add_along_axis_scaled(to(&mut o.x), 1, indices(), &X, 2.0)
         };
+        "put": |o| gradix::put(&mut o.x, &[0, 11], &X[..2]);
+        "put_axis": |o| gradix::put_axis(to(&mut o.x), 0, &[0, 2], &X[..8]);
+        "put_along_axis": |o| gradix::put_along_axis(to(&mut o.x), 1, indices(), &X);
+        "put_value": |o| gradix::put_value(&mut o.x, &[0, 11], 2.0);
+        "put_value_axis": |o| gradix::put_value_axis(to(&mut o.x), 0, &[0, 2], 2.0);
+        "put_value_along_axis": |o| gradix::put_value_along_axis(to(&mut o.x), 1, indices(), 2.0);
         "pick_add": |o| gradix::pick_add(to(&mut o.x), &LABELS, 1.0);
         "pick_add_scaled": |o| gradix::pick_add_scaled(to(&mut o.x), &LABELS, &X[..3], 2.0);
         "indices": |_o| select::indices::<f32, u32>(&X, Gt(0.0));
@@ -947,6 +1004,20 @@ fn right_calls() -> Vec<Row> {
             select::sparsify_with_into(&X, &mut o.x, Gt(0.0), &mut o.u64s, &mut [0.0; 12])
         };
         "top_k_threshold": |_o| select::top_k_threshold(&X, 3);
+        "compress": |_o| select::compress(&X, &MASK);
+        "compress_into": |o| select::compress_into(&X, &MASK, &mut o.x);
+        "compress_indices": |_o| select::compress_indices::<u32>(&MASK);
+        "compress_indices_into": |o| select::compress_indices_into(&MASK, &mut o.u32s);
+        "top_k": |_o| select::top_k::<f32, u32>(&X, 3);
+        "top_k_into": |o| select::top_k_into(&X, 3, &mut o.u32s, &mut o.x);
+        "top_k_by": |_o| select::top_k_by::<f32, u32>(&X, 3, By::Value);
+        "top_k_by_into": |o| select::top_k_by_into(&X, 3, By::Value, &mut o.u32s, &mut o.x);
+        "sparsify_top_k": |o| select::sparsify_top_k::<f32, u32>(&mut o.x, 3);
+        "sparsify_top_k_into": |o| select::sparsify_top_k_into(&mut o.y, 3, &mut o.u32s, &mut [0.0; 12]);
+        "sparsify_top_k_with": |o| select::sparsify_top_k_with::<f32, u32>(&X, &mut o.x, 3);
+        "sparsify_top_k_with_into": |o| {
+            select::sparsify_top_k_with_into(&X, &mut o.x, 3, &mut o.u64s, &mut [0.0; 12])
+        };
         "forward_backward": |o| xent().forward_backward(matrix(), &LABELS, to(&mut o.x));
         "forward_backward_in_place": |o| xent().forward_backward_in_place(to(&mut o.x), &LABELS);
         "forward": |_o| xent().forward(matrix(), &LABELS);
@@ -962,7 +1033,14 @@ fn right_calls() -> Vec<Row> {
 /// The names of the public functions that return a `Result`, as the sources have them.
 fn functions() -> BTreeSet<String> {
     let ops = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("src/ops");
-    let files = ["gather", "scatter", "select", "select/sparsify", "select/threshold", "softmax_xent"];
+    let files = [
+        "indexed/mod",
+        "select/mod",
+        "select/compress",
+        "select/sparsify",
+        "select/top_k",
+        "softmax_xent/mod",
+    ];
     let source = |file| std::fs::read_to_string(ops.join(file).with_extension("rs")).expect("a source");
     let mut names = BTreeSet::new();
     for source in files.map(source) {
@@ -973,6 +1051,7 @@ fn functions() -> BTreeSet<String> {
             }
         }
     }
+    names.remove("bits"); // which makes a mask, at no level
     names
 }
 
@@ -986,7 +1065,7 @@ fn every_function_is_in_the_tables() {
         .map(|row| row.0.rsplit("::").next().unwrap_or_default().to_string())
         .collect();
     // To count hits, or to answer with as many elements as there are, goes wrong with the level alone.
-    let never: BTreeSet<String> = ["count", "values"].map(str::to_string).into();
+    let never: BTreeSet<String> = ["compress_indices", "count", "values"].map(str::to_string).into();
     assert_eq!(right.difference(&wrong).cloned().collect::<BTreeSet<_>>(), never);
 }
 

@@ -4,8 +4,10 @@ mod common;
 
 use common::{everywhere, misaligned};
 use gradix::reference::select as reference;
+use gradix::select::{By, Mask, TopK};
 use gradix::{
-    AbsGe, AbsGt, Between, Error, Float, Ge, Gt, Le, Level, Lt, Position, Predicate, View, ViewMut, select,
+    AbsBetween, AbsGe, AbsGt, Between, Error, Float, Ge, Gt, IsNan, Le, Level, Lt, NanPolicy, Ne, NotNan,
+    Position, Predicate, View, ViewMut, select,
 };
 use proptest::prelude::*;
 use std::fmt::Debug;
@@ -96,6 +98,12 @@ fn agree_all<T: Element>(x: View<'_, T>, t: f64) {
     agrees::<T, u32>(x, AbsGt(t));
     agrees::<T, u64>(x, AbsGe(t));
     agrees::<T, u32>(x, Between(t, up));
+    agrees::<T, u32>(x, AbsBetween(t, up));
+    agrees::<T, i64>(x, Ne(t));
+    agrees::<T, u32>(x, IsNan);
+    agrees::<T, u32>(x, NotNan);
+    agrees::<T, u32>(x, Predicate::<T>::nan(Le(t), NanPolicy::Send));
+    agrees::<T, u32>(x, Predicate::<T>::nan(Ne(t), NanPolicy::Send));
 }
 
 /// Numbers in −1..1 from a small generator, the same on every machine.
@@ -253,12 +261,18 @@ fn edges<T: Element>() {
             agrees::<T, u32>((&x).into(), Le(t));
             agrees::<T, u32>((&x).into(), AbsGt(t));
             agrees::<T, u32>((&x).into(), AbsGe(t));
+            agrees::<T, u32>((&x).into(), Ne(t));
             for &high in &thresholds {
                 agrees::<T, u32>((&x).into(), Between(t, high));
+                agrees::<T, u32>((&x).into(), AbsBetween(t, high));
             }
         }
     });
     // The definition itself.
+    assert!(select::count(&[nan, T::new(0.0), T::new(-0.0), T::new(1.0)], Ne(T::new(0.0))) == Ok(2));
+    assert!(select::count(&[nan, T::new(0.0)], Ne(nan)) == Ok(2));
+    assert!(select::values(&[nan, inf], NotNan) == Ok(vec![inf]));
+    assert!(select::indices(&[nan, inf, -nan], IsNan) == Ok(vec![0u32, 2]));
     let hits = |answer: Result<Vec<u32>, Error>| answer.unwrap();
     assert_eq!(hits(select::indices(&[nan, -nan, inf], Ge(T::NEG_INFINITY))), [2]);
     assert_eq!(hits(select::indices(&[nan, inf], Lt(nan))), []);
@@ -391,7 +405,8 @@ fn sparsify_wants_equal_shapes() {
     assert_eq!(residual, [1.0; 6]);
 }
 
-fn thresholds<T: Element>() {
+/// Arrays for the k largest: none, one, zeros, NaN, ties, every size of magnitude, lengths on either side of each bound.
+fn hard_to_rank<T: Element>() -> Vec<Vec<T>> {
     let n = T::new;
     let mut arrays: Vec<Vec<T>> = vec![
         vec![],
@@ -401,22 +416,43 @@ fn thresholds<T: Element>() {
         vec![n(1.0); 100],
         vec![T::INFINITY, T::NEG_INFINITY, T::NAN, n(1.0), n(-0.0), n(1e-45), n(5e-324), n(-3e38)],
         uniform(1000, 1),
-        uniform(300_001, 2),
+        vec![n(0.0); 20_000],
+        uniform(30_011, 2),
     ];
     // Magnitudes of every size, and ones that differ in the last bits alone.
     arrays.push(uniform::<T>(5000, 3).iter().map(|&x| n(10.0f64.powf(x.to_f64() * 40.0))).collect());
     arrays.push((0..5000).map(|i| n(1.0 + (i % 1700) as f64 * f64::from(f32::EPSILON))).collect());
     arrays.push((0..5000).map(|i| if i % 3 == 0 { T::NAN } else { n(f64::from(i % 7) - 3.0) }).collect());
-    // Long enough for a sample to be drawn: of ties and NaN, and of every 16th element, which misleads it.
-    arrays.push((0..270_000).map(|i| if i % 3 == 0 { T::NAN } else { n(f64::from(i % 7) - 3.0) }).collect());
-    arrays.push((0..270_000).map(|i| n(f64::from(i) + if i % 16 == 0 { 1e6 } else { 0.0 })).collect());
+    // A few large ones among zeros; samples of ties and NaN, and of what is large at every 16th place.
+    arrays.push((0..50_000).map(|i| n(if i % 997 == 0 { f64::from(i) } else { 0.0 })).collect());
+    arrays.push((0..70_000).map(|i| if i % 3 == 0 { T::NAN } else { n(f64::from(i % 7) - 3.0) }).collect());
+    arrays.push((0..70_000).map(|i| n(f64::from(i) + if i % 16 == 0 { 1e6 } else { 0.0 })).collect());
+    arrays
+}
+
+/// Numbers of elements to be asked for, of `len`.
+fn ks(len: usize) -> impl Iterator<Item = usize> {
+    let ks =
+        [0, 1, 2, 3, 4, 7, 8, 9, 10, 40, len / 100, len / 3, len / 2, len - len / 10, len.saturating_sub(1)];
+    ks.into_iter().chain([len, len + 1, usize::MAX])
+}
+
+fn thresholds<T: Element>() {
+    let mut arrays = hard_to_rank::<T>();
+    arrays.push(uniform(300_001, 2));
     everywhere(|_, _| {
         for x in &arrays {
-            let ks = [0, 1, 2, 3, 4, 7, 8, 9, 10, x.len() / 100, x.len() / 3, x.len().saturating_sub(1)];
-            for k in ks.into_iter().chain([x.len(), x.len() + 1, usize::MAX]) {
-                let (expected, got) = (reference::top_k_threshold(x, k), select::top_k_threshold(x, k));
-                assert_eq!(got, expected, "k = {k} of {}", x.len());
-                if let Ok(t) = got {
+            let mut sorted: Vec<T> = x.iter().copied().filter(|&x| !(x != x)).collect();
+            sorted.sort_by(|a, b| b.to_f64().abs().total_cmp(&a.to_f64().abs()));
+            for k in ks(x.len()) {
+                let got = select::top_k_threshold(x, k);
+                match k.checked_sub(1).and_then(|last| sorted.get(last)) {
+                    Some(&t) => {
+                        assert_eq!(got, Ok(if t < T::new(0.0) { -t } else { t }), "{k} of {}", x.len())
+                    }
+                    None => assert_eq!(got, reference::top_k_threshold(x, k), "k = {k} of {}", x.len()),
+                }
+                if let (Ok(t), true) = (got, x.len() < 10_000) {
                     assert!(select::count(x, AbsGe(t)).unwrap() >= k);
                     assert!(select::count(x, AbsGt(t)).unwrap() < k);
                 }
@@ -432,6 +468,279 @@ fn thresholds<T: Element>() {
 fn the_kth_largest_magnitude() {
     thresholds::<f32>();
     thresholds::<f64>();
+}
+
+/// The k largest of this view, in every way there is, against the definition.
+fn top_k_agrees<T: Element, I: Position>(x: View<'_, T>, top: TopK) {
+    let expected = reference::top_k::<T, I>(x, top);
+    let got = select::top_k::<T, I>(x, top);
+    let same = |a: &(Vec<I>, Vec<T>), b: &(Vec<I>, Vec<T>)| a.0 == b.0 && bits(&a.1) == bits(&b.1);
+    match (&got, &expected) {
+        (Ok(got), Ok(expected)) => assert!(same(got, expected), "{top:?} of {}", x.len()),
+        _ => assert_eq!(got.as_ref().err(), expected.as_ref().err(), "{top:?} of {}", x.len()),
+    }
+    let marker = T::new(-12345.0);
+    let hits = expected.as_ref().map_or(0, |(i, _)| i.len());
+    for room in [hits, hits + 3, hits.saturating_sub(1)] {
+        let (mut oi, mut ov) = (vec![sentinel::<I>(); room], vec![marker; room + 1]);
+        let answer = select::top_k_into(x, top, &mut oi, &mut ov);
+        match &expected {
+            Ok((i, v)) if room >= hits => {
+                assert_eq!(answer, Ok(hits));
+                assert!(oi[..hits] == i[..] && bits(&ov[..hits]) == bits(v));
+                assert!(oi[hits..].iter().all(|&i| i == sentinel()));
+                assert!(ov[hits..].iter().all(|x| x.bits() == marker.bits()));
+            }
+            Ok(_) => assert_eq!(answer, Err(Error::Room { needed: hits, room })),
+            Err(error) => assert_eq!(answer.as_ref(), Err(error)),
+        }
+    }
+}
+
+/// The k largest of a residual, with and without a gradient, against the definition.
+fn sparsify_top_k_agrees<T: Element, I: Position>(grad: &[T], residual: &[T], top: TopK) {
+    for with in [false, true] {
+        for room in [None, Some(residual.len()), Some(3)] {
+            let run = |fast: bool| {
+                let mut left = residual.to_vec();
+                let (mut i, mut v) =
+                    (vec![sentinel::<I>(); room.unwrap_or(0)], vec![T::new(7.0); room.unwrap_or(0)]);
+                let answer = match (with, room.is_some(), fast) {
+                    (false, false, true) => select::sparsify_top_k(&mut left, top).map(Some),
+                    (false, false, false) => reference::sparsify_top_k(&mut left, top).map(Some),
+                    (true, false, true) => select::sparsify_top_k_with(grad, &mut left, top).map(Some),
+                    (true, false, false) => reference::sparsify_top_k_with(grad, &mut left, top).map(Some),
+                    (false, true, true) => {
+                        select::sparsify_top_k_into(&mut left, top, &mut i, &mut v).map(|_| None)
+                    }
+                    (false, true, false) => {
+                        reference::sparsify_top_k_into(&mut left, top, &mut i, &mut v).map(|_| None)
+                    }
+                    (true, true, true) => {
+                        select::sparsify_top_k_with_into(grad, &mut left, top, &mut i, &mut v).map(|_| None)
+                    }
+                    (true, true, false) => {
+                        reference::sparsify_top_k_with_into(grad, &mut left, top, &mut i, &mut v)
+                            .map(|_| None)
+                    }
+                };
+                let answer = answer.map(|answer| {
+                    if let Some((of_i, of_v)) = answer {
+                        (i, v) = (of_i, of_v);
+                    }
+                });
+                (answer, i, bits(&v), bits(&left))
+            };
+            assert!(run(true) == run(false), "{top:?} of {} {with} {room:?}", residual.len());
+        }
+    }
+}
+
+fn largest<T: Element>() {
+    let arrays = hard_to_rank::<T>();
+    everywhere(|_, threads| {
+        for x in &arrays {
+            let grad: Vec<T> = x.iter().rev().copied().collect();
+            let few = if x.len() > 10_000 { 9 } else { 1 }; // the definition sorts them all
+            for (j, k) in ks(x.len()).enumerate().filter(|(j, _)| (j + threads) % few == 0 || few == 1) {
+                let nan = if j % 2 == 0 { NanPolicy::Keep } else { NanPolicy::Send };
+                let by = if j % 3 == 0 { By::Value } else { By::Magnitude };
+                top_k_agrees::<T, u32>(x.into(), TopK::new(k).nan(nan));
+                top_k_agrees::<T, i64>(x.into(), TopK::new(k).by(By::Value));
+                sparsify_top_k_agrees::<T, u32>(&grad, x, TopK::new(k).nan(nan).by(by));
+            }
+        }
+        let x = &arrays[6];
+        let views = [
+            View::new(x, &[10, 100]).unwrap().transposed(),
+            View::strided(x, &[10, 40], &[-100, 2], 910).unwrap(),
+            View::strided(x, &[3, 200], &[0, 1], 1).unwrap(),
+        ];
+        for view in views {
+            for k in [1, 2, 100, 300, 601] {
+                top_k_agrees::<T, usize>(view, k.into());
+            }
+        }
+    });
+}
+
+#[test]
+fn exactly_the_k_largest() {
+    largest::<f32>();
+    largest::<f64>();
+    // The definition itself: ties go by the lowest index, magnitudes by default, in the order of the indices.
+    let x = [1.0, -3.0, 3.0, f32::NAN, 2.0];
+    assert_eq!(select::top_k(&x, 1), Ok((vec![1u32], vec![-3.0])));
+    assert_eq!(select::top_k_by(&x, 2, By::Value), Ok((vec![2u32, 4], vec![3.0, 2.0])));
+    assert_eq!(select::top_k(&x, 0), Ok((Vec::<u32>::new(), vec![])));
+    assert_eq!(select::top_k::<_, u32>(&x, 5), Err(Error::TooFew { k: 5, found: 4 }));
+    let mut residual = [0.0; 9];
+    assert_eq!(select::sparsify_top_k(&mut residual, 2), Ok((vec![0u32, 1], vec![0.0; 2])));
+}
+
+#[test]
+fn the_k_largest_of_strided_residuals() {
+    let (grad, data) = (uniform::<f32>(6000, 6), uniform::<f32>(6000, 7));
+    let layouts: [(&[usize], &[isize], usize); 4] = [
+        (&[2999], &[-2], 5999),
+        (&[60, 50], &[1, 70], 3),
+        (&[3, 4, 5, 6], &[1000, -7, 100, 1], 30),
+        (&[], &[], 9),
+    ];
+    everywhere(|_, _| {
+        for (shape, strides, offset) in layouts {
+            for k in [0, 1, 77, 1 << 20] {
+                let grad = View::strided(&grad, shape, strides, offset).unwrap();
+                let (mut expected, mut got) = (data.clone(), data.clone());
+                let r = ViewMut::strided(&mut expected, shape, strides, offset).unwrap();
+                let answer = reference::sparsify_top_k_with::<f32, u32>(grad, r, k);
+                let r = ViewMut::strided(&mut got, shape, strides, offset).unwrap();
+                assert_eq!(select::sparsify_top_k_with::<f32, u32>(grad, r, k), answer);
+                assert_eq!(bits(&got), bits(&expected));
+            }
+        }
+    });
+}
+
+#[test]
+fn the_k_largest_of_many_by_several_threads() {
+    let mut x = uniform::<f32>(600_001, 8);
+    x.iter_mut().for_each(|x| *x = (*x * 64.0).round() / 64.0); // many ties
+    let (i, v): (Vec<u32>, Vec<f32>) = reference::top_k(&x, 100_000).unwrap();
+    let mut left = x.clone();
+    i.iter().for_each(|&i| left[i as usize] = 0.0);
+    everywhere(|_, _| {
+        assert!(select::top_k(&x, 100_000) == Ok((i.clone(), v.clone())));
+        let mut residual = x.clone();
+        assert!(select::sparsify_top_k(&mut residual, 100_000) == Ok((i.clone(), v.clone())));
+        assert!(bits(&residual) == bits(&left));
+    });
+}
+
+/// A mask given as truth values and as bits against the definition.
+fn compress_agrees<T: Element, I: Position>(x: View<'_, T>, mask: &[bool]) {
+    let mut words = vec![0u64; mask.len().div_ceil(64) + 1];
+    *words.last_mut().unwrap() = !0; // more words than are needed, and bits beyond the last, which do not count
+    mask.iter().enumerate().for_each(|(i, &m)| words[i / 64] |= u64::from(m) << (i % 64));
+    if mask.len() % 64 != 0 {
+        words[mask.len() / 64] |= !0 << (mask.len() % 64);
+    }
+    let values = reference::compress(x, mask).unwrap();
+    let indices: Vec<I> = reference::compress_indices(mask).unwrap();
+    let n = values.len();
+    for mask in [Mask::from(mask), Mask::bits(&words, mask.len()).unwrap()] {
+        assert_eq!(bits(&select::compress(x, mask).unwrap()), bits(&values));
+        assert_eq!(select::compress_indices::<I>(mask).unwrap(), indices);
+        assert_eq!(bits(&reference::compress(x, mask).unwrap()), bits(&values));
+        for room in [n, n + 70] {
+            let marker = T::new(-12345.0);
+            let (mut oi, mut ov) = (vec![sentinel::<I>(); room], vec![marker; room]);
+            assert_eq!(select::compress_into(x, mask, &mut ov), Ok(n));
+            assert_eq!(select::compress_indices_into(mask, &mut oi), Ok(n));
+            assert!(oi[..n] == indices[..] && bits(&ov[..n]) == bits(&values));
+            assert!(oi[n..].iter().all(|&i| i == sentinel()));
+            assert!(ov[n..].iter().all(|x| x.bits() == marker.bits()));
+        }
+        if n > 0 {
+            let refused = Err(Error::Room { needed: n, room: n - 1 });
+            assert_eq!(select::compress_into(x, mask, &mut vec![T::new(0.0); n - 1]), refused);
+            assert_eq!(select::compress_indices_into(mask, &mut vec![sentinel::<I>(); n - 1]), refused);
+        }
+    }
+}
+
+fn masks<T: Element>() {
+    everywhere(|_, threads| {
+        let lengths = (0..4 * T::LANES + 2).chain([127, 128, 129, 700, 4095, 4096, 4097, 9001]);
+        for len in lengths.chain((threads > 2).then_some(300_001)) {
+            let x = uniform::<T>(len, len as u64);
+            for t in DENSITIES {
+                let mask: Vec<bool> = uniform::<f32>(len, 5).iter().map(|&x| f64::from(x) > t).collect();
+                compress_agrees::<T, u32>((&x).into(), &mask);
+                compress_agrees::<T, u64>(View::strided(&x, &[len], &[-1], len.max(1) - 1).unwrap(), &mask);
+            }
+        }
+    });
+}
+
+#[test]
+fn masks_that_are_given() {
+    masks::<f32>();
+    masks::<f64>();
+    let refused = Err(Error::Shape { what: "the mask", expected: vec![3], got: vec![2] });
+    assert_eq!(select::compress(&[1.0, 2.0, 3.0], &[true, false]), refused);
+    assert_eq!(reference::compress(&[1.0, 2.0, 3.0], &[true, false]), refused);
+    assert!(Mask::bits(&[0], 65).is_err());
+    assert!(Mask::from(&[true, false]).get(2).is_none() && Mask::from(&[false; 0]).is_empty());
+}
+
+#[test]
+fn nan_leaves_a_residual_if_it_is_sent() {
+    everywhere(|_, _| {
+        let mut residual = [1.0, f32::NAN, -3.0, 0.5];
+        let rule = AbsGt(0.9).nan(NanPolicy::Send);
+        let (i, v): (Vec<u32>, Vec<f32>) = select::sparsify(&mut residual, rule).unwrap();
+        assert!(i == [0, 1, 2] && v[1].is_nan() && residual == [0.0, 0.0, 0.0, 0.5]);
+        let mut residual = [1.0, f32::NAN];
+        let (i, _): (Vec<u32>, Vec<f32>) =
+            select::sparsify(&mut residual, AbsGt(0.9).nan(NanPolicy::Keep)).unwrap();
+        assert!(i == [0] && residual[0] == 0.0 && residual[1].is_nan());
+        // Of the k largest it comes first, and just k leave.
+        let mut residual = [1.0, f32::NAN, -3.0, f32::NAN];
+        let (i, _): (Vec<u32>, Vec<f32>) =
+            select::sparsify_top_k(&mut residual, TopK::new(3).nan(NanPolicy::Send)).unwrap();
+        assert!(i == [1, 2, 3] && residual == [1.0, 0.0, 0.0, 0.0]);
+    });
+}
+
+/// Runs `f` with subnormal numbers taken for zero, as a library that was compiled for speed may leave the CPU.
+#[cfg(target_arch = "x86_64")]
+#[allow(unsafe_code)]
+fn with_subnormals_as_zero(f: impl FnOnce()) {
+    let set = |state: u32| {
+        // SAFETY: a word is read as the state of SSE; only the bits FTZ and DAZ differ from what it was.
+        unsafe { std::arch::asm!("ldmxcsr [{}]", in(reg) &state, options(nostack, readonly)) }
+    };
+    let mut before = 0u32;
+    // SAFETY: the state is written to a word.
+    unsafe { std::arch::asm!("stmxcsr [{}]", in(reg) &mut before, options(nostack)) };
+    set(before | 0x8040);
+    let result = std::panic::catch_unwind(std::panic::AssertUnwindSafe(f));
+    set(before);
+    result.unwrap();
+}
+
+/// Strict comparisons with zero must not become comparisons with the smallest subnormal number.
+#[cfg(target_arch = "x86_64")]
+#[test]
+fn comparisons_are_made_as_asked_where_subnormals_are_zero() {
+    fn check<T: Element>() {
+        let x: Vec<T> = (0..1000).map(|i| T::new([0.0, 1.0, -1.0, -0.0][i % 4])).collect();
+        let zero = T::new(0.0);
+        for &level in Level::available() {
+            let count = || {
+                with_subnormals_as_zero(|| {
+                    assert_eq!(select::count(&x, Gt(zero)), Ok(250));
+                    assert_eq!(select::count(&x, Lt(zero)), Ok(250));
+                    assert_eq!(select::count(&x, Ge(zero)), Ok(750));
+                    assert_eq!(select::count(&x, Le(zero)), Ok(750));
+                    assert_eq!(select::count(&x, AbsGt(zero)), Ok(500));
+                    assert_eq!(select::count(&x, AbsGe(zero)), Ok(1000));
+                    assert_eq!(select::count(&x, Ne(zero)), Ok(500));
+                    assert_eq!(select::count(&x, Between(zero, zero)), Ok(500));
+                    let hits: Vec<u32> = select::indices(&x, Gt(zero)).unwrap();
+                    assert!(hits.iter().all(|i| i % 4 == 1) && hits.len() == 250);
+                    assert_eq!(
+                        select::top_k::<T, u32>(&x, 600).unwrap().0,
+                        reference::top_k(&x, 600).unwrap().0
+                    );
+                });
+            };
+            level.run(count).unwrap();
+        }
+    }
+    check::<f32>();
+    check::<f64>();
 }
 
 #[test]

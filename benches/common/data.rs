@@ -1,32 +1,45 @@
-//! Inputs: drawn from fixed seeds, and kept in huge pages where the system grants them.
+//! Inputs: drawn from fixed seeds.
 
 use memmap2::MmapMut;
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use rand_distr::{Distribution, StandardNormal, Zipf};
 use std::ops::{Deref, DerefMut};
+use std::sync::atomic::{AtomicBool, Ordering};
 
-const HUGE_PAGE: usize = 2 << 20;
+const LARGE_PAGE: usize = 2 << 20;
 
-/// Elements in pages of their own, huge ones if the system has them for those who ask (Linux:
-/// `transparent_hugepage` is `madvise` or `always`). They are written when made, so that no timing pays for a page
-/// fault, and both sides of a comparison read and write the same ones.
-pub struct Buffer<T> {
-    pages: MmapMut,
-    first: usize,
-    len: usize,
-    element: std::marker::PhantomData<T>,
+static LARGE_PAGES: AtomicBool = AtomicBool::new(false);
+
+/// From now on, buffers are in pages of 2 MiB, where the system grants them to those who ask (Linux:
+/// `transparent_hugepage` is `madvise` or `always`). Without this call they are vectors, in whatever pages a vector gets.
+pub fn use_large_pages() {
+    LARGE_PAGES.store(true, Ordering::Relaxed);
+}
+
+/// Elements that are written when they are made, so that no timing pays for a page fault. All sides of a comparison read and
+/// write the same ones.
+pub enum Buffer<T> {
+    Vector(Vec<T>),
+    /// The elements are bytes from `first` on, `len` elements.
+    LargePages {
+        pages: MmapMut,
+        first: usize,
+        len: usize,
+    },
 }
 
 impl<T: bytemuck::Pod> Buffer<T> {
     pub fn filled(len: usize, element: impl FnMut(usize) -> T) -> Self {
         let bytes = len * size_of::<T>();
-        let slack = if bytes < HUGE_PAGE { 0 } else { HUGE_PAGE };
-        let pages = MmapMut::map_anon(bytes + slack).expect("memory for a benchmark's data");
+        if !LARGE_PAGES.load(Ordering::Relaxed) || bytes < LARGE_PAGE {
+            return Buffer::Vector((0..len).map(element).collect());
+        }
+        let pages = MmapMut::map_anon(bytes + LARGE_PAGE).expect("memory for a benchmark's data");
         #[cfg(target_os = "linux")]
         let _ = pages.advise(memmap2::Advice::HugePage); // refused where the kernel has none: then small pages
-        let first = if slack == 0 { 0 } else { pages.as_ptr().align_offset(HUGE_PAGE) };
-        let mut buffer = Buffer { pages, first, len, element: std::marker::PhantomData };
+        let first = pages.as_ptr().align_offset(LARGE_PAGE);
+        let mut buffer = Buffer::LargePages { pages, first, len };
         let mut element = element;
         buffer.iter_mut().enumerate().for_each(|(i, x)| *x = element(i));
         buffer
@@ -40,13 +53,23 @@ impl<T: bytemuck::Pod> Buffer<T> {
 impl<T: bytemuck::Pod> Deref for Buffer<T> {
     type Target = [T];
     fn deref(&self) -> &[T] {
-        bytemuck::cast_slice(&self.pages[self.first..self.first + self.len * size_of::<T>()])
+        match self {
+            Buffer::Vector(elements) => elements,
+            Buffer::LargePages { pages, first, len } => {
+                bytemuck::cast_slice(&pages[*first..*first + *len * size_of::<T>()])
+            }
+        }
     }
 }
 
 impl<T: bytemuck::Pod> DerefMut for Buffer<T> {
     fn deref_mut(&mut self) -> &mut [T] {
-        bytemuck::cast_slice_mut(&mut self.pages[self.first..self.first + self.len * size_of::<T>()])
+        match self {
+            Buffer::Vector(elements) => elements,
+            Buffer::LargePages { pages, first, len } => {
+                bytemuck::cast_slice_mut(&mut pages[*first..*first + *len * size_of::<T>()])
+            }
+        }
     }
 }
 
@@ -58,13 +81,13 @@ fn seeded(len: usize) -> ChaCha8Rng {
 pub trait Element:
     gradix::Float + bytemuck::Pod + num_traits::Float + std::ops::AddAssign + std::iter::Sum
 {
-    const NAME: &'static str;
+    const TYPE: &'static str;
 }
 impl Element for f32 {
-    const NAME: &'static str = "f32";
+    const TYPE: &'static str = "f32";
 }
 impl Element for f64 {
-    const NAME: &'static str = "f64";
+    const TYPE: &'static str = "f64";
 }
 
 /// Uniform in 0..1.

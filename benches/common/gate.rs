@@ -1,10 +1,8 @@
-//! Whether a speedup has been lost: pure functions of numbers, so that they can be tested on made-up ones.
-
-use serde::{Deserialize, Serialize};
-use statrs::distribution::{Binomial, DiscreteCDF};
+//! Whether a speedup has been lost: pure functions of numbers, so that they can be tested on made-up ones. This file
+//! depends on nothing, so that the crate's tests can include it.
 
 /// A median and an interval that holds the true one with 95 % confidence.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Interval {
     pub median: f64,
     pub low: f64,
@@ -21,8 +19,7 @@ impl Interval {
         let Some(last) = n.checked_sub(1) else {
             return Interval { median: f64::NAN, low: f64::NEG_INFINITY, high: f64::INFINITY };
         };
-        let below = Binomial::new(0.5, n as u64).expect("1/2 is a probability");
-        let at = (below.inverse_cdf(0.025) as usize).saturating_sub(1);
+        let at = quantile_of_fair_coins(n, 0.025).saturating_sub(1);
         let median = (sorted[last / 2] + sorted[n / 2]) / 2.0;
         Interval { median, low: sorted[at], high: sorted[last - at] }
     }
@@ -42,12 +39,24 @@ impl Interval {
     }
 }
 
+/// The least k such that at most k of n fair coins show heads with at least this probability.
+fn quantile_of_fair_coins(n: usize, probability: f64) -> usize {
+    let mut log = -(n as f64) * 2f64.ln(); // of the probability of exactly k heads
+    let mut at_most = log.exp();
+    let mut k = 0;
+    while at_most < probability && k < n {
+        log += ((n - k) as f64 / (k + 1) as f64).ln();
+        at_most += log.exp();
+        k += 1;
+    }
+    k
+}
+
 /// A ratio that is better when larger, as it once was.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Recorded {
-    #[serde(flatten)]
     pub ratio: Interval,
-    /// The part of the ratio that may be missing before anything is said.
+    /// The part of the ratio that may be missing without failing.
     pub tolerance: f64,
 }
 
@@ -79,4 +88,19 @@ pub fn judge(recorded: &Recorded, now: &Interval) -> Verdict {
     } else {
         Verdict::Held
     }
+}
+
+/// An operation is as fast as a loop if it takes no more than the loop's time divided by this.
+const AS_FAST: f64 = 0.97;
+
+/// Whether an operation is slower than a loop: by the ratio of the loop's time to its own, and by more than a call may cost
+/// in seconds.
+pub fn is_slower(ratio: f64, difference: f64, door: f64) -> bool {
+    ratio < AS_FAST && difference > door
+}
+
+/// The geometric mean; NaN of nothing.
+pub fn geometric_mean(ratios: impl Iterator<Item = f64>) -> f64 {
+    let (count, sum) = ratios.fold((0, 0.0), |(count, sum), ratio| (count + 1, sum + ratio.ln()));
+    (sum / f64::from(count)).exp()
 }

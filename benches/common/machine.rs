@@ -58,7 +58,8 @@ pub struct Made {
 
 impl Made {
     pub fn now() -> Self {
-        let changed = line("git", &["status", "--porcelain", "--untracked-files=no", "--", "src", "benches"]);
+        let changed =
+            line("git", &["status", "--porcelain", "--untracked-files=no", "--", ":/src", ":/benches"]);
         let commit = line("git", &["rev-parse", "--short", "HEAD"]);
         Made {
             commit: if changed.is_empty() { commit } else { commit + " and changes" },

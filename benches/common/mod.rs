@@ -1,6 +1,6 @@
-//! What all benchmarks share: the data, the loops that people write, the limits, timing in turns, and the list of
-//! what is measured. The criterion files, the gate (`speedups.rs`), the curves and `peers/` all use it, so that a name such
-//! as `take/f32/64M_of_128M` means the same work everywhere.
+//! What all benchmarks share: the data, the loops that people write, the limits, paired timing, and the list of
+//! what is measured by name. `kernels.rs`, the gate (`speedups.rs`), the curves and `peers/` all use it, so that a name such
+//! as `take/f32/4M_of_64M` means the same work everywhere.
 
 #![allow(clippy::unit_arg)] // `Ok(f())`, so that forms with and without errors are arms of one match
 #![allow(dead_code, unreachable_pub)] // each benchmark uses its part
@@ -8,11 +8,11 @@
 pub mod data;
 pub mod gate;
 pub mod limits;
+pub mod loops;
 pub mod machine;
 pub mod paired;
 pub mod record;
 pub mod tables;
-pub mod textbook;
 
 /// One file per operation: its work, and the cases that are measured.
 pub mod work {
@@ -25,26 +25,26 @@ pub mod work {
 use rayon::{ThreadPool, ThreadPoolBuilder};
 use std::any::Any;
 
-/// Who does the work.
+/// An implementation of an operation, or its limit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Side {
     /// This crate, as it would be called.
     Gradix,
     /// The loop that people write, on one thread.
-    Textbook,
+    Loop,
     /// The definition, on one thread. In a default build its fused multiply-adds may be calls of a library, so it is
     /// shown but no speedup is taken from it.
     Reference,
-    /// The least that the memory allows for the same bytes and threads.
-    Limit,
+    /// A bare loop over the same bytes on the same threads, with these stores.
+    Limit(limits::Stores),
 }
 
-/// Data, and everybody who works on it.
+/// An operation at one shape: its data, and every implementation.
 pub trait Work: Any + Send {
     fn run(&mut self, side: Side);
-    /// What a side answers, in numbers that hold every bit of it.
+    /// The result of a side, in numbers that hold every bit of it.
     fn answer(&mut self, side: Side) -> Vec<f64>;
-    /// Panics unless gradix, at the level and on the threads of this call, answers as another side does.
+    /// Panics unless gradix, at the level and on the threads of this call, gives the result of another side.
     fn assert_equal(&mut self, to: Side) {
         assert!(self.answer(Side::Gradix) == self.answer(to), "gradix answers differently from {to:?}");
     }
@@ -68,9 +68,19 @@ pub struct Case {
     pub bytes: usize,
     /// What its limit is.
     pub limit: &'static str,
-    /// Whether the gate measures it; criterion measures all.
+    /// Whether the gate measures it, and whether a bare `cargo bench` does; `cargo bench -- --full` measures all.
     pub gate: bool,
-    pub make: Box<dyn Fn() -> Box<dyn Work>>,
+    pub brief: bool,
+    /// Where the reference would take long: less of the same work.
+    pub part: Option<Part>,
+    pub make: Box<dyn Fn() -> Box<dyn Work> + Sync>,
+}
+
+/// A part of a case.
+pub struct Part {
+    /// The share of the case's elements.
+    pub share: f64,
+    pub make: Box<dyn Fn() -> Box<dyn Work> + Sync>,
 }
 
 impl Case {
@@ -81,7 +91,17 @@ impl Case {
 
     /// The same for the gate, under this name among other libraries.
     pub fn gated(self, peer: &'static str) -> Self {
-        Case { peer, gate: true, ..self }
+        Case { peer, gate: true, brief: true, ..self }
+    }
+
+    /// Asserts that gradix answers as the reference does, on the case or on its part; the reference's seconds there, and the
+    /// share of the case that this is.
+    pub fn reference(&self, work: &mut dyn Work) -> (f64, f64) {
+        let mut part = self.part.as_ref().map(|part| (part.make)());
+        let work = part.as_deref_mut().unwrap_or(work);
+        work.assert_equal(Side::Reference);
+        let seconds = paired::timed(1, || work.run(Side::Reference)).as_secs_f64();
+        (seconds, self.part.as_ref().map_or(1.0, |part| part.share))
     }
 
     /// Whether its id, or its name among other libraries, contains one of these parts (with commas between them).
@@ -90,11 +110,18 @@ impl Case {
     }
 }
 
+/// All that is listed by name.
+pub fn all_cases() -> Vec<Case> {
+    use work::{gather, scatter, select, softmax_xent};
+    [gather::cases(), scatter::cases(), select::cases(), softmax_xent::cases()]
+        .into_iter()
+        .flatten()
+        .collect()
+}
+
 /// All that the gate measures.
 pub fn cases() -> Vec<Case> {
-    use work::{gather, scatter, select, softmax_xent};
-    let all = [gather::cases(), scatter::cases(), select::cases(), softmax_xent::cases()];
-    all.into_iter().flatten().filter(|case| case.gate).collect()
+    all_cases().into_iter().filter(|case| case.gate).collect()
 }
 
 /// Some cases, and those of a sweep that are not among them.

@@ -1,6 +1,6 @@
-//! Timing in turns. What shares a machine with others is slow for seconds at a time; whoever is compared within a
-//! few milliseconds meets the same machine. So the sides take turns (A B C, C B A, A B C, …), and what is compared
-//! are the ratios within one round.
+//! Paired timing. A machine that is shared with others is slow for seconds at a time, but what is timed within a few
+//! milliseconds meets the same conditions. So the sides alternate (A B C, C B A, A B C, …), and ratios are taken within a
+//! round.
 
 use super::gate::Interval;
 use std::time::{Duration, Instant};
@@ -13,7 +13,7 @@ pub struct Rounds<S> {
 
 /// When to stop.
 #[derive(Clone, Copy)]
-pub struct Patience {
+pub struct StopRule {
     /// Not before this many rounds.
     pub rounds: usize,
     /// Then as soon as every ratio's interval is narrower than this, relative to its median,
@@ -22,8 +22,8 @@ pub struct Patience {
     pub budget: Duration,
 }
 
-/// The shortest stretch that is timed: many readings of the clock long.
-const STRETCH: Duration = Duration::from_micros(200);
+/// The shortest time that is measured at once: many times what reading the clock takes.
+const SHORTEST: Duration = Duration::from_micros(200);
 
 /// The time that so many calls take.
 pub fn timed(calls: u32, mut call: impl FnMut()) -> Duration {
@@ -32,20 +32,20 @@ pub fn timed(calls: u32, mut call: impl FnMut()) -> Duration {
     start.elapsed()
 }
 
-/// The fewest rounds, however late it is: what a median is a median of.
+/// The fewest rounds, even when the budget is used up.
 const FEWEST: usize = 3;
 
 impl<S: Copy + PartialEq> Rounds<S> {
-    /// Lets the sides take turns until the ratios of these pairs are known well enough.
-    pub fn run(sides: &[S], pairs: &[(S, S)], patience: Patience, mut call: impl FnMut(S)) -> Self {
-        Self::timed(sides, pairs, patience, |side, calls| timed(calls, || call(side)))
+    /// Times the sides, alternating, until the ratios of these pairs are known well enough.
+    pub fn run(sides: &[S], pairs: &[(S, S)], stop: StopRule, mut call: impl FnMut(S)) -> Self {
+        Self::timed(sides, pairs, stop, |side, calls| timed(calls, || call(side)))
     }
 
-    /// As [`Rounds::run`], by somebody who takes the time of so many calls: where a side's calls begin elsewhere.
+    /// As [`Rounds::run`], where the caller times so many calls itself.
     pub fn timed(
         sides: &[S],
         pairs: &[(S, S)],
-        patience: Patience,
+        stop: StopRule,
         mut timed: impl FnMut(S, u32) -> Duration,
     ) -> Self {
         let begin = Instant::now();
@@ -53,8 +53,8 @@ impl<S: Copy + PartialEq> Rounds<S> {
         let calls: Vec<u32> = (sides.iter())
             .map(|&side| {
                 let first = seconds_of(side, 1).min(seconds_of(side, 1));
-                let guess = (STRETCH.as_secs_f64() / first.max(1e-9)).clamp(1.0, 1e6) as u32;
-                (STRETCH.as_secs_f64() / seconds_of(side, guess).max(1e-9)).clamp(1.0, 1e6) as u32
+                let guess = (SHORTEST.as_secs_f64() / first.max(1e-9)).clamp(1.0, 1e6) as u32;
+                (SHORTEST.as_secs_f64() / seconds_of(side, guess).max(1e-9)).clamp(1.0, 1e6) as u32
             })
             .collect();
         let mut rounds = Rounds { sides: sides.to_vec(), seconds: vec![Vec::new(); sides.len()] };
@@ -66,10 +66,9 @@ impl<S: Copy + PartialEq> Rounds<S> {
             for i in order {
                 rounds.seconds[i].push(seconds_of(sides[i], calls[i]));
             }
-            let known =
-                || pairs.iter().all(|&(slow, fast)| rounds.ratio(slow, fast).width() < patience.width);
-            let late = begin.elapsed() > patience.budget && round >= FEWEST;
-            if late || round >= patience.rounds && round % 4 == 0 && known() {
+            let known = || pairs.iter().all(|&(slow, fast)| rounds.ratio(slow, fast).width() < stop.width);
+            let late = begin.elapsed() > stop.budget && round >= FEWEST;
+            if late || round >= stop.rounds && round % 4 == 0 && known() {
                 break;
             }
         }
@@ -85,6 +84,11 @@ impl<S: Copy + PartialEq> Rounds<S> {
     /// The seconds that one call takes.
     pub fn seconds(&self, side: S) -> Interval {
         Interval::of_median(self.of(side))
+    }
+
+    /// The one of two sides that takes less time.
+    pub fn quicker(&self, a: S, b: S) -> S {
+        if self.seconds(a).median <= self.seconds(b).median { a } else { b }
     }
 
     /// How many rounds there were.

@@ -1,11 +1,49 @@
 //! The figures of one machine as they are kept in `results/`.
 
-use super::gate::{Interval, Recorded};
+use super::gate::{Interval, Recorded, is_slower};
 use super::machine::{Machine, Made};
 use serde::de::DeserializeOwned;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::fs;
 use std::path::{Path, PathBuf};
+
+/// An interval, or a recorded ratio, as it stands in a file.
+#[derive(Serialize, Deserialize)]
+struct Stored {
+    median: f64,
+    low: f64,
+    high: f64,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    tolerance: Option<f64>,
+}
+
+impl Serialize for Interval {
+    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        let Interval { median, low, high } = *self;
+        Stored { median, low, high, tolerance: None }.serialize(to)
+    }
+}
+
+impl<'de> Deserialize<'de> for Interval {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        let Stored { median, low, high, .. } = Stored::deserialize(from)?;
+        Ok(Interval { median, low, high })
+    }
+}
+
+impl Serialize for Recorded {
+    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        let Interval { median, low, high } = self.ratio;
+        Stored { median, low, high, tolerance: Some(self.tolerance) }.serialize(to)
+    }
+}
+
+impl<'de> Deserialize<'de> for Recorded {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        let Stored { median, low, high, tolerance } = Stored::deserialize(from)?;
+        Ok(Recorded { ratio: Interval { median, low, high }, tolerance: tolerance.unwrap_or_default() })
+    }
+}
 
 /// One kernel on one shape, level and number of threads.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -21,16 +59,20 @@ pub struct Row {
     pub threads: usize,
     pub elements: usize,
     pub bytes: usize,
-    /// How often the textbook loop, on one thread, takes as long.
+    /// How often the plain loop, on one thread, takes as long.
     pub speedup: Recorded,
     /// The limit's time as a part of gradix's.
     pub of_limit: Recorded,
-    /// What the limit is: `scale`, `memcpy`, `add` or `sum`.
+    /// What the limit is: `scale`, `memcpy`, `add` or `sum`, and whether its stores are streaming ones.
     pub limit: String,
     pub seconds: Interval,
-    pub textbook_seconds: Interval,
+    #[serde(alias = "textbook_seconds")]
+    pub loop_seconds: Interval,
     pub limit_seconds: Interval,
     pub reference_seconds: f64,
+    /// Whether these were taken on a part of the shape.
+    #[serde(default)]
+    pub reference_is_scaled: bool,
     /// In each pass.
     pub rounds: Vec<usize>,
     pub made: Made,
@@ -96,11 +138,39 @@ pub struct Curves {
     pub limits: Vec<Point>,
 }
 
-/// An operation at one size.
+/// How a program calls an operation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Way {
+    /// From the main thread, after some milliseconds of serial work: as a training loop does. The pool's workers sleep.
+    OutsideAfterWork,
+    /// From the main thread, one call after the other.
+    Outside,
+    /// From a task of the pool, after serial work.
+    InsideAfterWork,
+    /// From a task of the pool, one call after the other.
+    Inside,
+}
+
+impl Way {
+    pub const ALL: [Way; 4] = [Way::OutsideAfterWork, Way::Outside, Way::InsideAfterWork, Way::Inside];
+
+    /// In words.
+    pub fn name(self) -> &'static str {
+        match self {
+            Way::OutsideAfterWork => "outside the pool, after serial work",
+            Way::Outside => "outside, back to back",
+            Way::InsideAfterWork => "inside the pool, after serial work",
+            Way::Inside => "inside, back to back",
+        }
+    }
+}
+
+/// An operation at one size, called in one way.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Shared {
     pub op: String,
     pub elements: usize,
+    pub way: Way,
     /// On one thread, and on as many as there are CPUs.
     pub one_seconds: Interval,
     pub all_seconds: Interval,
@@ -109,9 +179,9 @@ pub struct Shared {
 }
 
 impl Shared {
-    /// Whether more threads make it slower, by more than noise does.
+    /// Whether more threads make it slower, by more than noise and by 3 %.
     pub fn is_slower(&self) -> bool {
-        self.ratio.high < 0.95
+        self.ratio.median < 0.97 && self.ratio.high < 1.0
     }
 }
 
@@ -123,14 +193,59 @@ pub struct Parallel {
     pub rows: Vec<Shared>,
 }
 
+/// An operation at a shape that was drawn, beside the plain loop.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Swept {
+    pub op: String,
+    pub shape: String,
+    /// Of its arrays.
+    pub bytes: usize,
+    pub loop_seconds: f64,
+    pub seconds: f64,
+    /// How often the loop takes as long: the median of paired rounds.
+    pub ratio: f64,
+    /// What the call may cost beside the loop.
+    pub door: f64,
+}
+
+impl Swept {
+    /// Whether it is slower than the loop by more than noise, and by more than a call may cost.
+    pub fn is_slower(&self) -> bool {
+        is_slower(self.ratio, self.seconds - self.loop_seconds, self.door)
+    }
+}
+
+/// `sweep.json`
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub struct Sweep {
+    pub machine: Machine,
+    pub made: Made,
+    pub seed: u64,
+    pub rows: Vec<Swept>,
+}
+
+impl Sweep {
+    /// Each operation, in the order of the rows, and its rows.
+    pub fn operations(&self) -> Vec<(&str, Vec<&Swept>)> {
+        let mut operations: Vec<(&str, Vec<&Swept>)> = Vec::new();
+        for row in &self.rows {
+            match operations.iter_mut().find(|(op, _)| *op == row.op) {
+                Some((_, rows)) => rows.push(row),
+                None => operations.push((&row.op, vec![row])),
+            }
+        }
+        operations
+    }
+}
+
 /// The folder `results/` of this repository.
 pub fn results() -> PathBuf {
-    // From the crate itself, or from benches/peers in it.
+    // From benches/, or from benches/peers.
     let here = Path::new(env!("CARGO_MANIFEST_DIR"));
     here.ancestors().find(|folder| folder.join("CHANGELOG.md").exists()).unwrap_or(here).join("results")
 }
 
-/// A file of a machine's figures, where it exists. A file that cannot be read is an error: nobody wants it overwritten.
+/// A file of a machine's figures, where it exists. A file that cannot be parsed is an error, so that it is not overwritten.
 pub fn load<T: DeserializeOwned>(machine: &str, file: &str) -> Option<T> {
     let path = results().join(machine).join(file);
     let text = fs::read_to_string(&path).ok()?;

@@ -1,15 +1,14 @@
 //! Gather, by definition.
 
 use super::{expect, expect_along, expect_labels, offsets, places};
-use crate::array::{View, ViewMut, zeros};
+use crate::array::{Element, View, ViewMut, zeros};
 use crate::error::Result;
-use crate::index::{Index, Indices};
-use crate::simd::Float;
+use crate::index::{Index, Indices, Mode};
 
 /// Defines [`take`](crate::take).
-pub fn take<'s, 'i, T: Float, I: Index>(
+pub fn take<'s, 'i, T: Element, I: Index>(
     src: impl Into<View<'s, T>>,
-    idx: impl Into<Indices<'i, I>>,
+    idx: impl Into<Indices<'i, I, T>>,
 ) -> Result<Vec<T>> {
     let idx = idx.into();
     let mut out = zeros(idx.list.shape())?;
@@ -18,9 +17,9 @@ pub fn take<'s, 'i, T: Float, I: Index>(
 }
 
 /// Defines [`take_into`](crate::take_into).
-pub fn take_into<'s, 'i, 'o, T: Float, I: Index>(
+pub fn take_into<'s, 'i, 'o, T: Element, I: Index>(
     src: impl Into<View<'s, T>>,
-    idx: impl Into<Indices<'i, I>>,
+    idx: impl Into<Indices<'i, I, T>>,
     out: impl Into<ViewMut<'o, T>>,
 ) -> Result<()> {
     let (src, idx, mut out) = (src.into(), idx.into(), out.into());
@@ -28,16 +27,16 @@ pub fn take_into<'s, 'i, 'o, T: Float, I: Index>(
     let offsets = offsets(&idx, src.len())?;
     let flattened: Vec<Vec<usize>> = places(src.shape()).collect();
     for (o, to) in offsets.into_iter().zip(places(out.shape())) {
-        put(&mut out, &to, get(&src, &flattened[o]));
+        put(&mut out, &to, o.map(|o| get(&src, &flattened[o])), &idx.mode);
     }
     Ok(())
 }
 
 /// Defines [`take_axis`](crate::take_axis).
-pub fn take_axis<'s, 'i, T: Float, I: Index>(
+pub fn take_axis<'s, 'i, T: Element, I: Index>(
     src: impl Into<View<'s, T>>,
     axis: isize,
-    idx: impl Into<Indices<'i, I>>,
+    idx: impl Into<Indices<'i, I, T>>,
 ) -> Result<Vec<T>> {
     let (src, idx) = (src.into(), idx.into());
     let at = src.axis(axis)?;
@@ -47,10 +46,10 @@ pub fn take_axis<'s, 'i, T: Float, I: Index>(
 }
 
 /// Defines [`take_axis_into`](crate::take_axis_into).
-pub fn take_axis_into<'s, 'i, 'o, T: Float, I: Index>(
+pub fn take_axis_into<'s, 'i, 'o, T: Element, I: Index>(
     src: impl Into<View<'s, T>>,
     axis: isize,
-    idx: impl Into<Indices<'i, I>>,
+    idx: impl Into<Indices<'i, I, T>>,
     out: impl Into<ViewMut<'o, T>>,
 ) -> Result<()> {
     let (src, idx, mut out) = (src.into(), idx.into(), out.into());
@@ -62,7 +61,8 @@ pub fn take_axis_into<'s, 'i, 'o, T: Float, I: Index>(
     for p in places(before) {
         for &o in &offsets {
             for m in places(after) {
-                put(&mut out, &to.next().expect("a place for each"), get(&src, &[&p[..], &[o], &m].concat()));
+                let x = o.map(|o| get(&src, &[&p[..], &[o], &m].concat()));
+                put(&mut out, &to.next().expect("a place for each"), x, &idx.mode);
             }
         }
     }
@@ -70,10 +70,10 @@ pub fn take_axis_into<'s, 'i, 'o, T: Float, I: Index>(
 }
 
 /// Defines [`take_along_axis`](crate::take_along_axis).
-pub fn take_along_axis<'s, 'i, T: Float, I: Index>(
+pub fn take_along_axis<'s, 'i, T: Element, I: Index>(
     src: impl Into<View<'s, T>>,
     axis: isize,
-    idx: impl Into<Indices<'i, I>>,
+    idx: impl Into<Indices<'i, I, T>>,
 ) -> Result<Vec<T>> {
     let idx = idx.into();
     let mut out = zeros(idx.list.shape())?;
@@ -82,10 +82,10 @@ pub fn take_along_axis<'s, 'i, T: Float, I: Index>(
 }
 
 /// Defines [`take_along_axis_into`](crate::take_along_axis_into).
-pub fn take_along_axis_into<'s, 'i, 'o, T: Float, I: Index>(
+pub fn take_along_axis_into<'s, 'i, 'o, T: Element, I: Index>(
     src: impl Into<View<'s, T>>,
     axis: isize,
-    idx: impl Into<Indices<'i, I>>,
+    idx: impl Into<Indices<'i, I, T>>,
     out: impl Into<ViewMut<'o, T>>,
 ) -> Result<()> {
     let (src, idx, mut out) = (src.into(), idx.into(), out.into());
@@ -94,16 +94,19 @@ pub fn take_along_axis_into<'s, 'i, 'o, T: Float, I: Index>(
     expect("the output", idx.list.shape(), out.shape())?;
     let offsets = offsets(&idx, src.shape()[axis])?;
     for ((o, mut at), to) in offsets.into_iter().zip(places(idx.list.shape())).zip(places(out.shape())) {
-        at[axis] = o;
-        put(&mut out, &to, get(&src, &at));
+        let x = o.map(|o| {
+            at[axis] = o;
+            get(&src, &at)
+        });
+        put(&mut out, &to, x, &idx.mode);
     }
     Ok(())
 }
 
 /// Defines [`pick`](crate::pick).
-pub fn pick<'s, 'i, T: Float, I: Index>(
+pub fn pick<'s, 'i, T: Element, I: Index>(
     src: impl Into<View<'s, T>>,
-    labels: impl Into<Indices<'i, I>>,
+    labels: impl Into<Indices<'i, I, T>>,
 ) -> Result<Vec<T>> {
     let labels = labels.into();
     let mut out = zeros(labels.list.shape())?;
@@ -112,16 +115,16 @@ pub fn pick<'s, 'i, T: Float, I: Index>(
 }
 
 /// Defines [`pick_into`](crate::pick_into).
-pub fn pick_into<'s, 'i, 'o, T: Float, I: Index>(
+pub fn pick_into<'s, 'i, 'o, T: Element, I: Index>(
     src: impl Into<View<'s, T>>,
-    labels: impl Into<Indices<'i, I>>,
+    labels: impl Into<Indices<'i, I, T>>,
     out: impl Into<ViewMut<'o, T>>,
 ) -> Result<()> {
     let (src, labels, mut out) = (src.into(), labels.into(), out.into());
     let (rows, classes) = expect_labels(src.shape(), labels.list.shape())?;
     expect("the output", &[rows], out.shape())?;
     for (p, o) in offsets(&labels, classes)?.into_iter().enumerate() {
-        put(&mut out, &[p], get(&src, &[p, o]));
+        put(&mut out, &[p], o.map(|o| get(&src, &[p, o])), &labels.mode);
     }
     Ok(())
 }
@@ -130,6 +133,11 @@ fn get<T: Copy>(from: &View<'_, T>, place: &[usize]) -> T {
     from.get(place).expect("a place of the array")
 }
 
-fn put<T>(to: &mut ViewMut<'_, T>, place: &[usize], x: T) {
+/// Writes the element, or what stands for one that no index names.
+fn put<T: Copy>(to: &mut ViewMut<'_, T>, place: &[usize], x: Option<T>, mode: &Mode<T>) {
+    let x = match (x, mode) {
+        (Some(x), _) | (None, &Mode::Fill(x)) => x,
+        _ => return,
+    };
     *to.get_mut(place).expect("a place of the array") = x;
 }

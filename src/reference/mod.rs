@@ -11,13 +11,31 @@ pub use gather::{
     pick, pick_into, take, take_along_axis, take_along_axis_into, take_axis, take_axis_into, take_into,
 };
 pub use scatter::{
-    pick_add, pick_add_scaled, scatter_add, scatter_add_along_axis, scatter_add_along_axis_scaled,
-    scatter_add_axis, scatter_add_axis_scaled, scatter_add_scaled,
+    pick_add, pick_add_scaled, put, put_along_axis, put_axis, put_value, put_value_along_axis,
+    put_value_axis, scatter_add, scatter_add_along_axis, scatter_add_along_axis_scaled, scatter_add_axis,
+    scatter_add_axis_scaled, scatter_add_scaled,
 };
-pub use softmax_xent::SoftmaxXent;
+pub use softmax_xent::{SoftmaxXent, log_softmax, softmax};
 
 use crate::error::{Error, Result};
 use crate::index::{Index, Indices, Mode};
+
+/// Pushes `item`, or answers that there is no memory for it.
+fn push<T>(all: &mut Vec<T>, item: T) -> Result<()> {
+    let bytes = (all.len() + 1).saturating_mul(size_of::<T>());
+    all.try_reserve(1).map_err(|_| Error::Memory { bytes })?;
+    all.push(item);
+    Ok(())
+}
+
+/// A vector of these, or an error where there is no memory for it.
+fn collect<T>(items: impl Iterator<Item = T>) -> Result<Vec<T>> {
+    let mut all = Vec::new();
+    for item in items {
+        push(&mut all, item)?;
+    }
+    Ok(all)
+}
 
 /// The indices (…, …) of an array of this shape, in C order.
 fn places(shape: &[usize]) -> impl Iterator<Item = Vec<usize>> + use<> {
@@ -32,8 +50,8 @@ fn places(shape: &[usize]) -> impl Iterator<Item = Vec<usize>> + use<> {
     })
 }
 
-/// The offsets that indices name on an axis of length `n`, in C order.
-fn offsets<I: Index>(indices: &Indices<'_, I>, n: usize) -> Result<Vec<usize>> {
+/// The offsets that indices name on an axis of length `n`, in C order; none for an index that [`Fill`](crate::Fill) leaves out.
+fn offsets<I: Index, T>(indices: &Indices<'_, I, T>, n: usize) -> Result<Vec<Option<usize>>> {
     let list = indices.list;
     let offset = |(position, place): (usize, Vec<usize>)| {
         let index = list.get(&place).expect("a place of the list").value();
@@ -45,7 +63,8 @@ fn offsets<I: Index>(indices: &Indices<'_, I>, n: usize) -> Result<Vec<usize>> {
             _ => index,
         };
         match (0..n).contains(&offset) {
-            true => Ok(offset as usize),
+            true => Ok(Some(offset as usize)),
+            false if matches!(indices.mode, Mode::Fill(_)) => Ok(None),
             false => Err(Error::Index { position, value: index, bound: n as usize }),
         }
     };

@@ -1,15 +1,98 @@
-//! Scatter, by definition.
+//! Scatter-add and put, by definition.
 
 use super::{expect, expect_along, expect_labels, offsets, places};
-use crate::array::{View, ViewMut};
+use crate::array::{Element, View, ViewMut};
 use crate::error::Result;
 use crate::index::{Index, Indices};
 use crate::simd::Float;
 
+/// `to += a · from`: the product is rounded, then the sum.
+fn add<T: Float>(a: T) -> impl Fn(&mut T, T) {
+    move |to, from| *to += a * from
+}
+
+/// `to = from`
+fn set<T>(to: &mut T, from: T) {
+    *to = from;
+}
+
+/// `update(dst[idx[k]], src[k])`
+fn flat<T: Element, I: Index>(
+    mut dst: ViewMut<'_, T>,
+    idx: &Indices<'_, I, T>,
+    src: &View<'_, T>,
+    update: impl Fn(&mut T, T),
+) -> Result<()> {
+    expect("the source", idx.list.shape(), src.shape())?;
+    let offsets = offsets(idx, dst.len())?;
+    let flattened: Vec<Vec<usize>> = places(dst.shape()).collect();
+    for (o, from) in offsets.into_iter().zip(places(src.shape())) {
+        if let Some(o) = o {
+            update(at(&mut dst, &flattened[o]), get(src, &from));
+        }
+    }
+    Ok(())
+}
+
+/// `update(dst[.., idx[k], ..], src[.., k, ..])`
+fn on_axis<T: Element, I: Index>(
+    mut dst: ViewMut<'_, T>,
+    axis: isize,
+    idx: &Indices<'_, I, T>,
+    src: &View<'_, T>,
+    update: impl Fn(&mut T, T),
+) -> Result<()> {
+    let axis = dst.as_view().axis(axis)?;
+    let (before, after) = (dst.shape()[..axis].to_vec(), dst.shape()[axis + 1..].to_vec());
+    expect("the source", &[&before, idx.list.shape(), &after].concat(), src.shape())?;
+    let offsets = offsets(idx, dst.shape()[axis])?;
+    let mut from = places(src.shape());
+    for p in places(&before) {
+        for &o in &offsets {
+            for m in places(&after) {
+                let from = from.next().expect("a place for each");
+                if let Some(o) = o {
+                    update(at(&mut dst, &[&p[..], &[o], &m].concat()), get(src, &from));
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
+/// `update(dst[.., idx[..], ..], src[..])`
+fn along_axis<T: Element, I: Index>(
+    mut dst: ViewMut<'_, T>,
+    axis: isize,
+    idx: &Indices<'_, I, T>,
+    src: &View<'_, T>,
+    update: impl Fn(&mut T, T),
+) -> Result<()> {
+    let axis = dst.as_view().axis(axis)?;
+    expect_along(dst.shape(), axis, idx.list.shape())?;
+    expect("the source", idx.list.shape(), src.shape())?;
+    let offsets = offsets(idx, dst.shape()[axis])?;
+    for ((o, mut to), from) in offsets.into_iter().zip(places(idx.list.shape())).zip(places(src.shape())) {
+        if let Some(o) = o {
+            to[axis] = o;
+            update(at(&mut dst, &to), get(src, &from));
+        }
+    }
+    Ok(())
+}
+
+fn at<'a, T>(dst: &'a mut ViewMut<'_, T>, place: &[usize]) -> &'a mut T {
+    dst.get_mut(place).expect("a place of the array")
+}
+
+fn get<T: Copy>(src: &View<'_, T>, place: &[usize]) -> T {
+    src.get(place).expect("a place of the array")
+}
+
 /// Defines [`scatter_add`](crate::scatter_add).
 pub fn scatter_add<'d, 'i, 's, T: Float, I: Index>(
     dst: impl Into<ViewMut<'d, T>>,
-    idx: impl Into<Indices<'i, I>>,
+    idx: impl Into<Indices<'i, I, T>>,
     src: impl Into<View<'s, T>>,
 ) -> Result<()> {
     scatter_add_scaled(dst, idx, src, T::ONE)
@@ -18,25 +101,18 @@ pub fn scatter_add<'d, 'i, 's, T: Float, I: Index>(
 /// Defines [`scatter_add_scaled`](crate::scatter_add_scaled).
 pub fn scatter_add_scaled<'d, 'i, 's, T: Float, I: Index>(
     dst: impl Into<ViewMut<'d, T>>,
-    idx: impl Into<Indices<'i, I>>,
+    idx: impl Into<Indices<'i, I, T>>,
     src: impl Into<View<'s, T>>,
     a: T,
 ) -> Result<()> {
-    let (mut dst, idx, src) = (dst.into(), idx.into(), src.into());
-    expect("the source", idx.list.shape(), src.shape())?;
-    let offsets = offsets(&idx, dst.len())?;
-    let flattened: Vec<Vec<usize>> = places(dst.shape()).collect();
-    for (o, from) in offsets.into_iter().zip(places(src.shape())) {
-        add(&mut dst, &flattened[o], a, &src, &from);
-    }
-    Ok(())
+    flat(dst.into(), &idx.into(), &src.into(), add(a))
 }
 
 /// Defines [`scatter_add_axis`](crate::scatter_add_axis).
 pub fn scatter_add_axis<'d, 'i, 's, T: Float, I: Index>(
     dst: impl Into<ViewMut<'d, T>>,
     axis: isize,
-    idx: impl Into<Indices<'i, I>>,
+    idx: impl Into<Indices<'i, I, T>>,
     src: impl Into<View<'s, T>>,
 ) -> Result<()> {
     scatter_add_axis_scaled(dst, axis, idx, src, T::ONE)
@@ -46,32 +122,18 @@ pub fn scatter_add_axis<'d, 'i, 's, T: Float, I: Index>(
 pub fn scatter_add_axis_scaled<'d, 'i, 's, T: Float, I: Index>(
     dst: impl Into<ViewMut<'d, T>>,
     axis: isize,
-    idx: impl Into<Indices<'i, I>>,
+    idx: impl Into<Indices<'i, I, T>>,
     src: impl Into<View<'s, T>>,
     a: T,
 ) -> Result<()> {
-    let (mut dst, idx, src) = (dst.into(), idx.into(), src.into());
-    let axis = dst.axis(axis)?;
-    let (before, after) = (dst.shape()[..axis].to_vec(), dst.shape()[axis + 1..].to_vec());
-    expect("the source", &[&before, idx.list.shape(), &after].concat(), src.shape())?;
-    let offsets = offsets(&idx, dst.shape()[axis])?;
-    let mut from = places(src.shape());
-    for p in places(&before) {
-        for &o in &offsets {
-            for m in places(&after) {
-                let from = from.next().expect("a place for each");
-                add(&mut dst, &[&p[..], &[o], &m].concat(), a, &src, &from);
-            }
-        }
-    }
-    Ok(())
+    on_axis(dst.into(), axis, &idx.into(), &src.into(), add(a))
 }
 
 /// Defines [`scatter_add_along_axis`](crate::scatter_add_along_axis).
 pub fn scatter_add_along_axis<'d, 'i, 's, T: Float, I: Index>(
     dst: impl Into<ViewMut<'d, T>>,
     axis: isize,
-    idx: impl Into<Indices<'i, I>>,
+    idx: impl Into<Indices<'i, I, T>>,
     src: impl Into<View<'s, T>>,
 ) -> Result<()> {
     scatter_add_along_axis_scaled(dst, axis, idx, src, T::ONE)
@@ -81,40 +143,28 @@ pub fn scatter_add_along_axis<'d, 'i, 's, T: Float, I: Index>(
 pub fn scatter_add_along_axis_scaled<'d, 'i, 's, T: Float, I: Index>(
     dst: impl Into<ViewMut<'d, T>>,
     axis: isize,
-    idx: impl Into<Indices<'i, I>>,
+    idx: impl Into<Indices<'i, I, T>>,
     src: impl Into<View<'s, T>>,
     a: T,
 ) -> Result<()> {
-    let (mut dst, idx, src) = (dst.into(), idx.into(), src.into());
-    let axis = dst.axis(axis)?;
-    expect_along(dst.shape(), axis, idx.list.shape())?;
-    expect("the source", idx.list.shape(), src.shape())?;
-    let offsets = offsets(&idx, dst.shape()[axis])?;
-    for ((o, mut at), from) in offsets.into_iter().zip(places(idx.list.shape())).zip(places(src.shape())) {
-        at[axis] = o;
-        add(&mut dst, &at, a, &src, &from);
-    }
-    Ok(())
+    along_axis(dst.into(), axis, &idx.into(), &src.into(), add(a))
 }
 
 /// Defines [`pick_add`](crate::pick_add).
 pub fn pick_add<'d, 'i, T: Float, I: Index>(
     dst: impl Into<ViewMut<'d, T>>,
-    labels: impl Into<Indices<'i, I>>,
+    labels: impl Into<Indices<'i, I, T>>,
     x: T,
 ) -> Result<()> {
-    let (mut dst, labels) = (dst.into(), labels.into());
-    let (_, classes) = expect_labels(dst.shape(), labels.list.shape())?;
-    for (p, o) in offsets(&labels, classes)?.into_iter().enumerate() {
-        add(&mut dst, &[p, o], T::ONE, &View::from(&[x]), &[0]);
-    }
-    Ok(())
+    let dst = dst.into();
+    let src = vec![x; dst.shape().first().map_or(0, |&rows| rows)];
+    pick_add_scaled(dst, labels, &src, T::ONE)
 }
 
 /// Defines [`pick_add_scaled`](crate::pick_add_scaled).
 pub fn pick_add_scaled<'d, 'i, 's, T: Float, I: Index>(
     dst: impl Into<ViewMut<'d, T>>,
-    labels: impl Into<Indices<'i, I>>,
+    labels: impl Into<Indices<'i, I, T>>,
     src: impl Into<View<'s, T>>,
     a: T,
 ) -> Result<()> {
@@ -122,12 +172,75 @@ pub fn pick_add_scaled<'d, 'i, 's, T: Float, I: Index>(
     let (rows, classes) = expect_labels(dst.shape(), labels.list.shape())?;
     expect("the source", &[rows], src.shape())?;
     for (p, o) in offsets(&labels, classes)?.into_iter().enumerate() {
-        add(&mut dst, &[p, o], a, &src, &[p]);
+        if let Some(o) = o {
+            *at(&mut dst, &[p, o]) += a * get(&src, &[p]);
+        }
     }
     Ok(())
 }
 
-/// `to += a · from`: the product is rounded, then the sum.
-fn add<T: Float>(dst: &mut ViewMut<'_, T>, to: &[usize], a: T, src: &View<'_, T>, from: &[usize]) {
-    *dst.get_mut(to).expect("a place of the array") += a * src.get(from).expect("a place of the array");
+/// Defines [`put`](crate::put).
+pub fn put<'d, 'i, 's, T: Element, I: Index>(
+    dst: impl Into<ViewMut<'d, T>>,
+    idx: impl Into<Indices<'i, I, T>>,
+    src: impl Into<View<'s, T>>,
+) -> Result<()> {
+    flat(dst.into(), &idx.into(), &src.into(), set)
+}
+
+/// Defines [`put_axis`](crate::put_axis).
+pub fn put_axis<'d, 'i, 's, T: Element, I: Index>(
+    dst: impl Into<ViewMut<'d, T>>,
+    axis: isize,
+    idx: impl Into<Indices<'i, I, T>>,
+    src: impl Into<View<'s, T>>,
+) -> Result<()> {
+    on_axis(dst.into(), axis, &idx.into(), &src.into(), set)
+}
+
+/// Defines [`put_along_axis`](crate::put_along_axis).
+pub fn put_along_axis<'d, 'i, 's, T: Element, I: Index>(
+    dst: impl Into<ViewMut<'d, T>>,
+    axis: isize,
+    idx: impl Into<Indices<'i, I, T>>,
+    src: impl Into<View<'s, T>>,
+) -> Result<()> {
+    along_axis(dst.into(), axis, &idx.into(), &src.into(), set)
+}
+
+/// Defines [`put_value`](crate::put_value).
+pub fn put_value<'d, 'i, T: Element, I: Index>(
+    dst: impl Into<ViewMut<'d, T>>,
+    idx: impl Into<Indices<'i, I, T>>,
+    value: T,
+) -> Result<()> {
+    let idx = idx.into();
+    let src = View::repeated(&value, idx.list.shape())?;
+    flat(dst.into(), &idx, &src, set)
+}
+
+/// Defines [`put_value_axis`](crate::put_value_axis).
+pub fn put_value_axis<'d, 'i, T: Element, I: Index>(
+    dst: impl Into<ViewMut<'d, T>>,
+    axis: isize,
+    idx: impl Into<Indices<'i, I, T>>,
+    value: T,
+) -> Result<()> {
+    let (dst, idx) = (dst.into(), idx.into());
+    let at = dst.as_view().axis(axis)?;
+    let shape = [&dst.shape()[..at], idx.list.shape(), &dst.shape()[at + 1..]].concat();
+    let src = View::repeated(&value, &shape)?;
+    on_axis(dst, axis, &idx, &src, set)
+}
+
+/// Defines [`put_value_along_axis`](crate::put_value_along_axis).
+pub fn put_value_along_axis<'d, 'i, T: Element, I: Index>(
+    dst: impl Into<ViewMut<'d, T>>,
+    axis: isize,
+    idx: impl Into<Indices<'i, I, T>>,
+    value: T,
+) -> Result<()> {
+    let idx = idx.into();
+    let src = View::repeated(&value, idx.list.shape())?;
+    along_axis(dst.into(), axis, &idx, &src, set)
 }

@@ -2,7 +2,7 @@
 
 #![allow(unsafe_code)]
 
-use super::{Kernel, Simd, slices};
+use super::{Kernel, Simd, Streaming, slices};
 use std::arch::x86_64::*;
 
 /// Proof that this CPU has AVX2, FMA and the bit instructions of their time (x86-64-v3).
@@ -23,6 +23,13 @@ impl Avx2 {
     }
 }
 
+/// Orders non-temporal stores before all that come after.
+#[inline(always)]
+pub(super) fn fence() {
+    // SAFETY: every 64-bit CPU has SSE.
+    unsafe { _mm_sfence() }
+}
+
 /// Methods whose bodies are compiled for this level. A body is safe but where it says otherwise: the compiler knows
 /// the features there and refuses any other.
 macro_rules! ops {
@@ -38,39 +45,7 @@ macro_rules! ops {
     )*};
 }
 
-/// For each mask of 8 lanes, the numbers of the set ones, in order, at the front.
-static FRONT: [[u32; 8]; 256] = {
-    let mut table = [[0; 8]; 256];
-    let mut mask = 0;
-    while mask < 256 {
-        let (mut lane, mut k) = (0, 0);
-        while lane < 8 {
-            if mask >> lane & 1 == 1 {
-                table[mask][k] = lane as u32;
-                k += 1;
-            }
-            lane += 1;
-        }
-        mask += 1;
-    }
-    table
-};
-
-/// For each mask of 4 lanes of 8 bytes, the numbers of their 4-byte halves, in order, at the front.
-static FRONT_PAIRS: [[u32; 8]; 16] = {
-    let mut table = [[0; 8]; 16];
-    let mut mask = 0;
-    while mask < 16 {
-        let mut lane = 0;
-        while lane < 4 {
-            table[mask][2 * lane] = 2 * FRONT[mask][lane];
-            table[mask][2 * lane + 1] = 2 * FRONT[mask][lane] + 1;
-            lane += 1;
-        }
-        mask += 1;
-    }
-    table
-};
+pub(super) mod select; // after the macro that it uses
 
 /// `Simd<$t>`, from the names that the intrinsics have for `$t`.
 macro_rules! level {
@@ -80,12 +55,11 @@ macro_rules! level {
      $max:ident $min:ident $and:ident $or:ident $andnot:ident $cmp:ident $blendv:ident $movemask:ident
      $xor:ident $to_int:ident $from_int:ident $columns:ident $rows:ident
      $sum_half:ident $max_of_half:ident;
-     $mask_load:ident $mask_store:ident $stream:ident $setr_4:ident $storeu_4:ident $first_lanes:ident $front:ident $compress_index:ident
+     $mask_load:ident $mask_store:ident $stream:ident $setr_4:ident $storeu_4:ident $first_lanes:ident $join:ident
     ) => {
         impl Simd<$t> for Avx2 {
             type V = ($v, $v);
             type M = ($v, $v);
-            type P = __m256i; // that of lane 0, eight times
 
             #[inline(always)]
             fn enter<K: Kernel<$t>>(self, kernel: K) -> K::Output {
@@ -148,7 +122,7 @@ macro_rules! level {
                     // SAFETY: a reference to 4 elements; unaligned stores take any address.
                     unsafe { $storeu_4(to.as_mut_ptr(), $setr_4(a, b, c, d)) }
                 }
-                fn stream(v: ($v, $v), to: &mut [$t; $lanes]) {
+                fn stream(v: ($v, $v), to: &mut [$t; $lanes], _streaming: &Streaming) {
                     let to = to.as_mut_ptr();
                     // SAFETY: a reference to two registers' worth; streamed to where both are at multiples of theirs.
                     unsafe {
@@ -161,7 +135,6 @@ macro_rules! level {
                         }
                     }
                 }
-                fn fence() { _mm_sfence() }
                 fn add(a: ($v, $v), b: ($v, $v)) -> ($v, $v) { ($add(a.0, b.0), $add(a.1, b.1)) }
                 fn sub(a: ($v, $v), b: ($v, $v)) -> ($v, $v) { ($sub(a.0, b.0), $sub(a.1, b.1)) }
                 fn mul(a: ($v, $v), b: ($v, $v)) -> ($v, $v) { ($mul(a.0, b.0), $mul(a.1, b.1)) }
@@ -233,29 +206,7 @@ macro_rules! level {
                     ($blendv(b.0, a.0, m.0), $blendv(b.1, a.1, m.1))
                 }
                 fn bits(m: ($v, $v)) -> u32 { ($movemask(m.0) | $movemask(m.1) << $half) as u32 }
-                fn compress(m: ($v, $v), v: ($v, $v), to: &mut [$t; $lanes]) -> usize {
-                    #[inline]
-                    #[target_feature(enable = "avx2,fma")]
-                    fn front(bits: usize, v: $v) -> $v {
-                        // SAFETY: a row of the table is 32 bytes; unaligned loads take any address.
-                        let order = unsafe { _mm256_loadu_si256($front[bits].as_ptr().cast()) };
-                        $from_int(_mm256_permutevar8x32_epi32($to_int(v), order))
-                    }
-                    let (low, high) = ($movemask(m.0) as usize, $movemask(m.1) as usize);
-                    let k = low.count_ones() as usize;
-                    // SAFETY: `k` is at most half the block's length, so both stores of half a block stay inside.
-                    unsafe {
-                        $storeu(to.as_mut_ptr(), front(low, v.0));
-                        $storeu(to.as_mut_ptr().add(k), front(high, v.1));
-                    }
-                    k + high.count_ones() as usize
-                }
-                fn positions(first: u32) -> __m256i { _mm256_set1_epi32(first as i32) }
-                fn next_positions(p: __m256i, step: __m256i) -> __m256i { _mm256_add_epi32(p, step) }
-                fn step(lanes: u32) -> __m256i { _mm256_set1_epi32(lanes as i32) }
-                fn compress_index(m: ($v, $v), p: __m256i, to: &mut [u32; $lanes]) -> usize {
-                    $compress_index($movemask(m.0) as usize, $movemask(m.1) as usize, p, to)
-                }
+                fn bits_of_4(m: [($v, $v); 4]) -> u64 { select::$join(m) }
             }
         }
     };
@@ -277,36 +228,6 @@ fn first_of_8(n: usize) -> (__m256i, __m256i) {
     let lane = _mm256_setr_epi64x(0, 1, 2, 3);
     let n = n.min(8) as i64;
     (_mm256_cmpgt_epi64(_mm256_set1_epi64x(n), lane), _mm256_cmpgt_epi64(_mm256_set1_epi64x(n - 4), lane))
-}
-
-/// The positions of the lanes with set bits, at the front.
-#[inline]
-#[target_feature(enable = "avx2")]
-fn front_positions(bits: usize, first: __m256i) -> __m256i {
-    // SAFETY: a row of the table is 32 bytes; unaligned loads take any address.
-    _mm256_add_epi32(unsafe { _mm256_loadu_si256(FRONT[bits].as_ptr().cast()) }, first)
-}
-
-#[inline]
-#[target_feature(enable = "avx2,fma,popcnt")]
-fn positions_of_16(low: usize, high: usize, first: __m256i, to: &mut [u32; 16]) -> usize {
-    let k = low.count_ones() as usize;
-    let second = _mm256_add_epi32(first, _mm256_set1_epi32(8));
-    // SAFETY: `low` has 8 bits, so `k <= 8` and both stores of 8 stay inside the 16.
-    unsafe {
-        _mm256_storeu_si256(to.as_mut_ptr().cast(), front_positions(low, first));
-        _mm256_storeu_si256(to.as_mut_ptr().add(k).cast(), front_positions(high, second));
-    }
-    k + high.count_ones() as usize
-}
-
-#[inline]
-#[target_feature(enable = "avx2,fma,popcnt")]
-fn positions_of_8(low: usize, high: usize, first: __m256i, to: &mut [u32; 8]) -> usize {
-    let bits = low | high << 4;
-    // SAFETY: a reference to 8 positions; unaligned stores take any address.
-    unsafe { _mm256_storeu_si256(to.as_mut_ptr().cast(), front_positions(bits, first)) }
-    bits.count_ones() as usize
 }
 
 /// The lanes of a register joined by halves, as `Simd::sum_lanes` and `max_lanes` promise; AVX-512 ends here too.
@@ -469,7 +390,7 @@ level! {
     _mm256_div_ps _mm256_fmadd_ps _mm256_max_ps _mm256_min_ps _mm256_and_ps _mm256_or_ps _mm256_andnot_ps
     _mm256_cmp_ps _mm256_blendv_ps _mm256_movemask_ps _mm256_xor_ps _mm256_castps_si256 _mm256_castsi256_ps columns_ps rows_ps
     sum_of_8 max_of_8;
-    _mm256_maskload_ps _mm256_maskstore_ps _mm256_stream_ps _mm_setr_ps _mm_storeu_ps first_of_16 FRONT positions_of_16
+    _mm256_maskload_ps _mm256_maskstore_ps _mm256_stream_ps _mm_setr_ps _mm_storeu_ps first_of_16 join_16
 }
 
 level! {
@@ -479,5 +400,5 @@ level! {
     _mm256_div_pd _mm256_fmadd_pd _mm256_max_pd _mm256_min_pd _mm256_and_pd _mm256_or_pd _mm256_andnot_pd
     _mm256_cmp_pd _mm256_blendv_pd _mm256_movemask_pd _mm256_xor_pd _mm256_castpd_si256 _mm256_castsi256_pd columns_pd rows_pd
     sum_of_4 max_of_4;
-    _mm256_maskload_pd _mm256_maskstore_pd _mm256_stream_pd _mm256_setr_pd _mm256_storeu_pd first_of_8 FRONT_PAIRS positions_of_8
+    _mm256_maskload_pd _mm256_maskstore_pd _mm256_stream_pd _mm256_setr_pd _mm256_storeu_pd first_of_8 join_8
 }

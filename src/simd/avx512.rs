@@ -3,18 +3,14 @@
 #![allow(unsafe_code)]
 
 use super::avx2::{columns_pd, columns_ps, max_of_4, max_of_8, rows_pd, rows_ps, sum_of_4, sum_of_8};
-use super::{Kernel, Simd};
-use std::arch::asm;
+use super::{Kernel, Simd, Streaming};
 use std::arch::x86_64::*;
 use std::sync::OnceLock;
 
 /// Proof that this CPU has AVX-512 F, BW, DQ and VL (and what comes with them: x86-64-v4).
 #[derive(Clone, Copy)]
 pub(crate) struct Avx512 {
-    /// Whether compressing straight to memory is as good as it looks: on Intel's CPUs. AMD's (Zen 4 and 5) make it of
-    /// microcode, 15 times slower than by way of a register.
-    compresses_to_memory: bool,
-    /// Whether it can compress bytes (AVX-512 VBMI2) and does not better otherwise.
+    /// Whether it can compress bytes (AVX-512 VBMI2).
     compresses_bytes: bool,
 }
 
@@ -24,9 +20,8 @@ impl Avx512 {
     pub(crate) fn detect() -> Option<Self> {
         static DETECTED: OnceLock<Option<Avx512>> = OnceLock::new();
         *DETECTED.get_or_init(|| {
-            let compresses_to_memory = is_intel();
-            let compresses_bytes = is_x86_feature_detected!("avx512vbmi2") && !compresses_to_memory;
-            Self::has_features().then_some(Avx512 { compresses_to_memory, compresses_bytes })
+            let compresses_bytes = is_x86_feature_detected!("avx512vbmi2");
+            Self::has_features().then_some(Avx512 { compresses_bytes })
         })
     }
 
@@ -73,23 +68,20 @@ macro_rules! ops {
     )*};
 }
 
+mod select; // after the macro that it uses
+
 /// `Simd<$t>`, from the names that the intrinsics have for `$t`.
 macro_rules! level {
-    ($t:ident x $lanes:literal, mantissa $mantissa:literal, $v:ident, $m:ident, $p:ident;
+    ($t:ident x $lanes:literal, mantissa $mantissa:literal, $v:ident, $m:ident, $join:ident;
      $set1:ident $loadu:ident $storeu:ident $add:ident $sub:ident $mul:ident $div:ident $fmadd:ident
      $max:ident $min:ident $abs:ident $to_int:ident $sll:ident $add_int:ident $permute_int:ident $from_int:ident $getmant:ident $getexp:ident $cmp:ident $blend:ident
-     $compress:ident $compress_store:ident $mask_load:ident $mask_store:ident $stream:ident $setr_4:ident $storeu_4:ident
+     $mask_load:ident $mask_store:ident $stream:ident $setr_4:ident $storeu_4:ident
      $seats:ident $columns:ident $rows:ident $ternary:ident $mask_add:ident $sums_of_rows:ident
-     $low:ident $high:ident $add_half:ident $max_half:ident $sum_half:ident $max_of_half:ident;
-     $positions:expr, $set1_position:ident, $add_position:ident, $compress_position:ident,
-     $compress_store_position:ident, $storeu_position:ident, $mask_store_position:ident;
-     $first:ident $join:ident $widen:ident $widen_position:ident $pick:ident $test:ident $set1_lane:ident
+     $low:ident $high:ident $add_half:ident $max_half:ident $sum_half:ident $max_of_half:ident
     ) => {
         impl Simd<$t> for Avx512 {
             type V = $v;
             type M = $m;
-            type P = $p;
-            const TELLS_FEW: bool = true;
 
             #[inline(always)]
             fn enter<K: Kernel<$t>>(self, kernel: K) -> K::Output {
@@ -112,6 +104,18 @@ macro_rules! level {
                 fn store(v: $v, to: &mut [$t; $lanes]) {
                     // SAFETY: a reference to 64 bytes; unaligned stores take any address.
                     unsafe { $storeu(to.as_mut_ptr(), v) }
+                }
+                fn copy(from: &[u8], to: &mut [u8]) {
+                    let ((from, from_rest), (to, to_rest)) = (from.as_chunks::<64>(), to.as_chunks_mut::<64>());
+                    for (from, to) in from.iter().zip(to) {
+                        *to = *from;
+                    }
+                    let mask = _bzhi_u64(u64::MAX, from_rest.len().min(to_rest.len()) as u32);
+                    // SAFETY: bytes beyond the shorter end are masked, and fault on no address.
+                    unsafe {
+                        let rest = _mm512_maskz_loadu_epi8(mask, from_rest.as_ptr().cast());
+                        _mm512_mask_storeu_epi8(to_rest.as_mut_ptr().cast(), mask, rest);
+                    }
                 }
                 fn prefetch(at: &$t) {
                     #[allow(unused_unsafe)] // the intrinsic is safe in newer compilers than our oldest
@@ -141,12 +145,11 @@ macro_rules! level {
                     // SAFETY: a reference to 4 elements; unaligned stores take any address.
                     unsafe { $storeu_4(to.as_mut_ptr(), $setr_4(a, b, c, d)) }
                 }
-                fn stream(v: $v, to: &mut [$t; $lanes]) {
+                fn stream(v: $v, to: &mut [$t; $lanes], _streaming: &Streaming) {
                     let to = to.as_mut_ptr();
                     // SAFETY: a reference to 64 bytes; streamed to where they start at a multiple of 64.
                     unsafe { if to.addr().is_multiple_of(64) { $stream(to, v) } else { $storeu(to, v) } }
                 }
-                fn fence() { _mm_sfence() }
                 fn add(a: $v, b: $v) -> $v { $add(a, b) }
                 fn sub(a: $v, b: $v) -> $v { $sub(a, b) }
                 fn mul(a: $v, b: $v) -> $v { $mul(a, b) }
@@ -187,50 +190,7 @@ macro_rules! level {
                 fn and(a: $m, b: $m) -> $m { a & b }
                 fn select(m: $m, a: $v, b: $v) -> $v { $blend(m, b, a) }
                 fn bits(m: $m) -> u32 { m as u32 }
-                fn bits_of_4(m: [$m; 4]) -> u64 { $join(m) }
-                fn is_exact() -> bool { s.compresses_to_memory }
-                // Straight to memory; or else into a register, merged with the source itself, because the zeroing form
-                // waits on Zen 4 for the register's old value.
-                fn compress(m: $m, v: $v, to: &mut [$t; $lanes]) -> usize {
-                    // SAFETY: a reference to 64 bytes; unaligned stores take any address.
-                    unsafe {
-                        if s.compresses_to_memory {
-                            $compress_store(to.as_mut_ptr(), m, v)
-                        } else {
-                            $storeu(to.as_mut_ptr(), $compress(v, m, v))
-                        }
-                    }
-                    u32::from(m).count_ones() as usize
-                }
-                fn positions(first: u32) -> $p { $add_position($set1_position(first as i32), $positions) }
-                fn next_positions(p: $p, step: $p) -> $p { $add_position(p, step) }
-                fn step(lanes: u32) -> $p { $set1_position(lanes as i32) }
-                fn compress_index(m: $m, p: $p, to: &mut [u32; $lanes]) -> usize {
-                    // SAFETY: a reference to `$lanes` positions; unaligned stores take any address.
-                    unsafe {
-                        if s.compresses_to_memory {
-                            $compress_store_position(to.as_mut_ptr().cast(), m, p)
-                        } else {
-                            $storeu_position(to.as_mut_ptr().cast(), $compress_position(p, m, p))
-                        }
-                    }
-                    u32::from(m).count_ones() as usize
-                }
-                fn compress_few(bits: u64, v: [$v; 4], to: &mut [$t]) -> bool {
-                    let Some(front) = front_bytes(s, bits) else { return false };
-                    let order = $widen(front);
-                    let (low, high) = ($pick(v[0], order, v[1]), $pick(v[2], order, v[3]));
-                    let picked = $blend($test(order, $set1_lane(2 * $lanes)), low, high);
-                    Simd::<$t>::store_up_to(s, picked, to);
-                    true
-                }
-                fn compress_few_index(bits: u64, p: $p, to: &mut [u32]) -> bool {
-                    let Some(front) = front_bytes(s, bits) else { return false };
-                    let picked = $add_position($first(p), $widen_position(front));
-                    // SAFETY: lanes beyond the slice's end are masked: they are not written, and fault on no address.
-                    unsafe { $mask_store_position(to.as_mut_ptr().cast(), first_lanes(to.len()) as $m, picked) }
-                    true
-                }
+                fn bits_of_4(m: [$m; 4]) -> u64 { select::$join(m) }
             }
         }
     };
@@ -243,90 +203,17 @@ fn first_lanes(n: usize) -> u32 {
     _bzhi_u32(!0, n.min(32) as u32)
 }
 
-/// Lane 0 in every lane.
-#[inline]
-#[target_feature(enable = "avx512f")]
-fn first_of_16(p: __m512i) -> __m512i {
-    _mm512_broadcastd_epi32(_mm512_castsi512_si128(p))
-}
-
-/// Lane 0 in every lane.
-#[inline]
-#[target_feature(enable = "avx512f,avx512vl")]
-fn first_of_8(p: __m256i) -> __m256i {
-    _mm256_broadcastd_epi32(_mm256_castsi256_si128(p))
-}
-
-/// Masks one after the other.
-#[inline]
-#[target_feature(enable = "avx512f,avx512bw")]
-fn join_16(m: [__mmask16; 4]) -> u64 {
-    let [a, b, c, d] = m;
-    let bits: u64;
-    // SAFETY: instructions between registers, of AVX-512 F and BW.
-    unsafe {
-        asm!(
-            "kunpckwd {bits}, {b}, {a}",
-            "kunpckwd {high}, {d}, {c}",
-            "kunpckdq {bits}, {high}, {bits}",
-            a = in(kreg) a, b = in(kreg) b, c = in(kreg) c, d = in(kreg) d,
-            bits = out(kreg) bits, high = out(kreg) _,
-            options(pure, nomem, nostack, preserves_flags),
-        );
-    }
-    bits
-}
-
-/// Masks one after the other.
-#[inline]
-#[target_feature(enable = "avx512f,avx512bw,avx512dq")]
-fn join_8(m: [__mmask8; 4]) -> u64 {
-    let [a, b, c, d] = m.map(u16::from);
-    _mm512_kunpackw(_mm512_kunpackb(d, c).into(), _mm512_kunpackb(b, a).into()).into()
-}
-
-/// For each of 64 bytes, its number.
-const BYTES: [u8; 64] = {
-    let mut bytes = [0; 64];
-    let mut i = 0;
-    while i < 64 {
-        bytes[i] = i as u8;
-        i += 1;
-    }
-    bytes
-};
-
-/// The numbers of the set bits, in order, up to the sixteenth; none where the CPU lacks the instruction. That stands here
-/// by itself, because a function compiled for it is not inlined into one that is not.
-#[inline]
-#[target_feature(enable = "avx512f,avx512bw")]
-fn front_bytes(s: Avx512, bits: u64) -> Option<__m128i> {
-    if !s.compresses_bytes {
-        return None;
-    }
-    // SAFETY: a reference to 64 bytes.
-    let mut bytes = unsafe { _mm512_loadu_si512(BYTES.as_ptr().cast()) };
-    // SAFETY: an instruction between registers, of AVX-512 VBMI2, which the token has seen.
-    unsafe {
-        asm!(
-            "vpcompressb {bytes}{{{bits}}}, {bytes}",
-            bytes = inout(zmm_reg) bytes,
-            bits = in(kreg) bits,
-            options(pure, nomem, nostack, preserves_flags),
-        );
-    }
-    Some(_mm512_castsi512_si128(bytes))
-}
-
 /// What `Simd::seats` makes of eight classes.
 #[inline]
 #[target_feature(enable = "avx512f")]
 fn seats(classes: &[usize; 8], first: usize, end: u32) -> __m512i {
+    // Of 64 bits each, also where `usize` has 32 (x32); `usize::MAX` becomes −1.
+    let classes: [i64; 8] = classes.map(|class| class as isize as i64);
     // SAFETY: a reference to 64 bytes.
     let classes = unsafe { _mm512_loadu_si512(classes.as_ptr().cast()) };
     let at = _mm512_sub_epi64(classes, _mm512_set1_epi64(first as i64));
     let at = _mm512_min_epu64(at, _mm512_set1_epi64(end.into()));
-    let minus_one = _mm512_set1_epi64(-1); // the bits of `usize::MAX`
+    let minus_one = _mm512_set1_epi64(-1);
     _mm512_mask_blend_epi64(_mm512_cmpeq_epi64_mask(classes, minus_one), at, minus_one)
 }
 
@@ -384,79 +271,19 @@ fn sums_of_8(v: [__m512d; 8]) -> __m512d {
 }
 
 level! {
-    f32 x 16, mantissa 23, __m512, __mmask16, __m512i;
+    f32 x 16, mantissa 23, __m512, __mmask16, join_16;
     _mm512_set1_ps _mm512_loadu_ps _mm512_storeu_ps _mm512_add_ps _mm512_sub_ps _mm512_mul_ps
     _mm512_div_ps _mm512_fmadd_ps _mm512_max_ps _mm512_min_ps _mm512_abs_ps _mm512_castps_si512 _mm512_slli_epi32 _mm512_add_epi32 _mm512_permutexvar_epi32 _mm512_castsi512_ps
-    _mm512_getmant_ps _mm512_getexp_ps _mm512_cmp_ps_mask _mm512_mask_blend_ps _mm512_mask_compress_ps
-    _mm512_mask_compressstoreu_ps _mm512_mask_loadu_ps _mm512_mask_storeu_ps _mm512_stream_ps _mm_setr_ps _mm_storeu_ps
+    _mm512_getmant_ps _mm512_getexp_ps _mm512_cmp_ps_mask _mm512_mask_blend_ps  _mm512_mask_loadu_ps _mm512_mask_storeu_ps _mm512_stream_ps _mm_setr_ps _mm_storeu_ps
     seats_ps columns_ps rows_ps _mm512_ternarylogic_epi32 _mm512_mask_add_ps sums_of_16
-    _mm512_castps512_ps256 _mm512_extractf32x8_ps _mm256_add_ps _mm256_max_ps sum_of_8 max_of_8;
-    _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15), _mm512_set1_epi32, _mm512_add_epi32,
-    _mm512_mask_compress_epi32, _mm512_mask_compressstoreu_epi32, _mm512_storeu_si512, _mm512_mask_storeu_epi32;
-    first_of_16 join_16 _mm512_cvtepu8_epi32 _mm512_cvtepu8_epi32 _mm512_permutex2var_ps _mm512_test_epi32_mask _mm512_set1_epi32
+    _mm512_castps512_ps256 _mm512_extractf32x8_ps _mm256_add_ps _mm256_max_ps sum_of_8 max_of_8
 }
 
 level! {
-    f64 x 8, mantissa 52, __m512d, __mmask8, __m256i;
+    f64 x 8, mantissa 52, __m512d, __mmask8, join_8;
     _mm512_set1_pd _mm512_loadu_pd _mm512_storeu_pd _mm512_add_pd _mm512_sub_pd _mm512_mul_pd
     _mm512_div_pd _mm512_fmadd_pd _mm512_max_pd _mm512_min_pd _mm512_abs_pd _mm512_castpd_si512 _mm512_slli_epi64 _mm512_add_epi64 _mm512_permutexvar_epi64 _mm512_castsi512_pd
-    _mm512_getmant_pd _mm512_getexp_pd _mm512_cmp_pd_mask _mm512_mask_blend_pd _mm512_mask_compress_pd
-    _mm512_mask_compressstoreu_pd _mm512_mask_loadu_pd _mm512_mask_storeu_pd _mm512_stream_pd _mm256_setr_pd _mm256_storeu_pd
+    _mm512_getmant_pd _mm512_getexp_pd _mm512_cmp_pd_mask _mm512_mask_blend_pd  _mm512_mask_loadu_pd _mm512_mask_storeu_pd _mm512_stream_pd _mm256_setr_pd _mm256_storeu_pd
     seats_pd columns_pd rows_pd _mm512_ternarylogic_epi64 _mm512_mask_add_pd sums_of_8
-    _mm512_castpd512_pd256 _mm512_extractf64x4_pd _mm256_add_pd _mm256_max_pd sum_of_4 max_of_4;
-    _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7), _mm256_set1_epi32, _mm256_add_epi32, _mm256_mask_compress_epi32,
-    _mm256_mask_compressstoreu_epi32, _mm256_storeu_si256, _mm256_mask_storeu_epi32;
-    first_of_8 join_8 _mm512_cvtepu8_epi64 _mm256_cvtepu8_epi32 _mm512_permutex2var_pd _mm512_test_epi64_mask _mm512_set1_epi64
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// Every mask, every way: the hits at the front, the number of them, and, if promised, what follows as it was.
-    #[test]
-    fn every_way_to_compress() {
-        let Some(detected) = Avx512::detect() else { return };
-        macro_rules! check {
-            ($s:expr, $t:ident x $lanes:literal, $m:ident) => {
-                let vector = |first: usize| {
-                    let block = std::array::from_fn(|i| (first + i) as $t);
-                    (Simd::<$t>::load($s, &block), Simd::<$t>::positions($s, first as u32))
-                };
-                for m in 0..=$m::MAX {
-                    let (mut values, mut indices) = ([-1.0; $lanes], [u32::MAX; $lanes]);
-                    let hits: Vec<u32> = (0..$lanes).filter(|i| m >> i & 1 == 1).collect();
-                    let (v, p) = vector(0);
-                    assert_eq!(Simd::<$t>::compress($s, m, v, &mut values), hits.len(), "{m:b}");
-                    assert_eq!(Simd::<$t>::compress_index($s, m, p, &mut indices), hits.len(), "{m:b}");
-                    let checked = if Simd::<$t>::is_exact($s) { $lanes } else { hits.len() };
-                    for i in 0..checked {
-                        assert_eq!(values[i], hits.get(i).map_or(-1.0, |&hit| hit as $t), "{m:b}");
-                        assert_eq!(indices[i], hits.get(i).copied().unwrap_or(u32::MAX), "{m:b}");
-                    }
-                    // The same mask for one of four vectors, and its bits spread over all of them.
-                    let spread =
-                        (0..$lanes).fold(0, |bits, i| bits | u64::from(m >> i & 1) << (4 * i + i % 4));
-                    for bits in (0..4).map(|j| u64::from(m) << (j * $lanes)).chain([spread]) {
-                        let hits: Vec<u32> = (0..4 * $lanes).filter(|i| bits >> i & 1 == 1).collect();
-                        let (mut values, mut indices) = (vec![-1.0; hits.len()], vec![u32::MAX; hits.len()]);
-                        let four = std::array::from_fn(|j| vector(j * $lanes).0);
-                        let done = Simd::<$t>::compress_few($s, bits, four, &mut values);
-                        assert_eq!(done, Simd::<$t>::compress_few_index($s, bits, p, &mut indices));
-                        if done {
-                            assert_eq!(indices, hits, "{bits:b}");
-                            assert!(values.iter().zip(&hits).all(|(&v, &hit)| v == hit as $t), "{bits:b}");
-                        }
-                        let masks = std::array::from_fn(|j| (bits >> (j * $lanes)) as $m);
-                        assert_eq!(Simd::<$t>::bits_of_4($s, masks), bits);
-                    }
-                }
-            };
-        }
-        let plain = Avx512 { compresses_to_memory: false, compresses_bytes: false };
-        for s in [detected, plain, Avx512 { compresses_to_memory: true, ..plain }] {
-            check!(s, f32 x 16, u16);
-            check!(s, f64 x 8, u8);
-        }
-    }
+    _mm512_castpd512_pd256 _mm512_extractf64x4_pd _mm256_add_pd _mm256_max_pd sum_of_4 max_of_4
 }

@@ -27,10 +27,8 @@ pub trait Float:
     + MulAssign
     + Div<Output = Self>
     + Neg<Output = Self>
-    + Send
-    + Sync
+    + crate::array::Element
     + sealed::Sealed
-    + 'static
 {
     /// 64 bytes of elements, in memory: what vectors are loaded from and stored to.
     #[doc(hidden)]
@@ -105,6 +103,19 @@ pub trait Float:
     /// The largest |x| with x·log₂e small enough for that.
     #[doc(hidden)]
     const MAX_INTEGER_SHIFT: Self;
+    /// The exponent of the least normal number.
+    #[doc(hidden)]
+    const MIN_EXPONENT: i32;
+    /// The exponentials of a chunk are 2 to this times as large as their shift says: those that are normal where the largest
+    /// is 1 must not underflow.
+    #[doc(hidden)]
+    const CHUNK_LIFT: i32;
+    /// The same of those of a row, which may also be multiplied by something large.
+    #[doc(hidden)]
+    const ROW_LIFT: i32;
+    /// The largest exponent of a row's factor that it is multiplied by before anything else.
+    #[doc(hidden)]
+    const FIRST_LIFT: i32;
 
     /// Whole blocks from the start on, and the elements left over.
     #[doc(hidden)]
@@ -176,7 +187,7 @@ macro_rules! eighths_by_lane {
 }
 
 macro_rules! float {
-    ($t:ident, $bits:ident, $lanes:literal, far $far:literal, ln2 $ln2:expr, $ln2_rest:expr) => {
+    ($t:ident, $bits:ident, $lanes:literal, far $far:literal, ln2 $ln2:expr, $ln2_rest:expr, lift $lift:literal) => {
         #[allow(private_interfaces, private_bounds)]
         impl Float for $t {
             type Block = [$t; $lanes];
@@ -216,6 +227,10 @@ macro_rules! float {
             const SHIFTER: Self = (3u64 << ($t::MANTISSA_DIGITS - 2)) as $t + ($t::MAX_EXP - 1) as $t;
             const EIGHTH_SHIFTER: Self = (3u64 << ($t::MANTISSA_DIGITS - 5)) as $t;
             const MAX_INTEGER_SHIFT: Self = (1u64 << ($t::MANTISSA_DIGITS - 4)) as $t;
+            const MIN_EXPONENT: i32 = $t::MIN_EXP - 1;
+            const CHUNK_LIFT: i32 = 2;
+            const ROW_LIFT: i32 = $lift;
+            const FIRST_LIFT: i32 = $lift * 2 / 3;
 
             #[inline(always)]
             fn blocks(slice: &[Self]) -> (&[Self::Block], &[Self]) {
@@ -235,19 +250,20 @@ macro_rules! float {
             }
             #[inline]
             fn dispatch<K: Kernel<Self>>(level: Level, kernel: K) -> K::Output {
-                #[cfg(target_arch = "x86_64")]
                 match level {
+                    #[cfg(target_arch = "x86_64")]
                     Level::Avx512 => {
                         if let Some(s) = Avx512::detect() {
                             return Simd::<Self>::enter(s, kernel);
                         }
                     }
+                    #[cfg(target_arch = "x86_64")]
                     Level::Avx2 => {
                         if let Some(s) = Avx2::detect() {
                             return Simd::<Self>::enter(s, kernel);
                         }
                     }
-                    Level::Portable => {}
+                    _ => {}
                 }
                 Simd::<Self>::enter(Portable, kernel)
             }
@@ -295,5 +311,5 @@ macro_rules! float {
     };
 }
 // ln 2 in two pieces: the nearest value, and what it leaves.
-float!(f32, u32, 16, far 62, ln2 std::f32::consts::LN_2, -1.904_654_2e-9);
-float!(f64, u64, 8, far 510, ln2 std::f64::consts::LN_2, 2.319_046_813_846_299_6e-17);
+float!(f32, u32, 16, far 62, ln2 std::f32::consts::LN_2, -1.904_654_2e-9, lift 60);
+float!(f64, u64, 8, far 510, ln2 std::f64::consts::LN_2, 2.319_046_813_846_299_6e-17, lift 400);

@@ -24,6 +24,8 @@ mod avx512;
 pub(crate) mod exp;
 mod float;
 mod portable;
+pub(crate) mod scaled;
+pub(crate) mod select;
 pub(crate) mod slices;
 
 use crate::error::{Error, Result};
@@ -51,13 +53,11 @@ pub(crate) trait Compiled {
 }
 
 /// A level's operations on vectors of 64 bytes. Lane `i` of a vector is element `i` of a [`Float::Block`].
-pub(crate) trait Simd<T: Float>: Copy + Send + Sync + 'static {
+pub(crate) trait Simd<T: Float>: select::Compress<T> + Copy + Send + Sync + 'static {
     /// [`Float::LANES`] elements.
     type V: Copy;
     /// A truth value for each lane.
     type M: Copy;
-    /// A position for each lane.
-    type P: Copy;
 
     /// Runs a kernel inside a function compiled for this level.
     fn enter<K: Kernel<T>>(self, kernel: K) -> K::Output;
@@ -91,19 +91,21 @@ pub(crate) trait Simd<T: Float>: Copy + Send + Sync + 'static {
         self.store(v, &mut block);
         to.copy_from_slice(&block.as_ref()[..to.len()]);
     }
+    /// Copies bytes to as many others, for lengths of a few vectors.
+    #[inline(always)]
+    fn copy(self, from: &[u8], to: &mut [u8]) {
+        slices::copy_bytes(from, to);
+    }
     /// Four elements to neighbouring places, by one store if the level can.
     #[inline(always)]
     fn store_4(self, from: [T; 4], to: &mut [T; 4]) {
         *to = from;
     }
-    /// `store`, past the caches if the block is a cache line and the level can: [`Simd::fence`] must follow.
+    /// `store`, non-temporal if the block is a cache line and the level can.
     #[inline(always)]
-    fn stream(self, v: Self::V, to: &mut T::Block) {
+    fn stream(self, v: Self::V, to: &mut T::Block, _streaming: &Streaming) {
         self.store(v, to);
     }
-    /// What was streamed before comes before all that is stored after.
-    #[inline(always)]
-    fn fence(self) {}
 
     /// `a + b`
     fn add(self, a: Self::V, b: Self::V) -> Self::V;
@@ -239,35 +241,6 @@ pub(crate) trait Simd<T: Float>: Copy + Send + Sync + 'static {
         );
         a | b << T::LANES | c << (2 * T::LANES) | d << (3 * T::LANES)
     }
-    /// Whether [`Simd::compress`] and [`Simd::compress_index`] leave what follows the hits as it was.
-    #[inline(always)]
-    fn is_exact(self) -> bool {
-        false
-    }
-    /// Writes the lanes of `v` where `m` to the front of `to`, in order, and says how many they are; what follows
-    /// them is unspecified, unless [`Simd::is_exact`].
-    fn compress(self, m: Self::M, v: Self::V, to: &mut T::Block) -> usize;
-    /// The position `first + i`, modulo 2³², for each lane `i`.
-    fn positions(self, first: u32) -> Self::P;
-    /// What [`Simd::next_positions`] adds to reach the lanes `lanes` further on.
-    fn step(self, lanes: u32) -> Self::P;
-    /// The positions of lanes further on.
-    fn next_positions(self, p: Self::P, step: Self::P) -> Self::P;
-    /// [`Simd::compress`] for positions.
-    fn compress_index(self, m: Self::M, p: Self::P, to: &mut T::Positions) -> usize;
-    /// Whether [`Simd::compress_few`] may say yes.
-    const TELLS_FEW: bool = false;
-    /// Overwrites `to` with the lanes whose bit is set, in order, of four vectors; they are as many as `to` has places, and
-    /// at most as many as a vector has lanes. Levels without a short way to do so say no and write nothing.
-    #[inline(always)]
-    fn compress_few(self, _bits: u64, _v: [Self::V; 4], _to: &mut [T]) -> bool {
-        false
-    }
-    /// [`Simd::compress_few`] for the positions of four vectors, the first of which has these.
-    #[inline(always)]
-    fn compress_few_index(self, _bits: u64, _p: Self::P, _to: &mut [u32]) -> bool {
-        false
-    }
 }
 
 /// The instructions that kernels run with.
@@ -296,6 +269,31 @@ pub enum Level {
 
 thread_local! {
     static FORCED: Cell<Option<Level>> = const { Cell::new(None) };
+}
+
+/// Permission to [stream](Simd::stream). Non-temporal stores are ordered with no others until a fence, which follows when this
+/// is dropped, also while unwinding: before anyone else can look.
+pub(crate) struct Streaming(());
+
+impl Streaming {
+    #[inline(always)]
+    pub(crate) fn begin() -> Self {
+        Streaming(())
+    }
+
+    /// All that was streamed so far comes before all that is stored from here on.
+    #[inline(always)]
+    pub(crate) fn fence(&self) {
+        #[cfg(target_arch = "x86_64")]
+        avx2::fence();
+    }
+}
+
+impl Drop for Streaming {
+    #[inline(always)]
+    fn drop(&mut self) {
+        self.fence();
+    }
 }
 
 /// Whether Intel has made this CPU, whose memory likes other stores than AMD's.

@@ -1,5 +1,7 @@
 //! The level that every CPU has: the crate `wide`, compiled to whatever the build was told it may use.
 
+mod select;
+
 use super::{Float, Kernel, Level, Simd};
 use std::array::from_fn;
 use wide::{f32x16, f64x8};
@@ -33,7 +35,6 @@ macro_rules! level {
         impl Simd<$t> for Portable {
             type V = $v;
             type M = $v;
-            type P = u32; // that of lane 0
 
             // A function of its own, as at the other levels: without it every caller's code holds the kernel's.
             #[inline(never)]
@@ -171,34 +172,6 @@ macro_rules! level {
             #[inline(always)]
             fn bits(self, m: $v) -> u32 {
                 m.to_bitmask()
-            }
-            #[inline(always)]
-            fn compress(self, m: $v, v: $v, to: &mut [$t; $lanes]) -> usize {
-                let (bits, v) = (m.to_bitmask(), v.to_array());
-                (0..$lanes).fold(0, |k, lane| {
-                    to[k] = v[lane]; // k <= lane: at most one place was filled for each earlier lane
-                    k + (bits >> lane & 1) as usize
-                })
-            }
-            #[inline(always)]
-            fn positions(self, first: u32) -> u32 {
-                first
-            }
-            #[inline(always)]
-            fn step(self, lanes: u32) -> u32 {
-                lanes
-            }
-            #[inline(always)]
-            fn next_positions(self, p: u32, step: u32) -> u32 {
-                p.wrapping_add(step)
-            }
-            #[inline(always)]
-            fn compress_index(self, m: $v, first: u32, to: &mut [u32; $lanes]) -> usize {
-                let bits = m.to_bitmask();
-                (0..$lanes).fold(0, |k, lane| {
-                    to[k] = first.wrapping_add(lane as u32); // as in `compress`; a lane that is padding may wrap
-                    k + (bits >> lane & 1) as usize
-                })
             }
         }
     };

@@ -1,7 +1,7 @@
 //! Walks over slices: whole vectors, then the remainder as one vector padded with the operation's identity. The only
 //! place that knows of remainders.
 
-use super::{Float, Simd};
+use super::{Float, Simd, Streaming};
 
 /// The largest and the least element, or vectors that have them in some lane.
 #[derive(Clone, Copy)]
@@ -172,13 +172,13 @@ pub(crate) fn map_to<T: Float, S: Simd<T>>(s: S, xs: &[T], to: &mut [T], f: impl
     }
 }
 
-/// Writes `f` of each vector of `xs` to `to`, which is at most as long, without reading the lines of `to` first: [`Simd::fence`] must
-/// follow.
+/// Writes `f` of each vector of `xs` to `to`, which is at most as long, by non-temporal stores.
 #[inline(always)]
 pub(crate) fn map_past_caches<T: Float, S: Simd<T>>(
     s: S,
     xs: &[T],
     to: &mut [T],
+    streaming: &Streaming,
     mut f: impl FnMut(S::V) -> S::V,
 ) {
     let mut lines = Lines::begin(
@@ -191,6 +191,7 @@ pub(crate) fn map_past_caches<T: Float, S: Simd<T>>(
     while lines.step(
         s,
         xs,
+        streaming,
         #[inline(always)]
         |x, _| f(x),
     ) {}
@@ -198,14 +199,14 @@ pub(crate) fn map_past_caches<T: Float, S: Simd<T>>(
 
 /// Overwrites a slice with zeros, as [`map_past_caches`] writes.
 #[inline(always)]
-pub(crate) fn clear_past_caches<T: Float, S: Simd<T>>(s: S, to: &mut [T]) {
+pub(crate) fn clear_past_caches<T: Float, S: Simd<T>>(s: S, to: &mut [T], streaming: &Streaming) {
     let whole = to.as_ptr().align_offset(64).min(to.len());
     let (head, to) = to.split_at_mut(whole);
     let (blocks, rest) = T::blocks_mut(to);
     head.fill(T::ZERO);
     rest.fill(T::ZERO);
     for block in blocks {
-        s.stream(s.splat(T::ZERO), block);
+        s.stream(s.splat(T::ZERO), block, streaming);
     }
 }
 
@@ -250,11 +251,12 @@ impl<'a, T: Float> Lines<'a, T> {
         &mut self,
         s: S,
         xs: &[T],
+        streaming: &Streaming,
         mut f: impl FnMut(S::V, usize) -> S::V,
     ) -> bool {
         let Some(to) = self.to.next() else { return false };
         let Some(x) = T::blocks(&xs[self.at..]).0.first() else { return false };
-        s.stream(f(s.load(x), self.at), to);
+        s.stream(f(s.load(x), self.at), to, streaming);
         self.at += T::LANES;
         true
     }
@@ -403,4 +405,23 @@ mod tests {
             }
         }
     }
+}
+
+/// Copies bytes to as many others: by 32, and what is left by pieces of 16, 8, 4, 2 and 1.
+#[inline(always)]
+pub(crate) fn copy_bytes(mut from: &[u8], mut to: &mut [u8]) {
+    #[inline(always)]
+    fn step<const N: usize>(from: &mut &[u8], to: &mut &mut [u8]) -> bool {
+        let Some((piece, rest)) = from.split_first_chunk::<N>() else { return false };
+        let Some((room, to_rest)) = std::mem::take(to).split_first_chunk_mut::<N>() else { return false };
+        *room = *piece;
+        (*from, *to) = (rest, to_rest);
+        true
+    }
+    while step::<32>(&mut from, &mut to) {}
+    step::<16>(&mut from, &mut to);
+    step::<8>(&mut from, &mut to);
+    step::<4>(&mut from, &mut to);
+    step::<2>(&mut from, &mut to);
+    step::<1>(&mut from, &mut to);
 }

@@ -18,7 +18,7 @@ impl Op {
         axis: isize,
         fast: bool,
         src: View<'_, T>,
-        idx: Indices<'_, I>,
+        idx: Indices<'_, I, T>,
         out: ViewMut<'_, T>,
     ) -> Result<()> {
         match (self, fast) {
@@ -39,7 +39,7 @@ impl Op {
         axis: isize,
         fast: bool,
         dst: ViewMut<'_, T>,
-        idx: Indices<'_, I>,
+        idx: Indices<'_, I, T>,
         src: View<'_, T>,
         a: Option<T>,
     ) -> Result<()> {

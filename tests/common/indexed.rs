@@ -39,7 +39,7 @@ impl Case {
     }
 
     /// The indices, read from that buffer.
-    pub fn indices<'a, I: Index>(&self, buffer: &'a [I]) -> Indices<'a, I> {
+    pub fn indices<'a, I: Index, T>(&self, buffer: &'a [I]) -> Indices<'a, I, T> {
         let list: View<'a, I> = self.list.view(buffer).expect("a buffer of the layout's size");
         match self.mode {
             Mode::Bare => list.into(),

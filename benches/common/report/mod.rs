@@ -1,16 +1,19 @@
-//! Tables and pictures of the figures in `results/`. They are made of the kept figures alone, so whoever has these can
+//! Tables and pictures of the figures in `results/`. They are made from the kept figures alone, so anyone who has these can
 //! make them again, and a test can tell whether what the repository shows is what was measured.
 
 mod plots;
 
-use super::record::{Compared, Curves, Parallel, Peers, Speedups, load, results};
+use super::gate::geometric_mean;
+use super::record::{Compared, Curves, Parallel, Peers, Speedups, Sweep, Way, load, results};
 use super::tables::table;
 use std::fs;
 use std::path::PathBuf;
 
 pub const SPEEDUPS: &str = "speedups.json";
+pub const LARGE_PAGES: &str = "speedups-large-pages.json";
 pub const CURVES: &str = "curves.json";
 pub const PARALLEL: &str = "parallel.json";
+pub const SWEEP: &str = "sweep.json";
 /// Other crates, and Python's libraries.
 pub const PEERS: [&str; 2] = ["peers.json", "python.json"];
 /// Between these lines of README.md stands what [`readme`] makes.
@@ -39,7 +42,7 @@ pub fn shown() -> Option<String> {
 pub fn pages(machine: &str) -> Vec<Page> {
     let speedups: Speedups = load(machine, SPEEDUPS).expect("figures of this machine");
     let mut pages = vec![
-        ("speedups.md".to_string(), speedups_table(&speedups)),
+        ("speedups.md".to_string(), speedups_table(&speedups, load(machine, LARGE_PAGES))),
         ("speedups.svg".to_string(), plots::speedups(&speedups)),
         ("limits.svg".to_string(), plots::limits(&speedups)),
     ];
@@ -51,6 +54,9 @@ pub fn pages(machine: &str) -> Vec<Page> {
     if let Some(parallel) = load::<Parallel>(machine, PARALLEL) {
         pages.push(("parallel.md".to_string(), parallel_table(&parallel)));
         pages.push(("parallel.svg".to_string(), plots::parallel(&parallel)));
+    }
+    if let Some(sweep) = load::<Sweep>(machine, SWEEP) {
+        pages.extend(sweep_pages(&sweep));
     }
     for file in PEERS {
         if let Some(peers) = load::<Peers>(machine, file) {
@@ -80,27 +86,48 @@ fn ms(seconds: f64) -> String {
     }
 }
 
-fn speedups_table(speedups: &Speedups) -> String {
-    let header =
-        ["id", "ms", "textbook loop", "reference", "speedup", "95 %", "part of limit", "limit", "made"];
+fn speedups_table(speedups: &Speedups, large_pages: Option<Speedups>) -> String {
+    let header = [
+        "id",
+        "ms",
+        "plain loop",
+        "reference",
+        "speedup",
+        "95 %",
+        "of the limit",
+        "limit",
+        "2 MiB pages, ms",
+        "made",
+    ];
     let mut table = table(&header, 1);
+    let large_pages = large_pages.unwrap_or_default();
     for row in &speedups.rows {
         let speedup = row.speedup.ratio;
+        let scaled = if row.reference_is_scaled { "~" } else { "" };
+        let in_large_pages = large_pages.rows.iter().find(|large| large.id == row.id);
         table.add_row([
             format!("`{}`", row.id),
             ms(row.seconds.median),
-            ms(row.textbook_seconds.median),
-            ms(row.reference_seconds),
+            ms(row.loop_seconds.median),
+            format!("{scaled}{}", ms(row.reference_seconds)),
             format!("{:.2}", speedup.median),
             format!("{:.2} to {:.2}", speedup.low, speedup.high),
             format!("{:.0} %", 100.0 * row.of_limit.ratio.median),
             row.limit.clone(),
+            in_large_pages.map_or("–".into(), |large| ms(large.seconds.median)),
             row.made.commit.clone(),
         ]);
     }
     let machine = &speedups.machine;
+    let mut days: Vec<&str> = speedups.rows.iter().map(|row| row.made.day.as_str()).collect();
+    days.sort_unstable();
+    let span = match (days.first(), days.last()) {
+        (Some(first), Some(last)) if first != last => format!("between {first} and {last}"),
+        (Some(day), _) => format!("on {day}"),
+        _ => String::new(),
+    };
     format!(
-        "# {}, {} CPUs\n\nTimes in milliseconds.\n\n{}\n",
+        "# {}, {} CPUs\n\nMeasured {span}. Times in milliseconds; `~` was taken on a part of the shape and scaled.\n\n{}\n",
         machine.cpu,
         machine.cpus,
         trimmed(&table.to_string())
@@ -108,22 +135,22 @@ fn speedups_table(speedups: &Speedups) -> String {
 }
 
 fn parallel_table(parallel: &Parallel) -> String {
-    let header = ["operation", "elements", "one thread, ms", "all, ms", "ratio", "95 %", ""];
+    let mut header = vec!["operation", "elements", "one thread, ms"];
+    header.extend(Way::ALL.map(Way::name));
     let mut table = table(&header, 1);
-    for row in &parallel.rows {
-        table.add_row([
-            row.op.clone(),
-            row.elements.to_string(),
-            ms(row.one_seconds.median),
-            ms(row.all_seconds.median),
-            format!("{:.2}", row.ratio.median),
-            format!("{:.2} to {:.2}", row.ratio.low, row.ratio.high),
-            if row.is_slower() { "slower" } else { "" }.to_string(),
-        ]);
+    for ways in parallel.rows.chunks(Way::ALL.len()) {
+        let first = &ways[0];
+        let mut cells = vec![first.op.clone(), first.elements.to_string(), ms(first.one_seconds.median)];
+        cells.extend(ways.iter().map(|row| {
+            let mark = if row.is_slower() { " slower" } else { "" };
+            format!("{:.2}{mark}", row.ratio.median)
+        }));
+        table.add_row(cells);
     }
     let slower = parallel.rows.iter().filter(|row| row.is_slower()).count();
     format!(
-        "# {}: {} threads against one\n\nSlower on all threads at {slower} of {} sizes; `f32`, {} ({}, {}).\n\n{}\n",
+        "# {}: {} threads against one\n\nHow often one thread takes as long as all, called in four ways. The times of one \
+         thread are after serial work.\nSlower on all threads in {slower} of {} rows; `f32`, {} ({}, {}).\n\n{}\n",
         parallel.machine.cpu,
         parallel.machine.cpus,
         parallel.rows.len(),
@@ -132,6 +159,50 @@ fn parallel_table(parallel: &Parallel) -> String {
         parallel.made.day,
         trimmed(&table.to_string())
     )
+}
+
+/// What is made of a sweep.
+pub fn sweep_pages(sweep: &Sweep) -> Vec<Page> {
+    let slower: Vec<String> = (sweep.rows.iter().filter(|row| row.is_slower()))
+        .map(|row| format!("* {}, {}: {:.2}\n", row.op, row.shape, row.ratio))
+        .collect();
+    let verdict = match slower.len() {
+        0 => "Nowhere slower than the loop by more than a call may cost.\n".to_string(),
+        n => format!(
+            "Slower than the loop, by more than a call may cost, at {n} shapes:\n\n{}",
+            slower.concat()
+        ),
+    };
+    let text = format!(
+        "# {}: shapes drawn from seed {} against plain loops\n\nOne thread, {} shapes, {} ({}, {}). A ratio is how often the \
+         loop takes as long.\n\n{}\n\n{verdict}",
+        sweep.machine.cpu,
+        sweep.seed,
+        sweep.rows.len(),
+        sweep.made.commit,
+        sweep.made.rustc,
+        sweep.made.day,
+        sweep_means(sweep),
+    );
+    vec![("sweep.md".to_string(), text), ("sweep.svg".to_string(), plots::sweep(sweep))]
+}
+
+/// A line for each operation: the geometric mean of its ratios, the extremes, and how many are slower than the loop.
+pub fn sweep_means(sweep: &Sweep) -> String {
+    let header = ["operation", "shapes", "geometric mean", "smallest", "largest", "slower"];
+    let mut table = table(&header, 1);
+    for (op, rows) in sweep.operations() {
+        let ratios = || rows.iter().map(|row| row.ratio);
+        table.add_row([
+            op.to_string(),
+            rows.len().to_string(),
+            format!("{:.2}", geometric_mean(ratios())),
+            format!("{:.2}", ratios().fold(f64::INFINITY, f64::min)),
+            format!("{:.2}", ratios().fold(0.0, f64::max)),
+            rows.iter().filter(|row| row.is_slower()).count().to_string(),
+        ]);
+    }
+    trimmed(&table.to_string())
 }
 
 fn memory_table(curves: &Curves) -> String {
@@ -203,7 +274,7 @@ pub fn readme(machine: &str) -> String {
         let speedup = one.speedup.ratio;
         table.add_row([
             what.to_string(),
-            ms(one.textbook_seconds.median),
+            ms(one.loop_seconds.median),
             ms(one.seconds.median),
             format!("{:.1}x", speedup.median),
             format!("{:.1} to {:.1}", speedup.low, speedup.high),
@@ -212,7 +283,7 @@ pub fn readme(machine: &str) -> String {
     }
     let pictures = [
         ("peers-1.svg", "Time of other crates on the same work as multiples of gradix's"),
-        ("speedups.svg", "Speedup over the textbook loop, at every level"),
+        ("speedups.svg", "Speedup over the plain loop, at every level"),
     ];
     let there = |&(file, _): &(&str, &str)| results().join(machine).join(file).exists();
     let picture = pictures

@@ -1,6 +1,6 @@
 //! The pictures, as SVG.
 
-use crate::record::{Curves, Parallel, Peers, Point, Speedups};
+use crate::record::{Curves, Parallel, Peers, Point, Speedups, Sweep, Way};
 use plotters::coord::Shift;
 use plotters::coord::ranged1d::{AsRangedCoord, Ranged, ValueFormatter};
 use plotters::prelude::*;
@@ -165,7 +165,7 @@ pub fn speedups(speedups: &Speedups) -> String {
     dots(&Dots {
         title: "Speedup over the loop that people write",
         subtitle: machine(&speedups.machine),
-        axis: "times as fast as the textbook loop on one thread",
+        axis: "times as fast as the plain loop on one thread",
         series: &series,
         rows: &rows,
         range: bounds(&rows, (0.5, 2.0)),
@@ -231,13 +231,42 @@ pub fn peers(peers: &Peers, threads: usize) -> String {
     })
 }
 
+/// The distribution of an operation's ratios: a dot for each shape that was drawn.
+pub fn sweep(sweep: &Sweep) -> String {
+    let series = [
+        ("arrays below 32 KiB".to_string(), COLOURS[5]),
+        ("below 1 MiB".to_string(), COLOURS[1]),
+        ("below 32 MiB".to_string(), COLOURS[2]),
+        ("larger".to_string(), COLOURS[0]),
+    ];
+    let series_of =
+        |bytes: usize| [32 << 10, 1 << 20, 32 << 20].iter().filter(|&&most| bytes >= most).count();
+    let operations = sweep.operations().into_iter();
+    let rows: Vec<DotRow> = operations
+        .map(|(op, rows)| {
+            (op.to_string(), rows.iter().map(|row| (series_of(row.bytes), row.ratio)).collect())
+        })
+        .collect();
+    dots(&Dots {
+        title: "Shapes drawn from a seed, against plain loops",
+        subtitle: format!("one thread, {} shapes; {}", sweep.rows.len(), machine(&sweep.machine)),
+        axis: "times as fast as the plain loop",
+        series: &series,
+        rows: &rows,
+        range: bounds(&rows, (0.5, 2.0)),
+        logarithmic: true,
+        mark: (1.0, "the loop"),
+        suffix: "x",
+    })
+}
+
 pub fn selectivity(curves: &Curves) -> String {
     let names = line_names(&curves.selectivity);
     let lines_of = names.iter().map(|name| {
         let colour = match name.as_str() {
             "portable" => COLOURS[6],
             "avx2" => COLOURS[1],
-            "textbook loop" => COLOURS[3],
+            "plain loop" => COLOURS[3],
             "read-only sum" | "sum and store" => COLOURS[2],
             _ => COLOURS[0],
         };
@@ -284,19 +313,21 @@ pub fn sizes(curves: &Curves) -> String {
     draw(LINES, |area| lines(area, &plot, range, &label))
 }
 
-/// What more threads give each operation at each size.
+/// What more threads give each operation at each size: a column for each family, a row for each way of calling.
 pub fn parallel(parallel: &Parallel) -> String {
     let panel = |op: &str| match op {
         op if op.starts_with("softmax_xent") => 2,
         op if ["take", "pick", "scatter"].iter().any(|start| op.starts_with(start)) => 0,
         _ => 1,
     };
-    let titles = ["Gather and scatter", "Select", "Softmax cross-entropy"];
+    let families = ["Gather and scatter", "Select", "Softmax cross-entropy"];
+    let (columns, rows) = (families.len(), Way::ALL.len());
     let (width, height) = LINES;
-    draw((width, 3 * height), |area| {
-        for (this, (title, area)) in titles.iter().zip(area.split_evenly((3, 1))).enumerate() {
+    draw((width * columns as u32, height * rows as u32), |area| {
+        for (place, area) in area.split_evenly((rows, columns)).iter().enumerate() {
+            let (way, family) = (Way::ALL[place / columns], place % columns);
             let mut drawn: Vec<Line> = Vec::new();
-            for row in parallel.rows.iter().filter(|row| panel(&row.op) == this) {
+            for row in parallel.rows.iter().filter(|row| panel(&row.op) == family && row.way == way) {
                 let name = row.op.trim_start_matches("softmax_xent, ").to_string();
                 if drawn.last().is_none_or(|line| line.0 != name) {
                     drawn.push((name, COLOURS[drawn.len() % COLOURS.len()], false, Vec::new()));
@@ -305,7 +336,7 @@ pub fn parallel(parallel: &Parallel) -> String {
             }
             drawn.push((String::new(), INK, true, vec![(8.0, 1.0), (f64::from(1 << 25), 1.0)]));
             let plot = Lines {
-                title: &format!("{title}: all threads against one"),
+                title: &format!("{}: all threads against one, {}", families[family], way.name()),
                 subtitle: format!("f32; {}", machine(&parallel.machine)),
                 x_axis: "elements",
                 y_axis: "times as fast as one thread",
@@ -318,7 +349,7 @@ pub fn parallel(parallel: &Parallel) -> String {
                 x if x >= 1024.0 => format!("{:.0}K", x / 1024.0),
                 x => format!("{x:.0}"),
             };
-            lines(&area, &plot, range, &label);
+            lines(area, &plot, range, &label);
         }
     })
 }

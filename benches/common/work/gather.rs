@@ -1,8 +1,8 @@
 //! Gathers: the cases G1 to G8 of the comparison with other libraries, and a sweep over tables, widths and orders.
 
 use crate::common::data::{self, Buffer, Element, Order};
-use crate::common::textbook::{self, Copies};
-use crate::common::{Case, Side, Work, limits, numbers, with_sweep};
+use crate::common::loops::{self, Copies};
+use crate::common::{Case, Part, Side, Work, limits, numbers, with_sweep};
 use crate::one_of;
 use gradix::View;
 use std::hint::black_box;
@@ -48,7 +48,7 @@ impl<T: Element> Gather<T> {
             copies: Copies::default(),
         };
         if matches!(form, Form::Elements) {
-            (0..Copies::TRIALS).for_each(|_| work.run(Side::Textbook));
+            (0..Copies::TRIALS).for_each(|_| work.run(Side::Loop));
         }
         work
     }
@@ -74,11 +74,11 @@ impl<T: Element> Work for Gather<T> {
                 gradix::reference::take_axis_into(view, 1, idx, whole(out, rows, idx.len()))
             }
             (Side::Reference, Form::Pick) => gradix::reference::pick_into(view, idx, &mut *out),
-            (Side::Textbook, Form::Elements) => Ok(copies.call(|copy| one_of!(copy, take(src, idx, out)))),
-            (Side::Textbook, Form::Rows) => Ok(textbook::take_rows(src, width, idx, out)),
-            (Side::Textbook, Form::Columns) => Ok(textbook::take_columns(src, width, idx, out)),
-            (Side::Textbook, Form::Pick) => Ok(textbook::pick(src, width, idx, out)),
-            (Side::Limit, _) => Ok(limits::copy(&src[..out.len()], out)),
+            (Side::Loop, Form::Elements) => Ok(copies.call(|copy| one_of!(copy, take(src, idx, out)))),
+            (Side::Loop, Form::Rows) => Ok(loops::take_rows(src, width, idx, out)),
+            (Side::Loop, Form::Columns) => Ok(loops::take_columns(src, width, idx, out)),
+            (Side::Loop, Form::Pick) => Ok(loops::pick(src, width, idx, out)),
+            (Side::Limit(stores), _) => Ok(limits::copy(&src[..out.len()], out, stores)),
         }
         .expect("indices in bounds");
         black_box(out);
@@ -112,6 +112,19 @@ fn case(form: Form, shape: &str, rows: usize, width: usize, count: usize, order:
         bytes: 2 * 4 * elements + 4 * count,
         limit: "memcpy",
         gate: false,
+        brief: order == Order::Random && ["512kib", "8mib"].iter().any(|table| shape.contains(table)),
+        // The reference takes some 100 ns for each element.
+        part: (elements > 1 << 18).then(|| {
+            const DIVISOR: usize = 32;
+            let (some_rows, some) = match form {
+                Form::Elements | Form::Rows => (rows, count / DIVISOR),
+                Form::Columns => (rows / DIVISOR, count),
+                Form::Pick => (rows / DIVISOR, rows / DIVISOR),
+            };
+            let make =
+                move || Box::new(Gather::<f32>::new(form, some_rows, width, some, order)) as Box<dyn Work>;
+            Part { share: 1.0 / DIVISOR as f64, make: Box::new(make) }
+        }),
         make: Box::new(move || Box::new(Gather::<f32>::new(form, rows, width, count, order))),
     }
 }

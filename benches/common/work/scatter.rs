@@ -1,7 +1,7 @@
 //! Scatters: the cases T1 and T2 of the comparison with other libraries, and a sweep over tables, widths and orders.
 
 use crate::common::data::{self, Buffer, Element, Order};
-use crate::common::{Case, Side, Work, limits, numbers, textbook, with_sweep};
+use crate::common::{Case, Part, Side, Work, limits, loops, numbers, with_sweep};
 use gradix::{View, ViewMut};
 use std::hint::black_box;
 
@@ -37,11 +37,11 @@ impl<T: Element> Work for Scatter<T> {
             Side::Gradix => gradix::scatter_add_axis(whole(dst), 0, idx, values),
             Side::Reference if width == 1 => gradix::reference::scatter_add(&mut *dst, idx, src),
             Side::Reference => gradix::reference::scatter_add_axis(whole(dst), 0, idx, values),
-            Side::Textbook if width == 1 => Ok(textbook::scatter_add(dst, idx, src)),
-            Side::Textbook => Ok(textbook::scatter_add_rows(dst, width, idx, src)),
-            Side::Limit => {
+            Side::Loop if width == 1 => Ok(loops::scatter_add(dst, idx, src)),
+            Side::Loop => Ok(loops::scatter_add_rows(dst, width, idx, src)),
+            Side::Limit(stores) => {
                 // As much of the destination as there is, as often as it takes.
-                src.chunks(dst.len()).for_each(|src| limits::add(src, &mut dst[..src.len()]));
+                src.chunks(dst.len()).for_each(|src| limits::add(src, &mut dst[..src.len()], stores));
                 Ok(())
             }
         }
@@ -66,6 +66,14 @@ fn case(shape: &str, rows: usize, width: usize, count: usize, order: Order) -> C
         bytes: 3 * 4 * count * width + 4 * count,
         limit: "add",
         gate: false,
+        brief: order == Order::Random && ["512kib", "8mib"].iter().any(|table| shape.contains(table)),
+        // The reference takes some 100 ns for each element.
+        part: (count * width > 1 << 18).then(|| {
+            const DIVISOR: usize = 32;
+            let make =
+                move || Box::new(Scatter::<f32>::new(rows, width, count / DIVISOR, order)) as Box<dyn Work>;
+            Part { share: 1.0 / DIVISOR as f64, make: Box::new(make) }
+        }),
         make: Box::new(move || Box::new(Scatter::<f32>::new(rows, width, count, order))),
     }
 }

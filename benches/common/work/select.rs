@@ -1,8 +1,9 @@
 //! Selections: the cases S1 to S3 of the comparison with other libraries, and a sweep over shares of hits.
 
 use crate::common::data::{self, Buffer, Element};
-use crate::common::textbook::{self, Copies};
-use crate::common::{Case, Side, Work, limits, numbers, with_sweep};
+use crate::common::limits::{self, Stores};
+use crate::common::loops::{self, Copies};
+use crate::common::{Case, Side, Work, numbers, with_sweep};
 use crate::one_of;
 use gradix::{Gt, reference, select};
 use std::hint::black_box;
@@ -19,15 +20,15 @@ pub enum Form {
     TopKThreshold,
 }
 
-/// Room for as much as there can be: for gradix and the reference, and for loops that push.
-pub struct Room<A> {
-    ours: Buffer<A>,
-    kept: Vec<A>,
+/// Output buffers as long as the input: a slice for gradix and the reference, a vector for loops that push.
+pub struct Output<A> {
+    slice: Buffer<A>,
+    pushed: Vec<A>,
 }
 
-impl<A: bytemuck::Pod> Room<A> {
+impl<A: bytemuck::Pod> Output<A> {
     fn new(len: usize) -> Self {
-        Room { ours: Buffer::zeros(len), kept: Vec::with_capacity(len) }
+        Output { slice: Buffer::zeros(len), pushed: Vec::with_capacity(len) }
     }
 }
 
@@ -37,8 +38,8 @@ pub struct Select<T> {
     pub x: Buffer<T>,
     pub threshold: T,
     residual: Buffer<T>,
-    indices: Room<u32>,
-    values: Room<T>,
+    indices: Output<u32>,
+    values: Output<T>,
     /// About how many hits there are.
     expected: usize,
     hits: usize,
@@ -65,25 +66,25 @@ impl<T: Element> Select<T> {
             x,
             threshold,
             residual: Buffer::zeros(if sparsify { len } else { 0 }),
-            indices: Room::new(indices),
-            values: Room::new(values),
+            indices: Output::new(indices),
+            values: Output::new(values),
             expected: (len as f64 * hits) as usize,
             hits: 0,
             copies: Copies::default(),
         };
         if matches!(form, Form::Indices | Form::Values | Form::Pairs) {
-            (0..Copies::TRIALS).for_each(|_| work.run(Side::Textbook));
+            (0..Copies::TRIALS).for_each(|_| work.run(Side::Loop));
         }
         work
     }
 
-    fn limit(&mut self) {
+    fn limit(&mut self, stores: Stores) {
         let Select { x, indices, values, expected, .. } = self;
         match self.form {
-            Form::Indices => limits::sum_and_store(x, &mut indices.ours[..*expected]),
-            Form::Values => limits::sum_and_store(x, &mut values.ours[..*expected]),
-            Form::Pairs => limits::sum_and_store(x, &mut values.ours[..2 * *expected]),
-            Form::SparsifyWith => limits::add(x, &mut values.ours),
+            Form::Indices => limits::sum_and_store(x, &mut indices.slice[..*expected], stores),
+            Form::Values => limits::sum_and_store(x, &mut values.slice[..*expected], stores),
+            Form::Pairs => limits::sum_and_store(x, &mut values.slice[..2 * *expected], stores),
+            Form::SparsifyWith => limits::add(x, &mut values.slice, stores),
             Form::TopKThreshold => limits::sum(x),
         }
     }
@@ -94,20 +95,23 @@ impl<T: Element> Work for Select<T> {
         let Select { form, x, threshold, residual, indices, values, expected, copies, .. } = &mut *self;
         let (x, residual, predicate) = (&**x, &mut **residual, Gt(*threshold));
         let k = (*expected + 1).min(x.len());
-        let (Room { ours: i, kept: kept_i }, Room { ours: v, kept: kept_v }) = (indices, values);
+        let (Output { slice: i, pushed: pushed_i }, Output { slice: v, pushed: pushed_v }) =
+            (indices, values);
         let hits = match (side, *form) {
-            (Side::Limit, _) => return self.limit(),
-            (Side::Textbook, form) => {
+            (Side::Limit(stores), _) => return self.limit(stores),
+            (Side::Loop, form) => {
                 match form {
-                    Form::Indices => copies.call(|copy| one_of!(copy, indices_above(x, *threshold, kept_i))),
-                    Form::Values => copies.call(|copy| one_of!(copy, values_above(x, *threshold, kept_v))),
-                    Form::Pairs => {
-                        copies.call(|copy| one_of!(copy, pairs_above(x, *threshold, kept_i, kept_v)));
+                    Form::Indices => {
+                        copies.call(|copy| one_of!(copy, indices_above(x, *threshold, pushed_i)))
                     }
-                    Form::SparsifyWith => textbook::sparsify_with(x, residual, *threshold, kept_i, kept_v),
-                    Form::TopKThreshold => textbook::top_k_threshold(x, k, kept_v),
+                    Form::Values => copies.call(|copy| one_of!(copy, values_above(x, *threshold, pushed_v))),
+                    Form::Pairs => {
+                        copies.call(|copy| one_of!(copy, pairs_above(x, *threshold, pushed_i, pushed_v)));
+                    }
+                    Form::SparsifyWith => loops::sparsify_with(x, residual, *threshold, pushed_i, pushed_v),
+                    Form::TopKThreshold => loops::top_k_threshold(x, k, pushed_v),
                 }
-                Ok(kept_i.len().max(kept_v.len()))
+                Ok(pushed_i.len().max(pushed_v.len()))
             }
             (Side::Gradix, Form::Indices) => select::indices_into(x, predicate, i),
             (Side::Gradix, Form::Values) => select::values_into(x, predicate, v),
@@ -129,7 +133,7 @@ impl<T: Element> Work for Select<T> {
             }),
         };
         self.hits = hits.expect("room for all");
-        black_box((&mut self.indices.ours, &mut self.values.ours));
+        black_box((&mut self.indices.slice, &mut self.values.slice));
     }
 
     /// The indices, the values, and what is left.
@@ -137,14 +141,14 @@ impl<T: Element> Work for Select<T> {
         self.run(side);
         let Select { residual, indices, values, hits, .. } = self;
         let mut answer = numbers(residual);
-        if side == Side::Textbook {
-            answer.extend(numbers(&indices.kept));
-            answer.extend(numbers(&values.kept));
+        if side == Side::Loop {
+            answer.extend(numbers(&indices.pushed));
+            answer.extend(numbers(&values.pushed));
         } else {
             let with_indices = !matches!(self.form, Form::Values | Form::TopKThreshold);
             let with_values = self.form != Form::Indices;
-            answer.extend(numbers(&indices.ours[..if with_indices { *hits } else { 0 }]));
-            answer.extend(numbers(&values.ours[..if with_values { *hits } else { 0 }]));
+            answer.extend(numbers(&indices.slice[..if with_indices { *hits } else { 0 }]));
+            answer.extend(numbers(&values.slice[..if with_values { *hits } else { 0 }]));
         }
         answer
     }
@@ -162,12 +166,14 @@ fn case<T: Element>(form: Form, len: &str, count: usize, percent: usize, in_runs
     Case {
         peer: "",
         op,
-        dtype: <T as Element>::NAME,
+        dtype: T::TYPE,
         shape: format!("{len}_at_{percent}%{}", if in_runs { "_in_runs" } else { "" }),
         elements: count,
         bytes: moved,
         limit,
         gate: false,
+        brief: !in_runs && count < 1 << 20 && (10..=90).contains(&percent),
+        part: None,
         make: Box::new(move || Box::new(Select::<T>::new(form, count, percent as f64 / 100.0, in_runs))),
     }
 }

@@ -1,7 +1,7 @@
 //! Softmax cross-entropy: the cases X1 to X5 of the comparison with other libraries, and a sweep over classes and forms.
 
 use crate::common::data::{self, Buffer, Element, Order};
-use crate::common::{Case, Side, Work, limits, numbers, textbook, with_sweep};
+use crate::common::{Case, Part, Side, Work, limits, loops, numbers, with_sweep};
 use gradix::{Level, SoftmaxXent, View, ViewMut, reference};
 use std::hint::black_box;
 
@@ -69,12 +69,12 @@ impl<T: Element> Work for Xent<T> {
                 let answer = reference::SoftmaxXent(&xent).forward_backward(view(), labels, grad);
                 *loss = answer.expect("labels in bounds").value;
             }
-            Side::Textbook if *form == Form::Options => {
+            Side::Loop if *form == Form::Options => {
                 let (smoothing, z_loss) = (number(SMOOTHING), number(Z_LOSS));
-                *loss = textbook::smoothed_xent(logits, *classes, labels, smoothing, z_loss, grad);
+                *loss = loops::smoothed_xent(logits, *classes, labels, smoothing, z_loss, grad);
             }
-            Side::Textbook => *loss = textbook::softmax_xent(logits, *classes, labels, grad),
-            Side::Limit => limits::scale(logits, T::one(), grad),
+            Side::Loop => *loss = loops::softmax_xent(logits, *classes, labels, grad),
+            Side::Limit(stores) => limits::scale(logits, T::one(), grad, stores),
         }
         black_box((loss, grad));
     }
@@ -145,12 +145,19 @@ fn case<T: Element>(form: Form, rows: usize, classes: usize) -> Case {
             Form::InPlace => "softmax_xent_in_place",
             Form::Options => "softmax_xent_options",
         },
-        dtype: <T as Element>::NAME,
+        dtype: T::TYPE,
         shape: format!("{rows}x{classes}"),
         elements: rows * classes,
         bytes: 2 * size_of::<T>() * rows * classes + 4 * rows,
         limit: "scale",
         gate: false,
+        brief: rows * classes < 1 << 20,
+        // The reference takes some 100 ns for each logit.
+        part: (rows * classes > 1 << 21).then(|| {
+            let some = ((1 << 20) / classes).clamp(1, rows);
+            let make = Box::new(move || Box::new(Xent::<T>::new(form, some, classes)) as Box<dyn Work>);
+            Part { share: some as f64 / rows as f64, make }
+        }),
         make: Box::new(move || Box::new(Xent::<T>::new(form, rows, classes))),
     }
 }

@@ -21,7 +21,7 @@ mod softmax_xent;
 
 use clap::{Arg, ArgAction, Command};
 use common::machine::{Machine, Made};
-use common::paired::{Patience, Rounds};
+use common::paired::{StopRule, Rounds};
 use common::record::{Compared, PeerFigure, Peers, load, save};
 use common::tables::table;
 use common::work::{gather::Gather, scatter::Scatter, select::Select, softmax_xent::Xent};
@@ -47,6 +47,7 @@ const LIBRARIES: [&str; 8] = [
 ];
 
 fn main() {
+    common::data::use_large_pages(); // as the peers' allocator does: see .cargo/config.toml
     let arguments = Command::new("peers")
         .about("gradix beside other libraries")
         .arg(
@@ -111,14 +112,14 @@ fn compare(case: &Case, bar: &ProgressBar, absent: &mut Vec<(String, String)>) -
     });
     let made = Made::now();
     let rows = thread_counts().into_iter().map(|threads| {
-        // Of those who take turns, 0 is gradix, 1 the textbook loop, and from 2 on the others.
+        // Of those who take turns, 0 is gradix, 1 the plain loop, and from 2 on the others.
         let turns: Vec<usize> = (0..peers.len() + 2).collect();
         let pairs: Vec<(usize, usize)> = turns[1..].iter().map(|&peer| (peer, 0)).collect();
-        let patience = Patience { rounds: 21, width: 0.05, budget: BUDGET };
+        let stop = StopRule { rounds: 21, width: 0.05, budget: BUDGET };
         let rounds = pool(threads).install(|| {
-            Rounds::run(&turns, &pairs, patience, |turn| match turn {
+            Rounds::run(&turns, &pairs, stop, |turn| match turn {
                 0 => work.run(Side::Gradix),
-                1 => work.run(Side::Textbook),
+                1 => work.run(Side::Loop),
                 peer => peers[peer - 2].run(),
             })
         });

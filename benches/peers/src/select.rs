@@ -77,7 +77,7 @@ where
     let array = Array1::from_vec(x.to_vec());
     let (one, all) = (x.to_vec(), x.to_vec());
     if work.form == Form::Indices {
-        let room = Room { kept: Buffer::<u32>::zeros(x.len()), hits: 0 };
+        let room = Output { kept: Buffer::<u32>::zeros(x.len()), hits: 0 };
         vec![
             Peer::new(
                 "ndarray",
@@ -120,7 +120,7 @@ where
             ),
         ]
     } else {
-        let room = Room { kept: Buffer::<T>::zeros(x.len()), hits: 0 };
+        let room = Output { kept: Buffer::<T>::zeros(x.len()), hits: 0 };
         vec![
             Peer::new(
                 "ndarray",
@@ -160,7 +160,7 @@ where
     }
 }
 
-struct Room<T> {
+struct Output<T> {
     kept: Buffer<T>,
     hits: usize,
 }

@@ -2,7 +2,7 @@
 
 use crate::common::data::{Buffer, Element};
 use crate::common::work::softmax_xent::Xent;
-use crate::common::{numbers, textbook};
+use crate::common::{numbers, loops};
 use crate::peer::{Peer, burn, candle};
 use ndarray::{Array2, Axis, Zip};
 use rayon::prelude::*;
@@ -114,7 +114,7 @@ fn both<T: Element + candle_core::WithDType + ndarray::ScalarOperand>(work: &Xen
                 let sum: T = (x.par_chunks_exact(classes).zip(grad.par_chunks_exact_mut(classes)).zip(&y))
                     .with_min_len(rows.div_ceil(64))
                     .map(|((x, grad), &y)| {
-                        let loss = textbook::softmax_xent(x, classes, &[y], grad);
+                        let loss = loops::softmax_xent(x, classes, &[y], grad);
                         grad.iter_mut().for_each(|g| *g = *g * mean);
                         loss
                     })

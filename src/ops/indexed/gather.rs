@@ -1,619 +1,422 @@
-//! Gather: the elements that a list of indices names, in the list's order.
-//!
-//! ```text
-//! take              out[k]         = src[idx[k]]             src flattened in C order
-//! take_axis         out[p, k, m]   = src[p, idx[k], m]
-//! take_along_axis   out[p, k, m]   = src[p, idx[p, k, m], m]
-//! pick              out[p]         = src[p, idx[p]]
-//! ```
-//!
-//! What they share is told at [`take`].
+//! Gather: `flow = table[list]`. Elements are moved by their size, whatever their type.
 
-use crate::array::cube::{Cube, CubeMut, FLOW, K, M, P, Plan, TABLE, gather_dense};
-use crate::array::{View, ViewMut, zeros};
-use crate::error::{Error, Result};
-use crate::index::{Index, Indices, Offsets, Proven};
-use crate::parallel::{self, Split};
-use crate::simd::{self, Float, Kernel, Level, Simd, slices};
+use super::plan::{Form, Job, Short, are_rows, as_column, run_axis};
+use crate::array::{
+    Erased3, Erased3Mut, ErasedView, ErasedViewMut, FLOW, Grid, K, LIST, M, P, Plan, Prefetch, Strided3,
+    Strided3Mut, TABLE, Word, gather_runs,
+};
+use crate::error::Result;
+use crate::index::ErasedIndices;
+use crate::index::checked::{BLOCK, List, NOWHERE, Words, checked_block};
+use crate::parallel;
+use crate::simd::{self, Float, Kernel, Level, Simd, Streaming, slices};
 
-/// The elements of `src`, flattened in C order, that `idx` names: `np.take(src, idx)`. The result has the shape of
-/// `idx`, as a vector in C order.
-///
-/// # What all gathers share
-///
-/// *Indices* are of any [`Index`] type and are read where they stand. Bare ones must lie in `-n..n` for an axis of
-/// length `n`, negative ones counting from its end; in [`Wrap`](crate::Wrap) or [`Clip`](crate::Clip) any will do, as
-/// long as the axis has an element.
-///
-/// *NaN* is copied as it is, payload included.
-///
-/// *Equality class*: the bits of [`reference`](crate::reference) at every level, for any strides and any number of
-/// threads.
-///
-/// *Cost*: the indices are read twice, once to check them all, and each named element once, in place whatever the
-/// strides. The forms that end in `_into` write into the caller's array; the others return a vector, which costs a
-/// page fault for each 4 KiB of it, several times the copy itself.
-///
-/// *Errors* come before the first write. Beside its own, each function has [`Error::Level`] if `GRADIX_LEVEL` names
-/// none, and those that return a vector have [`Error::Overflow`] if it cannot be addressed and [`Error::Memory`] if
-/// there is no room for it.
-///
-/// # Errors
-/// [`Error::Index`] for the first index out of bounds.
-///
-/// ```
-/// let grad = [1.2, 0.8, 0.5, 1.0, 0.3, 0.9];
-/// assert_eq!(gradix::take(&grad, &[1, 3, 5])?, [0.8, 1.0, 0.9]);
-/// assert_eq!(gradix::take(&grad, &[-1])?, [0.9]);
-/// # Ok::<(), gradix::Error>(())
-/// ```
-pub fn take<'s, 'i, T: Float, I: Index>(
-    src: impl Into<View<'s, T>>,
-    idx: impl Into<Indices<'i, I>>,
-) -> Result<Vec<T>> {
-    let idx = idx.into();
-    let mut out = zeros(idx.list.shape())?;
-    take_into(src, idx, &mut out)?;
-    Ok(out)
-}
-
-/// As [`take`], into `out`: of the shape of `idx`, or flat with as many elements.
-///
-/// Indices, NaN, equality and cost are those of [`take`].
-///
-/// # Errors
-/// Those of [`take`]; [`Error::Shape`] if `out` has another shape. `out` is then as before.
-///
-/// ```
-/// let mut out = [0.0; 3];
-/// gradix::take_into(&[1.2, 0.8, 0.5], &[2, 0, 2], &mut out)?;
-/// assert_eq!(out, [0.5, 1.2, 0.5]);
-/// # Ok::<(), gradix::Error>(())
-/// ```
-pub fn take_into<'s, 'i, 'o, T: Float, I: Index>(
-    src: impl Into<View<'s, T>>,
-    idx: impl Into<Indices<'i, I>>,
-    out: impl Into<ViewMut<'o, T>>,
-) -> Result<()> {
-    let (src, idx, mut out) = (src.into(), idx.into(), out.into());
-    if take_small(&src, &idx, &mut out)? {
-        return Ok(());
-    }
-    match src.flattened() {
-        Some(src) => gather(&src, 0, &idx, false, out),
-        None => take_scattered(src, idx, out),
-    }
-}
-
-/// The slices of `src` at the places on `axis` that `idx` names: `np.take(src, idx, axis)`, a vector in C order of
-/// the shape of `src` with `axis` replaced by the shape of `idx`. A negative axis counts from the end.
-///
-/// Rows (the last axis not being `axis`) are copied at the speed of memory.
-///
-/// Indices, NaN, equality and cost are those of [`take`].
-///
-/// # Errors
-/// [`Error::Axis`]; [`Error::Index`] for the first index out of bounds.
-///
-/// ```
-/// use gradix::View;
-/// let grad = [1.2, 0.8, 0.5, 1.0, 0.3, 0.9];
-/// let grad = View::new(&grad, &[3, 2])?;
-/// assert_eq!(gradix::take_axis(grad, 0, &[0, 2])?, [1.2, 0.8, 0.3, 0.9]);
-/// assert_eq!(gradix::take_axis(grad, -1, &[1])?, [0.8, 1.0, 0.9]);
-/// # Ok::<(), gradix::Error>(())
-/// ```
-pub fn take_axis<'s, 'i, T: Float, I: Index>(
-    src: impl Into<View<'s, T>>,
-    axis: isize,
-    idx: impl Into<Indices<'i, I>>,
-) -> Result<Vec<T>> {
-    let (src, idx) = (src.into(), idx.into());
-    let at = src.axis(axis)?;
-    let mut out = zeros(&[&src.shape()[..at], idx.list.shape(), &src.shape()[at + 1..]].concat())?;
-    gather(&src, at, &idx, false, (&mut out).into())?;
-    Ok(out)
-}
-
-/// As [`take_axis`], into `out`: of the shape told there, or flat with as many elements.
-///
-/// Indices, NaN, equality and cost are those of [`take`].
-///
-/// # Errors
-/// Those of [`take_axis`]; [`Error::Shape`] if `out` has another shape. `out` is then as before.
-///
-/// ```
-/// use gradix::{View, ViewMut};
-/// let mut columns = [0.0; 6];
-/// let rows = View::new(&[1.0, 2.0, 3.0, 4.0], &[2, 2])?;
-/// let columns_first = ViewMut::new(&mut columns, &[2, 3])?.transposed();
-/// gradix::take_axis_into(rows, 0, &[1, 0, 1], columns_first)?;
-/// assert_eq!(columns, [3.0, 1.0, 3.0, 4.0, 2.0, 4.0]);
-/// # Ok::<(), gradix::Error>(())
-/// ```
-pub fn take_axis_into<'s, 'i, 'o, T: Float, I: Index>(
-    src: impl Into<View<'s, T>>,
-    axis: isize,
-    idx: impl Into<Indices<'i, I>>,
-    out: impl Into<ViewMut<'o, T>>,
-) -> Result<()> {
-    let src = src.into();
-    let axis = src.axis(axis)?;
-    gather(&src, axis, &idx.into(), false, out.into())
-}
-
-/// For each place of `idx`, the element of `src` at the same place but for `axis`, where `idx` says which:
-/// `np.take_along_axis`, a vector in C order of the shape of `idx`. `idx` has the shape of `src` on all other axes
-/// (one that repeats along an axis is a view with stride 0).
-///
-/// Indices, NaN, equality and cost are those of [`take`].
-///
-/// # Errors
-/// [`Error::Axis`]; [`Error::Shape`] if `idx` has another shape; [`Error::Index`] for the first index out of bounds.
-///
-/// ```
-/// use gradix::View;
-/// let x = [4.0, 6.0, 5.0, 1.0, 3.0, 2.0];
-/// let order = [0, 2, 1, 0, 2, 1];
-/// let sorted = gradix::take_along_axis(View::new(&x, &[2, 3])?, 1, View::new(&order, &[2, 3])?)?;
-/// assert_eq!(sorted, [4.0, 5.0, 6.0, 1.0, 2.0, 3.0]);
-/// # Ok::<(), gradix::Error>(())
-/// ```
-pub fn take_along_axis<'s, 'i, T: Float, I: Index>(
-    src: impl Into<View<'s, T>>,
-    axis: isize,
-    idx: impl Into<Indices<'i, I>>,
-) -> Result<Vec<T>> {
-    let idx = idx.into();
-    let mut out = zeros(idx.list.shape())?;
-    take_along_axis_into(src, axis, idx, &mut out)?;
-    Ok(out)
-}
-
-/// As [`take_along_axis`], into `out`: of the shape of `idx`, or flat with as many elements.
-///
-/// Indices, NaN, equality and cost are those of [`take`].
-///
-/// # Errors
-/// Those of [`take_along_axis`]; [`Error::Shape`] if `out` has another shape. `out` is then as before.
-///
-/// ```
-/// let mut out = [0.0; 2];
-/// gradix::take_along_axis_into(&[4.0, 6.0, 5.0], 0, &[2, 0], &mut out)?;
-/// assert_eq!(out, [5.0, 4.0]);
-/// # Ok::<(), gradix::Error>(())
-/// ```
-pub fn take_along_axis_into<'s, 'i, 'o, T: Float, I: Index>(
-    src: impl Into<View<'s, T>>,
-    axis: isize,
-    idx: impl Into<Indices<'i, I>>,
-    out: impl Into<ViewMut<'o, T>>,
-) -> Result<()> {
-    let src = src.into();
-    let axis = src.axis(axis)?;
-    gather(&src, axis, &idx.into(), true, out.into())
-}
-
-/// One element of each row: `src[range(m), labels]` of a matrix with `m` rows.
-///
-/// Indices, NaN, equality and cost are those of [`take`].
-///
-/// # Errors
-/// [`Error::Rank`] if `src` is no matrix; [`Error::Shape`] if there are not `m` labels; [`Error::Index`] for the
-/// first label out of bounds.
-///
-/// ```
-/// use gradix::View;
-/// let p = [0.7, 0.2, 0.1, 0.3, 0.3, 0.4];
-/// assert_eq!(gradix::pick(View::new(&p, &[2, 3])?, &[0u8, 2])?, [0.7, 0.4]);
-/// # Ok::<(), gradix::Error>(())
-/// ```
-pub fn pick<'s, 'i, T: Float, I: Index>(
-    src: impl Into<View<'s, T>>,
-    labels: impl Into<Indices<'i, I>>,
-) -> Result<Vec<T>> {
-    let labels = labels.into();
-    let mut out = zeros(labels.list.shape())?;
-    pick_into(src, labels, &mut out)?;
-    Ok(out)
-}
-
-/// As [`pick`], into `out` of length `m`.
-///
-/// Indices, NaN, equality and cost are those of [`take`].
-///
-/// # Errors
-/// Those of [`pick`]; [`Error::Shape`] if `out` has another shape. `out` is then as before.
-///
-/// ```
-/// use gradix::View;
-/// let mut out = [0.0; 2];
-/// gradix::pick_into(View::new(&[0.7, 0.3, 0.4, 0.6], &[2, 2])?, &[1, -1], &mut out)?;
-/// assert_eq!(out, [0.3, 0.6]);
-/// # Ok::<(), gradix::Error>(())
-/// ```
-pub fn pick_into<'s, 'i, 'o, T: Float, I: Index>(
-    src: impl Into<View<'s, T>>,
-    labels: impl Into<Indices<'i, I>>,
-    out: impl Into<ViewMut<'o, T>>,
-) -> Result<()> {
-    let (src, out) = (src.into(), out.into());
-    let labels = as_column(src.shape(), labels.into())?;
-    one_per_row("the output", src.shape()[0], out.shape())?;
-    gather(&src, 1, &labels, true, out)
-}
-
-/// Refuses an array that has not one element for each of so many rows, in its own words rather than a column's.
-pub(super) fn one_per_row(what: &'static str, rows: usize, got: &[usize]) -> Result<()> {
-    if got == [rows] { Ok(()) } else { Err(Error::Shape { what, expected: vec![rows], got: got.to_vec() }) }
-}
-
-/// The labels of a matrix of this shape, one for each row, as a matrix of one column.
-pub(super) fn as_column<'i, I>(matrix: &[usize], labels: Indices<'i, I>) -> Result<Indices<'i, I>> {
-    let &[rows, _] = matrix else {
-        return Err(Error::Rank { what: "the array", expected: "2 is needed", got: matrix.len() });
-    };
-    match labels.list.shape() {
-        &[n] if n == rows => Ok(Indices { list: labels.list.with_axis_of_one()?, ..labels }),
-        got => Err(Error::Shape { what: "the list of labels", expected: vec![rows], got: got.to_vec() }),
-    }
-}
+/// A gather, checked and cut into pieces.
+pub(super) type Gather<'a> = Job<'a, Erased3<'a>, Erased3Mut<'a>>;
 
 /// The elements that a second thread should at least move.
 const GRAIN: usize = 1 << 14;
 
-/// The same where they are rows: less a second-level cache holds, table and all, and two threads take its lines from each other's
-/// (twice the time for 1 MiB).
+/// Minimum elements per thread for gathers of rows: smaller jobs fit one second-level cache, table and all, and splitting
+/// them bounces cache lines between cores.
 const GRAIN_OF_ROWS: usize = 1 << 18;
 
-/// Tables up to this size are not prefetched: the second-level cache holds them, and the CPU hides its latency.
-pub(super) const IN_CACHE: usize = 1 << 20;
+/// Bytes of a table from which on single elements are prefetched: four times a second-level cache of 1 MiB. Below, the
+/// CPU hides the latency by itself, and a prefetch costs an instruction for each element.
+const PREFETCH_FROM: usize = 4 << 20;
 
-/// How many indices ahead the elements of a larger table are asked for: 16 to 128 are alike.
-pub(super) const AHEAD: usize = 32;
+/// How many indices ahead.
+const DISTANCE: usize = 32;
 
-/// How many rows ahead, at most, and how many bytes of rows: 4 to 16 are alike. Longer rows the CPU foresees by itself.
-const ROWS_AHEAD: usize = 16;
-const BYTES_AHEAD: usize = 32 << 10;
+/// Bytes of a table from which on rows are prefetched: no second-level cache holds it.
+pub(super) const PREFETCH_ROWS_FROM: usize = 3 << 20;
 
-/// From so many bytes on, rows are written past the caches: a third-level cache would hold no more of them.
-const PAST_CACHES: usize = 32 << 20;
+/// The same for rows of at most 32 bytes.
+const PREFETCH_SHORT_ROWS_FROM: usize = 16 << 20;
+
+/// Longer rows than this many bytes are not prefetched: the CPU foresees their lines, but for the first few.
+const LONGEST_PREFETCHED: usize = 2 << 10;
+
+/// From so many bytes on, rows are written by non-temporal stores: no third-level cache would hold more of them.
+const STREAM_FROM: usize = 32 << 20;
 
 /// The shortest rows that are, in bytes.
-const ROW_PAST_CACHES: usize = 128;
+const STREAM_ROWS_FROM: usize = 128;
 
-/// Fewer indices than this into each of many planes are taken column by column.
-const FEW_COLUMNS: usize = 5;
+/// Fewer columns than this of many planes are copied column by column.
+const FEW_COLUMNS: usize = 4;
 
 /// So many planes at a time: with a line for each, a third of a first-level cache of 32 KiB.
 const TILE: usize = 128;
 
-/// [`take_into`] where all is dense, and so little that a plan would take longer than the elements; says whether it is that.
-fn take_small<T: Float, I: Index>(
-    src: &View<'_, T>,
-    idx: &Indices<'_, I>,
-    out: &mut ViewMut<'_, T>,
-) -> Result<bool> {
-    let fits = out.shape() == idx.list.shape() || out.shape() == [idx.list.len()];
-    if !fits || out.len() >= 2 * GRAIN || src.len() >= IN_CACHE / size_of::<T>() {
-        return Ok(false);
-    }
-    let (Some(table), Ok(out)) = (src.as_slice(), out.reborrow().into_slice()) else { return Ok(false) };
+/// The short way. See [`super::plan`].
+#[inline(never)]
+pub(super) fn short(short: Short<'_, Erased3<'_>, Erased3Mut<'_>>) -> Result<()> {
     let level = Level::current()?;
-    let small = idx.prove(table.len(), level)?.bare().map(|list| Small { table, list, out });
-    Ok(small.map(|small| T::dispatch(level, small)).is_some())
+    run(short.checked(level)?, level);
+    Ok(())
 }
 
-/// What [`take_small`] hands to a level.
-struct Small<'a, T, I> {
-    table: &'a [T],
-    list: Proven<&'a [I]>,
-    out: &'a mut [T],
-}
-
-impl<T: Float, I: Index> Kernel<T> for Small<'_, T, I> {
-    type Output = ();
-    #[inline(always)]
-    fn run<S: Simd<T>>(self, s: S) {
-        gather_dense(s, self.table, self.list, self.out, 0);
+/// The long way.
+#[cold]
+#[inline(never)]
+pub(super) fn long(
+    form: Form,
+    src: &ErasedView<'_>,
+    idx: &ErasedIndices<'_>,
+    out: &mut ErasedViewMut<'_>,
+) -> Result<()> {
+    match form {
+        Form::Axis(axis) => along(src, axis, (idx, false), out),
+        Form::Along(axis) => along(src, axis, (idx, true), out),
+        Form::Pick => {
+            let labels = as_column(src.shape(), idx, (out.as_view().shape(), "the output"))?;
+            along(src, 1, (&labels, true), out)
+        }
+        Form::Flat => match src.flattened() {
+            Some(src) => along(&src, 0, (idx, false), out),
+            None => scattered(src, idx, out),
+        },
     }
 }
 
-/// All of the above but for a flattened source that no stride leads through.
-fn gather<T: Float, I: Index>(
-    src: &View<'_, T>,
+fn along(
+    src: &ErasedView<'_>,
     axis: usize,
-    idx: &Indices<'_, I>,
-    along: bool,
-    mut out: ViewMut<'_, T>,
+    (idx, is_along): (&ErasedIndices<'_>, bool),
+    out: &mut ErasedViewMut<'_>,
 ) -> Result<()> {
     let level = Level::current()?;
-    let mut plan = Plan::new();
-    plan.gather(src, axis, &idx.list, along, &out)?;
-    let idx = idx.prove(src.shape()[axis], level)?;
-    let shape = plan.shape();
-    // Cut where whole planes go to one thread, if there are many; else along the longest axis.
-    let axis = if shape[P] >= 64 { P } else { if shape[K] >= shape[M] { K } else { M } };
-    let unit = shape.iter().product::<usize>() / shape[axis].max(1);
-    // Few pieces, as each begins with a row that nobody has asked for ahead.
-    let least = if shape[M] > 1 { GRAIN_OF_ROWS } else { GRAIN };
-    let grain = (least / unit.max(1)).max(shape[axis] / (4 * parallel::threads()));
-    let row = shape[M] * size_of::<T>();
-    let past_caches = row >= ROW_PAST_CACHES && shape[K] * shape[P] >= PAST_CACHES / row && !simd::is_intel();
-    for i in 0..plan.cubes() {
-        let src = src.cube(&plan, TABLE, i);
-        let in_cache = src.reach() < IN_CACHE;
-        let (idx, out) = (idx.cube(&plan, i), out.cube(&plan, FLOW, i));
-        let piece = Piece { src, idx, out, axis, in_cache, past_caches };
-        parallel::for_each(piece, grain, |_, piece| T::dispatch(level, piece));
+    let flow = (out.as_view().layout(), "the output");
+    let plan = Plan::new(src.layout(), axis, (idx.list.layout(), is_along), flow)?;
+    let bound = src.shape()[axis];
+    idx.check(bound, level)?;
+    for i in 0..plan.pieces() {
+        let list = List::Resolved(idx.resolver(idx.list.piece_of(&plan, LIST, i), bound));
+        let (table, flow) = (src.piece_of(&plan, TABLE, i), out.piece_of(&plan, FLOW, i));
+        run(Job { table, list, flow, axis: P }, level);
     }
     Ok(())
 }
 
-/// A cube to be gathered.
-struct Piece<'a, T, I> {
-    src: Cube<'a, T>,
-    idx: Proven<Cube<'a, I>>,
-    out: CubeMut<'a, T>,
-    /// The axis to cut.
-    axis: usize,
-    /// Whether a cache may hold the source, before it was cut: a piece of a large one is not there for being small.
-    in_cache: bool,
-    /// Whether rows are written past the caches.
-    past_caches: bool,
+/// By one thread or several.
+fn run(mut job: Gather<'_>, level: Level) {
+    let shape = job.flow.as_piece().shape();
+    let len = shape[P] * shape[K] * shape[M];
+    let hints = Hints::new(&job);
+    if len < 2 * GRAIN {
+        return piece(job, hints, level);
+    }
+    // Cut where whole planes go to one thread, if there are many; else along the longest axis.
+    job.axis = if shape[P] >= 64 { P } else { if shape[K] >= shape[M] { K } else { M } };
+    let unit = len / shape[job.axis];
+    // Few pieces, as each begins with a row that nobody has prefetched.
+    let least = if shape[M] > 1 { GRAIN_OF_ROWS } else { GRAIN };
+    let grain = (least / unit).max(shape[job.axis] / (4 * parallel::threads()));
+    parallel::for_each(job, grain, |_, job| piece(job, hints, level));
 }
 
-impl<T: Float, I: Index> Split for Piece<'_, T, I> {
-    fn len(&self) -> usize {
-        self.out.shape()[self.axis]
-    }
-    fn split_at(self, mid: usize) -> (Self, Self) {
-        let Piece { src, idx, out, axis, in_cache, past_caches } = self;
-        // Along the indexed axis the indices are cut, and each part may name all of the source.
-        let src = if axis == K { (src, src) } else { src.split_at(axis, mid) };
-        let (idx, out) = (idx.split_at(axis, mid), out.split_at(axis, mid));
-        (
-            Piece { src: src.0, idx: idx.0, out: out.0, axis, in_cache, past_caches },
-            Piece { src: src.1, idx: idx.1, out: out.1, axis, in_cache, past_caches },
-        )
+/// What is decided by the whole table and the whole output, before they are cut: a piece of a large one is not in cache
+/// for being small.
+#[derive(Clone, Copy)]
+struct Hints {
+    /// The bytes that the table reaches over.
+    reach: usize,
+    /// Whether rows are written by non-temporal stores.
+    is_streamed: bool,
+}
+
+impl Hints {
+    #[inline(always)]
+    fn new(job: &Gather<'_>) -> Self {
+        let (flow, reach) = (job.flow.as_piece(), job.table.reach());
+        let [planes, len, width] = flow.shape();
+        let row = width * flow.width();
+        let is_long = row >= STREAM_ROWS_FROM && planes * len >= STREAM_FROM / row.max(1);
+        Hints { reach, is_streamed: is_long && flow.width() >= 4 && !simd::is_intel() }
     }
 }
 
-impl<T: Float, I: Index> Kernel<T> for Piece<'_, T, I> {
+/// By this thread.
+fn piece(mut job: Gather<'_>, hints: Hints, level: Level) {
+    if are_rows(job.table.strides(), &job.list, &job.flow) {
+        let width = job.table.width();
+        if hints.is_streamed && !job.list.has_gaps() {
+            f32::dispatch(level, Streamed(&mut job));
+        } else {
+            f32::dispatch(level, Rows { job: &mut job, reach: hints.reach });
+        }
+        if job.list.has_gaps() {
+            match width {
+                1 => fill_rows::<u8>(&mut job),
+                2 => fill_rows::<u16>(&mut job),
+                4 => fill_rows::<u32>(&mut job),
+                8 => fill_rows::<u64>(&mut job),
+                _ => fill_rows::<u128>(&mut job),
+            }
+        }
+    } else {
+        match job.table.width() {
+            1 => elements::<u8>(&mut job, hints.reach),
+            2 => elements::<u16>(&mut job, hints.reach),
+            4 => elements::<u32>(&mut job, hints.reach),
+            8 => elements::<u64>(&mut job, hints.reach),
+            _ => elements::<u128>(&mut job, hints.reach),
+        }
+    }
+}
+
+/// How many rows of so many bytes ahead a table of such a reach is prefetched. Not at all on Intel's CPUs, which go ahead
+/// of themselves over rows: prefetches made those of 2 KiB a third slower (results/tried/gather.md).
+pub(super) fn rows_ahead(row: usize, reach: usize) -> usize {
+    let from = if row <= 32 { PREFETCH_SHORT_ROWS_FROM } else { PREFETCH_ROWS_FROM };
+    if reach < from || row > LONGEST_PREFETCHED || simd::is_intel() { 0 } else { (8192 / row).clamp(2, 16) }
+}
+
+/// Room for a block of offsets: a small one for short lists, which would feel the other's being zeroed.
+macro_rules! with_block {
+    ($len:expr, |$block:ident| $body:expr) => {
+        if $len <= 16 {
+            let $block = &mut [0u64; 16][..];
+            $body
+        } else {
+            let $block = &mut [0u64; BLOCK][..];
+            $body
+        }
+    };
+}
+pub(super) use with_block;
+
+/// Rows: one index names a run of neighbours.
+struct Rows<'j, 'a> {
+    job: &'j mut Gather<'a>,
+    reach: usize,
+}
+
+impl Kernel<f32> for Rows<'_, '_> {
     type Output = ();
     #[inline(always)]
-    fn run<S: Simd<T>>(self, s: S) {
-        let Piece { src, idx, mut out, in_cache, past_caches, .. } = self;
-        let [planes, len, width] = out.shape();
-        if planes * len * width == 0 {
-            return;
-        }
-        let [list_p, _, list_m] = idx.strides();
-        let dense = src.strides()[M] == 1 && out.strides()[M] == 1;
-        if width > 1 && list_m == 0 && dense {
-            let ahead = if in_cache { 0 } else { rows_ahead::<T>(width) };
-            let offsets = &mut Offsets::new(); // once for all widths: callers' stacks may be small
-            match width {
-                2 => rows(s, src, idx, &mut out, offsets, ahead, copy_exactly::<T, 2>),
-                3 => rows(s, src, idx, &mut out, offsets, ahead, copy_overlapping::<T, 2>),
-                4 => rows(s, src, idx, &mut out, offsets, ahead, copy_exactly::<T, 4>),
-                5..8 => rows(s, src, idx, &mut out, offsets, ahead, copy_overlapping::<T, 4>),
-                8 => rows(s, src, idx, &mut out, offsets, ahead, copy_exactly::<T, 8>),
-                9..16 => rows(s, src, idx, &mut out, offsets, ahead, copy_overlapping::<T, 8>),
-                16 => rows(s, src, idx, &mut out, offsets, ahead, copy_exactly::<T, 16>),
-                17..32 => rows(s, src, idx, &mut out, offsets, ahead, copy_overlapping::<T, 16>),
-                _ if past_caches => {
-                    rows(
-                        s,
-                        src,
-                        idx,
-                        &mut out,
-                        offsets,
-                        ahead,
-                        #[inline(always)]
-                        |from, to| {
-                            slices::map_past_caches(
-                                s,
-                                from,
-                                to,
-                                #[inline(always)]
-                                |v| v,
-                            )
-                        },
-                    );
-                    s.fence();
-                }
-                32 => rows(s, src, idx, &mut out, offsets, ahead, copy_exactly::<T, 32>),
-                33..64 => rows(s, src, idx, &mut out, offsets, ahead, copy_overlapping::<T, 32>),
-                64 => rows(s, src, idx, &mut out, offsets, ahead, copy_exactly::<T, 64>),
-                _ => rows(s, src, idx, &mut out, offsets, ahead, |from, to| to.copy_from_slice(from)),
-            }
-        } else if width == 1 && list_p == 0 && len < FEW_COLUMNS && planes >= TILE {
-            few_columns(src, idx, &mut out)
-        } else if width == 1 && list_p == 0 && planes > 1 && len <= Offsets::ROOM && out.strides()[K] == 1 {
-            columns(s, src, idx, &mut out)
-        } else {
-            elements(s, src, idx, &mut out, in_cache)
-        }
+    fn run<S: Simd<f32>>(self, s: S) {
+        let Rows { job, reach } = self;
+        let len = job.flow.as_piece().shape()[K];
+        let row = job.flow.as_piece().shape()[M] * job.table.width();
+        let ahead = rows_ahead(row, reach);
+        with_block!(len, |block| match row {
+            4 => rows(job, block, ahead, exactly::<4>),
+            8 => rows(job, block, ahead, exactly::<8>),
+            9..16 => rows(job, block, ahead, twice::<8>),
+            16 => rows(job, block, ahead, exactly::<16>),
+            17..32 => rows(job, block, ahead, twice::<16>),
+            32 => rows(job, block, ahead, exactly::<32>),
+            ..=2048 => rows(job, block, ahead, |from, to| s.copy(from, to)),
+            _ => rows(job, block, ahead, |from: &[u8], to: &mut [u8]| to.copy_from_slice(from)),
+        });
     }
 }
 
-/// How many rows ahead those of a table that no cache holds are asked for. None on Intel's CPUs, which go ahead of
-/// themselves over rows: asking made those of 2 KiB a third slower (results/tried/gather.md).
-pub(super) fn rows_ahead<T>(width: usize) -> usize {
-    if simd::is_intel() { 0 } else { ROWS_AHEAD.min(BYTES_AHEAD / (width * size_of::<T>())) }
-}
-
-/// Rows: one index names a run of neighbours, which `copy` copies.
 #[inline(always)]
-fn rows<T: Float, I: Index, S: Simd<T>>(
-    s: S,
-    src: Cube<'_, T>,
-    idx: Proven<Cube<'_, I>>,
-    out: &mut CubeMut<'_, T>,
-    offsets: &mut Offsets,
-    ahead: usize,
-    copy: impl Fn(&[T], &mut [T]),
-) {
-    let [planes, len, _] = out.shape();
+fn rows<T: Word>(job: &mut Gather<'_>, block: &mut [u64], ahead: usize, copy: impl Fn(&[T], &mut [T])) {
+    let [planes, len, _] = job.flow.as_piece().shape();
     for p in 0..planes {
-        let (list, Some(from), Some(mut to)) = (idx.lane(K, [p, 0, 0]), src.rows(p), out.rows(p)) else {
-            return;
-        };
-        for (first, taken, seen) in blocks(len, ahead) {
-            list.fill(first, seen, offsets);
-            let offsets = offsets.below(src.shape()[K]);
-            for (k, &o) in offsets[..taken].iter().enumerate() {
-                if ahead > 0 && k + ahead < seen {
-                    from.ask(s, offsets[k + ahead]);
+        let (from, mut to) = (job.table.rows::<T>(p), job.flow.rows::<T>(p));
+        // A block sees some indices more than it takes, to prefetch their rows.
+        let step = block.len() - ahead.min(block.len() - 1);
+        let mut first = 0;
+        while first < len {
+            let offsets = &mut block[..(len - first).min(step + ahead)];
+            job.list.fill(K, [p, first, 0], offsets);
+            for (k, &o) in offsets.iter().enumerate().take(step) {
+                if ahead > 0
+                    && let Some(&next) = offsets.get(k + ahead)
+                {
+                    from.prefetch(next as usize);
                 }
-                copy(from.row(o), to.row(first + k));
+                if o != NOWHERE {
+                    copy(from.row(o as usize), to.row(first + k));
+                }
             }
+            first += step;
         }
     }
 }
 
-/// How a run of `len` is cut into blocks that look some indices ahead: where each starts, how many indices it takes,
-/// and how many it sees. (Without a division, which `step_by` makes, and which short runs feel.)
 #[inline(always)]
-pub(super) fn blocks(len: usize, ahead: usize) -> impl Iterator<Item = (usize, usize, usize)> {
-    let step = Offsets::ROOM - ahead;
-    let firsts =
-        std::iter::successors(Some(0), move |first| Some(first + step)).take_while(move |&first| first < len);
-    firsts.map(move |first| (first, step.min(len - first), Offsets::ROOM.min(len - first)))
-}
-
-#[inline(always)]
-fn copy_exactly<T: Float, const W: usize>(from: &[T], to: &mut [T]) {
-    if let (Some(from), Some(to)) = (from.first_chunk::<W>(), to.first_chunk_mut::<W>()) {
+pub(super) fn exactly<const N: usize>(from: &[u8], to: &mut [u8]) {
+    if let (Some(from), Some(to)) = (from.first_chunk::<N>(), to.first_chunk_mut::<N>()) {
         *to = *from;
     }
 }
 
-/// A width between `W` and `2 * W`: the first `W` and the last.
+/// A length between `N` and `2 * N`: the first `N` bytes and the last.
 #[inline(always)]
-fn copy_overlapping<T: Float, const W: usize>(from: &[T], to: &mut [T]) {
-    copy_exactly::<T, W>(from, to);
-    if let (Some(from), Some(to)) = (from.last_chunk::<W>(), to.last_chunk_mut::<W>()) {
+pub(super) fn twice<const N: usize>(from: &[u8], to: &mut [u8]) {
+    exactly::<N>(from, to);
+    if let (Some(from), Some(to)) = (from.last_chunk::<N>(), to.last_chunk_mut::<N>()) {
         *to = *from;
     }
 }
 
-/// Columns of many planes, as few as fit one block: their list is read once.
-#[inline(always)]
-fn columns<T: Float, I: Index, S: Simd<T>>(
-    s: S,
-    src: Cube<'_, T>,
-    idx: Proven<Cube<'_, I>>,
-    out: &mut CubeMut<'_, T>,
-) {
-    let [planes, len, _] = out.shape();
-    let mut offsets = Offsets::new();
-    idx.lane(K, [0; 3]).fill(0, len, &mut offsets);
-    for p in 0..planes {
-        if let Some(to) = out.lane(K, [p, 0, 0]).as_slice_mut() {
-            src.plane(K, [p, 0, 0]).gather(s, 0, &offsets, 0, &[], to);
-        }
+/// Rows of whole `f32`s, whatever they are, written by non-temporal stores.
+struct Streamed<'j, 'a>(&'j mut Gather<'a>);
+
+impl Kernel<f32> for Streamed<'_, '_> {
+    type Output = ();
+    #[inline(always)]
+    fn run<S: Simd<f32>>(self, s: S) {
+        let Streamed(job) = self;
+        let row = job.flow.as_piece().shape()[M] * job.flow.as_piece().width();
+        let streaming = Streaming::begin();
+        rows::<f32>(job, &mut [0; BLOCK], rows_ahead(row, usize::MAX), |from, to| {
+            slices::map_past_caches(
+                s,
+                from,
+                to,
+                &streaming,
+                #[inline(always)]
+                |v| v,
+            )
+        });
     }
 }
 
-/// Few columns of many planes: column by column, in tiles of planes whose lines stay in L1 meanwhile.
-#[inline(always)]
-fn few_columns<T: Float, I: Index>(src: Cube<'_, T>, idx: Proven<Cube<'_, I>>, out: &mut CubeMut<'_, T>) {
-    let [planes, len, _] = out.shape();
-    let mut offsets = Offsets::new();
-    idx.lane(K, [0; 3]).fill(0, len, &mut offsets);
-    for first in (0..planes).step_by(TILE) {
-        let planes = TILE.min(planes - first);
-        for (k, &o) in offsets.below(src.shape()[K]).iter().enumerate() {
-            out.lane(P, [first, k, 0]).copy_from_lane(src.lane(P, [first, o, 0]), planes);
+/// Rows whose index names none: the value that fills.
+#[inline(never)]
+fn fill_rows<W: Word>(job: &mut Gather<'_>) {
+    let value = W::from_bytes(&job.list.fill_value());
+    let [planes, len, _] = job.flow.as_piece().shape();
+    let mut flow = job.flow.typed::<W>();
+    let mut block = [0; BLOCK];
+    for p in 0..planes {
+        for first in (0..len).step_by(BLOCK) {
+            let offsets = &mut block[..(len - first).min(BLOCK)];
+            job.list.fill(K, [p, first, 0], offsets);
+            for (k, _) in offsets.iter().enumerate().filter(|&(_, &o)| o == NOWHERE) {
+                flow.run(M, [p, first + k, 0]).fill(value);
+            }
         }
     }
 }
 
 /// Elements one by one.
-#[inline(always)]
-fn elements<T: Float, I: Index, S: Simd<T>>(
-    s: S,
-    src: Cube<'_, T>,
-    idx: Proven<Cube<'_, I>>,
-    out: &mut CubeMut<'_, T>,
-    in_cache: bool,
+#[inline(never)]
+fn elements<W: Word>(job: &mut Gather<'_>, reach: usize) {
+    let (shape, strides) = (job.flow.as_piece().shape(), job.flow.as_piece().strides());
+    let [planes, len, width] = shape;
+    if planes * len * width == 0 {
+        return;
+    }
+    if width == 1 && len < FEW_COLUMNS && planes >= 16 && job.list.stride(P) == 0 && !job.list.has_gaps() {
+        return few_columns::<W>(job);
+    }
+    let axis = run_axis(shape, strides, &job.list);
+    // One element of each of many rows comes from a line that the CPU foresees: as far as it can, at least.
+    let is_far = reach >= PREFETCH_FROM && axis == K && shape[K] >= 2 * DISTANCE;
+    let ahead = Prefetch { distance: if is_far { DISTANCE } else { 0 } };
+    let is_dense = strides[axis] == 1 || shape[axis] == 1;
+    if let (List::InPlace(words, first, list), true) = (job.list, is_dense)
+        && (list[axis] == 1 || shape[axis] == 1)
+    {
+        let (table, flow, way) = (job.table.typed::<W>(), job.flow.typed::<W>(), (axis, ahead));
+        return match words {
+            Words::U8(words) => in_place(table, Grid::new(words, first, list), flow, way),
+            Words::U16(words) => in_place(table, Grid::new(words, first, list), flow, way),
+            Words::U32(words) => in_place(table, Grid::new(words, first, list), flow, way),
+            Words::U64(words) => in_place(table, Grid::new(words, first, list), flow, way),
+        };
+    }
+    blocks::<W>(job, (axis, ahead));
+}
+
+/// The kernel, for an element size and an index size.
+#[inline(never)]
+fn in_place<W: Word, X: Word>(
+    table: Strided3<'_, W>,
+    list: Grid<'_, X>,
+    flow: Strided3Mut<'_, W>,
+    (axis, ahead): (usize, Prefetch),
 ) {
-    let shape = out.shape();
-    let axis = run_axis(shape, out.strides());
+    gather_runs(table, list, flow, axis, ahead);
+}
+
+/// Elements by blocks of resolved offsets, to wherever.
+fn blocks<W: Word>(job: &mut Gather<'_>, (axis, ahead): (usize, Prefetch)) {
+    let shape = job.flow.as_piece().shape();
+    let (table, mut flow) = (job.table.typed::<W>(), job.flow.typed::<W>());
+    let (value, has_gaps) = (W::from_bytes(&job.list.fill_value()), job.list.has_gaps());
     let [a, b] = [[K, M], [P, M], [P, K]][axis];
-    let len = shape[axis];
-    // Many indices into each of many rows name nearly every line: ask for the next row's, one after the other. Short
-    // rows the CPU foresees by itself. Otherwise ask for each element.
-    let all_lines = axis == K && src.strides()[K] == 1 && shape[P] > 1 && len * T::LANES >= src.shape()[K];
-    let next_row = all_lines && !in_cache && src.shape()[K] >= 64 * T::LANES;
-    let ahead = if in_cache || all_lines { 0 } else { AHEAD };
-    let mut offsets = None;
+    let (block, room) = (&mut [0u64; BLOCK], &mut [W::default(); BLOCK]);
     for i in 0..shape[a] {
         for j in 0..shape[b] {
-            let mut at = [0; 3];
-            (at[a], at[b]) = (i, j);
-            let (plane, list) = (src.plane(axis, [at[P], 0, at[M]]), idx.lane(axis, at));
-            let mut lane = out.lane(axis, at);
-            if !next_row && let (Some(list), Some(out)) = (list.bare(), lane.as_slice_mut()) {
-                plane.gather_bare(s, list, out, ahead);
-                continue;
-            }
-            let offsets = offsets.get_or_insert_with(Offsets::new);
-            for (first, taken, seen) in blocks(len, ahead) {
-                list.fill(first, seen, offsets);
-                let mut meanwhile: &[T::Block] = &[];
-                if next_row
-                    && at[P] + 1 < shape[P]
-                    && let Some(row) = src.lane(K, [at[P] + 1, 0, at[M]]).as_slice()
-                {
-                    let (row, _) = T::blocks(row);
-                    meanwhile = &row[row.len() * first / len..row.len() * (first + taken) / len];
+            for first in (0..shape[axis]).step_by(BLOCK) {
+                let mut index = [0; 3];
+                (index[a], index[b], index[axis]) = (i, j, first);
+                let len = (shape[axis] - first).min(BLOCK);
+                let (offsets, room) = (&mut block[..len], &mut room[..len]);
+                job.list.fill(axis, index, offsets);
+                let table = table.table_part(axis, index, len);
+                if has_gaps {
+                    table.gather_or(axis, offsets, value, room);
+                } else {
+                    let grid = checked_block(offsets, axis, table.shape()[K]);
+                    in_place(table, grid, Strided3Mut::from_slice(room, axis), (axis, ahead));
                 }
-                match lane.as_slice_mut() {
-                    Some(out) => {
-                        plane.gather(s, first, offsets, ahead, meanwhile, &mut out[first..first + taken])
-                    }
-                    None => {
-                        let mut block = [T::ZERO; Offsets::ROOM];
-                        plane.gather(s, first, offsets, ahead, meanwhile, &mut block[..taken]);
-                        lane.copy_from(first, &block[..taken]);
-                    }
-                }
+                flow.run(axis, index).copy_from(0, room);
             }
         }
     }
 }
 
-/// The axis along which to go element by element: where the flow's elements are nearest to each other, as long as it
-/// is worth a run; else the longest.
-pub(super) fn run_axis(shape: [usize; 3], strides: [isize; 3]) -> usize {
-    let worth = |&axis: &usize| shape[axis] >= 16;
-    let nearest = (0..3).filter(worth).min_by_key(|&axis| strides[axis].unsigned_abs());
-    nearest.unwrap_or_else(|| (0..3).max_by_key(|&axis| shape[axis]).unwrap_or(K))
+/// Few columns of many planes: column by column, in tiles of planes whose lines stay in L1 meanwhile.
+#[inline(never)]
+fn few_columns<W: Word>(job: &mut Gather<'_>) {
+    let [planes, len, _] = job.flow.as_piece().shape();
+    let (table, mut flow) = (job.table.typed::<W>(), job.flow.typed::<W>());
+    let offsets = &mut [0; FEW_COLUMNS][..len];
+    job.list.fill(K, [0; 3], offsets);
+    for first in (0..planes).step_by(TILE) {
+        for (k, &o) in offsets.iter().enumerate() {
+            let (from, mut to) = (table.run(P, [first, o as usize, 0]), flow.run(P, [first, k, 0]));
+            (0..TILE.min(planes - first)).for_each(|p| to.set(p, from.get(p)));
+        }
+    }
 }
 
-/// `take` from an array that no stride leads through in C order: the place of each element by a division.
-fn take_scattered<T: Float, I: Index>(
-    src: View<'_, T>,
-    idx: Indices<'_, I>,
-    mut out: ViewMut<'_, T>,
+/// From an array that no stride leads through in C order: the place of each element by a division.
+fn scattered(src: &ErasedView<'_>, idx: &ErasedIndices<'_>, out: &mut ErasedViewMut<'_>) -> Result<()> {
+    match src.width() {
+        1 => scattered_of::<u8>(src, idx, out),
+        2 => scattered_of::<u16>(src, idx, out),
+        4 => scattered_of::<u32>(src, idx, out),
+        8 => scattered_of::<u64>(src, idx, out),
+        _ => scattered_of::<u128>(src, idx, out),
+    }
+}
+
+fn scattered_of<W: Word>(
+    src: &ErasedView<'_>,
+    idx: &ErasedIndices<'_>,
+    out: &mut ErasedViewMut<'_>,
 ) -> Result<()> {
-    let level = Level::current()?;
-    let places = vec![(); src.len()]; // no memory: as many places as the source has elements
-    let mut plan = Plan::new();
-    plan.gather(&View::from(&places), 0, &idx.list, false, &out)?;
-    let idx = idx.prove(src.len(), level)?;
-    let lanes = src.lanes(src.rank() - 1); // an array of rank 0 is flat
-    let mut offsets = Offsets::new();
-    for i in 0..plan.cubes() {
-        let (list, mut out) = (idx.cube(&plan, i).lane(K, [0; 3]), out.cube(&plan, FLOW, i));
-        let (len, mut out) = (out.shape()[K], out.lane(K, [0; 3]));
-        for first in (0..len).step_by(Offsets::ROOM) {
-            list.fill(first, Offsets::ROOM.min(len - first), &mut offsets);
-            for (k, &o) in offsets.below(src.len()).iter().enumerate() {
-                out.set(first + k, lanes.lane(o / lanes.lane_len()).get(o % lanes.lane_len()));
+    let (level, flat) = (Level::current()?, src.as_if_flat());
+    let flow = (out.as_view().layout(), "the output");
+    let plan = Plan::new(&flat, 0, (idx.list.layout(), false), flow)?;
+    idx.check(src.len(), level)?;
+    let lanes = src.lanes::<W>(src.rank() - 1); // an array of rank 0 is flat
+    let width = lanes.lane_len();
+    let mut offsets = [0; BLOCK];
+    for i in 0..plan.pieces() {
+        let list = List::Resolved(idx.resolver(idx.list.piece_of(&plan, LIST, i), src.len()));
+        let value = W::from_bytes(&list.fill_value());
+        let mut out = out.piece_of(&plan, FLOW, i);
+        let len = out.as_piece().shape()[K];
+        let mut out = out.typed::<W>().into_run(K);
+        for first in (0..len).step_by(BLOCK) {
+            let offsets = &mut offsets[..(len - first).min(BLOCK)];
+            list.fill(K, [0, first, 0], offsets);
+            for (k, &o) in offsets.iter().enumerate() {
+                let inside = o != NOWHERE;
+                let o = o as usize;
+                out.set(first + k, if inside { lanes.lane(o / width).get(o % width) } else { value });
             }
         }
     }

@@ -1,251 +1,49 @@
-//! Scatter: adding to the elements that a list of indices names. The gradient of each form of [gather](crate::take).
-//!
-//! ```text
-//! scatter_add              dst[idx[k]]           += src[k]             dst flattened in C order
-//! scatter_add_axis         dst[p, idx[k], m]     += src[p, k, m]
-//! scatter_add_along_axis   dst[p, idx[p,k,m], m] += src[p, k, m]
-//! pick_add                 dst[p, idx[p]]        += x
-//! ```
-//!
-//! Each has a form that ends in `_scaled` and takes a factor `a` last: it adds `a · src`, rounded before it is added,
-//! which is what a step of SGD on an embedding does with `a` = −(learning rate).
-//!
-//! What they share is told at [`scatter_add`].
+//! Scatter: `table[list] += a · flow`, or `table[list] = flow`.
 
-use super::gather::{AHEAD, IN_CACHE, as_column, blocks, one_per_row, rows_ahead, run_axis};
-use crate::array::cube::{Cube, CubeMut, FLOW, K, M, P, Plan, TABLE, scatter_dense};
-use crate::array::{Lane, View, ViewMut};
+use super::gather::{PREFETCH_ROWS_FROM, exactly, rows_ahead, twice, with_block};
+use super::plan::{Form, Job, Short, are_rows, as_column, run_axis};
+use crate::array::{
+    Erased3, Erased3Mut, ErasedView, ErasedViewMut, FLOW, Grid, K, LIST, M, P, Plan, Prefetch, Strided3,
+    Strided3Mut, TABLE, Update, Word, scatter_runs,
+};
 use crate::error::Result;
-use crate::index::{Index, Indices, Offsets, Proven};
-use crate::parallel::{self, Split};
+use crate::index::ErasedIndices;
+use crate::index::checked::{BLOCK, List, Words, checked_block};
+use crate::parallel;
 use crate::simd::{self, Float, Kernel, Level, Simd};
 
-/// `dst[idx[k]] += src[k]`, `dst` flattened in C order: `np.add.at(dst, idx, src)`. `src` has the shape of `idx`, or
-/// is flat with as many elements.
-///
-/// # What all scatters share
-///
-/// *Indices* are those of [`take`](crate::take), and may repeat: what belongs to one element is added in the order of
-/// the indices.
-///
-/// *NaN* and infinities are added as IEEE 754 has it; an element that no index names is not touched.
-///
-/// *Equality class*: the bits of [`reference`](crate::reference) at every level, for any strides and any number of
-/// threads. The `_scaled` forms round `a · src` before they add it.
-///
-/// *Cost*: one pass over the indices to check them all; then `src` is read once, and each named element read and
-/// written once for each index that names it, in place whatever the strides. Threads share the work by destination,
-/// hence without atomics and without a copy of it; where all of them need all indices, each reads them.
-///
-/// *Errors* come before the first addition. Beside its own, each function has [`Error::Level`](crate::Error::Level) if
-/// `GRADIX_LEVEL` names none.
-///
-/// # Errors
-/// [`Error::Shape`](crate::Error::Shape) if `src` has another shape; [`Error::Index`](crate::Error::Index) for the
-/// first index out of bounds.
-///
-/// ```
-/// let mut dst = [0.0; 3];
-/// gradix::scatter_add(&mut dst, &[2, 0, 2], &[1.0, 10.0, 100.0])?;
-/// assert_eq!(dst, [10.0, 0.0, 101.0]);
-/// # Ok::<(), gradix::Error>(())
-/// ```
-pub fn scatter_add<'d, 'i, 's, T: Float, I: Index>(
-    dst: impl Into<ViewMut<'d, T>>,
-    idx: impl Into<Indices<'i, I>>,
-    src: impl Into<View<'s, T>>,
-) -> Result<()> {
-    scatter_add_scaled(dst, idx, src, T::ONE)
+/// A scatter, checked and cut into pieces.
+pub(super) type Scatter<'a> = Job<'a, Erased3Mut<'a>, Erased3<'a>>;
+
+/// What is done with an element of the table and the one that is meant for it.
+#[derive(Clone, Copy)]
+pub(super) enum Op {
+    /// `+= a · x`, the product rounded before it is added.
+    AddF32(f32),
+    /// The same.
+    AddF64(f64),
+    /// `= x`
+    Put,
 }
 
-/// `dst[idx[k]] += a · src[k]`, otherwise as [`scatter_add`].
-///
-/// Indices, NaN, equality and cost are those of [`scatter_add`].
-///
-/// # Errors
-/// Those of [`scatter_add`].
-///
-/// ```
-/// let mut dst = [1.0, 1.0];
-/// gradix::scatter_add_scaled(&mut dst, &[0, 0], &[1.0, 2.0], -0.5)?;
-/// assert_eq!(dst, [-0.5, 1.0]);
-/// # Ok::<(), gradix::Error>(())
-/// ```
-pub fn scatter_add_scaled<'d, 'i, 's, T: Float, I: Index>(
-    dst: impl Into<ViewMut<'d, T>>,
-    idx: impl Into<Indices<'i, I>>,
-    src: impl Into<View<'s, T>>,
-    a: T,
-) -> Result<()> {
-    let (mut dst, idx, src) = (dst.into(), idx.into(), src.into());
-    if scatter_small(&mut dst, &idx, &src, a)? {
-        return Ok(());
-    }
-    match dst.flattened() {
-        Ok(dst) => scatter(dst, 0, &idx, false, &src, a),
-        Err(dst) => scatter_scattered(dst, idx, src, a),
+#[derive(Clone, Copy)]
+struct Add<T>(T);
+
+impl<T: Float> Update<T> for Add<T> {
+    #[inline(always)]
+    fn update(self, to: &mut T, from: T) {
+        *to += self.0 * from;
     }
 }
 
-/// `dst[.., idx[k], ..] += src[.., k, ..]` with the index on `axis`: torch's `index_add_`. `src` has the shape of
-/// `dst` with `axis` replaced by the shape of `idx`, or is flat with as many elements.
-///
-/// Indices, NaN, equality and cost are those of [`scatter_add`].
-///
-/// # Errors
-/// [`Error::Axis`](crate::Error::Axis), [`Error::Shape`](crate::Error::Shape) if `src` has another shape,
-/// [`Error::Index`](crate::Error::Index) for the first index out of bounds.
-///
-/// ```
-/// use gradix::{View, ViewMut};
-/// let mut table = [0.0; 4];
-/// let rows = [1.0, 2.0, 10.0, 20.0];
-/// gradix::scatter_add_axis(ViewMut::new(&mut table, &[2, 2])?, 0, &[1, 1], View::new(&rows, &[2, 2])?)?;
-/// assert_eq!(table, [0.0, 0.0, 11.0, 22.0]);
-/// # Ok::<(), gradix::Error>(())
-/// ```
-pub fn scatter_add_axis<'d, 'i, 's, T: Float, I: Index>(
-    dst: impl Into<ViewMut<'d, T>>,
-    axis: isize,
-    idx: impl Into<Indices<'i, I>>,
-    src: impl Into<View<'s, T>>,
-) -> Result<()> {
-    scatter_add_axis_scaled(dst, axis, idx, src, T::ONE)
-}
+#[derive(Clone, Copy)]
+struct Put;
 
-/// `dst[.., idx[k], ..] += a · src[.., k, ..]`, otherwise as [`scatter_add_axis`]: a step of SGD on the rows of an
-/// embedding, with `a` the negative learning rate.
-///
-/// Indices, NaN, equality and cost are those of [`scatter_add`].
-///
-/// # Errors
-/// Those of [`scatter_add_axis`].
-///
-/// ```
-/// use gradix::{View, ViewMut};
-/// let mut embedding = [1.0, 1.0, 1.0, 1.0];
-/// let grad = [0.5, 1.0];
-/// let (table, grad) = (ViewMut::new(&mut embedding, &[2, 2])?, View::new(&grad, &[1, 2])?);
-/// gradix::scatter_add_axis_scaled(table, 0, &[1], grad, -0.1)?;
-/// assert_eq!(embedding, [1.0, 1.0, 0.95, 0.9]);
-/// # Ok::<(), gradix::Error>(())
-/// ```
-pub fn scatter_add_axis_scaled<'d, 'i, 's, T: Float, I: Index>(
-    dst: impl Into<ViewMut<'d, T>>,
-    axis: isize,
-    idx: impl Into<Indices<'i, I>>,
-    src: impl Into<View<'s, T>>,
-    a: T,
-) -> Result<()> {
-    let dst = dst.into();
-    let axis = dst.axis(axis)?;
-    scatter(dst, axis, &idx.into(), false, &src.into(), a)
-}
-
-/// For each place of `idx`, adds the element of `src` there to that of `dst` at the same place but for `axis`, where
-/// `idx` says which: torch's `scatter_add_`. `idx` has the shape of `dst` on all other axes, and `src` that of `idx`
-/// (or is flat with as many elements).
-///
-/// Indices, NaN, equality and cost are those of [`scatter_add`].
-///
-/// # Errors
-/// [`Error::Axis`](crate::Error::Axis), [`Error::Shape`](crate::Error::Shape) if the shapes do not fit,
-/// [`Error::Index`](crate::Error::Index) for the first index out of bounds.
-///
-/// ```
-/// use gradix::{View, ViewMut};
-/// let mut dst = [0.0; 4];
-/// let idx = [1, 1, 0, 1, 0, 0];
-/// let src = [1.0, 2.0, 3.0, 4.0, 5.0, 6.0];
-/// let table = ViewMut::new(&mut dst, &[2, 2])?;
-/// gradix::scatter_add_along_axis(table, 1, View::new(&idx, &[2, 3])?, View::new(&src, &[2, 3])?)?;
-/// assert_eq!(dst, [3.0, 3.0, 11.0, 4.0]);
-/// # Ok::<(), gradix::Error>(())
-/// ```
-pub fn scatter_add_along_axis<'d, 'i, 's, T: Float, I: Index>(
-    dst: impl Into<ViewMut<'d, T>>,
-    axis: isize,
-    idx: impl Into<Indices<'i, I>>,
-    src: impl Into<View<'s, T>>,
-) -> Result<()> {
-    scatter_add_along_axis_scaled(dst, axis, idx, src, T::ONE)
-}
-
-/// Adds `a · src`, otherwise as [`scatter_add_along_axis`].
-///
-/// Indices, NaN, equality and cost are those of [`scatter_add`].
-///
-/// # Errors
-/// Those of [`scatter_add_along_axis`].
-///
-/// ```
-/// let mut dst = [0.0; 2];
-/// gradix::scatter_add_along_axis_scaled(&mut dst, 0, &[1, 1, 0], &[1.0, 2.0, 3.0], 2.0)?;
-/// assert_eq!(dst, [6.0, 6.0]);
-/// # Ok::<(), gradix::Error>(())
-/// ```
-pub fn scatter_add_along_axis_scaled<'d, 'i, 's, T: Float, I: Index>(
-    dst: impl Into<ViewMut<'d, T>>,
-    axis: isize,
-    idx: impl Into<Indices<'i, I>>,
-    src: impl Into<View<'s, T>>,
-    a: T,
-) -> Result<()> {
-    let dst = dst.into();
-    let axis = dst.axis(axis)?;
-    scatter(dst, axis, &idx.into(), true, &src.into(), a)
-}
-
-/// Adds `x` to one element of each row: `dst[range(m), labels] += x` for a matrix with `m` rows.
-///
-/// Indices, NaN, equality and cost are those of [`scatter_add`].
-///
-/// # Errors
-/// [`Error::Rank`](crate::Error::Rank) if `dst` is no matrix; [`Error::Shape`](crate::Error::Shape) if there are not
-/// `m` labels; [`Error::Index`](crate::Error::Index) for the first label out of bounds.
-///
-/// ```
-/// use gradix::ViewMut;
-/// let mut p = [0.7, 0.2, 0.1, 0.3, 0.3, 0.4];
-/// gradix::pick_add(ViewMut::new(&mut p, &[2, 3])?, &[0, 2], -1.0)?; // p[range(m), y] -= 1
-/// assert_eq!(p, [0.7 - 1.0, 0.2, 0.1, 0.3, 0.3, 0.4 - 1.0]);
-/// # Ok::<(), gradix::Error>(())
-/// ```
-pub fn pick_add<'d, 'i, T: Float, I: Index>(
-    dst: impl Into<ViewMut<'d, T>>,
-    labels: impl Into<Indices<'i, I>>,
-    x: T,
-) -> Result<()> {
-    let dst = dst.into();
-    let one_for_all = dst.shape().first().map_or(1, |&rows| rows);
-    pick_add_scaled(dst, labels, View::strided(&[x], &[one_for_all], &[0], 0)?, T::ONE)
-}
-
-/// Adds `a · src[p]` to one element of each row p: `dst[range(m), labels] += a * src`, the gradient of
-/// [`pick`](crate::pick).
-///
-/// Indices, NaN, equality and cost are those of [`scatter_add`].
-///
-/// # Errors
-/// Those of [`pick_add`]; [`Error::Shape`](crate::Error::Shape) if `src` has not `m` elements.
-///
-/// ```
-/// use gradix::ViewMut;
-/// let mut grad = [0.0; 4];
-/// gradix::pick_add_scaled(ViewMut::new(&mut grad, &[2, 2])?, &[1, 0], &[3.0, 4.0], 0.5)?;
-/// assert_eq!(grad, [0.0, 1.5, 2.0, 0.0]);
-/// # Ok::<(), gradix::Error>(())
-/// ```
-pub fn pick_add_scaled<'d, 'i, 's, T: Float, I: Index>(
-    dst: impl Into<ViewMut<'d, T>>,
-    labels: impl Into<Indices<'i, I>>,
-    src: impl Into<View<'s, T>>,
-    a: T,
-) -> Result<()> {
-    let (dst, src) = (dst.into(), src.into());
-    let labels = as_column(dst.shape(), labels.into())?;
-    one_per_row("the source", dst.shape()[0], src.shape())?;
-    scatter(dst, 1, &labels, true, &src, a)
+impl<T: Word> Update<T> for Put {
+    #[inline(always)]
+    fn update(self, to: &mut T, from: T) {
+        *to = from;
+    }
 }
 
 /// The elements that a second thread should at least add.
@@ -256,344 +54,428 @@ const GRAIN: usize = 1 << 14;
 const FOR_A_SHARE: usize = 1 << 18;
 
 /// Nor are single elements of a destination below this size, in bytes, where to add costs less than to go through the
-/// indices. Above it two threads gain on Intel's CPUs (1.2 to 1.7 times); on a Zen 4 one that asks ahead is as quick (0.8 to 0.9),
-/// so that only three share.
+/// indices. Above it two threads gain on Intel's CPUs (1.2 to 1.7 times); on a Zen 4 one that prefetches is as quick (0.8 to
+/// 0.9), so that only three share.
 const SHARED: usize = 12 << 20;
 
-/// The places of a row that one thread should at least have to itself, so that two seldom want the same line.
-const STRETCH: usize = 512;
+/// Bytes of a destination from which on threads share it by its rows: no second-level cache of 1 MiB holds it.
+const SHARED_ROWS: usize = 1 << 20;
+
+/// Minimum columns per thread, to avoid false sharing.
+const COLUMNS: usize = 512;
 
 /// Where threads share a destination, how many of its places are looked at to divide it evenly.
 const SAMPLE: usize = 256;
 
-/// [`scatter_add_scaled`] where all is dense, and so little that a plan would take longer than the elements; says whether it
-/// is that.
-fn scatter_small<T: Float, I: Index>(
-    dst: &mut ViewMut<'_, T>,
-    idx: &Indices<'_, I>,
-    src: &View<'_, T>,
-    a: T,
-) -> Result<bool> {
-    let fits = src.shape() == idx.list.shape() || src.shape() == [idx.list.len()];
-    if !fits || src.len() >= 2 * GRAIN || dst.len() >= IN_CACHE / size_of::<T>() {
-        return Ok(false);
-    }
-    let (Ok(table), Some(from)) = (dst.reborrow().into_slice(), src.as_slice()) else { return Ok(false) };
+/// Bytes of a destination from which on single elements are prefetched, twice a second-level cache of 1 MiB, and how many
+/// indices ahead.
+const PREFETCH_FROM: usize = 2 << 20;
+const DISTANCE: usize = 64;
+
+/// The short way. See [`super::plan`].
+#[inline(never)]
+pub(super) fn short(short: Short<'_, Erased3Mut<'_>, Erased3<'_>>, op: Op) -> Result<()> {
     let level = Level::current()?;
-    let small = idx.prove(table.len(), level)?.bare().map(|list| Small { table, list, from, a });
-    Ok(small.map(|small| T::dispatch(level, small)).is_some())
+    run(short.checked(level)?, op, level);
+    Ok(())
 }
 
-/// What [`scatter_small`] hands to a level.
-struct Small<'a, T, I> {
-    table: &'a mut [T],
-    list: Proven<&'a [I]>,
-    from: &'a [T],
-    a: T,
-}
-
-impl<T: Float, I: Index> Kernel<T> for Small<'_, T, I> {
-    type Output = ();
-    #[inline(always)]
-    fn run<S: Simd<T>>(self, s: S) {
-        scatter_dense(s, self.table, self.list, self.from, self.a, 0);
+/// The long way.
+#[cold]
+#[inline(never)]
+pub(super) fn long(
+    form: Form,
+    dst: &mut ErasedViewMut<'_>,
+    idx: &ErasedIndices<'_>,
+    src: &ErasedView<'_>,
+    op: Op,
+) -> Result<()> {
+    match form {
+        Form::Axis(axis) => along(dst, axis, (idx, false), src, op),
+        Form::Along(axis) => along(dst, axis, (idx, true), src, op),
+        Form::Pick => {
+            let labels = as_column(dst.as_view().shape(), idx, (src.shape(), "the source"))?;
+            along(dst, 1, (&labels, true), src, op)
+        }
+        Form::Flat => match dst.flattened() {
+            Some(mut dst) => along(&mut dst, 0, (idx, false), src, op),
+            None => scattered(dst, idx, src, op),
+        },
     }
 }
 
-/// All of the above but for a flattened destination that no stride leads through.
-fn scatter<T: Float, I: Index>(
-    mut dst: ViewMut<'_, T>,
+fn along(
+    dst: &mut ErasedViewMut<'_>,
     axis: usize,
-    idx: &Indices<'_, I>,
-    along: bool,
-    src: &View<'_, T>,
-    a: T,
+    (idx, is_along): (&ErasedIndices<'_>, bool),
+    src: &ErasedView<'_>,
+    op: Op,
 ) -> Result<()> {
     let level = Level::current()?;
-    let mut plan = Plan::new();
-    plan.scatter(&dst, axis, &idx.list, along, src)?;
-    let idx = idx.prove(dst.shape()[axis], level)?;
-    let [planes, len, width] = plan.shape();
-    for i in 0..plan.cubes() {
-        let (dst, src) = (dst.cube(&plan, TABLE, i), src.cube(&plan, FLOW, i));
-        let (piece, pieces) =
-            (Piece { dst, idx: idx.cube(&plan, i), src, a, first: 0, all: true }, parallel::threads());
-        if pieces < 2 || planes * len * width < 2 * GRAIN {
-            T::dispatch(level, piece);
-        } else if planes >= 2 * pieces {
-            let grain = GRAIN.div_ceil(len * width);
-            parallel::for_each(Cut { piece, axis: P }, grain, |_, cut| T::dispatch(level, cut.piece));
-        } else if width >= GRAIN || width >= 2 * STRETCH && piece.idx.strides()[M] != 0 {
-            let grain = (GRAIN / len).max(STRETCH);
-            parallel::for_each(Cut { piece, axis: M }, grain, |_, cut| T::dispatch(level, cut.piece));
-        } else if !is_shared(piece.dst.as_cube().reach(), len, width, pieces) {
-            T::dispatch(level, piece);
-        } else {
-            let pieces = piece.by_destination(pieces.min(planes * len * width / GRAIN));
-            parallel::for_each(pieces, 1, |_, pieces| {
-                pieces.into_iter().for_each(|piece| T::dispatch(level, piece))
-            });
-        }
+    let flow = (src.layout(), "the source");
+    let plan = Plan::new(dst.as_view().layout(), axis, (idx.list.layout(), is_along), flow)?;
+    let bound = dst.as_view().shape()[axis];
+    idx.check(bound, level)?;
+    for i in 0..plan.pieces() {
+        let list = List::Resolved(idx.resolver(idx.list.piece_of(&plan, LIST, i), bound));
+        let (table, flow) = (dst.piece_of(&plan, TABLE, i), src.piece_of(&plan, FLOW, i));
+        run(Job { table, list, flow, axis: P }, op, level);
     }
     Ok(())
+}
+
+/// By one thread or several. No two ever update one element, so its sum is in the order of the indices.
+fn run(mut job: Scatter<'_>, op: Op, level: Level) {
+    let [planes, len, width] = job.flow.shape();
+    if planes * len * width < 2 * GRAIN {
+        return piece(&mut job, None, op, level);
+    }
+    let threads = parallel::threads();
+    let cut = |job: Scatter<'_>, axis, grain| {
+        parallel::for_each(Job { axis, ..job }, grain, |_, mut job| piece(&mut job, None, op, level));
+    };
+    if threads < 2 {
+        piece(&mut job, None, op, level);
+    } else if planes >= 2 * threads {
+        cut(job, P, GRAIN.div_ceil(len * width));
+    } else if width >= GRAIN || width >= 2 * COLUMNS && job.list.stride(M) != 0 {
+        cut(job, M, (GRAIN / len).max(COLUMNS));
+    } else if !is_shared(job.table.as_piece().reach(), len, width, threads) {
+        piece(&mut job, None, op, level);
+    } else {
+        let pieces = by_destination(job, threads.min(planes * len * width / GRAIN));
+        parallel::for_each(pieces, 1, |_, pieces: Vec<(usize, Scatter<'_>)>| {
+            for (first, mut job) in pieces {
+                piece(&mut job, Some(first), op, level);
+            }
+        });
+    }
 }
 
 /// Whether so many threads should share a destination of so many bytes by its places.
 fn is_shared(bytes: usize, len: usize, width: usize, threads: usize) -> bool {
     match width {
         1 => bytes >= SHARED && len >= FOR_A_SHARE && (threads > 2 || simd::is_intel()),
-        _ => bytes >= IN_CACHE,
+        _ => bytes >= SHARED_ROWS,
     }
 }
 
-/// A cube to be added to, or its places from `first` on.
-struct Piece<'a, T, I> {
-    dst: CubeMut<'a, T>,
-    idx: Proven<Cube<'a, I>>,
-    src: Cube<'a, T>,
-    /// What the source is multiplied by.
-    a: T,
-    first: usize,
-    /// Whether that is all places, so that no index belongs to another piece.
-    all: bool,
-}
-
-/// A piece to be cut along an axis on which no two indices share a place.
-struct Cut<'a, T, I> {
-    piece: Piece<'a, T, I>,
-    axis: usize,
-}
-
-impl<T: Float, I: Index> Split for Cut<'_, T, I> {
-    fn len(&self) -> usize {
-        self.piece.src.shape()[self.axis]
+/// Cuts the destination where its places are named about equally often before and after, as far as a sample shows; each piece
+/// with the number of its first place. Every piece goes through all indices and updates what is its own, so where the cuts are
+/// does not show in the sums.
+fn by_destination(job: Scatter<'_>, pieces: usize) -> Vec<(usize, Scatter<'_>)> {
+    let (len, n) = (job.flow.shape()[K], job.table.as_piece().shape()[K]);
+    let (mut sample, mut offset) = (Vec::with_capacity(SAMPLE), [0]);
+    for i in 0..SAMPLE.min(len) {
+        job.list.fill(K, [0, i * (len / SAMPLE.min(len)), 0], &mut offset);
+        sample.extend(usize::try_from(offset[0]).ok().filter(|&o| o < n));
     }
-    fn split_at(self, mid: usize) -> (Self, Self) {
-        let Cut { piece: Piece { dst, idx, src, a, first, all }, axis } = self;
-        let (dst, idx, src) = (dst.split_at(axis, mid), idx.split_at(axis, mid), src.split_at(axis, mid));
-        let cut = |dst, idx, src| Cut { piece: Piece { dst, idx, src, a, first, all }, axis };
-        (cut(dst.0, idx.0, src.0), cut(dst.1, idx.1, src.1))
-    }
-}
-
-impl<'a, T: Float, I: Index> Piece<'a, T, I> {
-    /// Cuts the destination where its places are named about equally often before and after, as far as a sample shows.
-    /// Every piece goes through all indices and adds what is its own, so where the cuts are does not show in the sums.
-    fn by_destination(self, pieces: usize) -> Vec<Self> {
-        let len = self.src.shape()[K];
-        let (list, mut sample) = (self.idx.lane(K, [0; 3]), Vec::with_capacity(SAMPLE));
-        let mut offset = Offsets::new();
-        for i in 0..SAMPLE.min(len) {
-            list.fill(i * (len / SAMPLE.min(len)), 1, &mut offset);
-            sample.extend_from_slice(offset.below(self.dst.shape()[K]));
+    sample.sort_unstable();
+    let (list, flow, axis) = (job.list, job.flow, job.axis);
+    let (mut done, mut first, mut rest) = (Vec::with_capacity(pieces), 0, job.table);
+    for i in 1..pieces {
+        let cut = sample.get(i * sample.len() / pieces).copied().unwrap_or(0);
+        if cut > first {
+            let (table, beyond) = rest.split_at(K, cut - first);
+            done.push((first, Job { table, list, flow, axis }));
+            (first, rest) = (cut, beyond);
         }
-        sample.sort_unstable();
-        let (mut done, mut rest) = (Vec::with_capacity(pieces), self);
-        for i in 1..pieces {
-            let cut = sample[i * sample.len() / pieces];
-            if cut > rest.first {
-                let (dst, beyond) = rest.dst.split_at(K, cut - rest.first);
-                done.push(Piece { dst, all: false, ..rest });
-                rest = Piece { dst: beyond, first: cut, all: false, ..rest };
+    }
+    done.push((first, Job { table: rest, list, flow, axis }));
+    done
+}
+
+/// By this thread. Where a first place is given, the table has the places from there on alone, and others' indices are left
+/// to them.
+fn piece(job: &mut Scatter<'_>, own: Option<usize>, op: Op, level: Level) {
+    let shape = job.flow.shape();
+    if shape.contains(&0) {
+        return;
+    }
+    if are_rows(job.table.as_piece().strides(), &job.list, &job.flow) {
+        match op {
+            Op::AddF32(a) => f32::dispatch(level, AddRows { job, own, a }),
+            Op::AddF64(a) => f64::dispatch(level, AddRows { job, own, a }),
+            Op::Put => f32::dispatch(level, PutRows { job, own }),
+        }
+    } else {
+        match (op, job.table.as_piece().width()) {
+            (Op::AddF32(a), _) => elements::<f32>(job, own, Add(a)),
+            (Op::AddF64(a), _) => elements::<f64>(job, own, Add(a)),
+            (Op::Put, 1) => elements::<u8>(job, own, Put),
+            (Op::Put, 2) => elements::<u16>(job, own, Put),
+            (Op::Put, 4) => elements::<u32>(job, own, Put),
+            (Op::Put, 8) => elements::<u64>(job, own, Put),
+            (Op::Put, _) => elements::<u128>(job, own, Put),
+        }
+    }
+}
+
+/// Keeps of the offsets those from `first` on that are below `n` then, as offsets from there, and says which they were.
+#[inline(always)]
+fn keep(offsets: &mut [u64], first: usize, n: usize, kept: &mut [u8; BLOCK]) -> usize {
+    const { assert!(BLOCK == 256) }; // so that a number fits into a `u8`
+    let mut len = 0;
+    for k in 0..offsets.len() {
+        let o = offsets[k].wrapping_sub(first as u64);
+        offsets[len] = o; // an offset left out is overwritten by the next, or beyond the end
+        kept[len] = k as u8;
+        len += usize::from(o < n as u64);
+    }
+    len
+}
+
+/// Rows: one index names a run of neighbours, which is updated as `T`s.
+#[inline(always)]
+fn rows<T: Word>(
+    job: &mut Scatter<'_>,
+    own: Option<usize>,
+    block: &mut [u64],
+    ahead: usize,
+    update: impl Fn(&[T], &mut [T]),
+) {
+    let ([planes, len, _], n) = (job.flow.shape(), job.table.as_piece().shape()[K]);
+    let is_filtered = own.is_some() || job.list.has_gaps();
+    let mut kept = [0; BLOCK];
+    for p in 0..planes {
+        let (from, mut to) = (job.flow.rows::<T>(p), job.table.rows::<T>(p));
+        // A block sees some indices more than it takes, to prefetch their rows, unless some are left out.
+        let step = if is_filtered { block.len() } else { block.len() - ahead.min(block.len() - 1) };
+        let mut first = 0;
+        while first < len {
+            let offsets = &mut block[..(len - first).min(if is_filtered { step } else { step + ahead })];
+            job.list.fill(K, [p, first, 0], offsets);
+            if is_filtered {
+                let count = keep(offsets, own.unwrap_or(0), n, &mut kept);
+                for (k, &o) in offsets[..count].iter().enumerate() {
+                    if ahead > 0 && k + ahead < count {
+                        to.as_rows().prefetch(offsets[k + ahead] as usize);
+                        // Where other threads have some of the rows, no CPU foresees which come next.
+                        from.prefetch(first + kept[k + ahead] as usize);
+                    }
+                    update(from.row(first + kept[k] as usize), to.row(o as usize));
+                }
+            } else {
+                for (k, &o) in offsets.iter().enumerate().take(step) {
+                    if ahead > 0
+                        && let Some(&next) = offsets.get(k + ahead)
+                    {
+                        to.as_rows().prefetch(next as usize);
+                    }
+                    update(from.row(first + k), to.row(o as usize));
+                }
             }
+            first += step;
         }
-        done.push(rest);
-        done
     }
 }
 
-/// The offsets that a block of indices names, those of them that are the piece's own, and which these were: once for all forms
-/// of the kernel, whose callers' stacks may be small.
-struct Lists {
-    seen: Offsets,
-    own: Offsets,
-    kept: [u8; Offsets::ROOM],
+struct AddRows<'j, 'a, T> {
+    job: &'j mut Scatter<'a>,
+    own: Option<usize>,
+    a: T,
 }
 
-impl<T: Float, I: Index> Kernel<T> for Piece<'_, T, I> {
+impl<T: Float + Word> Kernel<T> for AddRows<'_, '_, T> {
     type Output = ();
     #[inline(always)]
-    fn run<S: Simd<T>>(self, s: S) {
-        let [planes, len, width] = self.src.shape();
-        if planes * len * width == 0 {
-            return;
-        }
-        let dense = self.src.strides()[M] == 1 && self.dst.strides()[M] == 1;
-        let lists = &mut Lists { seen: Offsets::new(), own: Offsets::new(), kept: [0; Offsets::ROOM] };
-        if width > 1 && self.idx.strides()[M] == 0 && dense {
-            let a = self.a;
-            match width {
-                2 => rows(s, self, lists, |from, to| add_exactly::<T, 2>(from, to, a)),
-                4 => rows(s, self, lists, |from, to| add_exactly::<T, 4>(from, to, a)),
-                8 if T::LANES > 8 => rows(s, self, lists, |from, to| add_exactly::<T, 8>(from, to, a)),
-                _ => rows(s, self, lists, |from, to| add(s, from, to, a)),
-            }
-        } else if self.all {
-            elements(s, self, lists)
-        } else {
-            own_elements(self, lists)
+    fn run<S: Simd<T>>(self, _: S) {
+        let AddRows { job, own, a } = self;
+        let [_, len, width] = job.flow.shape();
+        let reach = job.table.as_piece().reach();
+        let ahead = if reach < PREFETCH_ROWS_FROM { 0 } else { add_rows_ahead(width * size_of::<T>()) };
+        with_block!(len, |block| match width {
+            2 => rows(job, own, block, ahead, |from, to| add_exactly::<T, 2>(from, to, a)),
+            4 => rows(job, own, block, ahead, |from, to| add_exactly::<T, 4>(from, to, a)),
+            8 => rows(job, own, block, ahead, |from, to| add_exactly::<T, 8>(from, to, a)),
+            _ => rows(job, own, block, ahead, |from, to| add(from, to, a)),
+        });
+    }
+}
+
+/// How many rows of so many bytes ahead. Not at all on Intel's CPUs: see [`rows_ahead`].
+fn add_rows_ahead(row: usize) -> usize {
+    if simd::is_intel() { 0 } else { ((32 << 10) / row).min(16) }
+}
+
+#[inline(always)]
+fn add_exactly<T: Float, const N: usize>(from: &[T], to: &mut [T], a: T) {
+    if let (Some(from), Some(to)) = (from.first_chunk::<N>(), to.first_chunk_mut::<N>()) {
+        for (to, &from) in to.iter_mut().zip(from) {
+            *to += a * from;
         }
     }
 }
 
-/// Rows: one index names a run of neighbours, to which `add` adds.
+/// `to += a · from`, rounded twice: by 32 bytes, and what is left by pieces of 16, 8 and 4, so that a row that is updated
+/// again finds each piece as it was stored.
 #[inline(always)]
-fn rows<T: Float, I: Index, S: Simd<T>>(
-    s: S,
-    piece: Piece<'_, T, I>,
-    lists: &mut Lists,
-    add: impl Fn(&[T], &mut [T]),
-) {
-    let Piece { mut dst, idx, src, first: first_place, all, .. } = piece;
-    let ([planes, len, width], places) = (src.shape(), dst.shape()[K]);
-    let ahead = if dst.as_cube().reach() < IN_CACHE { 0 } else { rows_ahead::<T>(width) };
-    let Lists { seen, own, kept } = lists;
-    for p in 0..planes {
-        let (list, Some(from), Some(mut to)) = (idx.lane(K, [p, 0, 0]), src.rows(p), dst.rows(p)) else {
-            return;
-        };
-        for (first, taken, looked_at) in blocks(len, if all { ahead } else { 0 }) {
-            if all {
-                list.fill(first, looked_at, own);
-            } else {
-                list.fill(first, taken, seen);
-                own.keep(seen, first_place..first_place + places, kept);
-            }
-            let own = own.below(places);
-            for (k, &o) in own.iter().enumerate().take(taken) {
-                if ahead > 0 && k + ahead < own.len() {
-                    to.as_rows().ask(s, own[k + ahead]);
-                    // Where other threads have some of the rows, no CPU foresees which come next.
-                    if !all {
-                        from.ask(s, first + kept[k + ahead] as usize);
-                    }
+fn add<T: Float>(from: &[T], to: &mut [T], a: T) {
+    let (eights, from) = from.as_chunks::<8>();
+    let (to_eights, to) = to.as_chunks_mut::<8>();
+    for (from, to) in eights.iter().zip(to_eights) {
+        add_exactly::<T, 8>(from, to, a);
+    }
+    let mut at = 0;
+    if from.len() & 4 != 0 {
+        add_exactly::<T, 4>(from, to, a);
+        at = 4;
+    }
+    if from.len() & 2 != 0 {
+        add_exactly::<T, 2>(&from[at..], &mut to[at..], a);
+        at += 2;
+    }
+    if from.len() & 1 != 0 {
+        add_exactly::<T, 1>(&from[at..], &mut to[at..], a);
+    }
+}
+
+struct PutRows<'j, 'a> {
+    job: &'j mut Scatter<'a>,
+    own: Option<usize>,
+}
+
+impl Kernel<f32> for PutRows<'_, '_> {
+    type Output = ();
+    #[inline(always)]
+    fn run<S: Simd<f32>>(self, s: S) {
+        let PutRows { job, own } = self;
+        let len = job.flow.shape()[K];
+        let row = job.flow.shape()[M] * job.flow.width();
+        let ahead = rows_ahead(row, job.table.as_piece().reach());
+        with_block!(len, |block| match row {
+            4 => rows(job, own, block, ahead, exactly::<4>),
+            8 => rows(job, own, block, ahead, exactly::<8>),
+            9..16 => rows(job, own, block, ahead, twice::<8>),
+            16 => rows(job, own, block, ahead, exactly::<16>),
+            17..32 => rows(job, own, block, ahead, twice::<16>),
+            _ => rows(job, own, block, ahead, |from, to| s.copy(from, to)),
+        });
+    }
+}
+
+/// Elements one by one. Whatever the axis of the runs, what updates one element comes in the order of the indices.
+#[inline(never)]
+fn elements<T: Word>(job: &mut Scatter<'_>, own: Option<usize>, update: impl Update<T>) {
+    let (shape, strides) = (job.flow.shape(), job.flow.strides());
+    let axis = if own.is_some() { K } else { run_axis(shape, strides, &job.list) };
+    // On Intel's CPUs, with caches as large, prefetching took longer (results/tried/scatter.md).
+    let is_far = job.table.as_piece().reach() >= PREFETCH_FROM && axis == K && !simd::is_intel();
+    let ahead = Prefetch { distance: if is_far && shape[K] >= 2 * DISTANCE { DISTANCE } else { 0 } };
+    let is_dense = strides[axis] == 1 || shape[axis] == 1;
+    let (mut table, flow, way) = (job.table.typed::<T>(), job.flow.typed::<T>(), (axis, ahead));
+    if own.is_none()
+        && is_dense
+        && let List::InPlace(words, first, list) = job.list
+        && (list[axis] == 1 || shape[axis] == 1)
+    {
+        return in_place(table, (words, first, list), flow, way, update);
+    }
+    let is_filtered = own.is_some() || job.list.has_gaps();
+    let [a, b] = [[M, K], [P, M], [P, K]][axis];
+    let (block, room, kept) = (&mut [0u64; BLOCK], &mut [T::default(); BLOCK], &mut [0; BLOCK]);
+    for i in 0..shape[a] {
+        for j in 0..shape[b] {
+            for at in (0..shape[axis]).step_by(BLOCK) {
+                let mut index = [0; 3];
+                (index[a], index[b], index[axis]) = (i, j, at);
+                let len = (shape[axis] - at).min(BLOCK);
+                let (mut table, room) = (table.table_part(axis, index, len), &mut room[..len]);
+                flow.run(axis, index).copy_to(0, room);
+                if let List::InPlace(words, first, list) = job.list
+                    && own.is_none()
+                    && list[axis] == 1
+                {
+                    let first = first + (0..3).map(|d| index[d] * list[d]).sum::<usize>();
+                    in_place(table, (words, first, list), Strided3::from_slice(room, axis), way, update);
+                    continue;
                 }
-                add(from.row(first + if all { k } else { kept[k] as usize }), to.row(o));
+                let offsets = &mut block[..len];
+                job.list.fill(axis, index, offsets);
+                let n = table.shape()[K];
+                if is_filtered && axis != K {
+                    table.update_inside(axis, offsets, room, update);
+                } else {
+                    let mut len = len;
+                    if is_filtered {
+                        len = keep(offsets, own.unwrap_or(0), n, kept);
+                        (0..len).for_each(|k| room[k] = room[kept[k] as usize]); // never behind `k`
+                    }
+                    let grid = checked_block(&offsets[..len], axis, n);
+                    scatter(table, grid, Strided3::from_slice(&room[..len], axis), way, update);
+                }
             }
         }
     }
 }
 
-#[inline(always)]
-fn add_exactly<T: Float, const W: usize>(from: &[T], to: &mut [T], a: T) {
-    if let (Some(from), Some(to)) = (from.first_chunk::<W>(), to.first_chunk_mut::<W>()) {
-        *to = std::array::from_fn(|j| to[j] + a * from[j]);
+/// Straight from the list, by its size.
+fn in_place<T: Word>(
+    table: Strided3Mut<'_, T>,
+    (words, first, strides): (Words<'_>, usize, [usize; 3]),
+    flow: Strided3<'_, T>,
+    way: (usize, Prefetch),
+    update: impl Update<T>,
+) {
+    match words {
+        Words::U8(words) => scatter(table, Grid::new(words, first, strides), flow, way, update),
+        Words::U16(words) => scatter(table, Grid::new(words, first, strides), flow, way, update),
+        Words::U32(words) => scatter(table, Grid::new(words, first, strides), flow, way, update),
+        Words::U64(words) => scatter(table, Grid::new(words, first, strides), flow, way, update),
     }
 }
 
-/// `to += a · from`, rounded twice.
-#[inline(always)]
-fn add<T: Float, S: Simd<T>>(s: S, from: &[T], to: &mut [T], a: T) {
-    let ((from, from_rest), (to, to_rest)) = (T::blocks(from), T::blocks_mut(to));
-    let factor = s.splat(a);
-    for (from, to) in from.iter().zip(to) {
-        s.store(s.add(s.load(to), s.mul(factor, s.load(from))), to);
-    }
-    for (from, to) in from_rest.iter().zip(to_rest) {
-        *to += a * *from;
-    }
+/// The kernel, for an element type and an index size.
+#[inline(never)]
+fn scatter<T: Word, X: Word>(
+    table: Strided3Mut<'_, T>,
+    list: Grid<'_, X>,
+    flow: Strided3<'_, T>,
+    way: (usize, Prefetch),
+    update: impl Update<T>,
+) {
+    scatter_runs(table, list, flow, way, update);
 }
 
-/// Elements one by one. Whatever the axis of the runs, what shares a place comes in the order of the indices: they
-/// are the innermost loop but for the run itself.
-#[inline(always)]
-fn elements<T: Float, I: Index, S: Simd<T>>(s: S, piece: Piece<'_, T, I>, lists: &mut Lists) {
-    let Piece { mut dst, idx, src, a, .. } = piece;
-    let shape = src.shape();
-    let axis = run_axis(shape, src.strides());
-    let [outer, inner] = [[M, K], [P, M], [P, K]][axis];
-    // On Intel's CPUs, with caches as large, asking ahead took longer (results/tried/scatter.md).
-    let ahead = if dst.as_cube().reach() < IN_CACHE || simd::is_intel() { 0 } else { AHEAD };
-    let offsets = &mut lists.own;
-    for i in 0..shape[outer] {
-        for j in 0..shape[inner] {
-            let mut at = [0; 3];
-            (at[outer], at[inner]) = (i, j);
-            let (lane, list) = (src.lane(axis, at), idx.lane(axis, at));
-            let mut plane = dst.plane(axis, [at[P], 0, at[M]]);
-            if let (Some(table), Some(list), Some(from)) =
-                (plane.as_slice_mut(), list.bare(), lane.as_slice())
-            {
-                scatter_dense(s, table, list, from, a, ahead);
-                continue;
-            }
-            for (first, taken, _) in blocks(shape[axis], 0) {
-                list.fill(first, taken, offsets);
-                let mut block = None;
-                plane.scatter(first, offsets, dense(lane, first, taken, &mut block), a);
-            }
-        }
-    }
-}
-
-/// As `elements`, along the indices, for a piece that has but some of the places.
-#[inline(always)]
-fn own_elements<T: Float, I: Index>(piece: Piece<'_, T, I>, lists: &mut Lists) {
-    let Piece { mut dst, idx, src, a, first: first_place, .. } = piece;
-    let ([planes, len, width], places) = (src.shape(), dst.shape()[K]);
-    let Lists { seen, own, kept } = lists;
-    let mut block = [T::ZERO; Offsets::ROOM];
-    for p in 0..planes {
-        for m in 0..width {
-            let (lane, list) = (src.lane(K, [p, 0, m]), idx.lane(K, [p, 0, m]));
-            let mut plane = dst.plane(K, [p, 0, m]);
-            for (first, taken, _) in blocks(len, 0) {
-                list.fill(first, taken, seen);
-                own.keep(seen, first_place..first_place + places, kept);
-                let block = &mut block[..own.below(places).len()];
-                let mut copied = None;
-                let from = dense(lane, first, taken, &mut copied);
-                block.iter_mut().zip(&*kept).for_each(|(x, &k)| *x = from[k as usize]);
-                plane.scatter(first, own, block, a);
-            }
-        }
-    }
-}
-
-/// A block of a lane: where it stands, if it is dense, else copied.
-#[inline(always)]
-fn dense<'b, T: Float>(
-    lane: Lane<'b, T>,
-    first: usize,
-    len: usize,
-    block: &'b mut Option<[T; Offsets::ROOM]>,
-) -> &'b [T] {
-    match lane.as_slice() {
-        Some(slice) => &slice[first..first + len],
-        None => {
-            let block = &mut block.insert([T::ZERO; Offsets::ROOM])[..len];
-            lane.copy_to(first, block);
-            block
-        }
-    }
-}
-
-/// `scatter_add` to an array that no stride leads through in C order: the place of each element by a division.
-fn scatter_scattered<T: Float, I: Index>(
-    dst: ViewMut<'_, T>,
-    idx: Indices<'_, I>,
-    src: View<'_, T>,
-    a: T,
+/// To an array that no stride leads through in C order: the place of each element by a division.
+fn scattered(
+    dst: &mut ErasedViewMut<'_>,
+    idx: &ErasedIndices<'_>,
+    src: &ErasedView<'_>,
+    op: Op,
 ) -> Result<()> {
-    let level = Level::current()?;
-    let mut places = vec![(); dst.len()]; // no memory: as many places as the destination has elements
-    let places = ViewMut::from(&mut places);
-    let mut plan = Plan::new();
-    plan.scatter(&places, 0, &idx.list, false, &src)?;
-    let idx = idx.prove(dst.len(), level)?;
-    let (bound, axis) = (dst.len(), dst.rank() - 1); // an array of rank 0 is flat
-    let mut lanes = dst.into_lanes(axis);
+    match (op, src.width()) {
+        (Op::AddF32(a), _) => scattered_of::<f32>(dst, idx, src, Add(a)),
+        (Op::AddF64(a), _) => scattered_of::<f64>(dst, idx, src, Add(a)),
+        (Op::Put, 1) => scattered_of::<u8>(dst, idx, src, Put),
+        (Op::Put, 2) => scattered_of::<u16>(dst, idx, src, Put),
+        (Op::Put, 4) => scattered_of::<u32>(dst, idx, src, Put),
+        (Op::Put, 8) => scattered_of::<u64>(dst, idx, src, Put),
+        (Op::Put, _) => scattered_of::<u128>(dst, idx, src, Put),
+    }
+}
+
+fn scattered_of<T: Word>(
+    dst: &mut ErasedViewMut<'_>,
+    idx: &ErasedIndices<'_>,
+    src: &ErasedView<'_>,
+    update: impl Update<T>,
+) -> Result<()> {
+    let (level, places, flat) = (Level::current()?, dst.as_view().len(), dst.as_view().as_if_flat());
+    let plan = Plan::new(&flat, 0, (idx.list.layout(), false), (src.layout(), "the source"))?;
+    idx.check(places, level)?;
+    let rank = dst.as_view().rank(); // at least 2: others are flat
+    let mut lanes = dst.lanes::<T>(rank - 1);
     let width = lanes.lane_len();
-    let mut offsets = Offsets::new();
-    for i in 0..plan.cubes() {
-        let (list, src) = (idx.cube(&plan, i).lane(K, [0; 3]), src.cube(&plan, FLOW, i));
-        let (len, src) = (src.shape()[K], src.lane(K, [0; 3]));
-        for first in (0..len).step_by(Offsets::ROOM) {
-            list.fill(first, Offsets::ROOM.min(len - first), &mut offsets);
-            for (k, &o) in offsets.below(bound).iter().enumerate() {
-                let mut lane = lanes.lane(o / width);
-                let sum = lane.as_lane().get(o % width) + a * src.get(first + k);
-                lane.set(o % width, sum);
+    let mut offsets = [0; BLOCK];
+    for i in 0..plan.pieces() {
+        let list = List::Resolved(idx.resolver(idx.list.piece_of(&plan, LIST, i), places));
+        let src = src.piece_of(&plan, FLOW, i).typed::<T>().run(K, [0; 3]);
+        for first in (0..src.len()).step_by(BLOCK) {
+            let offsets = &mut offsets[..(src.len() - first).min(BLOCK)];
+            list.fill(K, [0, first, 0], offsets);
+            for (k, &o) in offsets.iter().enumerate().filter(|&(_, &o)| o < places as u64) {
+                update.update(lanes.lane(o as usize / width).at(o as usize % width), src.get(first + k));
             }
         }
     }
@@ -603,6 +485,8 @@ fn scatter_scattered<T: Float, I: Index>(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::array::{View, ViewMut};
+    use crate::index::Indices;
 
     /// Public functions share single elements only where there are three threads, or on Intel's CPUs.
     #[test]
@@ -611,21 +495,21 @@ mod tests {
         let idx: Vec<u32> = (0..len).map(|k| k * 7919 % if k % 3 == 0 { 9 } else { places }).collect();
         let src: Vec<f32> = (0..len).map(|k| 1.0 / (k + 1) as f32).collect();
         let mut alone = vec![1.0f32; places as usize];
-        scatter_add_scaled(&mut alone, &idx, &src, -0.3).expect("indices in bounds");
-        for &level in Level::available() {
-            for pieces in [2, 3, 7] {
-                let mut shared = vec![1.0f32; places as usize];
-                let (mut dst, src) = (ViewMut::from(&mut shared), View::from(&src));
-                let idx = Indices::from(&idx);
-                let mut plan = Plan::new();
-                plan.scatter(&dst, 0, &idx.list, false, &src).expect("shapes that fit");
-                let idx = idx.prove(places as usize, level).expect("indices in bounds").cube(&plan, 0);
-                let (dst, src) = (dst.cube(&plan, TABLE, 0), src.cube(&plan, FLOW, 0));
-                let cut = Piece { dst, idx, src, a: -0.3, first: 0, all: true }.by_destination(pieces);
-                assert!(cut.len() > 1);
-                cut.into_iter().for_each(|piece| f32::dispatch(level, piece));
-                assert!(shared == alone, "{level} {pieces}");
+        crate::scatter_add_scaled(&mut alone, &idx, &src, -0.3).expect("indices in bounds");
+        for pieces in [2, 3, 7] {
+            let mut shared = vec![1.0f32; places as usize];
+            let mut dst = ViewMut::from(&mut shared).erased();
+            let (src, idx) = (View::from(&src).erased(), Indices::<u32, f32>::from(&idx).erased());
+            let plan = Plan::new(dst.as_view().layout(), 0, (idx.list.layout(), false), (src.layout(), ""))
+                .expect("a fit");
+            let list = List::Resolved(idx.resolver(idx.list.piece_of(&plan, LIST, 0), places as usize));
+            let (table, flow) = (dst.piece_of(&plan, TABLE, 0), src.piece_of(&plan, FLOW, 0));
+            let cut = by_destination(Job { table, list, flow, axis: P }, pieces);
+            assert!(cut.len() > 1);
+            for (first, mut job) in cut {
+                piece(&mut job, Some(first), Op::AddF32(-0.3), Level::Portable);
             }
+            assert!(shared == alone, "{pieces}");
         }
     }
 }

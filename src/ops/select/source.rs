@@ -1,60 +1,109 @@
-//! The elements of a view in C order, in dense pieces.
+//! The elements of a view in C order, in dense blocks.
 
 use crate::array::{Lanes, View};
 use crate::parallel::Split;
 use crate::simd::Float;
+use crate::simd::select::WORD;
 
-/// The elements that a strided source hands over at once; they stay in the first cache.
-pub(super) const PIECE: usize = 2048;
+/// The bytes of elements that are compared at once: what is then done by their words finds them in the first-level cache.
+const BLOCK: usize = 16 << 10;
+/// The words of the largest block.
+pub(super) const WORDS: usize = BLOCK / size_of::<f32>() / WORD;
+/// The elements that a strided source copies at once: they stand on the stack.
+pub(super) const PIECE: usize = 512;
+
+/// The elements of a block.
+pub(super) const fn block_len<T>() -> usize {
+    BLOCK / size_of::<T>()
+}
 
 /// Some consecutive elements, in C order, of a view.
 #[derive(Clone, Copy)]
 pub(super) enum Source<'a, T> {
     /// They stand in memory like that.
     Dense(&'a [T]),
-    /// They are `len` elements from `first` on, counted through the lanes.
+    /// They are `len` elements from `first` on, counted through the slices along the last axis.
     Strided { lanes: Lanes<'a, T>, first: usize, len: usize },
+    /// No elements, but a length.
+    Length(usize),
 }
 
 impl<'a, T: Float> Source<'a, T> {
+    #[inline]
     pub(super) fn new(x: &View<'a, T>) -> Self {
         match x.as_slice() {
             Some(x) => Source::Dense(x),
             None => {
-                // Axes of length 1 at the end make no lanes worth the name.
+                // Axes of length 1 at the end make no slices worth the name.
                 let axis = x.shape().iter().rposition(|&n| n != 1).unwrap_or(0);
                 Source::Strided { lanes: x.lanes(axis), first: 0, len: x.len() }
             }
         }
     }
 
-    /// Calls `f` with dense pieces, one after the other, and the number of each piece's first element.
+    /// The most elements of a block.
+    pub(super) fn block_len(&self) -> usize {
+        match self {
+            Source::Dense(_) => block_len::<T>(),
+            Source::Strided { .. } => PIECE,
+            Source::Length(_) => WORDS * WORD,
+        }
+    }
+
+    /// Calls `f` with blocks, one after the other, each with the number of its first element, a multiple of 64, and its
+    /// length; ends at the first error.
     #[inline(always)]
-    pub(super) fn each(&self, mut f: impl FnMut(usize, &[T])) {
+    pub(super) fn each_block<E>(
+        &self,
+        mut f: impl FnMut(usize, usize, &[T]) -> Result<(), E>,
+    ) -> Result<(), E> {
         match *self {
-            Source::Dense(x) => f(0, x),
-            Source::Strided { ref lanes, first, len } => {
-                let mut piece = piece(len);
-                let mut done = 0;
-                while done < len {
-                    let piece = &mut piece[..PIECE.min(len - done)];
-                    fill(lanes, first + done, piece);
-                    f(done, piece);
-                    done += piece.len();
+            Source::Dense(x) => {
+                for (i, x) in x.chunks(block_len::<T>()).enumerate() {
+                    f(i * block_len::<T>(), x.len(), x)?;
                 }
             }
+            Source::Strided { ref lanes, first, len } => {
+                let mut piece = [T::ZERO; PIECE];
+                for at in (0..len).step_by(PIECE) {
+                    let piece = &mut piece[..PIECE.min(len - at)];
+                    copy(lanes, first + at, piece);
+                    f(at, piece.len(), piece)?;
+                }
+            }
+            Source::Length(len) => {
+                for at in (0..len).step_by(WORDS * WORD) {
+                    f(at, (len - at).min(WORDS * WORD), &[])?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Element number `i`, which exists.
+    pub(super) fn get(&self, i: usize) -> T {
+        match *self {
+            Source::Dense(x) => x[i],
+            Source::Strided { ref lanes, first, .. } => {
+                let (lane, at) = ((first + i) / lanes.lane_len(), (first + i) % lanes.lane_len());
+                lanes.lane(lane).get(at)
+            }
+            Source::Length(_) => T::NAN,
+        }
+    }
+
+    /// Copies the elements from `at` on; of a [`Source::Length`] there are none.
+    pub(super) fn copy_to(&self, at: usize, to: &mut [T]) {
+        match *self {
+            Source::Dense(x) => to.copy_from_slice(&x[at..at + to.len()]),
+            Source::Strided { ref lanes, first, .. } => copy(lanes, first + at, to),
+            Source::Length(_) => {}
         }
     }
 }
 
-/// Room for a piece of `len` elements in all: on the heap, because callers' stacks may be small.
-pub(super) fn piece<T: Float>(len: usize) -> Vec<T> {
-    vec![T::ZERO; PIECE.min(len)]
-}
-
 /// Copies the elements from `first` on.
-#[inline(always)]
-fn fill<T: Float>(lanes: &Lanes<'_, T>, first: usize, mut piece: &mut [T]) {
+fn copy<T: Float>(lanes: &Lanes<'_, T>, first: usize, mut piece: &mut [T]) {
     let lane_len = lanes.lane_len();
     let (mut lane, mut start) = (first / lane_len, first % lane_len);
     while !piece.is_empty() {
@@ -69,7 +118,7 @@ impl<T: Float> Split for Source<'_, T> {
     fn len(&self) -> usize {
         match self {
             Source::Dense(x) => x.len(),
-            Source::Strided { len, .. } => *len,
+            Source::Strided { len, .. } | Source::Length(len) => *len,
         }
     }
 
@@ -83,6 +132,7 @@ impl<T: Float> Split for Source<'_, T> {
                 Source::Strided { lanes, first, len: mid },
                 Source::Strided { lanes, first: first + mid, len: len - mid },
             ),
+            Source::Length(len) => (Source::Length(mid), Source::Length(len - mid)),
         }
     }
 }

@@ -1,320 +1,244 @@
 //! Gradient compression with error feedback: what passes a threshold goes out as (index, value), the rest stays.
 
-use super::source::{PIECE, Source, piece};
-use super::{
-    Block, CHUNK, Comparison, Elements, GROUP, Indices, Position, Predicate, ROOM_FOR_ALL, Values, cut, fits,
-    hits, is_parallel, padded, write,
-};
-use crate::array::{self, View, ViewMut};
+use super::answer::{Places, Position, Positions, Sink, Slices, Vectors};
+use super::predicate::Predicate;
+use super::source::{PIECE, Source, WORDS, block_len};
+use super::{CHUNK, Hits, fits, grain, is_parallel, kernels, put};
+use crate::array::{View, ViewMut};
 use crate::error::{Error, Result};
 use crate::parallel::{self, Split};
-use crate::simd::{Float, Kernel, Level, Simd};
-use std::ops::Range;
+use crate::simd::select::WORD;
+use crate::simd::{Compiled, Float, Level};
+use std::marker::PhantomData;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
-/// The elements that are added to, counted and written by one thread before the next ones: three arrays of them and
-/// the answer stay in a private cache.
-const BLOCK: usize = 4 << 10;
-
-/// Elements that become 0 when they are selected.
-struct Emptied<'a, T: Float> {
-    groups: &'a mut [[T::Block; GROUP]],
-    rest: &'a mut [T],
-}
-
-impl<'a, T: Float> Emptied<'a, T> {
-    #[inline(always)]
-    fn new(x: &'a mut [T]) -> Self {
-        let (whole, rest) = x.split_at_mut(x.len() - x.len() % (GROUP * T::LANES));
-        Emptied { groups: T::blocks_mut(whole).0.as_chunks_mut().0, rest }
-    }
-}
-
-impl<T: Float> Elements<T> for Emptied<'_, T> {
-    #[inline(always)]
-    fn groups(&self) -> usize {
-        self.groups.len()
-    }
-    #[inline(always)]
-    fn group(&self, i: usize) -> &[T::Block; GROUP] {
-        &self.groups[i]
-    }
-    #[inline(always)]
-    fn rest(&self) -> &[T] {
-        self.rest
-    }
-    #[inline(always)]
-    fn taken<S: Simd<T>>(&mut self, s: S, i: usize, m: [S::M; GROUP], v: [S::V; GROUP]) {
-        let left = |j: usize| s.select(m[j], s.splat(T::ZERO), v[j]);
-        if let Some([a, b, c, d]) = self.groups.get_mut(i) {
-            s.store(left(0), a);
-            s.store(left(1), b);
-            s.store(left(2), c);
-            s.store(left(3), d);
-        } else {
-            for (j, rest) in self.rest.chunks_mut(T::LANES).enumerate() {
-                s.store_up_to(left(j), rest);
+/// Adds the gradient's elements from `at` on to `residual`.
+fn add<T: Float>(level: Level, grad: &Source<'_, T>, at: usize, residual: &mut [T]) {
+    match *grad {
+        Source::Dense(grad) => kernels::add(level, residual, &grad[at..at + residual.len()]),
+        Source::Length(_) => {}
+        Source::Strided { .. } => {
+            let mut piece = [T::ZERO; PIECE];
+            for (i, residual) in residual.chunks_mut(PIECE).enumerate() {
+                let piece = &mut piece[..residual.len()];
+                grad.copy_to(at + i * PIECE, piece);
+                kernels::add(level, residual, piece);
             }
         }
     }
 }
 
-/// What is added to a residual before the selection.
-trait Added<T: Float>: Split + Clone + Sync {
-    /// Adds it to `residual` and says how many sums satisfy `p`.
-    fn add<S: Simd<T>>(self, s: S, p: impl Comparison<T>, residual: &mut [T]) -> usize;
-}
-
-/// Nothing; the range is only there to be as long as the residual.
-impl<T: Float> Added<T> for Range<usize> {
-    #[inline(always)]
-    fn add<S: Simd<T>>(self, s: S, p: impl Comparison<T>, residual: &mut [T]) -> usize {
-        hits(s, p, residual)
+/// Moves the hits of a block, of which the words tell, out of it.
+fn take<T: Float>(level: Level, words: &[u64], first: usize, residual: &mut [T], mut to: Places<'_, T>) {
+    put(level, words, first, residual, &mut to);
+    match to.positions {
+        Positions::None => {}
+        Positions::U32(taken) => taken.iter().for_each(|&i| residual[(i - first as u32) as usize] = T::ZERO),
+        Positions::U64(taken) => taken.iter().for_each(|&i| residual[(i - first as u64) as usize] = T::ZERO),
     }
 }
 
-impl<T: Float> Added<T> for Source<'_, T> {
-    #[inline(always)]
-    fn add<S: Simd<T>>(self, s: S, p: impl Comparison<T>, residual: &mut [T]) -> usize {
-        let mut total = 0;
-        self.each(
-            #[inline(always)]
-            |first, grad| {
-                let (grad, grad_rest) = T::blocks(grad);
-                let (sums, rest) =
-                    T::blocks_mut(&mut residual[first..][..grad.len() * T::LANES + grad_rest.len()]);
-                for (sum, grad) in sums.iter_mut().zip(grad) {
-                    let v = s.add(s.load(sum), s.load(grad));
-                    s.store(v, sum);
-                    total += s.bits(p.mask(s, v)).count_ones() as usize;
-                }
-                if !rest.is_empty() {
-                    let v = s.add(s.load(&padded::<T>(rest)), s.load(&padded::<T>(grad_rest)));
-                    total += s.bits(p.mask(s, v)).count_ones() as usize;
-                    let mut sum = T::Block::default();
-                    s.store(v, &mut sum);
-                    rest.copy_from_slice(&sum.as_ref()[..rest.len()]);
-                }
-            },
-        );
-        total
-    }
-}
-
-/// Adds to a piece of a residual and counts the hits.
-struct Add<'a, T, P, G> {
-    residual: &'a mut [T],
-    grad: G,
-    predicate: P,
-}
-
-impl<T: Float, P: Comparison<T>, G: Added<T>> Kernel<T> for Add<'_, T, P, G> {
-    type Output = usize;
-    #[inline(always)]
-    fn run<S: Simd<T>>(self, s: S) -> usize {
-        self.grad.add(s, self.predicate, self.residual)
-    }
-}
-
-/// Counts the hits that [`Add`] would find, and leaves the residual as it is.
-struct Foresee<'a, T, P, G> {
-    residual: Source<'a, T>,
-    grad: G,
-    predicate: P,
-}
-
-impl<T: Float, P: Comparison<T>, G: Added<T>> Kernel<T> for Foresee<'_, T, P, G> {
-    type Output = usize;
-    #[inline(always)]
-    fn run<S: Simd<T>>(self, s: S) -> usize {
-        let (mut total, mut grad) = (0, self.grad);
-        let mut sums = piece(self.residual.len());
-        self.residual.each(
-            #[inline(always)]
-            |_, residual| {
-                for residual in residual.chunks(PIECE) {
-                    let sums = &mut sums[..residual.len()];
-                    sums.copy_from_slice(residual);
-                    let (now, later) = grad.clone().split_at(residual.len());
-                    total += now.add(s, self.predicate, sums);
-                    grad = later;
-                }
-            },
-        );
-        total
-    }
-}
-
-/// Moves the hits of a piece of a residual, of which there are as many as `indices` and `values` have places, there.
-struct Take<'a, T, P, I> {
-    residual: &'a mut [T],
-    first: usize,
-    predicate: P,
-    indices: &'a mut [I],
-    values: &'a mut [T],
-}
-
-impl<T: Float, P: Comparison<T>, I: Position> Kernel<T> for Take<'_, T, P, I> {
-    type Output = ();
-    #[inline(always)]
-    fn run<S: Simd<T>>(self, s: S) {
-        let Take { residual, first, predicate, indices, values } = self;
-        if !indices.is_empty() {
-            let x = Emptied::new(residual);
-            write::<T, S, Indices<I>, Values>(
-                s,
-                predicate,
-                x,
-                first,
-                indices,
-                values,
-                &mut Block::exact(false),
-            );
-        }
-    }
-}
-
-/// [`Add`] and [`Take`], block by block; says how many hits there are.
-struct Sparsify<'a, 'r, T, P, G, I> {
-    residual: ViewMut<'r, T>,
-    grad: G,
-    predicate: P,
-    indices: &'a mut [I],
-    values: &'a mut [T],
-}
-
-impl<T: Float, P: Comparison<T>, G: Added<T>, I: Position> Kernel<T> for Sparsify<'_, '_, T, P, G, I> {
-    type Output = usize;
-    #[inline(always)]
-    fn run<S: Simd<T>>(self, s: S) -> usize {
-        let Sparsify { residual, grad, predicate, indices, values } = self;
-        let mut blocks = Blocks { s, grad, predicate, first: 0, hits: 0, indices, values };
-        match residual.into_slice() {
-            Ok(residual) => residual.chunks_mut(BLOCK).for_each(
-                #[inline(always)]
-                |residual| blocks.next(residual),
-            ),
-            Err(residual) => {
-                let axis = residual.rank() - 1; // an array of rank 0 is a slice
-                let (len, mut lanes) = (residual.len(), residual.into_lanes(axis));
-                let lane_len = lanes.lane_len();
-                let mut piece = piece(lane_len);
-                for i in 0..len / lane_len.max(1) {
-                    let mut lane = lanes.lane(i);
-                    for start in (0..lane_len).step_by(PIECE) {
-                        let piece = &mut piece[..PIECE.min(lane_len - start)];
-                        lane.as_lane().copy_to(start, piece);
-                        blocks.next(piece);
-                        lane.copy_from(start, piece);
-                    }
-                }
-            }
-        }
-        blocks.hits
-    }
-}
-
-/// A residual on its way, block by block, through [`Sparsify`].
-struct Blocks<'a, T, S, P, G, I> {
-    s: S,
-    grad: G,
-    predicate: P,
-    /// How many elements the earlier blocks had.
-    first: usize,
-    /// How many hits they had.
-    hits: usize,
-    indices: &'a mut [I],
-    values: &'a mut [T],
-}
-
-impl<T: Float, S: Simd<T>, P: Comparison<T>, G: Added<T>, I: Position> Blocks<'_, T, S, P, G, I> {
-    #[inline(always)]
-    fn next(&mut self, residual: &mut [T]) {
-        let (grad, later) = self.grad.clone().split_at(residual.len());
-        let n = grad.add(self.s, self.predicate, residual);
-        let places = self.hits..self.hits + n;
-        let (indices, values) = (&mut self.indices[places.clone()], &mut self.values[places]);
-        (self.grad, self.hits) = (later, self.hits + n);
-        let first = self.first;
-        self.first += residual.len();
-        Take { residual, first, predicate: self.predicate, indices, values }.run(self.s);
-    }
-}
-
-/// The hits that there will be.
-fn foresee<T: Float>(
+/// A residual on its way, block by block.
+struct Blocks<'a, 'h, T> {
     level: Level,
-    residual: &ViewMut<'_, T>,
-    grad: impl Added<T>,
-    predicate: impl Comparison<T>,
-) -> usize {
-    T::dispatch(level, Foresee { residual: Source::new(&residual.as_view()), grad, predicate })
+    hits: &'a Hits<'h, T>,
+    grad: Source<'a, T>,
+    /// The index of the first element.
+    first: usize,
+    sink: &'a mut dyn Sink<T>,
 }
 
-/// Moves the hits to the fronts of `indices` and `values`, which have the same length and room for them.
-fn take<T: Float, I: Position, P: Comparison<T>, G: Added<T>>(
+impl<T: Float> Blocks<'_, '_, T> {
+    /// Adds the gradient to the block `at` so many elements after the first, moves the hits out of it, and says how many
+    /// they are.
+    fn next(&mut self, at: usize, residual: &mut [T]) -> Result<usize> {
+        let mut words = [0; WORDS];
+        let words = &mut words[..residual.len().div_ceil(WORD)];
+        add(self.level, &self.grad, at, residual);
+        let n = self.hits.words(self.level, self.first + at, residual, words);
+        if n > 0 {
+            take(self.level, words, self.first + at, residual, self.sink.places(n)?);
+        }
+        Ok(n)
+    }
+
+    /// All blocks of a slice.
+    fn slice(&mut self, residual: &mut [T]) -> Result<usize> {
+        let mut n = 0;
+        for (i, block) in residual.chunks_mut(block_len::<T>()).enumerate() {
+            n += self.next(i * block_len::<T>(), block)?;
+        }
+        Ok(n)
+    }
+
+    /// All blocks of a strided array, one piece of a slice along the last axis after the other.
+    fn strided(&mut self, residual: ViewMut<'_, T>) -> Result<usize> {
+        let axis = residual.rank() - 1; // an array of rank 0 is a slice
+        let (len, mut lanes) = (residual.len(), residual.into_lanes(axis));
+        let lane_len = lanes.lane_len();
+        let mut piece = [T::ZERO; PIECE];
+        let (mut at, mut n) = (0, 0);
+        for i in 0..len / lane_len.max(1) {
+            let mut lane = lanes.lane(i);
+            for start in (0..lane_len).step_by(PIECE) {
+                let piece = &mut piece[..PIECE.min(lane_len - start)];
+                lane.as_lane().copy_to(start, piece);
+                n += self.next(at, piece)?;
+                lane.copy_from(start, piece);
+                at += piece.len();
+            }
+        }
+        Ok(n)
+    }
+}
+
+/// The hits that there will be in `residual + grad`.
+pub(super) fn foresee<T: Float>(
+    level: Level,
+    residual: &Source<'_, T>,
+    grad: &Source<'_, T>,
+    hits: &Hits<'_, T>,
+) -> usize {
+    let total = AtomicUsize::new(0);
+    parallel::for_each((*residual, *grad), grain(residual.len()), |first, (residual, grad)| {
+        let (mut sums, mut words, mut n) = ([T::ZERO; PIECE], [0; PIECE / WORD], 0);
+        for at in (0..residual.len()).step_by(PIECE) {
+            let sums = &mut sums[..PIECE.min(residual.len() - at)];
+            let words = &mut words[..sums.len().div_ceil(WORD)];
+            residual.copy_to(at, sums);
+            add(level, &grad, at, sums);
+            n += hits.words(level, first + at, sums, words);
+        }
+        total.fetch_add(n, Relaxed);
+    });
+    total.into_inner()
+}
+
+/// Adds the gradient and moves the hits, whose number may be known, to the sink. Refuses, before anything is written, what
+/// has no room.
+pub(super) fn sparsify_to<T: Float>(
     level: Level,
     residual: ViewMut<'_, T>,
-    grad: G,
-    predicate: P,
-    indices: &mut [I],
-    values: &mut [T],
-) -> usize {
+    grad: Source<'_, T>,
+    hits: &Hits<'_, T>,
+    known: Option<usize>,
+    sink: &mut dyn Sink<T>,
+) -> Result<usize> {
+    let len = residual.len();
+    let needed = known.or_else(|| {
+        let is_sure = sink.room() >= len && sink.reserve(len);
+        (!is_sure).then(|| foresee(level, &Source::new(&residual.as_view()), &grad, hits))
+    });
+    if needed.is_some_and(|needed| !sink.reserve(needed)) {
+        sink.places(needed.unwrap_or(len))?; // which says why not
+    }
     let residual = match residual.into_slice() {
-        Ok(residual) if is_parallel(residual.len()) => {
-            return parallel::count_then_write(
+        Ok(residual) if is_parallel(len) && (known.is_some() || sink.reserve(len)) => {
+            let n = parallel::count_then_write(
                 (residual, grad),
-                (indices, values),
+                sink.whole(known.unwrap_or(len))?,
                 CHUNK,
-                |_, (residual, grad): &mut (&mut [T], G)| {
-                    T::dispatch(level, Add { residual, grad: grad.clone(), predicate })
+                |first, (residual, grad): &mut (&mut [T], Source<'_, T>)| {
+                    add(level, grad, 0, residual);
+                    let (mut n, mut words) = (0, [0; WORDS]);
+                    for (i, block) in residual.chunks(block_len::<T>()).enumerate() {
+                        let words = &mut words[..block.len().div_ceil(WORD)];
+                        n += hits.words(level, first + i * block_len::<T>(), block, words);
+                    }
+                    n
                 },
-                |first, (residual, _), (indices, values)| {
-                    T::dispatch(level, Take { residual, first, predicate, indices, values })
+                |first, (residual, grad), places| {
+                    let (grad, sink) = (Source::Length(grad.len()), &mut Slices::from(places));
+                    let taken = Blocks { level, hits, grad, first, sink }.slice(residual);
+                    debug_assert!(taken.is_ok(), "as many places as were counted");
                 },
             );
+            sink.cut(n);
+            return Ok(n);
         }
-        Ok(residual) => residual.into(),
-        Err(residual) => residual,
+        residual => residual,
     };
-    T::dispatch(level, Sparsify { residual, grad, predicate, indices, values })
+    let mut blocks = Blocks { level, hits, grad, first: 0, sink };
+    match residual {
+        Ok(residual) => blocks.slice(residual),
+        Err(residual) => blocks.strided(residual),
+    }
 }
 
-/// The checks of the `_into` forms, then the hits.
+/// Sparsification by code that is compiled with this crate.
+struct Sparsify<'a>(PhantomData<&'a ()>);
+
+struct Request<'a, T> {
+    level: Level,
+    residual: ViewMut<'a, T>,
+    grad: Option<&'a View<'a, T>>,
+    hits: Hits<'a, T>,
+    sink: &'a mut (dyn Sink<T> + 'a),
+    answer: &'a mut Result<usize>,
+}
+
+impl<'a> Compiled for Sparsify<'a> {
+    type Of<T: Float> = Request<'a, T>;
+    fn f32(request: Request<'a, f32>) {
+        request.run();
+    }
+    fn f64(request: Request<'a, f64>) {
+        request.run();
+    }
+}
+
+impl<T: Float> Request<'_, T> {
+    #[inline(always)]
+    fn run(self) {
+        let grad = self.grad.map_or(Source::Length(self.residual.len()), Source::new);
+        *self.answer = sparsify_to(self.level, self.residual, grad, &self.hits, None, self.sink);
+    }
+}
+
+/// The checks that come first.
+pub(super) fn check<T, I: Position>(grad: Option<&View<'_, T>>, residual: &ViewMut<'_, T>) -> Result<Level> {
+    let level = Level::current()?;
+    same_shape(grad, residual)?;
+    fits::<I>(residual.len())?;
+    Ok(level)
+}
+
+/// Whether a gradient, if there is one, has the residual's shape.
+fn same_shape<T>(grad: Option<&View<'_, T>>, residual: &ViewMut<'_, T>) -> Result<()> {
+    let Some(grad) = grad.filter(|grad| grad.shape() != residual.shape()) else { return Ok(()) };
+    let (expected, got) = (residual.shape().to_vec(), grad.shape().to_vec());
+    Err(Error::Shape { what: "the gradient", expected, got })
+}
+
+/// The hits to slices.
 fn into<T: Float, I: Position>(
     residual: ViewMut<'_, T>,
-    grad: impl Added<T>,
-    predicate: impl Comparison<T>,
+    grad: Option<View<'_, T>>,
+    hits: Hits<'_, T>,
     indices: &mut [I],
     values: &mut [T],
 ) -> Result<usize> {
-    let level = Level::current()?;
-    fits::<I>(residual.len())?;
-    let room = indices.len().min(values.len());
-    if room < residual.len() {
-        let needed = foresee(level, &residual, grad.clone(), predicate);
-        if needed > room {
-            return Err(Error::Room { needed, room });
-        }
-    }
-    Ok(take(level, residual, grad, predicate, &mut indices[..room], &mut values[..room]))
+    let level = check::<T, I>(grad.as_ref(), &residual)?;
+    let (mut answer, mut sink) = (Ok(0), Slices::new(Some(indices), Some(values)));
+    let (grad, sink, answer_to) = (grad.as_ref(), &mut sink, &mut answer);
+    T::compiled::<Sparsify>(Request { level, residual, grad, hits, sink, answer: answer_to });
+    answer
 }
 
 /// The hits in vectors of their own.
 fn collect<T: Float, I: Position>(
     residual: ViewMut<'_, T>,
-    grad: impl Added<T>,
-    predicate: impl Comparison<T>,
+    grad: Option<View<'_, T>>,
+    hits: Hits<'_, T>,
 ) -> Result<(Vec<I>, Vec<T>)> {
-    let level = Level::current()?;
-    fits::<I>(residual.len())?;
-    let room = match residual.len() {
-        len if len <= ROOM_FOR_ALL => len,
-        _ => foresee(level, &residual, grad.clone(), predicate),
-    };
-    let (mut indices, mut values) = (array::zeros(&[room])?, array::zeros(&[room])?);
-    let hits = take(level, residual, grad, predicate, &mut indices, &mut values);
-    cut(&mut indices, hits);
-    cut(&mut values, hits);
+    let level = check::<T, I>(grad.as_ref(), &residual)?;
+    let (mut indices, mut values, mut answer) = (Vec::new(), Vec::new(), Ok(0));
+    let mut sink = Vectors { positions: Some(&mut indices), values: Some(&mut values) };
+    let (grad, sink, answer_to) = (grad.as_ref(), &mut sink, &mut answer);
+    T::compiled::<Sparsify>(Request { level, residual, grad, hits, sink, answer: answer_to });
+    answer?;
+    indices.shrink_to_fit();
+    values.shrink_to_fit();
     Ok((indices, values))
 }
 
@@ -338,9 +262,7 @@ pub fn sparsify<'r, T: Float, I: Position>(
     residual: impl Into<ViewMut<'r, T>>,
     predicate: impl Predicate<T>,
 ) -> Result<(Vec<I>, Vec<T>)> {
-    let residual = residual.into();
-    let nothing = 0..residual.len();
-    collect(residual, nothing, predicate.kernel())
+    collect(residual.into(), None, Hits::Test(predicate.test()))
 }
 
 /// [`sparsify`] into the fronts of `indices` and `values`; returns how many there are. The shorter of the two is the
@@ -364,9 +286,7 @@ pub fn sparsify_into<'r, T: Float, I: Position>(
     indices: &mut [I],
     values: &mut [T],
 ) -> Result<usize> {
-    let residual = residual.into();
-    let nothing = 0..residual.len();
-    into(residual, nothing, predicate.kernel(), indices, values)
+    into(residual.into(), None, Hits::Test(predicate.test()), indices, values)
 }
 
 /// [`sparsify`] of `residual + grad`, with the addition in the same pass: each element of the residual is read from
@@ -391,9 +311,7 @@ pub fn sparsify_with<'g, 'r, T: Float, I: Position>(
     residual: impl Into<ViewMut<'r, T>>,
     predicate: impl Predicate<T>,
 ) -> Result<(Vec<I>, Vec<T>)> {
-    let (grad, residual) = (grad.into(), residual.into());
-    same_shape(&grad, &residual)?;
-    collect(residual, Source::new(&grad), predicate.kernel())
+    collect(residual.into(), Some(grad.into()), Hits::Test(predicate.test()))
 }
 
 /// [`sparsify_with`] into the fronts of `indices` and `values`; returns how many there are. The shorter of the two is
@@ -418,15 +336,5 @@ pub fn sparsify_with_into<'g, 'r, T: Float, I: Position>(
     indices: &mut [I],
     values: &mut [T],
 ) -> Result<usize> {
-    let (grad, residual) = (grad.into(), residual.into());
-    same_shape(&grad, &residual)?;
-    into(residual, Source::new(&grad), predicate.kernel(), indices, values)
-}
-
-fn same_shape<T>(grad: &View<'_, T>, residual: &ViewMut<'_, T>) -> Result<()> {
-    if grad.shape() == residual.shape() {
-        return Ok(());
-    }
-    let (expected, got) = (residual.shape().to_vec(), grad.shape().to_vec());
-    Err(Error::Shape { what: "the gradient", expected, got })
+    into(residual.into(), Some(grad.into()), Hits::Test(predicate.test()), indices, values)
 }

@@ -29,8 +29,7 @@ use super::plan::chunk_classes;
 use super::rows::{self, Group, NO_CLASS, Part, Scratch, Shift};
 use crate::parallel::Split;
 use crate::simd::slices::{self, Bounds, stored};
-use crate::simd::{Float, Kernel, Simd, exp};
-use std::cmp::Ordering;
+use crate::simd::{Float, Kernel, Simd, exp, scaled};
 
 /// Bytes of a row up to which a group has as many rows as a vector has lanes: their slots then fill half of a first-level cache.
 const ROW_BYTES_OF_WHOLE_GROUPS: usize = 1472;
@@ -235,7 +234,7 @@ impl<'a, T: Float> Drive<'_, 'a, T> {
             && !self.past_caches
             && (1..=chunk_classes::<T, false>()).contains(&self.classes)
             && self.rows.known.is_none()
-            && self.plan.cap.is_none()
+            && !self.plan.needs_logits()
             && match (&self.rows.from, &mut self.rows.to) {
                 (Some(from), to) => from.are_dense() && to.as_ref().is_none_or(|to| to.are_dense()),
                 (None, Some(to)) => to.run_mut(0, rows).is_some(),
@@ -309,24 +308,25 @@ impl<'a, T: Float> Drive<'_, 'a, T> {
 
     /// Whether no option asks for more than the ratios of exponentials, and none makes factors that leave the ordinary numbers.
     fn may_guess(&self) -> bool {
-        let weights = self.plan.weights.unwrap_or_default();
-        !self.plan.is_smooth()
-            && self.plan.z_loss == T::ZERO
+        let (plan, factor) = (self.plan, self.scale.factor);
+        !plan.is_smooth()
+            && plan.z_loss == T::ZERO
+            && plan.unit == 0
+            && plan.first_lift == 0
+            && self.scale.rows_exponent == 0
+            && (factor.mantissa == T::ZERO || (-32..=32).contains(&factor.exponent))
             && self.rows.lse.is_none()
             && self.rows.found.is_none()
-            && weights.iter().all(|&w| is_ordinary(w, 8))
+            && plan.weights.unwrap_or_default().iter().all(|&w| is_ordinary(w, 6))
     }
 
     /// The same of the factors of a group's rows.
     #[inline(always)]
     fn scales_are_ordinary(&self, group: &Group<T>) -> bool {
-        match self.rows.upstream {
-            None => is_ordinary(self.scale, 32),
-            Some(upstream) => {
-                let upstream = &upstream[group.first..][..group.count];
-                upstream.iter().all(|&u| is_ordinary(self.scale * u, 32))
-            }
-        }
+        [self.rows.upstream, self.rows.row_weights].into_iter().flatten().all(
+            #[inline(always)]
+            |factors| factors[group.first..][..group.count].iter().all(|&x| is_ordinary(x, 7)),
+        )
     }
 
     /// A row's logits.
@@ -373,24 +373,48 @@ impl<'a, T: Float> Drive<'_, 'a, T> {
         let is_inside = rows::apart(s, make);
         let sum = s.sums_of_rows(&slots.sums, now.group.count);
         // A maximum that has this shift.
-        s.store(s.splat(k * T::LN_2), &mut now.part.max);
+        let lift = T::from_f64(T::CHUNK_LIFT.into());
+        s.store(s.splat((k + lift) * T::LN_2), &mut now.part.max);
+        now.part.beaten = 0;
         s.store(sum, &mut now.part.sum);
         self.join(s, &mut now.group, std::slice::from_mut(&mut now.part));
-        is_inside && self.is_exact(s, now, sum)
+        let is_exact = is_inside && self.is_exact(s, now, sum);
+        if is_exact {
+            now.group.lost = self.lost(s, now);
+        }
+        is_exact
     }
 
     /// Whether what follows from guessed sums has the bits of what follows from others: nothing on the way leaves the normal numbers
     /// in either case.
     #[inline(always)]
     fn is_exact<S: Simd<T>>(&self, s: S, now: &InFlight<T>, sum: S::V) -> bool {
-        let have_target = now.group.have_target(s);
         // The maximum is at most the sum, so that the rows' own k are less than the guess: no exponential is 0 from these.
         let is_low = s.gt(s.splat(T::from_f64(0.5)), sum);
-        let (others, target, t) = now.group.loss_terms(s);
-        let is_high = s.gt(others, s.splat(T::from_f64(2.0_f64.powi(-60))));
-        let is_near = s.and(s.gt(s.mul(target, s.splat(T::FAR)), others), s.gt(t, s.splat(T::EXP2_MIN)));
-        let good = s.and(s.and(is_low, is_high), is_near);
-        s.bits(have_target) & !s.bits(good) == 0
+        let (others, target) = now.group.loss_terms(s);
+        let is_high = s.gt(others, s.splat(scaled::scale(T::ONE, T::ROW_LIFT - 40)));
+        let is_near = s.gt(s.mul(target, s.splat(T::FAR)), others);
+        let is_masked = s.eq(s.load(&now.part.target), s.splat(T::NEG_INFINITY));
+        let good = s.bits(is_low) & s.bits(is_high) & (s.bits(is_near) | s.bits(is_masked));
+        s.bits(now.group.have_target(s)) & !good == 0
+    }
+
+    /// A bit for each row of a guessed group whose target is not the largest logit, or not the first of those. Most often the sums
+    /// tell: a target above their double is; one below the others' mean is not.
+    #[inline(always)]
+    fn lost<S: Simd<T>>(&self, s: S, now: &InFlight<T>) -> u32 {
+        let (others, target) = now.group.loss_terms(s);
+        let has_won = s.bits(s.gt(target, s.add(others, others)));
+        let most_of_mean = s.splat(T::from_f64(0.999 / self.classes as f64));
+        let mut lost = s.bits(s.gt(s.mul(others, most_of_mean), target));
+        for lane in now.group.with_target() {
+            if (has_won | lost) >> lane & 1 == 0 {
+                let at = now.group.classes[lane].wrapping_sub(self.plan.first_class);
+                let x = self.logits_of(now.group.first + lane);
+                lost |= u32::from(is_lost(s, x, at)) << lane;
+            }
+        }
+        lost
     }
 
     /// Makes a group's exponentials from the rows' own maxima, and its sums.
@@ -404,6 +428,7 @@ impl<'a, T: Float> Drive<'_, 'a, T> {
     ) {
         now.part.max.as_mut().fill(T::NEG_INFINITY);
         now.part.gap = T::Block::default();
+        now.part.beaten = 0;
         let is_smooth = self.plan.is_smooth();
         for lane in 0..now.group.count {
             let class = now.group.classes[lane];
@@ -413,19 +438,13 @@ impl<'a, T: Float> Drive<'_, 'a, T> {
             } else {
                 self.logits_of(now.group.first + lane)
             };
-            let mut max = Bounds::of(s, x).of_all(s).max;
             let at = class.wrapping_sub(self.plan.first_class);
-            if let Some(target) = x.get(at)
-                && target.partial_cmp(&max) != Some(Ordering::Less)
-            {
-                max = Bounds::of(s, &x[..at]).join(s, Bounds::of(s, &x[at + 1..])).of_all(s).max;
-            }
-            now.part.max.as_mut()[lane] = max;
+            let max = rows::find_target(s, x, at, lane, &mut now.part, Bounds::of(s, x).of_all(s)).max;
             if is_smooth {
                 now.part.gap.as_mut()[lane] = s.sum_lanes(rows::gap(s, self.plan, x, 0, s.splat(max)));
             }
         }
-        let Shift { origin, k } = Shift::of(s, s.load(&now.part.max));
+        let Shift { origin, k } = Shift::of_chunk(s, s.load(&now.part.max));
         now.shift = Shift { origin: stored(s, origin), k: stored(s, k) };
         if self.plan.smoothing_weights(0, 0).is_some() {
             rows::apart(s, Make::<T, false, true> { drive: self, now, before, slots });
@@ -476,6 +495,14 @@ impl<'a, T: Float> Drive<'_, 'a, T> {
 fn is_ordinary<T: Float>(x: T, powers: i32) -> bool {
     let range = 2.0_f64.powi(-powers)..=2.0_f64.powi(powers);
     x == T::ZERO || range.contains(&x.abs().to_f64())
+}
+
+/// Whether a row's target is no larger than a class before it, or less than one after it; true where it is not here.
+#[inline(always)]
+fn is_lost<T: Float, S: Simd<T>>(s: S, x: &[T], at: usize) -> bool {
+    let Some(&target) = x.get(at) else { return true };
+    let largest = |x: &[T]| Bounds::of(s, x).of_all(s).max;
+    at > 0 && largest(&x[..at]) >= target || largest(&x[at + 1..]) > target
 }
 
 /// The largest of the rows' maxima.

@@ -5,12 +5,13 @@ use super::lanes::{self, Square};
 use super::partial::Partial;
 use super::plan::{Plan, chunk_classes};
 use super::rows::{self, Group, NO_CLASS, Normalizer, Part, Pass, Scratch, Sum, Sums, Write};
+use super::scale::{CallScale, LossSum, add_loss};
 use super::tile::{Columns, Lagging, Row, RowBefore, Tile};
 use crate::array::{Lane, LaneMut, Lanes, LanesMut};
 use crate::index::Index;
 use crate::parallel::{self, Split};
-use crate::simd::slices::{self, Bounds, stored, take};
-use crate::simd::{Compiled, Float, Kernel, Level, Simd};
+use crate::simd::slices::{self, Bounds, stored};
+use crate::simd::{Compiled, Float, Kernel, Level, Simd, Streaming};
 use std::marker::PhantomData;
 use std::ops::Range;
 
@@ -23,13 +24,15 @@ pub(super) struct Rows<'a, T> {
     pub(super) to: Option<LanesMut<'a, T>>,
     /// A factor for each row's gradient.
     pub(super) upstream: Option<&'a [T]>,
+    /// A factor for each row's loss and gradient.
+    pub(super) row_weights: Option<&'a [T]>,
     /// The rows' sums, where they are known already.
     pub(super) known: Option<&'a [Partial<T>]>,
     pub(super) found: Option<&'a mut [Partial<T>]>,
     pub(super) losses: Option<&'a mut [T]>,
     pub(super) lse: Option<&'a mut [T]>,
     /// The sum of the losses of each block of rows.
-    pub(super) totals: Option<&'a mut [f64]>,
+    pub(super) totals: Option<&'a mut [LossSum]>,
     /// Rows of a block, the unit of work.
     pub(super) block: usize,
 }
@@ -38,6 +41,18 @@ pub(super) struct Rows<'a, T> {
 pub(super) trait Labels: Sync {
     /// The classes of the rows from `first` on, `NO_CLASS` for ignored ones.
     fn read(&self, first: usize, to: &mut [usize]);
+}
+
+/// Rows that have no target, and yet a gradient: their probabilities.
+pub(super) struct NoTargets;
+
+/// A class that no row has, and that is not [`NO_CLASS`].
+pub(crate) const NO_TARGET: usize = usize::MAX - 1;
+
+impl Labels for NoTargets {
+    fn read(&self, _first: usize, to: &mut [usize]) {
+        to.fill(NO_TARGET);
+    }
 }
 
 /// Labels as the caller gave them.
@@ -75,32 +90,42 @@ impl Split for Targets<'_> {
 
 /// The losses of a block of rows, added up: those of rows i, i + LANES, i + 2·LANES … apart, so that none waits for the one before.
 #[derive(Default)]
-pub(super) struct Total([f64; 16]);
+pub(super) struct Total {
+    ordinary: [f64; 16],
+    /// See [`LossSum`].
+    huge: [f64; 16],
+    correct: u64,
+}
 
 impl Total {
     /// Adds the losses of the block's rows from `row` on.
     #[inline(always)]
     fn add<T: Float>(&mut self, row: usize, losses: &[T]) {
+        let Total { ordinary, huge, .. } = self;
         if losses.len() == T::LANES && row.is_multiple_of(T::LANES) {
-            for (sum, loss) in self.0.iter_mut().zip(losses) {
-                *sum += loss.to_f64();
+            for ((sum, huge), &loss) in ordinary.iter_mut().zip(huge).zip(losses) {
+                add_loss(loss, sum, huge);
             }
         } else {
-            for (i, loss) in losses.iter().enumerate() {
-                self.0[(row + i) % T::LANES] += loss.to_f64();
+            for (i, &loss) in losses.iter().enumerate() {
+                let lane = (row + i) % T::LANES;
+                add_loss(loss, &mut ordinary[lane], &mut huge[lane]);
             }
         }
     }
 
     /// The sum of all, joined by halves.
     #[inline(always)]
-    pub(super) fn value(mut self) -> f64 {
-        for width in [8, 4, 2, 1] {
-            for i in 0..width {
-                self.0[i] += self.0[i + width];
+    pub(super) fn value(self) -> LossSum {
+        let join = |mut sums: [f64; 16]| {
+            for width in [8, 4, 2, 1] {
+                for i in 0..width {
+                    sums[i] += sums[i + width];
+                }
             }
-        }
-        self.0[0]
+            sums[0]
+        };
+        LossSum { ordinary: join(self.ordinary), huge: join(self.huge), correct: self.correct }
     }
 }
 
@@ -112,20 +137,20 @@ fn cut<W: Split>(work: Option<W>, at: usize) -> (Option<W>, Option<W>) {
 impl<'a, T: Float> Rows<'a, T> {
     /// The gradients of a group's ignored rows are 0, whatever their logits are.
     #[inline(always)]
-    fn clear_ignored<S: Simd<T>>(&mut self, s: S, group: &Group<T>, past_caches: bool) {
+    fn clear_ignored<S: Simd<T>>(&mut self, s: S, group: &Group<T>, streaming: Option<&Streaming>) {
         let Some(to) = &mut self.to else { return };
         for (row, &class) in (group.first..).zip(&group.classes[..group.count]) {
             if class != NO_CLASS {
                 continue;
             }
             let mut lane = to.lane(row);
-            match lane.as_slice_mut().filter(|_| past_caches) {
-                Some(to) => slices::clear_past_caches(s, to),
-                None => lane.fill(T::ZERO),
+            match (lane.as_slice_mut(), streaming) {
+                (Some(to), Some(streaming)) => slices::clear_past_caches(s, to, streaming),
+                _ => lane.fill(T::ZERO),
             }
         }
-        if past_caches {
-            s.fence();
+        if let Some(streaming) = streaming {
+            streaming.fence();
         }
     }
 
@@ -176,6 +201,7 @@ impl<T: Float> Split for Rows<'_, T> {
         let (from, from_b) = cut(self.from, at);
         let (to, to_b) = cut(self.to, at);
         let (upstream, upstream_b) = cut(self.upstream, at);
+        let (row_weights, row_weights_b) = cut(self.row_weights, at);
         let (known, known_b) = cut(self.known, at);
         let (found, found_b) = cut(self.found, at);
         let (losses, losses_b) = cut(self.losses, at);
@@ -183,12 +209,13 @@ impl<T: Float> Split for Rows<'_, T> {
         let (totals, totals_b) = cut(self.totals, mid);
         let block = self.block;
         (
-            Rows { targets, from, to, upstream, known, found, losses, lse, totals, block },
+            Rows { targets, from, to, upstream, row_weights, known, found, losses, lse, totals, block },
             Rows {
                 targets: targets_b,
                 from: from_b,
                 to: to_b,
                 upstream: upstream_b,
+                row_weights: row_weights_b,
                 known: known_b,
                 found: found_b,
                 losses: losses_b,
@@ -205,8 +232,7 @@ pub(super) struct Drive<'p, 'a, T: Float> {
     pub(super) plan: &'p Plan<'p, T>,
     pub(super) rows: Rows<'a, T>,
     pub(super) classes: usize,
-    /// The factor of every row's gradient.
-    pub(super) scale: T,
+    pub(super) scale: CallScale<T>,
     /// Whether rows sit in lanes.
     pub(super) across: bool,
     /// Whether the gradient is written past the caches.
@@ -335,6 +361,7 @@ impl<'a, T: Float> Drive<'_, 'a, T> {
         if self.is_lagging() {
             return self.groups_in_turn(s, scratch);
         }
+        let streaming = self.past_caches.then(Streaming::begin);
         let Scratch { groups, parts, room, .. } = scratch;
         let chunk = chunk_classes::<T, ACROSS>().min(self.classes);
         let chunks = self.classes.div_ceil(chunk_classes::<T, ACROSS>());
@@ -360,7 +387,7 @@ impl<'a, T: Float> Drive<'_, 'a, T> {
             Some(_) => step,
             None => 1,
         };
-        let mut room = Room { room: aligned(room, held * unit), unit, ahead: None };
+        let mut room = Room { room: aligned(room, held * unit), unit, ahead: None, streaming };
         groups.resize_with(at_once.max(groups.len()), Group::default);
         if self.rows.known.is_none() {
             parts.resize(parts.len().max(at_once * chunks), Part::empty());
@@ -467,7 +494,7 @@ impl<'a, T: Float> Drive<'_, 'a, T> {
         self.past_caches
             && !self.across
             && self.rows.known.is_none()
-            && self.plan.cap.is_none()
+            && !self.plan.needs_logits()
             && self.rows.from.is_some_and(|from| from.are_dense())
             && self.rows.to.as_ref().is_some_and(LanesMut::are_dense)
     }
@@ -475,6 +502,7 @@ impl<'a, T: Float> Drive<'_, 'a, T> {
     /// Group after group, each one's gradient written while the next one's exponentials take the place of its own.
     #[inline(always)]
     fn groups_in_turn<S: Simd<T>>(mut self, s: S, scratch: &mut Scratch<T>) {
+        let streaming = Streaming::begin();
         let Scratch { groups, parts, room, .. } = scratch;
         let chunks = self.classes.div_ceil(chunk_classes::<T, false>());
         let unit = self.classes.next_multiple_of(T::LANES);
@@ -482,7 +510,8 @@ impl<'a, T: Float> Drive<'_, 'a, T> {
         groups.resize_with(groups.len().max(2), Group::default);
         parts.resize(parts.len().max(2 * chunks), Part::empty());
         let (groups, (parts, parts_b)) = (groups.split_at_mut(1), parts.split_at_mut(chunks));
-        let mut room = Room { room: aligned(room, step * unit), unit, ahead: None };
+        let mut room =
+            Room { room: aligned(room, step * unit), unit, ahead: None, streaming: Some(streaming) };
         let mut now = Turn { group: &mut groups.0[0], parts };
         let mut before = Turn { group: &mut groups.1[0], parts: &mut parts_b[..chunks] };
         self.rows.begin(self.plan, before.group, 0, 0);
@@ -528,8 +557,10 @@ impl<'a, T: Float> Drive<'_, 'a, T> {
             let row = group.first + lane;
             let next = lanes.peek().map_or(group.first + group.count, |&(_, lane)| group.first + lane);
             let (from, after) = (self.rows.logits(row), first_chunk(self.rows.logits(next)));
+            let Room { room, unit, ahead, streaming } = &mut *scratch;
             let row_before = waiting.next().and_then(|lane| {
                 Some(RowBefore {
+                    streaming: streaming.as_ref()?,
                     to: self.rows.to.as_mut()?.lane(before.group.first + lane).into_slice_mut()?,
                     parts: before.parts,
                     lane,
@@ -537,7 +568,6 @@ impl<'a, T: Float> Drive<'_, 'a, T> {
                     weights: plan.smoothing_weights(0, self.classes),
                 })
             });
-            let Room { room, unit, ahead } = &mut *scratch;
             let room = &mut room[place * *unit..];
             let tile = Lagging { from, room, after, before: row_before };
             let pass = Pass { plan, group, tile, lane, parts: &mut *now.parts };
@@ -547,7 +577,8 @@ impl<'a, T: Float> Drive<'_, 'a, T> {
         for (place, lane) in before.group.with_target().enumerate().skip(done) {
             self.gradient_of_row(s, before.group, lane, Some(before.parts), place, scratch);
         }
-        self.rows.clear_ignored(s, before.group, true); // and what was streamed before comes first
+        // What was streamed before comes before this.
+        self.rows.clear_ignored(s, before.group, scratch.streaming.as_ref());
         self.rows.set_targets(before.group, plan.first_class);
     }
 
@@ -565,7 +596,7 @@ impl<'a, T: Float> Drive<'_, 'a, T> {
         if self.rows.known.is_some() {
             return;
         }
-        let Room { room, unit, ahead } = scratch;
+        let Room { room, unit, ahead, .. } = scratch;
         if ACROSS {
             let tile = self.columns(group, &mut room[number * *unit..]);
             s.enter(lanes::Sum { plan, group, tile, parts });
@@ -574,7 +605,7 @@ impl<'a, T: Float> Drive<'_, 'a, T> {
             for (place, lane) in lanes.enumerate() {
                 let at = if keep { place * *unit } else { 0 };
                 let row = group.first + lane;
-                let tile = self.row(row, room.get_mut(at..).unwrap_or_default());
+                let tile = self.row(row, room.get_mut(at..).unwrap_or_default(), scratch.streaming.as_ref());
                 let pass = Pass { plan, group, tile, lane, parts: &mut *parts };
                 sum_row(s, pass, row, row + 1, ahead);
             }
@@ -584,10 +615,11 @@ impl<'a, T: Float> Drive<'_, 'a, T> {
     /// From the sums of the chunks those of the rows.
     #[inline(always)]
     pub(super) fn join<S: Simd<T>>(&mut self, s: S, group: &mut Group<T>, parts: &mut [Part<T>]) {
-        let sums = match self.rows.known {
+        let (sums, lost) = match self.rows.known {
             Some(known) => Sums::of(s, &known[group.first..group.first + group.count], &group.classes),
             None => rows::join(s, self.plan, parts),
         };
+        group.lost = lost;
         sums.store(s, &mut group.sums);
         Normalizer::of(s, &sums).store(s, &mut group.row);
     }
@@ -611,21 +643,22 @@ impl<'a, T: Float> Drive<'_, 'a, T> {
         let (sums, row) = (Sums::load(s, &group.sums), Normalizer::load(s, &group.row));
         let term = rows::terms(s, plan, group);
         let zero = s.splat(T::ZERO);
+        let of_rows = |list: Option<&'a [T]>| list.map(|list| &list[rows.clone()]);
+        let by = self.scale.of_rows(s, of_rows(self.rows.upstream), of_rows(self.rows.row_weights));
         if with_gradient {
             let parts = if self.rows.known.is_some() { &mut [] } else { parts };
-            let scale = s.splat(self.scale);
-            let scale = match self.rows.upstream {
-                None => scale,
-                Some(upstream) => s.mul(scale, take(s, &upstream[rows.clone()])),
-            };
-            let scale = s.select(have_target, scale, zero);
-            rows::set_factors(s, plan, &mut group.factors, parts, &sums, &row, &term, scale);
+            let mut by = by.gradient;
+            by.first = s.select(have_target, by.first, zero);
+            rows::set_factors(s, plan, &mut group.factors, parts, &sums, &row, &term, &by);
         }
         // A select, not a branch: ignored rows come at random.
-        let loss = stored(s, s.select(have_target, row.loss(s, plan, &sums, term.own), zero));
-        total.add(group.first - block, &loss.as_ref()[..count]);
+        let loss = s.select(have_target, row.loss(s, plan, &sums, term.own), zero);
+        let [in_total, in_answer] = by.losses(s, loss);
+        total.add(group.first - block, &stored(s, in_total).as_ref()[..count]);
+        let has_won = s.bits(have_target) & s.bits(row.is_number(s)) & !group.lost;
+        total.correct += u64::from((has_won & ((1u64 << count) - 1) as u32).count_ones());
         if let Some(losses) = &mut self.rows.losses {
-            losses[rows.clone()].copy_from_slice(&loss.as_ref()[..count]);
+            losses[rows.clone()].copy_from_slice(&stored(s, in_answer).as_ref()[..count]);
         }
         if let Some(lse) = &mut self.rows.lse {
             lse[rows.clone()].copy_from_slice(&stored(s, row.lse(s)).as_ref()[..count]);
@@ -633,13 +666,25 @@ impl<'a, T: Float> Drive<'_, 'a, T> {
         if let Some(found) = &mut self.rows.found {
             // The order of the comparisons must not tell what the largest is where one is no number.
             let max = s.select(s.ge(sums.others, sums.others), sums.max, s.splat(T::NAN));
-            let [max, others, target] = [max, sums.others, sums.target].map(
-                #[inline(always)]
-                |v| stored(s, v),
-            );
+            let [max, others, target, sum, weight] = [max, sums.others, sums.target, sums.gap, sums.weight]
+                .map(
+                    #[inline(always)]
+                    |v| stored(s, v),
+                );
             for (i, found) in found[rows].iter_mut().enumerate() {
-                let [max, others, target] = [max.as_ref()[i], others.as_ref()[i], target.as_ref()[i]];
-                *found = Partial { max, others, target };
+                let class = group.classes[i];
+                let here = class.wrapping_sub(plan.first_class) < self.classes;
+                let [max, others, target, sum, weight] =
+                    [&max, &others, &target, &sum, &weight].map(|block| block.as_ref()[i]);
+                let rival = match group.lost >> i & 1 == 1 {
+                    _ if others.is_nan() => T::NAN,
+                    _ if class == NO_CLASS => T::INFINITY,
+                    _ if !here && class < plan.first_class => max,
+                    _ if !here => max.above(),
+                    true => T::INFINITY,
+                    false => T::NEG_INFINITY,
+                };
+                *found = Partial { max, others, target, sum, weight, rival };
             }
         }
     }
@@ -663,7 +708,7 @@ impl<'a, T: Float> Drive<'_, 'a, T> {
             let tile = self.columns(group, &mut room[number * *unit..]);
             s.enter(lanes::Write { plan, group, tile, parts });
         } else {
-            self.rows.clear_ignored(s, group, self.past_caches);
+            self.rows.clear_ignored(s, group, scratch.streaming.as_ref());
             for (place, lane) in group.with_target().enumerate() {
                 self.gradient_of_row(s, group, lane, parts, place, scratch);
             }
@@ -681,8 +726,9 @@ impl<'a, T: Float> Drive<'_, 'a, T> {
         place: usize,
         scratch: &mut Room<'_, T>,
     ) {
-        let (plan, Room { room, unit, .. }) = (self.plan, scratch);
-        let tile = self.row(group.first + lane, room.get_mut(place * *unit..).unwrap_or_default());
+        let (plan, Room { room, unit, streaming, .. }) = (self.plan, scratch);
+        let room = room.get_mut(place * *unit..).unwrap_or_default();
+        let tile = self.row(group.first + lane, room, streaming.as_ref());
         s.enter(Write(Pass { plan, group, tile, lane, parts }));
     }
 
@@ -693,7 +739,7 @@ impl<'a, T: Float> Drive<'_, 'a, T> {
         small.contains(&self.classes)
             && self.across
             && self.rows.known.is_none()
-            && self.plan.cap.is_none()
+            && !self.plan.needs_logits()
             && self.rows.from.is_none_or(|from| from.run(0, rows).is_some())
             && self.rows.to.as_mut().is_none_or(|to| to.run_mut(0, rows).is_some())
     }
@@ -705,9 +751,14 @@ impl<'a, T: Float> Drive<'_, 'a, T> {
     }
 
     #[inline(always)]
-    fn row<'r>(&'r mut self, row: usize, room: &'r mut [T]) -> Row<'a, 'r, T> {
+    fn row<'r>(
+        &'r mut self,
+        row: usize,
+        room: &'r mut [T],
+        streaming: Option<&'r Streaming>,
+    ) -> Row<'a, 'r, T> {
         let chunks = 0..self.classes.div_ceil(chunk_classes::<T, false>());
-        let Drive { classes, past_caches, far, .. } = *self;
+        let Drive { classes, far, .. } = *self;
         let from = self.rows.from.as_ref().map(|from| from.lane(row));
         let after = self.rows.logits(row + 1);
         let (to, after) = if from.is_some() {
@@ -718,7 +769,7 @@ impl<'a, T: Float> Drive<'_, 'a, T> {
             lent.map_or((None, after), |(to, after)| (Some(to), after))
         };
         let after = first_chunk(after);
-        Row { from, to, chunks, classes, room, after, past_caches, far }
+        Row { from, to, chunks, classes, room, after, streaming, far }
     }
 }
 
@@ -788,7 +839,8 @@ impl<T: Float> Drive<'_, '_, T> {
                 let (plan, past_caches, far) = (self.plan, self.past_caches, self.far);
                 if !known && !ignored {
                     parallel::for_each(self.rows.piece(row, parts, room), grain, |_, piece| {
-                        let (tile, parts) = piece.tile(past_caches, far);
+                        let streaming = past_caches.then(Streaming::begin);
+                        let (tile, parts) = piece.tile(streaming.as_ref(), far);
                         let pass = Pass { plan, group: &group, tile, lane: 0, parts };
                         T::dispatch(level, Sum(pass, None));
                     });
@@ -804,7 +856,8 @@ impl<T: Float> Drive<'_, '_, T> {
                     }
                 } else if self.rows.to.is_some() {
                     parallel::for_each(self.rows.piece(row, parts, room), grain, |_, piece| {
-                        let (tile, parts) = piece.tile(past_caches, far);
+                        let streaming = past_caches.then(Streaming::begin);
+                        let (tile, parts) = piece.tile(streaming.as_ref(), far);
                         let (group, parts) = (&group, (!known).then_some(&*parts));
                         T::dispatch(level, Write(Pass { plan, group, tile, lane: 0, parts }));
                     });
@@ -822,9 +875,9 @@ struct Join<'d, 'p, 'a, T: Float> {
 }
 
 impl<T: Float> Kernel<T> for Join<'_, '_, '_, T> {
-    type Output = f64;
+    type Output = LossSum;
     #[inline(always)]
-    fn run<S: Simd<T>>(self, s: S) -> f64 {
+    fn run<S: Simd<T>>(self, s: S) -> LossSum {
         let (first, mut total) = (self.group.first, Total::default());
         self.drive.join(s, self.group, self.parts);
         let (have_target, with_gradient) = (self.group.have_target(s), self.drive.rows.to.is_some());
@@ -852,11 +905,11 @@ impl<T: Float> Rows<'_, T> {
 }
 
 impl<'w, T: Float> Piece<'w, T> {
-    fn tile(self, past_caches: bool, far: bool) -> (Row<'w, 'w, T>, &'w mut [Part<T>]) {
+    fn tile(self, streaming: Option<&'w Streaming>, far: bool) -> (Row<'w, 'w, T>, &'w mut [Part<T>]) {
         let Piece { chunks, from, to, room, parts } = self;
         let classes = from.map_or_else(|| to.as_ref().map_or(0, |to| to.len()), <[T]>::len);
         let (from, to) = (from.map(Lane::from), to.map(LaneMut::from));
-        (Row { from, to, chunks, classes, room, after: &[], past_caches, far }, parts)
+        (Row { from, to, chunks, classes, room, after: &[], streaming, far }, parts)
     }
 }
 
@@ -886,4 +939,6 @@ struct Room<'s, T: Float> {
     unit: usize,
     /// The row along vectors that comes next, and the bounds of its first chunk, read with the last one of the row before.
     ahead: Option<(usize, Bounds<T>)>,
+    /// Where the gradient is written by non-temporal stores.
+    streaming: Option<Streaming>,
 }

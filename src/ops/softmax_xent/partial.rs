@@ -1,10 +1,11 @@
 //! Rows whose classes live on several machines: what each sends, and how two of them join.
 
 use super::rows::Shift;
+use crate::simd::scaled;
 use crate::simd::slices::stored;
 use crate::simd::{Float, Kernel, Level, Simd, exp};
 
-/// What one part of a row's classes contributes to its softmax: the three numbers that a vocabulary split over ranks
+/// What one part of a row's classes contributes to its softmax: the numbers that a vocabulary split over ranks
 /// exchanges per row, and that [`SoftmaxXent::forward`](crate::SoftmaxXent::forward) keeps for a later backward pass.
 ///
 /// More than a log-sum-exp: the target is kept apart from the others, so that no digit is lost when the target's
@@ -22,19 +23,40 @@ use crate::simd::{Float, Kernel, Level, Simd, exp};
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq)]
 #[non_exhaustive]
+#[repr(C)]
 pub struct Partial<T> {
     /// The largest logit, the target's included; −∞ where there are no classes; NaN where `others` is.
     pub max: T,
-    /// The sum over all classes but the target of 2^(x·log₂e − k), where k = round(max·log₂e), ties to even (of e^(x − max) where
-    /// |max| > 2²⁰, or 2⁴⁹ for `f64`).
+    /// The sum over all classes but the target of 2^(x·log₂e − k), where k = round(max·log₂e) − 60, ties to even (of 2^60·e^(x − max)
+    /// where |max| > 2²⁰); for `f64` 400 takes the place of 60 and 2⁴⁹ that of 2²⁰. The power of two keeps the sum a normal number
+    /// below a target that leads by far.
     pub others: T,
     /// The target's logit; −∞ where it is none of these classes.
     pub target: T,
+    /// With label smoothing, Σ w_j·(x_j − max)·u over these classes (x_j·u where max is −∞); w_j are the class weights, and u is a power of two
+    /// that depends on the number of all classes, or on their weights, alone. 0 without.
+    pub sum: T,
+    /// With label smoothing, Σ w_j·u. 0 without.
+    pub weight: T,
+    /// What the target's logit must reach to be the largest of all, or of equal ones the first.
+    pub rival: T,
 }
 
 impl<T: Float> Default for Partial<T> {
     fn default() -> Self {
         Self::empty()
+    }
+}
+
+impl<T: Float> From<Partial<T>> for [T; 6] {
+    fn from(partial: Partial<T>) -> Self {
+        partial.to_array()
+    }
+}
+
+impl<T: Float> From<[T; 6]> for Partial<T> {
+    fn from(numbers: [T; 6]) -> Self {
+        Partial::from_array(numbers)
     }
 }
 
@@ -47,7 +69,8 @@ impl<T: Float> Partial<T> {
     /// assert_eq!(some.merge(Partial::empty()), some);
     /// ```
     pub fn empty() -> Self {
-        Partial { max: T::NEG_INFINITY, others: T::ZERO, target: T::NEG_INFINITY }
+        let (zero, masked) = (T::ZERO, T::NEG_INFINITY);
+        Partial { max: masked, others: zero, target: masked, sum: zero, weight: zero, rival: masked }
     }
 
     /// From a log-sum-exp saved elsewhere and the target's logit. What rounding the log-sum-exp has lost stays lost:
@@ -63,7 +86,7 @@ impl<T: Float> Partial<T> {
             type Output = T;
             #[inline(always)]
             fn run<S: Simd<T>>(self, s: S) -> T {
-                let shift = Shift::of(s, s.splat(self.0));
+                let shift = Shift::of_row(s, s.splat(self.0));
                 let all = exp::exp2(s, shift.exponent(s, s.splat(self.0)));
                 // The others' share of the whole: 1 − e^(target − lse).
                 let t = s.mul(s.sub(s.splat(self.1), s.splat(self.0)), s.splat(T::LOG2_E));
@@ -71,7 +94,12 @@ impl<T: Float> Partial<T> {
                 stored(s, s.mul(all, share)).as_ref()[0]
             }
         }
-        Partial { max: lse, others: T::dispatch(Level::detected(), FromLse(lse, target)), target }
+        Partial {
+            max: lse,
+            others: T::dispatch(Level::detected(), FromLse(lse, target)),
+            target,
+            ..Self::empty()
+        }
     }
 
     /// The part of both. The order in which three or more are merged may change the last bit of `others`.
@@ -84,19 +112,45 @@ impl<T: Float> Partial<T> {
             fn run<S: Simd<T>>(self, s: S) -> T {
                 let [a, b] = self.0;
                 let [a_max, b_max] = [s.splat(a.max), s.splat(b.max)];
-                let to = Shift::of(s, s.max(a_max, b_max));
-                let a = s.mul(s.splat(a.others), Shift::of(s, a_max).factor(s, to));
-                let b = s.mul(s.splat(b.others), Shift::of(s, b_max).factor(s, to));
+                let to = Shift::of_row(s, s.max(a_max, b_max));
+                // As a chunk's, so that nothing is lost below a maximum that is far above.
+                let down = s.splat(scaled::scale(T::ONE, T::CHUNK_LIFT - T::ROW_LIFT));
+                let a = s.mul(s.mul(s.splat(a.others), down), Shift::of_chunk(s, a_max).factor(s, to));
+                let b = s.mul(s.mul(s.splat(b.others), down), Shift::of_chunk(s, b_max).factor(s, to));
                 stored(s, s.add(a, b)).as_ref()[0]
             }
         }
         // A NaN on either side stays: a row with one is no number as a whole.
         let larger = |a: T, b: T| if a > b || a.is_nan() { a } else { b };
+        let max = larger(self.max, other.max);
+        // Halves, so that no difference overflows; `weight` is at most a quarter.
+        let half = |max: T| if max == T::NEG_INFINITY { T::ZERO } else { max * T::from_f64(0.5) };
+        let moved = |part: Self| (half(part.max) - half(max)).mul_add(part.weight + part.weight, part.sum);
         Partial {
-            max: larger(self.max, other.max),
+            max,
             others: T::dispatch(Level::detected(), Merge([self, other])),
             target: larger(self.target, other.target),
+            sum: moved(self) + moved(other),
+            weight: self.weight + other.weight,
+            rival: larger(self.rival, other.rival),
         }
+    }
+
+    /// The numbers, for a message: max, others, target, sum, weight, rival.
+    ///
+    /// ```
+    /// # use gradix::Partial;
+    /// let partial = Partial::from_lse(3.5_f64, 2.0);
+    /// assert_eq!(Partial::from_array(partial.to_array()), partial);
+    /// ```
+    pub fn to_array(self) -> [T; 6] {
+        let Partial { max, others, target, sum, weight, rival } = self;
+        [max, others, target, sum, weight, rival]
+    }
+
+    /// What [`Partial::to_array`] was made of.
+    pub fn from_array([max, others, target, sum, weight, rival]: [T; 6]) -> Self {
+        Partial { max, others, target, sum, weight, rival }
     }
 
     /// The logarithm of the sum of all exponentials.
@@ -106,7 +160,7 @@ impl<T: Float> Partial<T> {
             type Output = T;
             #[inline(always)]
             fn run<S: Simd<T>>(self, s: S) -> T {
-                let sums = super::rows::Sums::of(s, &[self.0], &[0]);
+                let sums = super::rows::Sums::of(s, &[self.0], &[0]).0;
                 stored(s, super::rows::Normalizer::of(s, &sums).lse(s)).as_ref()[0]
             }
         }

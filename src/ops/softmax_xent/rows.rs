@@ -53,9 +53,10 @@ use super::by_class::InFlight;
 use super::lanes::Square;
 use super::partial::Partial;
 use super::plan::{Plan, Term, chunk_classes};
+use super::scale::RowScale;
 use super::tile::{Row, Tile, Unopened};
 use crate::simd::slices::{self, Bounds, stored};
-use crate::simd::{Float, Kernel, Simd, exp};
+use crate::simd::{Float, Kernel, Simd, exp, scaled};
 use std::cmp::Ordering;
 
 /// Where the exponentials of a chunk or row are taken from: they are 2^((x − origin)·log₂e − k), one of the two 0.
@@ -77,6 +78,24 @@ impl<V: Copy> Shift<V> {
             origin: s.select(small, zero, s.select(finite, max, zero)),
             k: s.select(small, s.round_product(max, s.splat(T::LOG2_E)), zero),
         }
+    }
+
+    /// The shift of a chunk's exponentials, the largest of which are then about 2^`CHUNK_LIFT`.
+    #[inline(always)]
+    pub(super) fn of_chunk<T: Float, S: Simd<T, V = V>>(s: S, max: V) -> Self {
+        Self::of(s, max).lifted(s, T::CHUNK_LIFT)
+    }
+
+    /// The shift from which a row's sums are counted.
+    #[inline(always)]
+    pub(super) fn of_row<T: Float, S: Simd<T, V = V>>(s: S, max: V) -> Self {
+        Self::of(s, max).lifted(s, T::ROW_LIFT)
+    }
+
+    /// The one that makes exponentials 2^`lift` times as large.
+    #[inline(always)]
+    pub(super) fn lifted<T: Float, S: Simd<T, V = V>>(self, s: S, lift: i32) -> Self {
+        Shift { k: s.sub(self.k, s.splat(T::from_f64(lift.into()))), ..self }
     }
 
     /// t for a logit. At most ½ for the maximum that the shift was made of.
@@ -132,13 +151,13 @@ impl<V: Copy> Shift<V> {
         sum
     }
 
-    /// The factor that takes exponentials from this shift to `to`, made of a maximum no smaller.
+    /// The factor that takes exponentials from this shift, of a chunk, to that of the row.
     #[inline(always)]
     pub(super) fn factor<T: Float, S: Simd<T, V = V>>(self, s: S, to: Self) -> V {
         let t = s.mul_add_exact(s.sub(self.origin, to.origin), s.splat(T::LOG2_E), s.sub(self.k, to.k));
-        // Above 1 only for a chunk of nothing but −∞, whose origin is arbitrary and whose exponentials are 0.
-        let one = s.splat(T::ONE);
-        exp::exp2(s, s.select(s.gt(t, one), one, t))
+        // Above this only for a chunk of nothing but −∞, whose origin is arbitrary and whose exponentials are 0.
+        let most = s.splat(T::from_f64((T::ROW_LIFT - T::CHUNK_LIFT + 1).into()));
+        exp::exp2(s, s.select(s.gt(t, most), most, t))
     }
 }
 
@@ -150,10 +169,12 @@ pub(super) struct Part<T: Float> {
     /// The sum of the exponentials, the target's left out, from the maximum's shift. Later, what takes them to the row's shift, and
     /// then what turns them into the gradient.
     pub(super) sum: T::Block,
-    /// Σ w_j·(x_j − max), the target's included, if there is smoothing; from 0 where the maximum is −∞.
+    /// Σ w_j·(x_j − anchor)·`gap_scale`, the target's included, if there is smoothing.
     pub(super) gap: T::Block,
     /// The target's logit; −∞ where it is not in this chunk.
     pub(super) target: T::Block,
+    /// A bit for each lane whose target is no larger than another of an earlier class in this chunk.
+    pub(super) beaten: u32,
 }
 
 impl<T: Float> Part<T> {
@@ -166,7 +187,7 @@ impl<T: Float> Part<T> {
     /// Of no classes.
     pub(super) fn empty() -> Self {
         let (masked, zeros) = (filled(T::NEG_INFINITY), T::Block::default());
-        Part { max: masked, sum: zeros, gap: zeros, target: masked }
+        Part { max: masked, sum: zeros, gap: zeros, target: masked, beaten: 0 }
     }
 }
 
@@ -194,33 +215,44 @@ pub(super) struct Sums<V> {
     pub(super) max: V,
     pub(super) others: V,
     pub(super) target: V,
-    gap: V,
+    /// See [`Partial::sum`], [`Partial::weight`].
+    pub(super) gap: V,
+    pub(super) weight: V,
 }
 
 impl<V: Copy> Sums<V> {
-    /// Of as many rows as there are, one a lane. A row without a target gets those of one logit of 0: its gradient is 0,
-    /// whatever its sums are.
+    /// Of as many rows as there are, one a lane; and a bit for each whose target is not the largest logit. A row without a target
+    /// gets those of one logit of 0: its gradient is 0, whatever its sums are.
     #[inline(always)]
-    pub(super) fn of<T: Float, S: Simd<T, V = V>>(s: S, rows: &[Partial<T>], classes: &[usize]) -> Self {
-        let mut blocks = [T::Block::default(); 4];
-        let ignored = Partial { max: T::ZERO, others: T::ONE, target: T::NEG_INFINITY };
+    pub(super) fn of<T: Float, S: Simd<T, V = V>>(
+        s: S,
+        rows: &[Partial<T>],
+        classes: &[usize],
+    ) -> (Self, u32) {
+        let (mut blocks, mut lost) = ([T::Block::default(); 5], 0);
+        let ignored = Partial { max: T::ZERO, others: T::ONE, ..Partial::empty() };
         for (lane, (row, &class)) in rows.iter().zip(classes).enumerate() {
             let row = if class == NO_CLASS { &ignored } else { row };
-            for (block, x) in blocks.iter_mut().zip([row.max, row.others, row.target]) {
+            for (block, x) in blocks.iter_mut().zip([row.max, row.others, row.target, row.sum, row.weight]) {
                 block.as_mut()[lane] = x;
             }
+            lost |= u32::from(!(row.target >= row.rival)) << lane;
         }
-        let [max, others, target, gap] = blocks.map(
+        let [max, others, target, gap, weight] = blocks.map(
             #[inline(always)]
             |block| s.load(&block),
         );
-        Sums { max, others, target, gap }
+        (Sums { max, others, target, gap, weight }, lost)
     }
 
     #[inline(always)]
     pub(super) fn load<T: Float, S: Simd<T, V = V>>(s: S, from: &Sums<T::Block>) -> Self {
-        let Sums { max, others, target, gap } = from;
-        Sums { max: s.load(max), others: s.load(others), target: s.load(target), gap: s.load(gap) }
+        let Sums { max, others, target, gap, weight } = from;
+        let [max, others, target, gap, weight] = [max, others, target, gap, weight].map(
+            #[inline(always)]
+            |block| s.load(block),
+        );
+        Sums { max, others, target, gap, weight }
     }
 
     #[inline(always)]
@@ -229,6 +261,7 @@ impl<V: Copy> Sums<V> {
         s.store(self.others, &mut to.others);
         s.store(self.target, &mut to.target);
         s.store(self.gap, &mut to.gap);
+        s.store(self.weight, &mut to.weight);
     }
 }
 
@@ -242,6 +275,8 @@ pub(super) struct Group<T: Float> {
     /// The weights of these, where there are any.
     pub(super) weights: T::Block,
     pub(super) sums: Sums<T::Block>,
+    /// A bit for each whose target is not the largest logit.
+    pub(super) lost: u32,
     pub(super) row: Normalizer<T::Block>,
     pub(super) factors: Factors<T>,
 }
@@ -253,16 +288,16 @@ impl<T: Float> Group<T> {
         s.ge(s.seats(&self.classes, 0, 1), s.splat(T::ZERO))
     }
 
-    /// The rows' shifts.
+    /// The shifts that make the rows' exponentials anew.
     #[inline(always)]
     pub(super) fn shift<S: Simd<T>>(&self, s: S) -> Shift<S::V> {
-        Normalizer::load(s, &self.row).shift
+        Normalizer::load(s, &self.row).shift.lifted(s, T::CHUNK_LIFT)
     }
 
-    /// The sum of the others' exponentials, and the target's exponential and its exponent.
+    /// The sum of the others' exponentials, and the target's exponential.
     #[inline(always)]
-    pub(super) fn loss_terms<S: Simd<T>>(&self, s: S) -> (S::V, S::V, S::V) {
-        (s.load(&self.sums.others), s.load(&self.row.target), s.load(&self.row.t))
+    pub(super) fn loss_terms<S: Simd<T>>(&self, s: S) -> (S::V, S::V) {
+        (s.load(&self.sums.others), s.load(&self.row.target))
     }
 
     /// The lanes of the rows that have a target.
@@ -283,10 +318,37 @@ fn place<T: Float>(plan: &Plan<'_, T>, chunk: usize, class: usize) -> usize {
     if class == NO_CLASS { usize::MAX } else { at }
 }
 
-/// What `gap` measures from: the maximum, or 0 where that is −∞.
+/// What `gap` measures from: the maximum, or 0 where that is −∞, or so small that a fraction of it may not be exact.
 #[inline(always)]
 pub(super) fn anchor<T: Float, S: Simd<T>>(s: S, max: S::V) -> S::V {
-    s.select(s.gt(max, s.splat(T::NEG_INFINITY)), max, s.splat(T::ZERO))
+    let zero = s.splat(T::ZERO);
+    let is_exact =
+        s.and(s.gt(s.abs(max), s.splat(T::EPSILON * T::EPSILON)), s.gt(max, s.splat(T::NEG_INFINITY)));
+    s.select(is_exact, max, zero)
+}
+
+/// What a row's gap measures from: its maximum, or 0 where that is −∞.
+#[inline(always)]
+pub(super) fn finite_or_0<T: Float, S: Simd<T>>(s: S, max: S::V) -> S::V {
+    s.select(s.eq(max, s.splat(T::NEG_INFINITY)), s.splat(T::ZERO), max)
+}
+
+/// (x − anchor)·`gap_scale`, from the anchor's own part of it.
+#[inline(always)]
+pub(super) fn scaled_gap<T: Float, S: Simd<T>>(
+    s: S,
+    plan: &Plan<'_, T>,
+    x: S::V,
+    scaled_anchor: S::V,
+) -> S::V {
+    s.mul_add(x, s.splat(plan.gap_scale), s.sub(s.splat(T::ZERO), scaled_anchor))
+}
+
+/// The same times a weight, added to a sum. A class of weight 0 takes no part, whatever its logit is.
+#[inline(always)]
+pub(super) fn add_gap<T: Float, S: Simd<T>>(s: S, sum: S::V, weight: S::V, gap: S::V) -> S::V {
+    let zero = s.splat(T::ZERO);
+    s.mul_add(weight, s.select(s.ne(weight, zero), gap, zero), sum)
 }
 
 /// Overwrites one lane, by way of the whole vector: one that is loaded after a part of it was stored must wait until that, and all
@@ -345,7 +407,7 @@ fn sums<T: Float, S: Simd<T>, L: Tile<T>>(
     let mut bounds = first; // of the next chunk's logits
     for (c, part) in tile.chunks().zip(parts) {
         let at = place(plan, c, class);
-        let unopened = if plan.cap.is_some() { None } else { tile.unopened(c) };
+        let unopened = if plan.needs_logits() { None } else { tile.unopened(c) };
         let (max, gap);
         if let Some(chunk) = unopened {
             let here = chunk.logits.unwrap_or(chunk.buffer);
@@ -356,7 +418,7 @@ fn sums<T: Float, S: Simd<T>, L: Tile<T>>(
             let others = find_target(s, here, at, lane, part, found);
             max = s.splat(others.max);
             gap = self::gap(s, plan, here, c, max);
-            let shift = Shift::of(s, max);
+            let shift = Shift::of_chunk(s, max);
             let k = exp::shifted(s, shift.k);
             let (target, is_more) = (Some(at).filter(|&at| at < here.len()), !chunk.next.is_empty());
             let is_normal = exp::is_normal(s, s.splat(others.min), T::LOG2_E, k);
@@ -376,11 +438,11 @@ fn sums<T: Float, S: Simd<T>, L: Tile<T>>(
             max = s.splat(find_target(s, buffer, at, lane, part, all).max);
             gap = self::gap(s, plan, buffer, c, max);
             leave_out(buffer, at);
-            let shift = Shift::of(s, max);
-            let total = if plan.cap.is_none() {
+            let shift = Shift::of_chunk(s, max);
+            let total = if !plan.needs_logits() {
                 shift.to_exponentials(s, buffer)
             } else {
-                // The derivative of the cap needs the capped logits once more: `gradient` takes the exponentials again.
+                // The logits are needed once more: `gradient` takes the exponentials again, if any.
                 let mut total = s.splat(T::ZERO);
                 slices::each(
                     s,
@@ -443,7 +505,8 @@ impl<T: Float, const LAGS: bool, const NORMAL: bool, const WEIGHTED: bool>
             };
         }
         let (mut read, mut made) = (logits.unwrap_or(buffer).as_ptr(), buffer.as_ptr());
-        let to = before.map_or(&mut [][..], |before| before.to);
+        let (to, streaming) =
+            before.map_or((&mut [][..], None), |before| (before.to, Some(before.streaming)));
         let mut lines = slices::Lines::begin(s, &buffer[..to.len()], to, gradient!());
         slices::map_and_sum(
             s,
@@ -468,9 +531,9 @@ impl<T: Float, const LAGS: bool, const NORMAL: bool, const WEIGHTED: bool>
                         *at = at.wrapping_add(T::LANES);
                     }
                 }
-                if LAGS {
+                if LAGS && let Some(streaming) = streaming {
                     // The exponentials of the row before: the line lies at this vector or, by less than one, after it.
-                    lines.step(s, buffer, gradient!());
+                    lines.step(s, buffer, streaming, gradient!());
                 }
             },
         )
@@ -484,7 +547,7 @@ impl<T: Float, const NORMAL: bool, const WEIGHTED: bool> Kernel<T>
     type Output = (T, Bounds<T>);
     #[inline(always)]
     fn run<S: Simd<T>>(self, s: S) -> Self::Output {
-        let shift = Shift::of(s, s.splat(self.max));
+        let shift = Shift::of_chunk(s, s.splat(self.max));
         let (sum, bounds) = self.make(s, shift);
         (s.sum_lanes(sum), bounds.of_all(s))
     }
@@ -516,7 +579,7 @@ fn exponentials<T: Float, S: Simd<T>, L: Tile<T>, const NORMAL: bool>(
     (s.sum_lanes(sum), bounds.of_all(s))
 }
 
-/// cap·tanh(x/cap) of each logit, if there is a cap.
+/// cap·tanh(x/cap) of each logit, if there is a cap; a masked class stays masked.
 #[inline(always)]
 pub(super) fn softcap<T: Float, S: Simd<T>>(s: S, cap: Option<T>, logits: &mut [T]) {
     let Some(cap) = cap else { return };
@@ -526,11 +589,14 @@ pub(super) fn softcap<T: Float, S: Simd<T>>(s: S, cap: Option<T>, logits: &mut [
         logits,
         T::NEG_INFINITY,
         #[inline(always)]
-        |x| s.mul(cap, exp::tanh(s, s.div(x, cap))),
+        |x| {
+            let capped = s.mul(cap, exp::tanh(s, s.div(x, cap)));
+            s.select(s.eq(x, s.splat(T::NEG_INFINITY)), x, capped)
+        },
     );
 }
 
-/// Σ w_j·(x_j − anchor of the maximum) over a chunk's logits, the target's included; 0 without smoothing.
+/// Σ w_j·(x_j − anchor)·`gap_scale` over a chunk's logits, the target's included; 0 without smoothing.
 #[inline(always)]
 pub(super) fn gap<T: Float, S: Simd<T>>(
     s: S,
@@ -543,6 +609,7 @@ pub(super) fn gap<T: Float, S: Simd<T>>(
         return s.splat(T::ZERO);
     }
     let anchor = anchor(s, max);
+    let scaled_anchor = s.mul(anchor, s.splat(plan.gap_scale));
     match plan.smoothing_weights(chunk * chunk_classes::<T, false>(), logits.len()) {
         // Filled up with what adds nothing.
         None => slices::fold_in_turn(
@@ -551,7 +618,7 @@ pub(super) fn gap<T: Float, S: Simd<T>>(
             logits,
             [stored(s, anchor).as_ref()[0]; 2],
             #[inline(always)]
-            |sum, x, _| s.add(sum, s.sub(x, anchor)),
+            |sum, x, _| s.add(sum, scaled_gap(s, plan, x, scaled_anchor)),
             #[inline(always)]
             |a, b| s.add(a, b),
         ),
@@ -561,7 +628,7 @@ pub(super) fn gap<T: Float, S: Simd<T>>(
             weights,
             [T::ZERO; 2],
             #[inline(always)]
-            |sum, x, w| s.mul_add(w, s.sub(x, anchor), sum),
+            |sum, x, w| add_gap(s, sum, w, scaled_gap(s, plan, x, scaled_anchor)),
             #[inline(always)]
             |a, b| s.add(a, b),
         ),
@@ -570,7 +637,11 @@ pub(super) fn gap<T: Float, S: Simd<T>>(
 
 /// The sums of whole rows from those of their chunks, which become the factors that take the chunks' exponentials to the row's shift.
 #[inline(always)]
-pub(super) fn join<T: Float, S: Simd<T>>(s: S, plan: &Plan<'_, T>, parts: &mut [Part<T>]) -> Sums<S::V> {
+pub(super) fn join<T: Float, S: Simd<T>>(
+    s: S,
+    plan: &Plan<'_, T>,
+    parts: &mut [Part<T>],
+) -> (Sums<S::V>, u32) {
     let (zero, masked) = (s.splat(T::ZERO), s.splat(T::NEG_INFINITY));
     let mut target = masked;
     for part in &*parts {
@@ -578,15 +649,22 @@ pub(super) fn join<T: Float, S: Simd<T>>(s: S, plan: &Plan<'_, T>, parts: &mut [
         // A NaN is here, too.
         target = s.select(s.ge(masked, here), target, here);
     }
-    let mut max = target;
+    let (mut max, mut lost, mut found) = (target, 0, 0);
     for part in &*parts {
-        max = s.max(max, s.load(&part.max));
+        let part_max = s.load(&part.max);
+        max = s.max(max, part_max);
+        lost |= part.beaten | s.bits(s.gt(part_max, target));
+        if parts.len() > 1 {
+            // Of equal ones the first wins: those of chunks before the target's.
+            found |= !s.bits(s.ge(masked, s.load(&part.target)));
+            lost |= s.bits(s.ge(part_max, target)) & !found;
+        }
     }
-    let to = Shift::of(s, max);
-    let (mut others, mut dropped, mut gap) = (zero, zero, zero);
+    let to = Shift::of_row(s, max);
+    let (mut others, mut dropped, mut gap, mut all_weight) = (zero, zero, zero, zero);
     for (c, part) in parts.iter_mut().enumerate() {
         let part_max = s.load(&part.max);
-        let factor = Shift::of(s, part_max).factor(s, to);
+        let factor = Shift::of_chunk(s, part_max).factor(s, to);
         let x = s.mul(s.load(&part.sum), factor);
         s.store(factor, &mut part.sum);
         if c == 0 {
@@ -598,41 +676,48 @@ pub(super) fn join<T: Float, S: Simd<T>>(s: S, plan: &Plan<'_, T>, parts: &mut [
         }
         if plan.is_smooth() {
             let weight = s.splat(plan.chunk_weight(c));
-            gap = s.add(gap, s.mul_add(s.sub(anchor(s, part_max), max), weight, s.load(&part.gap)));
+            let scale = s.splat(plan.gap_scale);
+            let below_max = s.sub(s.mul(anchor(s, part_max), scale), s.mul(finite_or_0(s, max), scale));
+            gap = s.add(gap, s.mul_add(below_max, weight, s.load(&part.gap)));
+            all_weight = s.mul_add(weight, scale, all_weight);
         }
     }
-    Sums { max, others: s.add(others, dropped), target, gap }
+    (Sums { max, others: s.add(others, dropped), target, gap, weight: all_weight }, lost)
 }
 
 /// What one row's logarithm is made of, and the logarithm.
 #[derive(Clone, Copy, Default)]
 pub(super) struct Normalizer<V> {
+    /// The shift of the row, not lifted.
     shift: Shift<V>,
-    /// Σ of all exponentials, from the row's shift.
+    /// Σ of all exponentials, from that.
     z: V,
-    /// The target's exponential.
+    /// The target's exponential, lifted as the others' sum.
     target: V,
-    /// Its exponent.
-    t: V,
 }
 
 impl<V: Copy> Normalizer<V> {
     #[inline(always)]
     pub(super) fn of<T: Float, S: Simd<T, V = V>>(s: S, sums: &Sums<V>) -> Self {
         let shift = Shift::of(s, sums.max);
-        let t = shift.exponent(s, sums.target);
-        let target = shift.exp(s, sums.target);
-        let z = s.add(sums.others, target);
+        let target = shift.lifted(s, T::ROW_LIFT).exp(s, sums.target);
+        let z = s.mul(s.add(sums.others, target), s.splat(scaled::scale(T::ONE, -T::ROW_LIFT)));
         // No class has a probability: a row of nothing but −∞ is NaN, like one with +∞.
         let z = s.select(s.gt(z, s.splat(T::ZERO)), z, s.splat(T::NAN));
-        Normalizer { shift, z, target, t }
+        Normalizer { shift, z, target }
+    }
+
+    /// Whether the row is a number.
+    #[inline(always)]
+    pub(super) fn is_number<T: Float, S: Simd<T, V = V>>(&self, s: S) -> S::M {
+        s.ge(self.z, self.z)
     }
 
     #[inline(always)]
     pub(super) fn load<T: Float, S: Simd<T, V = V>>(s: S, from: &Normalizer<T::Block>) -> Self {
-        let Normalizer { shift, z, target, t } = from;
+        let Normalizer { shift, z, target } = from;
         let shift = Shift { origin: s.load(&shift.origin), k: s.load(&shift.k) };
-        Normalizer { shift, z: s.load(z), target: s.load(target), t: s.load(t) }
+        Normalizer { shift, z: s.load(z), target: s.load(target) }
     }
 
     #[inline(always)]
@@ -641,7 +726,6 @@ impl<V: Copy> Normalizer<V> {
         s.store(self.shift.k, &mut to.shift.k);
         s.store(self.z, &mut to.z);
         s.store(self.target, &mut to.target);
-        s.store(self.t, &mut to.t);
     }
 
     /// ln Σ e^{x_j}
@@ -651,16 +735,23 @@ impl<V: Copy> Normalizer<V> {
         s.add(self.shift.origin, s.mul_add(self.shift.k, s.splat(T::LN_2), ln_z))
     }
 
+    /// lse − max
+    #[inline(always)]
+    fn above_max<T: Float, S: Simd<T, V = V>>(&self, s: S, sums: &Sums<V>) -> V {
+        let t_max = self.shift.exponent(s, sums.max);
+        s.mul_add(t_max, s.splat(-T::LN_2), exp::ln(s, self.z))
+    }
+
     /// lse − x_y
     #[inline(always)]
-    fn negative_log_likelihood<T: Float, S: Simd<T, V = V>>(&self, s: S, others: V) -> V {
-        let near = exp::ln_1p(s, s.div(others, self.target));
+    fn negative_log_likelihood<T: Float, S: Simd<T, V = V>>(&self, s: S, sums: &Sums<V>) -> V {
+        let near = exp::ln_1p(s, s.div(sums.others, self.target));
         // Far below the others the target's exponential has underflowed, and nothing cancels.
-        let is_far = s.ge(others, s.mul(self.target, s.splat(T::FAR)));
+        let is_far = s.ge(sums.others, s.mul(self.target, s.splat(T::FAR)));
         if s.bits(is_far) == 0 {
             return near;
         }
-        s.select(is_far, s.mul_add(self.t, s.splat(-T::LN_2), exp::ln(s, self.z)), near)
+        s.select(is_far, s.add(s.sub(sums.max, sums.target), self.above_max(s, sums)), near)
     }
 
     /// The row's loss, its term's factors in lanes.
@@ -672,13 +763,16 @@ impl<V: Copy> Normalizer<V> {
         sums: &Sums<V>,
         own: V,
     ) -> V {
-        let nll = self.negative_log_likelihood(s, sums.others);
-        let mut loss = if plan.is_plain() { nll } else { s.mul(own, nll) };
+        let mut loss = self.negative_log_likelihood(s, sums);
+        if !plan.is_plain() {
+            // A class of weight 0 takes no part, whatever its logit is.
+            let (zero, infinity) = (s.splat(T::ZERO), s.splat(T::INFINITY));
+            let is_none = s.and(s.ge(zero, own), s.ge(loss, infinity));
+            loss = s.select(is_none, zero, s.mul(own, loss));
+        }
         if plan.is_smooth() {
-            let t_max = self.shift.exponent(s, sums.max);
-            let above_max = s.mul_add(t_max, s.splat(-T::LN_2), exp::ln(s, self.z));
-            let mean = s.sub(s.mul(s.splat(plan.total_weight), above_max), sums.gap);
-            loss = s.mul_add(s.splat(plan.share), mean, loss);
+            loss = s.mul_add(s.splat(plan.share_of_all), self.above_max(s, sums), loss);
+            loss = s.mul_add(s.splat(-plan.share_of_gap), sums.gap, loss);
         }
         if plan.z_loss != T::ZERO {
             let lse = self.lse(s);
@@ -694,18 +788,26 @@ pub(super) fn terms<T: Float, S: Simd<T>>(s: S, plan: &Plan<'_, T>, group: &Grou
     if plan.is_plain() {
         return Term { own: s.splat(T::ONE), all: s.splat(T::ONE), rest: s.splat(T::ZERO) };
     }
-    let weight = if plan.weights.is_none() { s.splat(T::ONE) } else { s.load(&group.weights) };
-    let (share, total) = (s.splat(plan.share), s.splat(plan.total_weight));
-    let own = if plan.is_smooth() { s.mul(s.splat(plan.own), weight) } else { weight };
-    let all = if plan.weights.is_none() { s.splat(T::ONE) } else { s.mul_add(share, total, own) };
-    let rest = s.mul(share, s.sub(total, weight));
+    let weight = match plan.weights {
+        None => s.splat(T::ONE),
+        Some(_) => {
+            let [a, b] = plan.weight_powers;
+            s.mul(s.mul(s.load(&group.weights), s.splat(a)), s.splat(b))
+        }
+    };
+    let own = s.mul(s.splat(plan.own), weight);
+    let all = match plan.weights {
+        None => s.splat(plan.one),
+        Some(_) => s.add(s.splat(plan.share_of_all), own),
+    };
+    let rest = s.mul(s.splat(plan.share), s.sub(s.splat(plan.total_weight), weight));
     Term { own, all, rest }
 }
 
 /// What makes the gradient of the rows in the lanes.
 #[derive(Default)]
 pub(super) struct Factors<T: Float> {
-    /// Of the exponentials from the row's shift.
+    /// Of the exponentials from the row's shift, lifted as those of a chunk.
     pub(super) factor: T::Block,
     /// Of the class weights.
     pub(super) pull: T::Block,
@@ -727,7 +829,8 @@ impl<T: Float> Factors<T> {
     }
 }
 
-/// Finds what makes the gradient, given the rows' sums and what it is multiplied by; each part's sum becomes the factor of its chunk's exponentials.
+/// Finds what makes the gradient, given the rows' sums and what it is multiplied by; each part's sum becomes the factor of its
+/// chunk's exponentials.
 #[inline(always)]
 #[allow(clippy::too_many_arguments)]
 pub(super) fn set_factors<T: Float, S: Simd<T>>(
@@ -738,16 +841,22 @@ pub(super) fn set_factors<T: Float, S: Simd<T>>(
     sums: &Sums<S::V>,
     row: &Normalizer<S::V>,
     term: &Term<S::V>,
-    scale: S::V,
+    by: &RowScale<S::V>,
 ) {
-    let zero = s.splat(T::ZERO);
+    if plan.log {
+        // What is taken from each logit: the maximum, and then what is left of the logarithm.
+        s.store(row.above_max(s, sums), &mut to.factor);
+        return s.store(sums.max, &mut to.pull);
+    }
+    let (zero, scale) = (s.splat(T::ZERO), by.first);
+    let lifted_scale = s.mul(scale, s.splat(scaled::scale(T::ONE, T::ROW_LIFT)));
     let scaled = if plan.is_plain() { scale } else { s.mul(scale, term.all) };
     // The gradient is `factor` times the exponentials from the row's shift, plus `pull` times the weights.
     let mut factor = s.div(scaled, row.z);
-    let pull = s.sub(zero, s.mul(scale, s.splat(plan.share)));
+    let pull = s.sub(zero, s.mul(lifted_scale, s.splat(plan.share)));
     let mut target = s.sub(zero, s.mul(factor, sums.others));
     if plan.is_smooth() {
-        target = s.mul_add(scale, term.rest, target);
+        target = s.mul_add(lifted_scale, term.rest, target);
     }
     if plan.z_loss != T::ZERO {
         let twice = s.mul(s.splat(plan.z_loss + plan.z_loss), row.lse(s));
@@ -759,11 +868,12 @@ pub(super) fn set_factors<T: Float, S: Simd<T>>(
         target = s.mul(target, slope(s, cap, sums.target));
     }
     for part in parts {
-        s.store(s.mul(factor, s.load(&part.sum)), &mut part.sum);
+        s.store(by.last(s, s.mul(factor, s.load(&part.sum))), &mut part.sum);
     }
-    s.store(factor, &mut to.factor);
-    s.store(pull, &mut to.pull);
-    s.store(target, &mut to.target);
+    let from_chunk = s.splat(scaled::scale(T::ONE, T::ROW_LIFT - T::CHUNK_LIFT));
+    s.store(by.last(s, s.mul(factor, from_chunk)), &mut to.factor);
+    s.store(by.last(s, pull), &mut to.pull);
+    s.store(by.last(s, target), &mut to.target);
 }
 
 #[inline(always)]
@@ -776,7 +886,7 @@ fn gradient<T: Float, S: Simd<T>>(s: S, pass: Pass<'_, T, Row<'_, '_, T>, Option
         #[inline(always)]
         |block| s.splat(block.as_ref()[lane]),
     );
-    let shift = Shift { origin, k };
+    let shift = Shift { origin, k }.lifted(s, T::CHUNK_LIFT);
     let class = group.classes[lane];
     for (i, c) in tile.chunks().enumerate() {
         if parts.is_none() {
@@ -785,6 +895,19 @@ fn gradient<T: Float, S: Simd<T>>(s: S, pass: Pass<'_, T, Row<'_, '_, T>, Option
             let buffer = tile.buffer(c);
             softcap(s, plan.cap, buffer);
             leave_out(buffer, place(plan, c, class));
+        }
+        if plan.log {
+            close(
+                s,
+                tile,
+                c,
+                None,
+                pull,
+                #[inline(always)]
+                |x, max| s.sub(s.sub(x, max), factor),
+            );
+            tile.done(c);
+            continue;
         }
         let len = tile.buffer(c).len();
         let weights = plan.smoothing_weights(c * chunk_classes::<T, false>(), len);
@@ -823,7 +946,7 @@ fn gradient<T: Float, S: Simd<T>>(s: S, pass: Pass<'_, T, Row<'_, '_, T>, Option
         tile.done(c);
     }
     let at = place(plan, tile.chunks().start, class);
-    tile.end(s, at, factors.target(lane));
+    tile.end(at, factors.target(lane));
 }
 
 /// Turns a chunk's buffer into its gradient by `f` of it and `pull`, the latter times the weights where there are any.
@@ -862,7 +985,7 @@ fn close<T: Float, S: Simd<T>>(
 
 /// Notes a row's target, if it is in this chunk, and the largest other, and gives the others' bounds, given those of all.
 #[inline(always)]
-fn find_target<T: Float, S: Simd<T>>(
+pub(super) fn find_target<T: Float, S: Simd<T>>(
     s: S,
     logits: &[T],
     at: usize,
@@ -871,15 +994,18 @@ fn find_target<T: Float, S: Simd<T>>(
     bounds: Bounds<T>,
 ) -> Bounds<T> {
     let target = logits.get(at).copied();
-    let mut bounds = bounds;
+    let (mut bounds, mut beaten) = (bounds, 0);
     // The others' own maximum, so that they do not underflow below a target that leads by far.
     if let Some(target) = target
         && target.partial_cmp(&bounds.max) != Some(Ordering::Less)
     {
-        bounds = Bounds::of(s, &logits[..at]).join(s, Bounds::of(s, &logits[at + 1..])).of_all(s);
+        let before = Bounds::of(s, &logits[..at]);
+        bounds = before.join(s, Bounds::of(s, &logits[at + 1..])).of_all(s);
+        beaten = u32::from(before.of_all(s).max >= target);
     }
     set_lane(s, &mut part.target, lane, target.unwrap_or(T::NEG_INFINITY));
     set_lane(s, &mut part.max, lane, bounds.max);
+    part.beaten = part.beaten & !(1 << lane) | beaten << lane;
     bounds
 }
 
@@ -891,10 +1017,11 @@ fn leave_out<T: Float>(logits: &mut [T], at: usize) {
     }
 }
 
-/// The derivative of the cap at a capped logit: 1 − tanh².
+/// The derivative of the cap at a capped logit: 1 − tanh²; 0 at a masked class.
 #[inline(always)]
 pub(super) fn slope<T: Float, S: Simd<T>>(s: S, cap: T, x: S::V) -> S::V {
     let tanh = s.div(x, s.splat(cap));
     let one = s.splat(T::ONE);
-    s.mul(s.sub(one, tanh), s.add(one, tanh))
+    let slope = s.mul(s.sub(one, tanh), s.add(one, tanh));
+    s.select(s.eq(x, s.splat(T::NEG_INFINITY)), s.splat(T::ZERO), slope)
 }

@@ -5,7 +5,7 @@ use super::plan::chunk_classes;
 use super::rows::Part;
 use crate::array::{Lane, LaneMut, Lanes, LanesMut};
 use crate::simd::slices::{self, take};
-use crate::simd::{Float, Simd};
+use crate::simd::{Float, Simd, Streaming};
 use std::ops::Range;
 
 /// A row along vectors, as chunks.
@@ -38,6 +38,7 @@ pub(super) struct Unopened<'t, T> {
 /// The same chunk of the row before: its gradient is `factor` times its exponentials, which are in the buffer, plus `pull`, which is
 /// times the weights where there are any.
 pub(super) struct Before<'t, T> {
+    pub(super) streaming: &'t Streaming,
     pub(super) to: &'t mut [T],
     pub(super) factor: T,
     pub(super) pull: T,
@@ -64,8 +65,8 @@ pub(super) struct Row<'a, 'b, T> {
     pub(super) room: &'b mut [T],
     /// The logits of the next row's first chunk, if there is one and they can be had.
     pub(super) after: &'b [T],
-    /// Whether the gradient is written past the caches.
-    pub(super) past_caches: bool,
+    /// Where the gradient is written by non-temporal stores.
+    pub(super) streaming: Option<&'b Streaming>,
     /// Whether the logits come from beyond the second-level cache.
     pub(super) far: bool,
 }
@@ -100,7 +101,7 @@ impl<T: Float> Tile<T> for Row<'_, '_, T> {
         let range = self.range(chunk);
         match &mut self.to {
             None => &mut self.room[..range.len()],
-            Some(to) => match to.as_slice_mut().filter(|_| !self.past_caches) {
+            Some(to) => match to.as_slice_mut().filter(|_| self.streaming.is_none()) {
                 Some(to) => &mut to[range],
                 None => &mut self.room[range],
             },
@@ -129,10 +130,10 @@ impl<T: Float> Row<'_, '_, T> {
     #[inline(always)]
     pub(super) fn close<S: Simd<T>>(&mut self, s: S, chunk: usize, f: impl FnMut(S::V) -> S::V) {
         let range = self.range(chunk);
-        match self.to.as_mut().and_then(LaneMut::as_slice_mut) {
-            Some(to) if self.past_caches => {
+        match (self.to.as_mut().and_then(LaneMut::as_slice_mut), self.streaming) {
+            (Some(to), Some(streaming)) => {
                 let room = &self.room[range.clone()];
-                slices::map_past_caches(s, room, &mut to[range], f);
+                slices::map_past_caches(s, room, &mut to[range], streaming, f);
             }
             _ => slices::map(s, self.buffer(chunk), T::ZERO, f),
         }
@@ -149,9 +150,9 @@ impl<T: Float> Row<'_, '_, T> {
 
     /// After all chunks: the target, the class `at` from the first here on (where it is here), gets the gradient `x`.
     #[inline(always)]
-    pub(super) fn end<S: Simd<T>>(&mut self, s: S, at: usize, x: T) {
-        if self.past_caches {
-            s.fence();
+    pub(super) fn end(&mut self, at: usize, x: T) {
+        if let Some(streaming) = self.streaming {
+            streaming.fence();
         }
         if let Some(to) = self.to.as_mut().filter(|_| at < self.classes) {
             to.set(at, x);
@@ -171,6 +172,7 @@ pub(super) struct Lagging<'b, T: Float> {
 
 /// A row on its way.
 pub(super) struct RowBefore<'b, T: Float> {
+    pub(super) streaming: &'b Streaming,
     pub(super) to: &'b mut [T],
     pub(super) parts: &'b [Part<T>],
     /// Of its group, whose chunks these are.
@@ -206,6 +208,7 @@ impl<T: Float> Tile<T> for Lagging<'_, T> {
         let before = self.before.as_mut().map(
             #[inline(always)]
             |before| Before {
+                streaming: before.streaming,
                 to: &mut before.to[range.clone()],
                 factor: before.parts[chunk].factor(before.lane),
                 pull: before.pull,

@@ -1,0 +1,498 @@
+//! The public types of arrays: what a constructor shows, and what the rest of the crate may ask for.
+//!
+//! Kernels do not walk indices. They ask for the 1-d slices along one axis, numbered in C order over the other axes,
+//! or for 3-d pieces whose axes an operation has regrouped.
+
+use super::element::Element;
+use super::layout::{LIST, Layout, Plan, Walk, count};
+use super::raw::{Erased3, Erased3Mut, Lanes, LanesMut, Run, RunMut, Start, Word, debug_assert_inside};
+use crate::error::{Error, Result};
+use std::marker::PhantomData;
+
+/// A vector of zeros (of `T::default()`) for an answer of this shape, or an error where it cannot be had.
+pub(crate) fn zeros<T: Copy + Default>(shape: &[usize]) -> Result<Vec<T>> {
+    /// From this size on the system hands out pages that are zero already, which `vec!` leaves untouched. Asking for as
+    /// much once before, to learn whether it can be had, costs little beside the answer.
+    const LARGE: usize = 1 << 17;
+    let len = count(shape)?;
+    let bytes = len.checked_mul(size_of::<T>()).filter(|&bytes| bytes <= isize::MAX as usize);
+    let bytes = bytes.ok_or_else(|| Error::Overflow { shape: shape.to_vec() })?;
+    let mut zeros = Vec::new();
+    zeros.try_reserve_exact(len).map_err(|_| Error::Memory { bytes })?;
+    if bytes < LARGE {
+        zeros.resize(len, T::default());
+        return Ok(zeros);
+    }
+    drop(std::hint::black_box(zeros)); // else the compiler takes the attempt for granted
+    Ok(vec![T::default(); len])
+}
+
+/// A borrowed array of up to 8 axes with any strides: zero, negative and overlapping ones included.
+///
+/// Slices, vectors and arrays go wherever a view does, as views of rank 1.
+///
+/// ```
+/// use gradix::View;
+/// let data = [1.2, 0.8, 0.5, 1.0, 0.3, 0.9];
+/// let rows = View::new(&data, &[3, 2])?;
+/// assert_eq!(rows.get(&[2, 0]), Some(0.3));
+/// let columns_backwards = View::strided(&data, &[2, 3], &[-1, 2], 1)?;
+/// assert_eq!(columns_backwards.get(&[0, 1]), Some(1.0));
+///
+/// let columns = rows.transposed();
+/// assert_eq!((columns.shape(), columns.strides()), (&[2, 3][..], &[1, 2][..]));
+/// assert_eq!((columns.rank(), columns.len(), columns.is_empty()), (2, 6, false));
+/// assert_eq!((rows.as_slice(), columns.as_slice()), (Some(&data[..]), None));
+/// # Ok::<(), gradix::Error>(())
+/// ```
+#[derive(Clone, Copy)]
+pub struct View<'a, T> {
+    /// The element at index (0, 0, …).
+    pub(super) start: Start<T>,
+    pub(super) layout: Layout,
+    pub(super) borrow: PhantomData<&'a [T]>,
+}
+
+/// A mutably borrowed array of up to 8 axes with any strides that reach no element twice.
+///
+/// ```
+/// use gradix::{Error, ViewMut};
+/// let mut data = [0.0; 6];
+/// assert!(ViewMut::strided(&mut data, &[2, 3], &[1, 2], 0).is_ok());
+/// assert!(matches!(ViewMut::strided(&mut data, &[2, 3], &[0, 1], 0), Err(Error::Alias { .. })));
+///
+/// let mut rows = ViewMut::new(&mut data, &[3, 2])?;
+/// gradix::pick_add(rows.reborrow(), &[1, 0, 1], 5.0)?;
+/// assert_eq!(rows.as_view().get(&[2, 1]), Some(5.0));
+/// assert_eq!(data, [0.0, 5.0, 5.0, 0.0, 0.0, 5.0]);
+/// # Ok::<(), gradix::Error>(())
+/// ```
+pub struct ViewMut<'a, T> {
+    /// The element at index (0, 0, …).
+    pub(super) start: Start<T>,
+    pub(super) layout: Layout,
+    pub(super) borrow: PhantomData<&'a mut [T]>,
+}
+
+impl<'a, T> View<'a, T> {
+    /// All of `data`, in C order. The product of `shape` must be `data.len()`.
+    ///
+    /// # Errors
+    /// [`Error::Shape`]; [`Error::Rank`] if there are more than [`MAX_RANK`](crate::MAX_RANK) axes; [`Error::Overflow`] if the product
+    /// cannot be counted, axes of length 0 left out.
+    #[inline(always)]
+    pub fn new(data: &'a [T], shape: &[usize]) -> Result<Self> {
+        match Layout::whole(data.len(), shape) {
+            Ok(layout) => Ok(View { start: Start::new(data.as_ptr()), layout, borrow: PhantomData }),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// The elements `data[offset + Σ index[k]·strides[k]]`. Strides may be zero (broadcast), negative and
+    /// overlapping; every index inside `shape` must land inside `data`.
+    ///
+    /// # Errors
+    /// [`Error::Extent`] if one does not; [`Error::Rank`] and [`Error::Overflow`] as for [`View::new`], or if there are
+    /// not as many strides as axes.
+    pub fn strided(data: &'a [T], shape: &[usize], strides: &[isize], offset: usize) -> Result<Self> {
+        let layout = Layout::new(shape, strides)?;
+        let offset = layout.checked_start(data.len(), offset)?;
+        // From the whole slice: negative strides lead to what stands before the first element.
+        Ok(View { start: Start::new(data.as_ptr()).at(offset as isize), layout, borrow: PhantomData })
+    }
+
+    /// The same element at every index of a shape.
+    #[inline(always)]
+    pub(crate) fn repeated(element: &'a T, shape: &[usize]) -> Result<Self> {
+        let layout = match shape {
+            &[len] if len <= isize::MAX as usize => Layout::flat(len).repeated(),
+            _ => Layout::new(shape, &[0; crate::MAX_RANK][..shape.len().min(crate::MAX_RANK)])?,
+        };
+        Ok(View { start: Start::new(element), layout, borrow: PhantomData })
+    }
+
+    /// The length of each axis.
+    #[inline(always)]
+    pub fn shape(&self) -> &[usize] {
+        self.layout.shape()
+    }
+
+    /// The step of each axis, in elements.
+    #[inline(always)]
+    pub fn strides(&self) -> &[isize] {
+        self.layout.strides()
+    }
+
+    /// The number of axes.
+    #[inline(always)]
+    pub fn rank(&self) -> usize {
+        self.layout.rank
+    }
+
+    /// The number of elements.
+    #[inline(always)]
+    pub fn len(&self) -> usize {
+        self.layout.len()
+    }
+
+    /// Whether there are no elements.
+    #[inline(always)]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The same elements with the axes in reverse order.
+    #[inline(always)]
+    pub fn transposed(self) -> Self {
+        View { layout: self.layout.transposed(), ..self }
+    }
+
+    /// The element at `index`, or `None` where the shape has no such place.
+    pub fn get(&self, index: &[usize]) -> Option<T>
+    where
+        T: Copy,
+    {
+        self.layout.offset(index).map(|offset| Run::new(self.start.at(offset), 1, 1).get(0))
+    }
+
+    /// The elements as a slice, where they stand one after the other in C order.
+    pub fn as_slice(&self) -> Option<&'a [T]> {
+        // In C order the indices name exactly the `len` elements from `start` on.
+        if self.layout.is_c_order() { Run::new(self.start, self.len(), 1).as_slice() } else { None }
+    }
+
+    /// All elements in C order.
+    pub(crate) fn to_vec(self) -> Vec<T>
+    where
+        T: Copy,
+    {
+        let Some(last) = self.rank().checked_sub(1) else { return self.get(&[]).into_iter().collect() };
+        let (lanes, len) = (self.lanes(last), self.shape()[last]);
+        let rows = if len == 0 { 0 } else { self.len() / len };
+        (0..rows).flat_map(|row| (0..len).map(move |i| lanes.lane(row).get(i))).collect()
+    }
+
+    /// The axis that `axis` names, negative ones counted from the end.
+    #[inline(always)]
+    pub(crate) fn axis(&self, axis: isize) -> Result<usize> {
+        self.layout.axis(axis)
+    }
+
+    /// The lanes along `axis` (which exists: see [`View::axis`]).
+    pub(crate) fn lanes(&self, axis: usize) -> Lanes<'a, T> {
+        Lanes::new(self.start, Walk::new(&self.layout, axis))
+    }
+}
+
+impl<'a, T> ViewMut<'a, T> {
+    /// All of `data`, in C order. The product of `shape` must be `data.len()`.
+    ///
+    /// # Errors
+    /// [`Error::Shape`]; [`Error::Rank`] if there are more than [`MAX_RANK`](crate::MAX_RANK) axes; [`Error::Overflow`] if the product
+    /// cannot be counted, axes of length 0 left out.
+    #[inline(always)]
+    pub fn new(data: &'a mut [T], shape: &[usize]) -> Result<Self> {
+        match Layout::whole(data.len(), shape) {
+            Ok(layout) => Ok(ViewMut { start: Start::new(data.as_mut_ptr()), layout, borrow: PhantomData }),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// The elements `data[offset + Σ index[k]·strides[k]]`. Every index inside `shape` must land inside `data`, and
+    /// no two on the same element: sorted by size, each stride must step over all that the smaller ones reach
+    /// together. (Layouts exist that pass between each other's elements and are refused all the same; no slicing,
+    /// transposing or reversing of an array makes one.)
+    ///
+    /// # Errors
+    /// [`Error::Alias`] if two indices may meet; those of [`View::strided`].
+    pub fn strided(data: &'a mut [T], shape: &[usize], strides: &[isize], offset: usize) -> Result<Self> {
+        let layout = Layout::new(shape, strides)?;
+        let offset = layout.checked_start(data.len(), offset)?;
+        if !layout.is_injective() {
+            return Err(Error::Alias { shape: shape.to_vec(), strides: strides.to_vec() });
+        }
+        Ok(ViewMut { start: Start::new(data.as_mut_ptr()).at(offset as isize), layout, borrow: PhantomData })
+    }
+
+    /// The same elements, to read.
+    #[inline(always)]
+    pub fn as_view(&self) -> View<'_, T> {
+        View { start: self.start, layout: self.layout, borrow: PhantomData }
+    }
+
+    /// The same elements, borrowed for a shorter time.
+    #[inline(always)]
+    pub fn reborrow(&mut self) -> ViewMut<'_, T> {
+        ViewMut { start: self.start, layout: self.layout, borrow: PhantomData }
+    }
+
+    /// The length of each axis.
+    #[inline(always)]
+    pub fn shape(&self) -> &[usize] {
+        self.layout.shape()
+    }
+
+    /// The step of each axis, in elements.
+    #[inline(always)]
+    pub fn strides(&self) -> &[isize] {
+        self.layout.strides()
+    }
+
+    /// The number of axes.
+    #[inline(always)]
+    pub fn rank(&self) -> usize {
+        self.layout.rank
+    }
+
+    /// The number of elements.
+    #[inline(always)]
+    pub fn len(&self) -> usize {
+        self.layout.len()
+    }
+
+    /// Whether there are no elements.
+    #[inline(always)]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The same elements with the axes in reverse order.
+    #[inline(always)]
+    pub fn transposed(self) -> Self {
+        ViewMut { layout: self.layout.transposed(), ..self }
+    }
+
+    /// The element at `index`, or `None` where the shape has no such place.
+    pub fn get_mut(&mut self, index: &[usize]) -> Option<&mut T> {
+        self.layout.offset(index).map(|offset| RunMut::new(self.start.at(offset), 1, 1).at(0))
+    }
+
+    /// The elements as a slice, where they stand one after the other in C order; otherwise the view back.
+    #[allow(clippy::result_large_err)] // the view itself, not an error
+    pub fn into_slice(self) -> std::result::Result<&'a mut [T], Self> {
+        // In C order the indices name exactly the `len` elements from `start` on; `self` is consumed.
+        let slice = self.layout.is_c_order().then(|| RunMut::new(self.start, self.len(), 1).into_slice_mut());
+        slice.flatten().ok_or(self)
+    }
+
+    /// The lanes along `axis` (which exists: see [`View::axis`]).
+    pub(crate) fn into_lanes(self, axis: usize) -> LanesMut<'a, T> {
+        LanesMut::new(self.start, Walk::new(&self.layout, axis))
+    }
+}
+
+impl<T> std::fmt::Debug for View<'_, T> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("View").field(&self.layout).finish()
+    }
+}
+
+impl<T> std::fmt::Debug for ViewMut<'_, T> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("ViewMut").field(&self.layout).finish()
+    }
+}
+
+impl<'a, T> From<&'a [T]> for View<'a, T> {
+    #[inline(always)]
+    fn from(data: &'a [T]) -> Self {
+        View { start: Start::new(data.as_ptr()), layout: Layout::flat(data.len()), borrow: PhantomData }
+    }
+}
+
+impl<'a, T, const N: usize> From<&'a [T; N]> for View<'a, T> {
+    #[inline(always)]
+    fn from(data: &'a [T; N]) -> Self {
+        data.as_slice().into()
+    }
+}
+
+impl<'a, T> From<&'a Vec<T>> for View<'a, T> {
+    #[inline(always)]
+    fn from(data: &'a Vec<T>) -> Self {
+        data.as_slice().into()
+    }
+}
+
+impl<'a, T> From<&'a mut [T]> for ViewMut<'a, T> {
+    #[inline(always)]
+    fn from(data: &'a mut [T]) -> Self {
+        ViewMut {
+            layout: Layout::flat(data.len()),
+            start: Start::new(data.as_mut_ptr()),
+            borrow: PhantomData,
+        }
+    }
+}
+
+impl<'a, T, const N: usize> From<&'a mut [T; N]> for ViewMut<'a, T> {
+    #[inline(always)]
+    fn from(data: &'a mut [T; N]) -> Self {
+        data.as_mut_slice().into()
+    }
+}
+
+impl<'a, T> From<&'a mut Vec<T>> for ViewMut<'a, T> {
+    #[inline(always)]
+    fn from(data: &'a mut Vec<T>) -> Self {
+        data.as_mut_slice().into()
+    }
+}
+
+impl<'a, 'b, T> From<&'a mut ViewMut<'b, T>> for ViewMut<'a, T> {
+    #[inline(always)]
+    fn from(view: &'a mut ViewMut<'b, T>) -> Self {
+        view.reborrow()
+    }
+}
+
+/// A [`View`] of an [`Element`] whose type is forgotten but for its size, so that what works on it is compiled here, once.
+#[derive(Clone, Copy)]
+pub(crate) struct ErasedView<'a> {
+    start: Start<u8>,
+    width: usize,
+    layout: Layout,
+    borrow: PhantomData<&'a [u8]>,
+}
+
+/// An [`ErasedView`] to write through.
+pub(crate) struct ErasedViewMut<'a>(ErasedView<'a>, PhantomData<&'a mut [u8]>);
+
+impl<'a, T: Element> View<'a, T> {
+    /// The same elements, the type forgotten.
+    #[inline(always)]
+    pub(crate) fn erased(self) -> ErasedView<'a> {
+        ErasedView {
+            start: self.start.cast(),
+            width: size_of::<T>(),
+            layout: self.layout,
+            borrow: PhantomData,
+        }
+    }
+}
+
+impl<'a, T: Element> ViewMut<'a, T> {
+    /// The same elements, the type forgotten.
+    #[inline(always)]
+    pub(crate) fn erased(self) -> ErasedViewMut<'a> {
+        let View { start, layout, .. } = self.as_view();
+        let view = ErasedView { start: start.cast(), width: size_of::<T>(), layout, borrow: PhantomData };
+        ErasedViewMut(view, PhantomData)
+    }
+}
+
+impl<'a> ErasedView<'a> {
+    #[inline(always)]
+    pub(crate) fn shape(&self) -> &[usize] {
+        self.layout.shape()
+    }
+
+    #[inline(always)]
+    pub(crate) fn strides(&self) -> &[isize] {
+        self.layout.strides()
+    }
+
+    #[inline(always)]
+    pub(crate) fn rank(&self) -> usize {
+        self.layout.rank
+    }
+
+    #[inline(always)]
+    pub(crate) fn len(&self) -> usize {
+        self.layout.len()
+    }
+
+    /// The size of an element, in bytes.
+    #[inline(always)]
+    pub(crate) fn width(&self) -> usize {
+        self.width
+    }
+
+    pub(crate) fn layout(&self) -> &Layout {
+        &self.layout
+    }
+
+    /// See [`Layout::is_plainly_dense`].
+    #[inline(always)]
+    pub(crate) fn is_plainly_dense(&self) -> bool {
+        self.layout.is_plainly_dense()
+    }
+
+    /// The axis that `axis` names, negative ones counted from the end.
+    #[inline(always)]
+    pub(crate) fn axis(&self, axis: isize) -> Result<usize> {
+        self.layout.axis(axis)
+    }
+
+    /// The layout of as many elements as one dense axis, for the numbers alone.
+    pub(crate) fn as_if_flat(&self) -> Layout {
+        Layout::flat(self.len())
+    }
+
+    /// All elements in C order as one axis, where one stride leads through them.
+    pub(crate) fn flattened(&self) -> Option<Self> {
+        Some(ErasedView { layout: self.layout.flattened()?, ..*self })
+    }
+
+    /// The same elements with one axis more, the last, of length 1.
+    pub(crate) fn with_axis_of_one(self) -> Result<Self> {
+        Ok(ErasedView { layout: self.layout.with_axis_of_one()?, ..self })
+    }
+
+    /// Whether the elements stand one after the other in C order.
+    pub(crate) fn is_dense(&self) -> bool {
+        self.layout.is_c_order()
+    }
+
+    /// These elements, all the view's own, as a 3-d piece that starts at the first.
+    #[inline(always)]
+    pub(crate) fn piece(&self, shape: [usize; 3], strides: [isize; 3]) -> Erased3<'a> {
+        debug_assert_inside((0, &shape, &strides), (self.layout.shape(), self.layout.strides()));
+        Erased3::new(self.start, self.width, shape, strides)
+    }
+
+    /// Piece number `i` of this array, which has the given place in the plan.
+    pub(crate) fn piece_of(&self, plan: &Plan, array: usize, i: usize) -> Erased3<'a> {
+        assert!(self.layout == plan.layouts[array], "a plan made for another array");
+        let (offset, shape, strides) = (plan.offset(array, i), &plan.shapes[array], &plan.strides[array]);
+        debug_assert_inside((offset, shape, strides), (self.layout.shape(), self.layout.strides()));
+        Erased3::new(self.start.at(offset * self.width as isize), self.width, *shape, *strides)
+    }
+
+    /// The slices along `axis` (which exists), each element read as a `W`.
+    pub(crate) fn lanes<W: Word>(&self, axis: usize) -> Lanes<'a, W> {
+        assert!(self.width == size_of::<W>(), "elements of another size");
+        Lanes::new(self.start.cast(), Walk::new(&self.layout, axis))
+    }
+}
+
+impl<'a> ErasedViewMut<'a> {
+    /// The same elements, to read.
+    #[inline(always)]
+    pub(crate) fn as_view(&self) -> &ErasedView<'_> {
+        &self.0
+    }
+
+    /// All elements in C order as one axis, where one stride leads through them.
+    pub(crate) fn flattened(&mut self) -> Option<ErasedViewMut<'_>> {
+        Some(ErasedViewMut(self.0.flattened()?, PhantomData))
+    }
+
+    /// As [`ErasedView::piece`]; no element twice.
+    #[inline(always)]
+    pub(crate) fn piece(self, shape: [usize; 3], strides: [isize; 3]) -> Erased3Mut<'a> {
+        Erased3Mut::new(self.0.piece(shape, strides))
+    }
+
+    /// As [`ErasedView::piece_of`]. (Not the list's, whose strides repeat.)
+    pub(crate) fn piece_of(&mut self, plan: &Plan, array: usize, i: usize) -> Erased3Mut<'_> {
+        assert!(array != LIST, "a list is not written to");
+        Erased3Mut::new(self.0.piece_of(plan, array, i))
+    }
+
+    /// As [`ErasedView::lanes`].
+    pub(crate) fn lanes<W: Word>(&mut self, axis: usize) -> LanesMut<'_, W> {
+        assert!(self.0.width == size_of::<W>(), "elements of another size");
+        LanesMut::new(self.0.start.cast(), Walk::new(&self.0.layout, axis))
+    }
+}

@@ -1,0 +1,252 @@
+//! What gather and scatter share: outer × index × inner, and the two ways to it.
+//!
+//! Every such operation has a *table* (read by a gather, updated by a scatter), a *list* of indices into one axis of it,
+//! and a third array with one element for each index and each place on the table's other axes: the *flow*, which a gather
+//! writes and a scatter reads.
+//!
+//! The *short way* takes what small calls are made of, vectors and matrices with a dense list: it is inlined into the
+//! caller, where views made for the call dissolve into a few numbers. The *long way* takes everything, by a [`Plan`].
+
+use crate::array::{Erased3, Erased3Mut, ErasedView, K, M, P, Split};
+use crate::error::{Error, Result};
+use crate::index::checked::{List, Resolver, check_dense, in_place};
+use crate::index::{ErasedIndices, Mode};
+use crate::simd::Level;
+
+/// How the list goes over the table.
+#[derive(Clone, Copy, PartialEq)]
+pub(crate) enum Form {
+    /// `table[list[k]]`, the table flattened in C order.
+    Flat,
+    /// `table[p, list[k], m]`
+    Axis(usize),
+    /// `table[p, list[p, k, m], m]`
+    Along(usize),
+    /// `table[p, list[p]]`
+    Pick,
+}
+
+/// A 3-d piece, read or written.
+pub(crate) trait Piece: Sized + Send {
+    fn shape(&self) -> [usize; 3];
+    fn strides(&self) -> [isize; 3];
+    fn split_at(self, axis: usize, mid: usize) -> (Self, Self);
+    /// Both parts of a gather's table that is cut along the index: each may name all of it.
+    fn both(self) -> (Self, Self);
+}
+
+impl Piece for Erased3<'_> {
+    fn shape(&self) -> [usize; 3] {
+        self.shape()
+    }
+    fn strides(&self) -> [isize; 3] {
+        self.strides()
+    }
+    fn split_at(self, axis: usize, mid: usize) -> (Self, Self) {
+        self.split_at(axis, mid)
+    }
+    fn both(self) -> (Self, Self) {
+        (self, self)
+    }
+}
+
+impl Piece for Erased3Mut<'_> {
+    fn shape(&self) -> [usize; 3] {
+        self.as_piece().shape()
+    }
+    fn strides(&self) -> [isize; 3] {
+        self.as_piece().strides()
+    }
+    fn split_at(self, axis: usize, mid: usize) -> (Self, Self) {
+        self.split_at(axis, mid)
+    }
+    fn both(self) -> (Self, Self) {
+        // A scatter is not cut along the index, which would have two threads update one element.
+        let len = self.shape()[K];
+        self.split_at(K, len)
+    }
+}
+
+/// The three arrays, or pieces of them that belong together.
+pub(crate) struct Job<'a, A, B> {
+    pub(crate) table: A,
+    pub(crate) list: List<'a>,
+    pub(crate) flow: B,
+    /// The axis to cut.
+    pub(crate) axis: usize,
+}
+
+impl<A: Piece, B: Piece> Split for Job<'_, A, B> {
+    fn len(&self) -> usize {
+        self.flow.shape()[self.axis]
+    }
+    fn split_at(self, mid: usize) -> (Self, Self) {
+        let Job { table, list, flow, axis } = self;
+        let table = if axis == K { table.both() } else { table.split_at(axis, mid) };
+        let (list, flow) = (list.split_at(axis, mid), flow.split_at(axis, mid));
+        (
+            Job { table: table.0, list: list.0, flow: flow.0, axis },
+            Job { table: table.1, list: list.1, flow: flow.1, axis },
+        )
+    }
+}
+
+/// What the short way passes on: three pieces, the list dense along its second axis and not yet checked.
+pub(crate) struct Short<'a, A, B> {
+    pub(crate) table: A,
+    pub(crate) list: Erased3<'a>,
+    pub(crate) is_signed: bool,
+    /// Of the list, over the axes of the flow.
+    pub(crate) strides: [usize; 3],
+    pub(crate) flow: B,
+}
+
+impl<'a, A: Piece, B: Piece> Short<'a, A, B> {
+    /// The same with the list checked.
+    #[inline(always)]
+    pub(crate) fn checked(self, level: Level) -> Result<Job<'a, A, B>> {
+        let Short { table, list, is_signed, strides, flow } = self;
+        let bound = table.shape()[K];
+        let list = match in_place(&list, is_signed, bound, level) {
+            Some(words) => List::InPlace(words, 0, strides),
+            None => {
+                check_dense(&list, is_signed, bound)?;
+                let piece = list.reshaped(flow.shape(), strides);
+                List::Resolved(Resolver::plain(piece, is_signed, bound))
+            }
+        };
+        Ok(Job { table, list, flow, axis: P })
+    }
+}
+
+/// Shapes and strides of the table and the flow, and strides of the list: what the short way finds.
+pub(crate) struct Numbers {
+    pub(crate) table: ([usize; 3], [isize; 3]),
+    pub(crate) list: [usize; 3],
+    pub(crate) flow: ([usize; 3], [isize; 3]),
+}
+
+/// The numbers of a call whose arrays are vectors or matrices and whose list is plain and dense, where there is an element to
+/// move and the shapes fit; what else there is goes the long way, errors included.
+#[inline(always)]
+pub(crate) fn short(
+    form: Form,
+    table: &ErasedView<'_>,
+    idx: &ErasedIndices<'_>,
+    flow: &ErasedView<'_>,
+) -> Option<Numbers> {
+    let list = &idx.list;
+    if !list.is_plainly_dense() || list.len() == 0 || !matches!(idx.mode, Mode::Raise) {
+        return None;
+    }
+    if form == Form::Flat || table.rank() == 1 && matches!(form, Form::Axis(_) | Form::Along(_)) {
+        let (n, len) = (table.len(), list.len());
+        let fits = flow.rank() == 1 && flow.shape()[0] == len
+            || flow.rank() == 2 && list.rank() == 2 && flow.shape() == list.shape();
+        if !fits || !flow.is_plainly_dense() || !table.is_plainly_dense() || n == 0 {
+            return None;
+        }
+        return Some(Numbers {
+            table: ([1, n, 1], [0, 1, 0]),
+            list: [0, 1, 0],
+            flow: ([1, len, 1], [0, 1, 0]),
+        });
+    }
+    let (&[rows, columns], &[row, column]) = (table.shape(), table.strides()) else { return None };
+    if rows == 0 || columns == 0 {
+        return None;
+    }
+    match form {
+        Form::Pick => {
+            let fits = list.rank() == 1 && list.len() == rows && flow.rank() == 1 && flow.shape()[0] == rows;
+            fits.then(|| Numbers {
+                table: ([rows, columns, 1], [row, column, 0]),
+                list: [1, 0, 0],
+                flow: ([rows, 1, 1], [flow.strides()[0], 0, 0]),
+            })
+        }
+        Form::Axis(0) if list.rank() == 1 => {
+            let [a, b] = strides(flow, list.len(), columns)?;
+            let [column, b, columns] = if columns == 1 { [0, 0, 1] } else { [column, b, columns as isize] };
+            let columns = columns as usize;
+            Some(Numbers {
+                table: ([1, rows, columns], [0, row, column]),
+                list: [0, 1, 0],
+                flow: ([1, list.len(), columns], [0, a, b]),
+            })
+        }
+        Form::Axis(1) if list.rank() == 1 => {
+            let [a, b] = strides(flow, rows, list.len())?;
+            Some(Numbers {
+                table: ([rows, columns, 1], [row, column, 0]),
+                list: [0, 1, 0],
+                flow: ([rows, list.len(), 1], [a, b, 0]),
+            })
+        }
+        Form::Along(1) if list.rank() == 2 && list.shape()[0] == rows => {
+            let len = list.shape()[1];
+            let [a, b] = strides(flow, rows, len)?;
+            Some(Numbers {
+                table: ([rows, columns, 1], [row, column, 0]),
+                list: [len, 1, 0],
+                flow: ([rows, len, 1], [a, b, 0]),
+            })
+        }
+        Form::Along(0) if list.rank() == 2 && list.shape()[1] == columns => {
+            let len = list.shape()[0];
+            let [a, b] = strides(flow, len, columns)?;
+            Some(Numbers {
+                table: ([1, rows, columns], [0, row, column]),
+                list: [0, columns, 1],
+                flow: ([1, len, columns], [0, a, b]),
+            })
+        }
+        _ => None,
+    }
+}
+
+/// The strides of an array of shape a × b, or of one of rank 1 with as many dense elements.
+#[inline(always)]
+fn strides(flow: &ErasedView<'_>, a: usize, b: usize) -> Option<[isize; 2]> {
+    match (flow.shape(), flow.strides()) {
+        (&[rows, columns], &[row, column]) => (rows == a && columns == b).then_some([row, column]),
+        (&[len], &[1]) => (a.checked_mul(b) == Some(len)).then_some([b as isize, 1]),
+        _ => None,
+    }
+}
+
+/// The labels of a matrix of this shape, one for each row, as a matrix of one column, if the third array, which goes by
+/// `name`, has one element for each row too.
+pub(crate) fn as_column<'a>(
+    matrix: &[usize],
+    labels: &ErasedIndices<'a>,
+    (flow, name): (&[usize], &'static str),
+) -> Result<ErasedIndices<'a>> {
+    let &[rows, _] = matrix else {
+        return Err(Error::Rank { what: "the array", expected: "2 is needed", got: matrix.len() });
+    };
+    let one_per_row = |what, got: &[usize]| match got == [rows] {
+        true => Ok(()),
+        false => Err(Error::Shape { what, expected: vec![rows], got: got.to_vec() }),
+    };
+    one_per_row("the list of labels", labels.list.shape())?;
+    one_per_row(name, flow)?;
+    Ok(ErasedIndices { list: labels.list.with_axis_of_one()?, ..*labels })
+}
+
+/// The axis along which to go element by element: where the flow's elements are neighbours and so are the indices; else
+/// where the flow's are nearest to each other, as long as it is worth a run; else the longest.
+pub(crate) fn run_axis(shape: [usize; 3], flow: [isize; 3], list: &List<'_>) -> usize {
+    let is_dense = |&axis: &usize| shape[axis] > 1 && flow[axis] == 1 && list.stride(axis) == 1;
+    if let Some(axis) = [K, P, M].into_iter().find(is_dense) {
+        return axis;
+    }
+    let worth = |&axis: &usize| shape[axis] >= 16;
+    let nearest = (0..3).filter(worth).min_by_key(|&axis| flow[axis].unsigned_abs());
+    nearest.unwrap_or_else(|| (0..3).max_by_key(|&axis| shape[axis]).unwrap_or(K))
+}
+
+/// Whether one index names a run of neighbours: dense rows in both arrays.
+pub(crate) fn are_rows(table: [isize; 3], list: &List<'_>, flow: &impl Piece) -> bool {
+    flow.shape()[M] > 1 && table[M] == 1 && flow.strides()[M] == 1 && list.stride(M) == 0
+}

@@ -1,0 +1,201 @@
+//! Selection by a mask that is given: `x[mask]`.
+
+use super::answer::{Position, Sink, Slices, Vectors};
+use super::source::Source;
+use super::{Hits, fits, kernels, select, write};
+use crate::array::View;
+use crate::error::{Error, Result};
+use crate::simd::select::{WORD, first_bits};
+use crate::simd::{Float, Level};
+
+/// A truth value for each element: made from a slice, vector or array of `bool`, or from bits.
+///
+/// ```
+/// use gradix::select::{self, Mask};
+/// let x = [1.5f32, 2.5, 3.5];
+/// assert_eq!(select::compress(&x, &[true, false, true])?, [1.5, 3.5]);
+/// assert_eq!(select::compress(&x, Mask::bits(&[0b101], 3)?)?, [1.5, 3.5]);
+/// # Ok::<(), gradix::Error>(())
+/// ```
+#[derive(Debug, Clone, Copy)]
+pub struct Mask<'a>(pub(super) Truth<'a>);
+
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Truth<'a> {
+    Bools(&'a [bool]),
+    /// Words, and the number of bits that count.
+    Bits(&'a [u64], usize),
+}
+
+impl<'a> Mask<'a> {
+    /// The first `len` bits of `words`: element i is bit `i % 64` of word `i / 64`, as in Arrow's bitmaps.
+    ///
+    /// # Errors
+    /// [`Error::Shape`] where there are not as many words as `len` bits need.
+    pub fn bits(words: &'a [u64], len: usize) -> Result<Self> {
+        let needed = len.div_ceil(WORD);
+        if words.len() < needed {
+            return Err(Error::Shape {
+                what: "the slice of words",
+                expected: vec![needed],
+                got: vec![words.len()],
+            });
+        }
+        Ok(Mask(Truth::Bits(words, len)))
+    }
+
+    /// The number of truth values.
+    pub fn len(&self) -> usize {
+        match self.0 {
+            Truth::Bools(bools) => bools.len(),
+            Truth::Bits(_, len) => len,
+        }
+    }
+
+    /// Truth value number `i`, if there is one.
+    pub fn get(&self, i: usize) -> Option<bool> {
+        match self.0 {
+            Truth::Bools(bools) => bools.get(i).copied(),
+            Truth::Bits(words, len) => (i < len).then(|| words[i / WORD] >> (i % WORD) & 1 == 1),
+        }
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
+impl<'a> From<&'a [bool]> for Mask<'a> {
+    fn from(bools: &'a [bool]) -> Self {
+        Mask(Truth::Bools(bools))
+    }
+}
+
+impl<'a> From<&'a Vec<bool>> for Mask<'a> {
+    fn from(bools: &'a Vec<bool>) -> Self {
+        Mask(Truth::Bools(bools))
+    }
+}
+
+impl<'a, const N: usize> From<&'a [bool; N]> for Mask<'a> {
+    fn from(bools: &'a [bool; N]) -> Self {
+        Mask(Truth::Bools(bools))
+    }
+}
+
+impl Truth<'_> {
+    /// Writes the words from the truth value `first`, a multiple of 64, on, and says how many bits are set.
+    pub(super) fn words(&self, level: Level, first: usize, words: &mut [u64]) -> usize {
+        match *self {
+            Truth::Bools(bools) => {
+                let bools = &bools[first..];
+                kernels::pack(level, &bools[..bools.len().min(words.len() * WORD)], words)
+            }
+            Truth::Bits(bits, len) => {
+                words.copy_from_slice(&bits[first / WORD..][..words.len()]);
+                let is_full = first + words.len() * WORD <= len;
+                if let (false, Some(last)) = (is_full, words.last_mut()) {
+                    *last &= first_bits(len % WORD);
+                }
+                words.iter().map(|word| word.count_ones() as usize).sum()
+            }
+        }
+    }
+}
+
+/// The mask of an array of this shape.
+fn of_len(mask: Mask<'_>, len: usize) -> Result<Truth<'_>> {
+    if mask.len() == len {
+        return Ok(mask.0);
+    }
+    Err(Error::Shape { what: "the mask", expected: vec![len], got: vec![mask.len()] })
+}
+
+/// The elements for which `mask` is true, in C order: `x[mask]`, `np.compress(mask, x)`, Arrow's `filter`.
+///
+/// Equality and cost: see [what all share](super#what-all-of-them-share); NaN is an element like any other.
+///
+/// ```
+/// use gradix::select;
+/// assert_eq!(select::compress(&[1.0, f64::NAN, 3.0], &[true, false, true])?, [1.0, 3.0]);
+/// # Ok::<(), gradix::Error>(())
+/// ```
+///
+/// # Errors
+/// [`Error::Shape`] where the mask has not as many truth values as `x` elements; [`Error::Level`]; [`Error::Memory`].
+pub fn compress<'a, 'm, T: Float>(x: impl Into<View<'a, T>>, mask: impl Into<Mask<'m>>) -> Result<Vec<T>> {
+    let (level, x) = (Level::current()?, x.into());
+    let hits = Hits::Mask(of_len(mask.into(), x.len())?);
+    let mut values = Vec::new();
+    let mut sink = Vectors::<u64, T> { positions: None, values: Some(&mut values) };
+    select(level, &x, hits, Some(&mut sink))?;
+    values.shrink_to_fit();
+    Ok(values)
+}
+
+/// [`compress`] into the front of `out`; returns how many elements there are.
+///
+/// ```
+/// use gradix::select;
+/// let mut out = [0.0; 3];
+/// assert_eq!(select::compress_into(&[1.0, 2.0, 3.0], &[false, true, true], &mut out)?, 2);
+/// assert_eq!(out, [2.0, 3.0, 0.0]);
+/// # Ok::<(), gradix::Error>(())
+/// ```
+///
+/// # Errors
+/// As [`compress`]; [`Error::Room`].
+pub fn compress_into<'a, 'm, T: Float>(
+    x: impl Into<View<'a, T>>,
+    mask: impl Into<Mask<'m>>,
+    out: &mut [T],
+) -> Result<usize> {
+    let (level, x) = (Level::current()?, x.into());
+    let hits = Hits::Mask(of_len(mask.into(), x.len())?);
+    select(level, &x, hits, Some(&mut Slices::new::<u64>(None, Some(out))))
+}
+
+/// The positions of the set bits: compiled with this crate.
+fn of_mask(level: Level, mask: Mask<'_>, sink: &mut dyn Sink<f32>) -> Result<usize> {
+    write(level, &Source::Length(mask.len()), &Hits::Mask(mask.0), None, sink)
+}
+
+/// The indices at which `mask` is true, ascending: `np.flatnonzero(mask)`.
+///
+/// ```
+/// use gradix::select;
+/// assert_eq!(select::compress_indices::<u32>(&[false, true, true])?, [1, 2]);
+/// # Ok::<(), gradix::Error>(())
+/// ```
+///
+/// # Errors
+/// [`Error::Count`] where `I` is too narrow for the mask's length; [`Error::Level`]; [`Error::Memory`].
+pub fn compress_indices<'m, I: Position>(mask: impl Into<Mask<'m>>) -> Result<Vec<I>> {
+    let (level, mask) = (Level::current()?, mask.into());
+    fits::<I>(mask.len())?;
+    let mut indices = Vec::new();
+    let mut sink = Vectors::<I, f32> { positions: Some(&mut indices), values: None };
+    of_mask(level, mask, &mut sink)?;
+    indices.shrink_to_fit();
+    Ok(indices)
+}
+
+/// [`compress_indices`] into the front of `out`; returns how many there are.
+///
+/// ```
+/// use gradix::select;
+/// let mut out = [7u64; 3];
+/// assert_eq!(select::compress_indices_into(&[false, true, true], &mut out)?, 2);
+/// assert_eq!(out, [1, 2, 7]);
+/// # Ok::<(), gradix::Error>(())
+/// ```
+///
+/// # Errors
+/// As [`compress_indices`]; [`Error::Room`].
+pub fn compress_indices_into<'m, I: Position>(mask: impl Into<Mask<'m>>, out: &mut [I]) -> Result<usize> {
+    let (level, mask) = (Level::current()?, mask.into());
+    fits::<I>(mask.len())?;
+    let mut sink = Slices::<f32>::new(Some(out), None);
+    of_mask(level, mask, &mut sink)
+}

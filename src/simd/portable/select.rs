@@ -1,0 +1,74 @@
+//! Selection by tables: eight bits of a word at a time.
+
+use super::Portable;
+use crate::simd::select::{Bits, Compress, SET_BITS, WORD};
+
+/// For each byte, the number of its set bits: without POPCNT a table is the shortest way.
+static COUNTS: [u8; 256] = {
+    let mut counts = [0; 256];
+    let mut byte = 0;
+    while byte < 256 {
+        counts[byte] = (byte as u8).count_ones() as u8;
+        byte += 1;
+    }
+    counts
+};
+
+/// Calls `f` for each byte of the word with the byte's first bit's number, the numbers of its set bits, and the next 8
+/// places of `to`.
+#[inline(always)]
+fn by_bytes<E>(bits: u64, to: &mut [E; WORD], mut f: impl FnMut(usize, &[u8; 8], &mut [E; 8])) {
+    let mut k = 0;
+    for (i, byte) in bits.to_le_bytes().into_iter().enumerate() {
+        // At most 8 places are filled by each earlier byte.
+        if let Some(to) = to[k..].first_chunk_mut() {
+            f(8 * i, &SET_BITS[byte as usize], to);
+        }
+        k += COUNTS[byte as usize] as usize;
+    }
+}
+
+impl Bits for Portable {
+    #[inline(always)]
+    fn positions_32(self, bits: u64, first: u32, to: &mut [u32; WORD]) {
+        by_bytes(bits, to, |i, set, to| {
+            for (to, &bit) in to.iter_mut().zip(set) {
+                *to = first.wrapping_add(i as u32).wrapping_add(bit.into());
+            }
+        });
+    }
+    #[inline(always)]
+    fn positions_64(self, bits: u64, first: u64, to: &mut [u64; WORD]) {
+        by_bytes(bits, to, |i, set, to| {
+            for (to, &bit) in to.iter_mut().zip(set) {
+                *to = first + i as u64 + u64::from(bit);
+            }
+        });
+    }
+    #[inline(always)]
+    fn pack(self, from: &[bool; WORD]) -> u64 {
+        let mut bytes = [0; 8];
+        for (byte, from) in bytes.iter_mut().zip(from.as_chunks::<8>().0) {
+            // The product moves the lowest bit of byte i to bit 56 + i.
+            let bits = u64::from_le_bytes(from.map(u8::from));
+            *byte = (bits.wrapping_mul(0x0102_0408_1020_4080) >> 56) as u8;
+        }
+        u64::from_le_bytes(bytes)
+    }
+}
+
+macro_rules! compress {
+    ($($t:ident)*) => {$(
+        impl Compress<$t> for Portable {
+            #[inline(always)]
+            fn compress(self, bits: u64, from: &[$t; WORD], to: &mut [$t; WORD]) {
+                by_bytes(bits, to, |i, set, to| {
+                    for (to, &bit) in to.iter_mut().zip(set) {
+                        *to = from[(i + bit as usize) % WORD];
+                    }
+                });
+            }
+        }
+    )*};
+}
+compress!(f32 f64);

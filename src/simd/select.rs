@@ -1,0 +1,111 @@
+//! What selection needs of a level: truth values as the bits of a word, and elements and positions moved by such words.
+//!
+//! A word holds the truth values of 64 consecutive elements, bit i that of element i. Comparing makes words; everything
+//! after that is done by words, whatever the comparison was.
+
+use super::{Float, Simd};
+
+/// The elements of a word.
+pub(crate) const WORD: usize = 64;
+
+/// Positions and truth values: nothing here depends on an element type.
+pub(crate) trait Bits: Copy {
+    /// Writes `first + i` for each set bit i to the front of `to`, ascending. What follows in `to` is unspecified.
+    fn positions_32(self, bits: u64, first: u32, to: &mut [u32; WORD]);
+    /// [`Bits::positions_32`] of 64-bit positions.
+    fn positions_64(self, bits: u64, first: u64, to: &mut [u64; WORD]);
+    /// Bit i is element i.
+    fn pack(self, from: &[bool; WORD]) -> u64;
+    /// Element i is bit i.
+    #[inline(always)]
+    fn unpack(self, bits: u64, to: &mut [bool; WORD]) {
+        for (to, byte) in to.as_chunks_mut::<8>().0.iter_mut().zip(bits.to_le_bytes()) {
+            *to = BOOLS[byte as usize];
+        }
+    }
+}
+
+/// Elements moved by words.
+pub(crate) trait Compress<T: Float>: Bits {
+    /// Writes the elements whose bits are set to the front of `to`, in order. What follows in `to` is unspecified.
+    fn compress(self, bits: u64, from: &[T; WORD], to: &mut [T; WORD]);
+}
+
+/// The word of 64 elements under a comparison.
+#[inline(always)]
+pub(crate) fn word<T: Float, S: Simd<T>>(s: S, x: &[T; WORD], compare: impl Fn(S::V) -> S::M) -> u64 {
+    let four = |first: usize| {
+        let v = |i: usize| s.load(&T::blocks(x).0[first + i]);
+        s.bits_of_4([compare(v(0)), compare(v(1)), compare(v(2)), compare(v(3))])
+    };
+    if T::LANES == 16 { four(0) } else { four(0) | four(4) << 32 }
+}
+
+/// The word of at most 64 elements; bits beyond them are 0.
+#[inline(always)]
+pub(crate) fn short_word<T: Float, S: Simd<T>>(s: S, x: &[T], compare: impl Fn(S::V) -> S::M) -> u64 {
+    let mut bits = 0;
+    for (i, part) in x.chunks(T::LANES).enumerate() {
+        bits |= u64::from(s.bits(compare(s.load_up_to(part, T::NAN)))) << (i * T::LANES);
+    }
+    bits & first_bits(x.len())
+}
+
+/// The first `n` bits set, or all.
+#[inline(always)]
+pub(crate) fn first_bits(n: usize) -> u64 {
+    if n < WORD { (1 << n) - 1 } else { !0 }
+}
+
+/// For each byte, its bits as truth values.
+static BOOLS: [[bool; 8]; 256] = {
+    let mut table = [[false; 8]; 256];
+    let mut i = 0;
+    while i < 8 * 256 {
+        table[i / 8][i % 8] = i / 8 >> (i % 8) & 1 == 1;
+        i += 1;
+    }
+    table
+};
+
+/// For each byte, the numbers of its set bits, ascending, at the front.
+pub(crate) static SET_BITS: [[u8; 8]; 256] = {
+    let mut table = [[0; 8]; 256];
+    let mut byte = 0;
+    while byte < 256 {
+        let (mut bit, mut k) = (0, 0);
+        while bit < 8 {
+            if byte >> bit & 1 == 1 {
+                table[byte][k] = bit as u8;
+                k += 1;
+            }
+            bit += 1;
+        }
+        byte += 1;
+    }
+    table
+};
+
+/// Positions of type `i64` as the unsigned ones with the same bits.
+#[inline]
+#[allow(unsafe_code)]
+pub(crate) fn unsigned(positions: &mut [i64]) -> &mut [u64] {
+    // SAFETY: both types have 8 bytes, the same alignment, and a value for any bits.
+    unsafe { std::slice::from_raw_parts_mut(positions.as_mut_ptr().cast(), positions.len()) }
+}
+
+/// The fixed-width integer with the width of `usize`.
+#[cfg(target_pointer_width = "64")]
+pub(crate) type Native = u64;
+/// The fixed-width integer with the width of `usize`.
+#[cfg(not(target_pointer_width = "64"))]
+pub(crate) type Native = u32;
+
+/// Positions of type `usize` as the integers of a fixed width with the same bits.
+#[inline]
+#[allow(unsafe_code)]
+pub(crate) fn native(positions: &mut [usize]) -> &mut [Native] {
+    const { assert!(size_of::<usize>() == size_of::<Native>() && align_of::<usize>() == align_of::<Native>()) };
+    // SAFETY: both types have the same size and alignment, as asserted, and a value for any bits.
+    unsafe { std::slice::from_raw_parts_mut(positions.as_mut_ptr().cast(), positions.len()) }
+}
