@@ -411,7 +411,7 @@ impl<'a, T: Float> Drive<'_, 'a, T> {
             if (has_won | lost) >> lane & 1 == 0 {
                 let at = now.group.classes[lane].wrapping_sub(self.plan.first_class);
                 let x = self.logits_of(now.group.first + lane);
-                lost |= u32::from(is_lost(s, x, at)) << lane;
+                lost |= u32::from(rows::is_beaten(s, x, at)) << lane;
             }
         }
         lost
@@ -495,14 +495,6 @@ impl<'a, T: Float> Drive<'_, 'a, T> {
 fn is_ordinary<T: Float>(x: T, powers: i32) -> bool {
     let range = 2.0_f64.powi(-powers)..=2.0_f64.powi(powers);
     x == T::ZERO || range.contains(&x.abs().to_f64())
-}
-
-/// Whether a row's target is no larger than a class before it, or less than one after it; true where it is not here.
-#[inline(always)]
-fn is_lost<T: Float, S: Simd<T>>(s: S, x: &[T], at: usize) -> bool {
-    let Some(&target) = x.get(at) else { return true };
-    let largest = |x: &[T]| Bounds::of(s, x).of_all(s).max;
-    at > 0 && largest(&x[..at]) >= target || largest(&x[at + 1..]) > target
 }
 
 /// The largest of the rows' maxima.

@@ -1009,6 +1009,25 @@ pub(super) fn find_target<T: Float, S: Simd<T>>(
     bounds
 }
 
+/// Whether the logit `at` is not the largest, or of equal ones not the first.
+#[inline(always)]
+pub(super) fn is_beaten<T: Float, S: Simd<T>>(s: S, logits: &[T], at: usize) -> bool {
+    let Some(&target) = logits.get(at) else { return true };
+    let target = s.splat(target);
+    let (before, after) = (&logits[..at], &logits[at + 1..]);
+    slices::any(
+        s,
+        before,
+        #[inline(always)]
+        |x| s.ge(x, target),
+    ) || slices::any(
+        s,
+        after,
+        #[inline(always)]
+        |x| s.gt(x, target),
+    )
+}
+
 /// Takes a row's target, if it is here, out of the sums.
 #[inline(always)]
 fn leave_out<T: Float>(logits: &mut [T], at: usize) {
