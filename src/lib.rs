@@ -158,7 +158,10 @@ pub use ops::select::{
     self, AbsBetween, AbsGe, AbsGt, Between, Ge, Gt, IsNan, Le, Lt, NanPolicy, Ne, NotNan, Position,
     Predicate,
 };
-pub use ops::softmax_xent::{Loss, Partial, Reduction, Rows, SoftmaxXent};
+pub use ops::softmax_xent::{
+    Loss, Partial, Reduction, Rows, SoftmaxXent, log_softmax, log_softmax_in_place, log_softmax_into,
+    softmax, softmax_in_place, softmax_into,
+};
 pub use simd::{Float, Level};
 
 /// The README's code, to be compiled and run with the other examples.

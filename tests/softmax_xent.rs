@@ -37,7 +37,7 @@ fn check<T: Float>(level: Level, what: &str, fast: &[T], plain: &[T]) {
 
 fn check_loss<T: Float>(level: Level, fast: Loss<T>, plain: Loss<T>) {
     check(level, "loss", &[fast.value, fast.weight], &[plain.value, plain.weight]);
-    assert_eq!(fast.count, plain.count);
+    assert_eq!((fast.count, fast.correct), (plain.count, plain.correct));
 }
 
 /// Every method of `xent` on these logits against the reference, everywhere.
@@ -353,32 +353,44 @@ fn a_vocabulary_in_shards_agrees_with_the_whole() {
     let (rows, classes) = (6, 5000);
     let x: Vec<f64> = numbers(21, rows * classes, 6.0);
     let labels = labels(rows, classes);
-    let xent = SoftmaxXent::new().z_loss(1e-4);
-    let mut whole = vec![0.0; x.len()];
-    let loss = xent.forward_backward(View::new(&x, &[rows, classes]).unwrap(), &labels, &mut whole).unwrap();
-    for shards in [1, 2, 3, 7] {
-        let width = classes.div_ceil(shards);
-        let part = |shard: usize| shard * width..classes.min((shard + 1) * width);
-        let view = |shard: usize| {
-            let classes_here = part(shard);
-            let shape = [rows, classes_here.len()];
-            View::strided(&x, &shape, &[classes as isize, 1], classes_here.start).unwrap()
-        };
-        let sharded = |shard: usize| xent.clone().shard(part(shard).start, classes);
-        let all = (0..shards)
-            .map(|shard| sharded(shard).partials(view(shard), &labels).unwrap())
-            .reduce(|a, b| a.into_iter().zip(b).map(|(a, b)| a.merge(b)).collect())
-            .unwrap();
-        for shard in 0..shards {
-            let mut grad = vec![0.0; rows * part(shard).len()];
-            let found = sharded(shard).backward_from(view(shard), &labels, &all, &[1.0], &mut grad).unwrap();
-            assert!((found.value - loss.value).abs() <= 8.0 * f64::EPSILON * loss.value);
-            for (row, grad) in grad.chunks(part(shard).len()).enumerate() {
-                for (&a, &b) in grad.iter().zip(&whole[row * classes..][part(shard)]) {
-                    assert!(
-                        (a - b).abs() <= 40.0 * f64::EPSILON * b.abs(),
-                        "{shards} shards: {a:e}, whole {b:e}"
-                    );
+    let weights: Vec<f64> = (0..classes).map(|j| (j % 5) as f64 / 3.0).collect();
+    let plain = SoftmaxXent::new().z_loss(1e-4).row_weights(&[1.0, 0.5, 0.0, 2.0, 1.0, 3.0]);
+    let smooth = plain.clone().label_smoothing(0.1);
+    for xent in [plain, smooth.clone(), smooth.class_weights(&weights)] {
+        let mut whole = vec![0.0; x.len()];
+        let loss =
+            xent.forward_backward(View::new(&x, &[rows, classes]).unwrap(), &labels, &mut whole).unwrap();
+        for shards in [1, 2, 3, 7] {
+            let width = classes.div_ceil(shards);
+            let part = |shard: usize| shard * width..classes.min((shard + 1) * width);
+            let view = |shard: usize| {
+                let classes_here = part(shard);
+                let shape = [rows, classes_here.len()];
+                View::strided(&x, &shape, &[classes as isize, 1], classes_here.start).unwrap()
+            };
+            let sharded = |shard: usize| xent.clone().shard(part(shard).start, classes);
+            let all = (0..shards)
+                .map(|shard| sharded(shard).partials(view(shard), &labels).unwrap())
+                .reduce(|a, b| {
+                    a.into_iter().zip(b).map(|(a, b)| Partial::from_array(a.to_array()).merge(b)).collect()
+                })
+                .unwrap();
+            for shard in 0..shards {
+                let mut grad = vec![0.0; rows * part(shard).len()];
+                let found =
+                    sharded(shard).backward_from(view(shard), &labels, &all, &[1.0], &mut grad).unwrap();
+                assert!((found.value - loss.value).abs() <= 8.0 * f64::EPSILON * loss.value);
+                assert_eq!(
+                    (found.count, found.correct, found.weight),
+                    (loss.count, loss.correct, loss.weight)
+                );
+                for (row, grad) in grad.chunks(part(shard).len()).enumerate() {
+                    for (&a, &b) in grad.iter().zip(&whole[row * classes..][part(shard)]) {
+                        assert!(
+                            (a - b).abs() <= 40.0 * f64::EPSILON * b.abs() + f64::EPSILON * 1e-4,
+                            "{shards} shards: {a:e}, whole {b:e}"
+                        );
+                    }
                 }
             }
         }
@@ -575,9 +587,14 @@ fn errors_come_before_anything_is_written() {
     assert!(none.backward(view, &[0, 1, 2], &[1.0, 2.0], &mut grad).is_err());
     let partials = plain().partials(view, &[0, 1, 2]).unwrap();
     assert!(plain().backward_from(view, &[0, 1, 2], &partials[1..], &[1.0], &mut grad).is_err());
-    let smooth = plain().label_smoothing(0.1);
-    let error = smooth.partials(view, &[0, 1, 2]).unwrap_err();
-    assert!(matches!(error, Error::Conflict { first: "label_smoothing", second: "partials", .. }));
+    let weighted = plain().row_weights(&[1.0, 2.0]);
+    assert!(matches!(weighted.forward(view, &[0, 1, 2]), Err(Error::Shape { what: "row_weights", .. })));
+    for wrong in [-1.0, f32::NAN, f32::INFINITY] {
+        let error = plain().row_weights(&[1.0, wrong, 0.0]).forward(view, &[0, 1, 2]).unwrap_err();
+        assert!(matches!(error, Error::Option { option: "row_weights", .. }));
+    }
+    let labels = View::new(&[0, 1, 2], &[3, 1]).unwrap();
+    assert!(matches!(plain().forward(view, labels), Err(Error::Shape { what: "the labels", .. })));
     for shard in [(1, 4), (usize::MAX, 4), (0, 3)] {
         assert!(plain().shard(shard.0, shard.1).partials(view, &[0, 1, 2]).is_err());
     }
@@ -1031,4 +1048,295 @@ fn upstream_gradients_may_have_any_strides() {
         xent.backward(view, &labels, one, &mut got).unwrap();
         assert_eq!(got, expected);
     }
+}
+
+/// Of equal logits the first wins, in whatever chunk, lane or shard they stand.
+#[test]
+fn rows_are_correct_whose_target_is_the_largest() {
+    for classes in [1, 2, 10, 16, 33, 129, 300, 1300, 2600, 5000] {
+        let rows = 60;
+        let mut x: Vec<f32> = numbers(71, rows * classes, 2.0);
+        let mut labels = vec![];
+        let mut expected = 0;
+        for (row, x) in x.chunks_mut(classes).enumerate() {
+            let place = |k: usize| k * 7919 % classes;
+            // The largest in up to three places, or one that is less by the least.
+            let (y, other, third) = (place(row), place(row + 31), place(row * row + 5));
+            if row % 4 > 0 {
+                (x[other], x[third]) = (9.0, if row % 3 == 0 { 9.0 } else { 1.0 });
+                x[y] = if row % 4 == 1 { 9.0_f32.next_down() } else { 9.0 };
+            }
+            if row % 11 == 10 {
+                x[other] = f32::NAN;
+            }
+            let is_first = (0..classes).all(|j| j == y || x[j] < x[y] || j > y && x[j] == x[y]);
+            expected += usize::from(is_first && row % 7 != 6 && x.iter().all(|x| !x.is_nan()));
+            labels.push(if row % 7 == 6 { -1 } else { y as i64 });
+        }
+        compare(&SoftmaxXent::new().ignore_index(-1), &[rows, classes], &x, &labels);
+        let xent = SoftmaxXent::new().ignore_index(-1);
+        let view = View::new(&x, &[rows, classes]).unwrap();
+        let turned: Vec<f32> = (0..x.len()).map(|i| x[i % rows * classes + i / rows]).collect();
+        let first = View::new(&turned, &[classes, rows]).unwrap();
+        everywhere(|level, _| {
+            let mut grad = vec![0.0; x.len()];
+            let loss = xent.forward_backward(view, &labels, &mut grad).unwrap();
+            assert_eq!(loss.correct, expected, "{level}, {classes} classes");
+            assert_eq!(
+                xent.forward(view, &labels).unwrap().loss.correct,
+                expected,
+                "{level}, {classes} classes"
+            );
+            let loss = xent.clone().class_axis(0).forward_backward(first, &labels, &mut grad).unwrap();
+            assert_eq!(loss.correct, expected, "{level}, {classes} classes first");
+        });
+        for shards in [1, 2, 3, 7].into_iter().filter(|&n| n <= classes) {
+            let width = classes.div_ceil(shards);
+            let sharded = |shard: usize| xent.clone().shard(shard * width, classes);
+            let view = |shard: usize| {
+                let (first, end) = (classes.min(shard * width), classes.min((shard + 1) * width));
+                View::strided(&x, &[rows, end - first], &[classes as isize, 1], first.min(classes - 1))
+                    .unwrap()
+            };
+            let all = (0..shards)
+                .filter(|shard| shard * width < classes)
+                .map(|shard| sharded(shard).partials(view(shard), &labels).unwrap())
+                .reduce(|a, b| a.into_iter().zip(b).map(|(a, b)| a.merge(b)).collect())
+                .unwrap();
+            let mut grad = vec![0.0; rows * width];
+            let loss = sharded(0).backward_from(view(0), &labels, &all, &[1.0], &mut grad).unwrap();
+            assert_eq!(loss.correct, expected, "{shards} shards of {classes} classes");
+        }
+    }
+}
+
+#[test]
+fn softmax_and_its_logarithm_are_those_of_the_reference() {
+    fn check_all<T: Float>() {
+        for shape in [
+            vec![3, 0],
+            vec![0, 4],
+            vec![1],
+            vec![7],
+            vec![40, 10],
+            vec![19, 33],
+            vec![5, 300],
+            vec![2, 5000],
+            vec![3, 21, 17],
+            vec![1, 40_000],
+        ] {
+            let len = shape.iter().product();
+            let mut x: Vec<T> = numbers(len as u64 + 3, len, 9.0);
+            for bad in [None, Some(T::NEG_INFINITY), Some(T::NAN)] {
+                if let (Some(bad), Some(at)) = (bad, x.get_mut(len / 3)) {
+                    *at = bad;
+                }
+                let view = View::new(&x, &shape).unwrap();
+                for axis in 0..shape.len() as isize {
+                    let p = reference::softmax(view, axis).unwrap();
+                    let log_p = reference::log_softmax(view, axis).unwrap();
+                    for (p, l) in p.iter().zip(&log_p) {
+                        let (p, l) = (p.to_f64(), l.to_f64());
+                        assert!(
+                            p.is_nan() && l.is_nan()
+                                || (p / l.exp() - 1.0).abs() < 2e-5
+                                || p < 1e-35 && l < -80.0,
+                            "{p:e} {l}"
+                        );
+                    }
+                    everywhere(|level, _| {
+                        check(level, "softmax", &gradix::softmax(view, axis).unwrap(), &p);
+                        check(
+                            level,
+                            "log_softmax",
+                            &gradix::log_softmax(view, axis - shape.len() as isize).unwrap(),
+                            &log_p,
+                        );
+                        let mut place = x.clone();
+                        gradix::softmax_in_place(ViewMut::new(&mut place, &shape).unwrap(), axis).unwrap();
+                        check(level, "softmax in place", &place, &p);
+                        place.copy_from_slice(&x);
+                        gradix::log_softmax_in_place(ViewMut::new(&mut place, &shape).unwrap(), axis)
+                            .unwrap();
+                        check(level, "log_softmax in place", &place, &log_p);
+                        gradix::softmax_into(view, axis, &mut place).unwrap();
+                        check(level, "softmax_into", &place, &p);
+                        gradix::log_softmax_into(view, axis, &mut place).unwrap();
+                        check(level, "log_softmax_into", &place, &log_p);
+                    });
+                }
+            }
+        }
+    }
+    check_all::<f32>();
+    check_all::<f64>();
+    assert!(matches!(gradix::softmax(&[1.0], 1), Err(Error::Axis { axis: 1, rank: 1 })));
+    let mut short = [7.0];
+    assert!(matches!(gradix::softmax_into(&[1.0, 2.0], 0, &mut short), Err(Error::Shape { .. })));
+    assert_eq!(short, [7.0]);
+}
+
+#[test]
+fn labels_may_have_any_strides_and_types() {
+    let (a, b, classes) = (4, 6, 9);
+    let x: Vec<f32> = numbers(73, a * b * classes, 3.0);
+    let view = View::new(&x, &[a, b, classes]).unwrap();
+    let data: Vec<i8> = (0..200).map(|i| (i * 5 % 10 - 1) as i8).collect();
+    let xent = SoftmaxXent::new().ignore_index(-1);
+    for (shape, strides, offset) in
+        [(vec![24], vec![3], 1), (vec![4, 6], vec![1, 4], 0), (vec![4, 6], vec![-7, 0], 60)]
+    {
+        let labels = View::strided(&data, &shape, &strides, offset).unwrap();
+        let at = |row: usize| match shape.len() {
+            1 => labels.get(&[row]).unwrap(),
+            _ => labels.get(&[row / b, row % b]).unwrap(),
+        };
+        let dense: Vec<i64> = (0..a * b).map(|row| i64::from(at(row))).collect();
+        assert_eq!(xent.forward(view, labels).unwrap(), xent.forward(view, &dense).unwrap());
+        assert_eq!(
+            reference::SoftmaxXent(&xent).forward(view, labels).unwrap().loss.count,
+            xent.forward(view, &dense).unwrap().loss.count
+        );
+    }
+    let rows = View::new(&x[..18], &[2, 9]).unwrap();
+    let expected = xent.forward(rows, &[3_i16, -1]).unwrap();
+    assert_eq!(
+        SoftmaxXent::new().ignore_index(usize::MAX).forward(rows, &[3, usize::MAX]).unwrap(),
+        expected
+    );
+    assert_eq!(SoftmaxXent::new().ignore_index(255_u8).forward(rows, &[3_u64, 255]).unwrap(), expected);
+    assert!(SoftmaxXent::new().ignore_index(u64::MAX).forward(rows, &[3, -1]).is_err());
+}
+
+/// A masked class stays masked under a cap.
+#[test]
+fn a_cap_leaves_masks_alone() {
+    for classes in WIDTHS {
+        let mut x: Vec<f64> = numbers(79, 5 * classes, 9.0);
+        for x in x.chunks_mut(classes) {
+            x[classes / 2] = f64::NEG_INFINITY;
+        }
+        let xent = SoftmaxXent::new().softcap(3.0);
+        let labels = [0, 1, 0, 1, 0].map(|y| if y == classes as i64 / 2 { 0 } else { y });
+        compare(&xent, &[5, classes], &x, &labels);
+        compare(&xent.clone().label_smoothing(0.1), &[5, classes], &x, &labels);
+        let mut grad = vec![1.0; x.len()];
+        let loss = xent.forward_backward(View::new(&x, &[5, classes]).unwrap(), &labels, &mut grad).unwrap();
+        assert!(loss.value.is_finite());
+        assert!(grad.chunks(classes).all(|grad| grad[classes / 2] == 0.0));
+    }
+}
+
+/// Probabilities for targets: by the reference's bits, by the formula, and, where they are all of one class, as labels.
+#[test]
+fn targets_may_be_probabilities() {
+    fn check_all<T: Float>() {
+        let number = |x: f64| T::from_f64(x);
+        for (shape, axis) in [
+            (vec![19, 10], 1),
+            (vec![5, 33], 1),
+            (vec![40, 2], 1),
+            (vec![3, 300], 1),
+            (vec![2, 3000], 1),
+            (vec![4, 7, 6], 1),
+            (vec![50, 9], 0),
+            (vec![6, 1], 1),
+            (vec![0, 4], 1),
+            (vec![3, 0], 1),
+        ] {
+            let (len, classes) = (shape.iter().product::<usize>(), shape[axis]);
+            let rows = if classes == 0 { 0 } else { len / classes };
+            let inner: usize = shape[axis + 1..].iter().product();
+            let place = |row: usize, j: usize| row / inner * inner * classes + j * inner + row % inner;
+            let mut x: Vec<T> = numbers(83, len, 4.0);
+            let mut t: Vec<T> =
+                numbers::<T>(89, len, 1.0).into_iter().map(|t| number(t.to_f64().abs())).collect();
+            for row in 0..rows {
+                for j in 0..classes {
+                    if row % 5 == 3 || (j + row) % 3 == 0 {
+                        t[place(row, j)] = T::ZERO;
+                    }
+                }
+                // A masked class without a target.
+                if classes > 3 {
+                    (x[place(row, 1)], t[place(row, 1)]) = (T::NEG_INFINITY, T::ZERO);
+                }
+            }
+            let weights: Vec<T> = (0..classes).map(|j| number((j % 4) as f64 / 2.0)).collect();
+            let of_rows: Vec<T> =
+                (0..if classes == 0 { shape[0] } else { rows }).map(|row| number((row % 3) as f64)).collect();
+            let plain = || SoftmaxXent::new().class_axis(axis as isize);
+            let all = [
+                plain(),
+                plain().reduction(Reduction::Sum).z_loss(number(1e-3)),
+                plain().class_weights(&weights).normalizer(number(7.0)),
+                plain().row_weights(&of_rows).softcap(number(5.0)),
+                plain().label_smoothing(number(0.1)).softcap(number(9.0)).reduction(Reduction::None),
+            ];
+            let (view, targets) = (View::new(&x, &shape).unwrap(), View::new(&t, &shape).unwrap());
+            for xent in &all {
+                let mut expected = vec![T::NAN; len];
+                let loss =
+                    reference::SoftmaxXent(xent).forward_backward_soft(view, targets, &mut expected).unwrap();
+                everywhere(|level, _| {
+                    let mut grad = vec![T::NAN; len];
+                    check_loss(level, xent.forward_backward_soft(view, targets, &mut grad).unwrap(), loss);
+                    check(level, "soft gradient", &grad, &expected);
+                    let mut place = x.clone();
+                    let in_place = ViewMut::new(&mut place, &shape).unwrap();
+                    check_loss(level, xent.forward_backward_soft_in_place(in_place, targets).unwrap(), loss);
+                    check(level, "soft gradient in place", &place, &expected);
+                });
+            }
+            // By the formula.
+            let mut grad = vec![T::NAN; len];
+            let loss =
+                plain().reduction(Reduction::Sum).forward_backward_soft(view, targets, &mut grad).unwrap();
+            let (mut sum, mut count) = (0.0, 0);
+            for row in 0..rows {
+                let [x, t]: [Vec<f64>; 2] =
+                    [&x, &t].map(|list| (0..classes).map(|j| list[place(row, j)].to_f64()).collect());
+                let (total, lse) = (t.iter().sum::<f64>(), x.iter().map(|x| x.exp()).sum::<f64>().ln());
+                count += usize::from(total > 0.0);
+                for j in 0..classes {
+                    sum += if t[j] > 0.0 { t[j] * (lse - x[j]) } else { 0.0 };
+                    let exact = total * (x[j] - lse).exp() - t[j];
+                    let off = (grad[place(row, j)].to_f64() - exact).abs();
+                    assert!(
+                        off <= 40.0 * T::EPSILON.to_f64() * (total + 1e-3),
+                        "{shape:?}, row {row}, class {j}: {off:e}"
+                    );
+                }
+            }
+            assert!(
+                (loss.value.to_f64() - sum).abs() <= 40.0 * T::EPSILON.to_f64() * sum.max(1.0)
+                    && loss.count == count
+            );
+            // All of one class: labels.
+            let labels: Vec<usize> = (0..rows).map(|row| row * 7919 % classes.max(1)).collect();
+            t.fill(T::ZERO);
+            labels.iter().enumerate().for_each(|(row, &y)| t[place(row, y)] = T::ONE);
+            if rows > 0 && !labels.contains(&1) {
+                let hard = plain().forward(View::new(&x, &shape).unwrap(), &labels).unwrap().loss;
+                let soft = plain()
+                    .forward_backward_soft(
+                        View::new(&x, &shape).unwrap(),
+                        View::new(&t, &shape).unwrap(),
+                        &mut grad,
+                    )
+                    .unwrap();
+                assert!(
+                    (hard.value.to_f64() - soft.value.to_f64()).abs()
+                        <= 40.0 * T::EPSILON.to_f64() * hard.value.to_f64().max(1.0)
+                );
+                assert_eq!((hard.count, hard.correct), (soft.count, soft.correct), "{shape:?}");
+            }
+        }
+    }
+    check_all::<f32>();
+    check_all::<f64>();
+    let (x, t) = (View::new(&[1.0, 2.0], &[1, 2]).unwrap(), View::new(&[1.0, 0.0], &[2, 1]).unwrap());
+    let mut grad = [7.0; 2];
+    let error = SoftmaxXent::new().forward_backward_soft(x, t, &mut grad).unwrap_err();
+    assert!(matches!(error, Error::Shape { what: "the targets", .. }) && grad == [7.0; 2]);
 }

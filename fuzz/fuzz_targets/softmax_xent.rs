@@ -3,7 +3,7 @@
 #![no_main]
 
 use arbitrary::Unstructured;
-use gradix::{Float, Index, Level, Loss, Partial, Reduction, SoftmaxXent, reference};
+use gradix::{Float, Index, Level, Loss, Partial, Reduction, SoftmaxXent, View, reference};
 use gradix_fuzz::strided::Strided;
 use gradix_fuzz::{assert_same, axis, everywhere, layout, length, nearly, numbers, same, xorshift};
 use libfuzzer_sys::fuzz_target;
@@ -45,7 +45,9 @@ fn options<T: Float>(
         xent = xent.ignore_index(*u.choose(&[-100, -1, 0, 1, 255, i64::MIN])?);
     }
     if u.ratio(1, 4)? {
-        let most = number(u, 3.0)?;
+        // Tiny and huge ones, too.
+        let range = if T::NAME == "f32" { [1.0, 1e-40, 1e-20, 1e20, 3e37] } else { [1.0, 1e-310, 1e-200, 1e200, 1e307] };
+        let most = number(u, 3.0)? * T::from_f64(*u.choose(&range)?);
         let mut next = xorshift(u.arbitrary()?);
         let mut weights: Vec<T> = (0..classes).map(|_| most * T::from_f64((next() % 5) as f64)).collect();
         if wrong && u.arbitrary()? {
@@ -77,8 +79,11 @@ struct Answer<T> {
     arrays: Vec<(&'static str, Vec<T>)>,
 }
 
-fn partials<T: Float>(partials: Vec<Partial<T>>) -> [(&'static str, Vec<T>); 3] {
+fn partials<T: Float>(partials: Vec<Partial<T>>) -> [(&'static str, Vec<T>); 6] {
     [
+        ("sum", partials.iter().map(|p| p.sum).collect()),
+        ("weight", partials.iter().map(|p| p.weight).collect()),
+        ("rival", partials.iter().map(|p| p.rival).collect()),
         ("max", partials.iter().map(|p| p.max).collect()),
         ("others", partials.iter().map(|p| p.others).collect()),
         ("target", partials.iter().map(|p| p.target).collect()),
@@ -93,13 +98,14 @@ struct Call<'a, T: Float, I> {
     data: &'a [T],
     before: &'a [T],
     labels: &'a [I],
-    upstream: &'a [T],
+    upstream: View<'a, T>,
+    targets: View<'a, T>,
     known: &'a [Partial<T>],
 }
 
 macro_rules! run {
     ($call:ident, $xent:expr) => {{
-        let Call { method, from, to, data, labels, upstream, known, .. } = $call;
+        let Call { method, from, to, data, labels, upstream, targets, known, .. } = $call;
         let xent = $xent;
         let x = from.view(data).unwrap();
         let mut answer = Answer { error: None, loss: None, arrays: vec![] };
@@ -114,6 +120,8 @@ macro_rules! run {
                 answer.arrays = vec![("losses", rows.losses), ("lse", rows.lse)];
                 answer.arrays.extend(partials(rows.partials));
             }),
+            6 => xent.forward_backward_soft(x, *targets, to).map(|loss| answer.loss = Some(loss)),
+            7 => xent.forward_backward_soft_in_place(to, *targets).map(|loss| answer.loss = Some(loss)),
             4 => xent.partials(x, labels).map(|found| answer.arrays.extend(partials(found))),
             _ => xent.backward_from(x, labels, known, *upstream, to).map(|loss| answer.loss = Some(loss)),
         };
@@ -126,7 +134,8 @@ macro_rules! run {
 /// The same bits with FMA; else near, relative to the largest number and to `least`, where no number is extreme.
 fn compare<T: Float>(level: Level, least: Option<f64>, got: &Answer<T>, expected: &Answer<T>) {
     assert_eq!(got.error, expected.error);
-    assert_eq!(got.loss.map(|loss| loss.count), expected.loss.map(|loss| loss.count));
+    let counts = |loss: Loss<T>| (loss.count, loss.correct);
+    assert_eq!(got.loss.map(counts), expected.loss.map(counts));
     let close = |what, a: &[T], b: &[T]| {
         if level.has_fma() {
             return assert_same(what, a, b);
@@ -163,7 +172,7 @@ fn check<T: Float, I: Index + TryFrom<i64>>(u: &mut Unstructured) -> arbitrary::
         n if n % 2 == 0 => at as isize,
         _ => at as isize - shape.len() as isize,
     };
-    let method = u.int_in_range(0..=5)?;
+    let method = u.int_in_range(0..=7)?;
     let (mut xent, smooth) = options(u, class_axis, classes)?;
     if u.ratio(1, 10)? {
         xent = xent.shard(u.int_in_range(0..=3)?, classes + u.int_in_range(0..=4)?);
@@ -193,12 +202,29 @@ fn check<T: Float, I: Index + TryFrom<i64>>(u: &mut Unstructured) -> arbitrary::
 
     let scale = *u.choose(&[1.0, 5.0, 5.0, 30.0, 1e4, 1e7])?;
     let from = layout(u, &shape, true)?;
-    let data: Vec<T> = numbers(u, from.len, scale)?;
-    let to_shape = if method == 1 { shape.clone() } else { nearly(u, shape.clone(), true)? };
+    let mut data: Vec<T> = numbers(u, from.len, scale)?;
+    if u.ratio(1, 8)? {
+        // Finite masks.
+        let (mask, every) = (if T::NAME == "f32" { f64::from(f32::MIN) } else { f64::MIN }, u.int_in_range(1..=9)?);
+        data.iter_mut().step_by(every).for_each(|x| *x = T::from_f64(mask));
+    }
+    let to_shape = if method == 1 || method == 7 { shape.clone() } else { nearly(u, shape.clone(), true)? };
     let to = layout(u, &to_shape, false)?;
     let before: Vec<T> = numbers(u, to.len, scale)?;
     let upstreams = if u.arbitrary()? { 1 } else { rows };
-    let upstream: Vec<T> = numbers(u, upstreams, 1.0)?;
+    // Of any strides.
+    let strides = [*u.choose(&[1, 1, 0, 3, -2])?];
+    let reach = upstreams.saturating_sub(1) * strides[0].unsigned_abs();
+    let numbers_of_rows: Vec<T> = numbers(u, reach + 1, *u.choose(&[1.0, 1.0, 1e-30, 1e30])?)?;
+    let first = if strides[0] < 0 { reach } else { 0 };
+    let upstream = View::strided(&numbers_of_rows, &[upstreams], &strides, first).unwrap();
+    if u.ratio(1, 6)? {
+        let weights: Vec<T> = numbers::<T>(u, rows, 1.0)?.iter().map(|w| T::from_f64(w.to_f64().abs())).collect();
+        xent = xent.row_weights(&weights);
+    }
+    let mut soft: Vec<T> = numbers(u, rows * classes, 1.0)?;
+    soft.iter_mut().step_by(2).for_each(|t| *t = T::from_f64(0.0));
+    let targets = View::new(&soft, &shape).unwrap();
     let mut known = vec![Partial::empty(); rows];
     if method == 5 && !u.ratio(1, 8)? {
         known = reference::SoftmaxXent(&xent).partials(from.view(&data).unwrap(), &labels).unwrap_or(known);
@@ -207,7 +233,7 @@ fn check<T: Float, I: Index + TryFrom<i64>>(u: &mut Unstructured) -> arbitrary::
         known.pop();
     }
     let moderate =
-        [&data, &before, &upstream].iter().all(|x| x.iter().all(|x| x.to_f64().abs() <= 1e3)) && method != 5;
+        [&data, &before, &numbers_of_rows].iter().all(|x| x.iter().all(|x| x.to_f64().abs() <= 1e3)) && method != 5;
     // Smoothing subtracts numbers of about 1.
     let least = moderate.then_some(if smooth { 1.0 } else { 1e-30 });
     let call = Call {
@@ -218,7 +244,8 @@ fn check<T: Float, I: Index + TryFrom<i64>>(u: &mut Unstructured) -> arbitrary::
         data: &data,
         before: &before,
         labels: &labels,
-        upstream: &upstream,
+        upstream,
+        targets,
         known: &known,
     };
     let call = &call;

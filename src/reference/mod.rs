@@ -15,7 +15,7 @@ pub use scatter::{
     put_value_axis, scatter_add, scatter_add_along_axis, scatter_add_along_axis_scaled, scatter_add_axis,
     scatter_add_axis_scaled, scatter_add_scaled,
 };
-pub use softmax_xent::SoftmaxXent;
+pub use softmax_xent::{SoftmaxXent, log_softmax, softmax};
 
 use crate::error::{Error, Result};
 use crate::index::{Index, Indices, Mode};

@@ -10,6 +10,8 @@ use crate::error::Result;
 use crate::index::Index;
 use crate::ops::softmax_xent::plan::{Plan, Term, chunk_classes};
 use crate::ops::softmax_xent::scale::{LossSum, RowFactors, RowScale};
+use crate::ops::softmax_xent::soft::{Soft, first_of, has_target};
+use crate::ops::softmax_xent::softmax::options;
 use crate::ops::softmax_xent::{Call, Loss, Partial, Rows, shaped};
 use crate::simd::Float;
 use crate::simd::scaled::{self, Scaled};
@@ -30,59 +32,64 @@ pub struct SoftmaxXent<'x, T>(pub &'x crate::SoftmaxXent<T>);
 
 impl<T: Float> SoftmaxXent<'_, T> {
     /// See [`crate::SoftmaxXent::forward_backward`].
-    pub fn forward_backward<'a, I: Index>(
+    pub fn forward_backward<'a, 'l, I: Index>(
         &self,
         logits: impl Into<View<'a, T>>,
-        labels: &[I],
+        labels: impl Into<View<'l, I>>,
         grad: impl Into<ViewMut<'a, T>>,
     ) -> Result<Loss<T>> {
         let logits = logits.into();
-        let call = self.0.call(logits.shape(), labels, false)?;
+        let call = self.0.call(logits.shape(), labels.into(), false)?;
         Ok(gradient(&call, Some(logits), shaped(grad.into(), logits.shape())?, &[T::ONE], None))
     }
 
     /// See [`crate::SoftmaxXent::forward_backward_in_place`].
-    pub fn forward_backward_in_place<'a, I: Index>(
+    pub fn forward_backward_in_place<'a, 'l, I: Index>(
         &self,
         logits: impl Into<ViewMut<'a, T>>,
-        labels: &[I],
+        labels: impl Into<View<'l, I>>,
     ) -> Result<Loss<T>>
     where
         T: 'a,
     {
         let logits = logits.into();
-        let call = self.0.call(logits.shape(), labels, false)?;
+        let call = self.0.call(logits.shape(), labels.into(), false)?;
         Ok(gradient(&call, None, logits, &[T::ONE], None))
     }
 
     /// See [`crate::SoftmaxXent::forward`].
-    pub fn forward<'a, I: Index>(&self, logits: impl Into<View<'a, T>>, labels: &[I]) -> Result<Rows<T>>
+    pub fn forward<'a, 'l, I: Index>(
+        &self,
+        logits: impl Into<View<'a, T>>,
+        labels: impl Into<View<'l, I>>,
+    ) -> Result<Rows<T>>
     where
         T: 'a,
     {
         let logits = logits.into();
-        let call = self.0.call(logits.shape(), labels, false)?;
+        let call = self.0.call(logits.shape(), labels.into(), false)?;
         let mut rows = Rows { losses: vec![], lse: vec![], partials: vec![], loss: call.loss(&[]) };
-        let mut totals = vec![];
-        for row in 0..labels.len() {
+        let (mut totals, mut correct) = (vec![], 0);
+        for row in 0..call.labels.len() {
             let x = read(&call, &logits, row);
             let sums = sums(&call, &x, call.class(row));
             let loss = loss(&call.plan, &sums, call.class(row));
             let [in_total, in_answer] = call.row(row, None).losses_of_row(loss);
+            correct += usize::from(call.class(row).is_some() && is_correct(&sums));
             push(&mut totals, in_total)?;
             push(&mut rows.losses, in_answer)?;
             push(&mut rows.lse, Normalizer::of(&sums).lse())?;
             push(&mut rows.partials, partial(&sums))?;
         }
-        rows.loss = mean(&call, &totals);
+        rows.loss = mean(&call, &totals, correct);
         Ok(rows)
     }
 
     /// See [`crate::SoftmaxXent::backward`].
-    pub fn backward<'a, 'u, I: Index>(
+    pub fn backward<'a, 'u, 'l, I: Index>(
         &self,
         logits: impl Into<View<'a, T>>,
-        labels: &[I],
+        labels: impl Into<View<'l, I>>,
         upstream: impl Into<View<'u, T>>,
         grad: impl Into<ViewMut<'a, T>>,
     ) -> Result<()>
@@ -90,32 +97,32 @@ impl<T: Float> SoftmaxXent<'_, T> {
         T: 'u,
     {
         let logits = logits.into();
-        let call = self.0.call(logits.shape(), labels, false)?;
-        let upstream = self.0.upstream(upstream.into(), labels.len())?;
+        let call = self.0.call(logits.shape(), labels.into(), false)?;
+        let upstream = self.0.upstream(upstream.into(), call.labels.len())?;
         gradient(&call, Some(logits), shaped(grad.into(), logits.shape())?, &upstream, None);
         Ok(())
     }
 
     /// See [`crate::SoftmaxXent::partials`].
-    pub fn partials<'a, I: Index>(
+    pub fn partials<'a, 'l, I: Index>(
         &self,
         logits: impl Into<View<'a, T>>,
-        labels: &[I],
+        labels: impl Into<View<'l, I>>,
     ) -> Result<Vec<Partial<T>>>
     where
         T: 'a,
     {
         let logits = logits.into();
-        let call = self.0.call(logits.shape(), labels, true)?;
-        let sums = (0..labels.len()).map(|row| sums(&call, &read(&call, &logits, row), call.class(row)));
+        let call = self.0.call(logits.shape(), labels.into(), true)?;
+        let sums = (0..call.labels.len()).map(|row| sums(&call, &read(&call, &logits, row), call.class(row)));
         collect(sums.map(|sums| partial(&sums)))
     }
 
     /// See [`crate::SoftmaxXent::backward_from`].
-    pub fn backward_from<'a, 'u, I: Index>(
+    pub fn backward_from<'a, 'u, 'l, I: Index>(
         &self,
         logits: impl Into<View<'a, T>>,
-        labels: &[I],
+        labels: impl Into<View<'l, I>>,
         partials: &[Partial<T>],
         upstream: impl Into<View<'u, T>>,
         grad: impl Into<ViewMut<'a, T>>,
@@ -124,10 +131,113 @@ impl<T: Float> SoftmaxXent<'_, T> {
         T: 'u,
     {
         let logits = logits.into();
-        let call = self.0.call(logits.shape(), labels, true)?;
+        let call = self.0.call(logits.shape(), labels.into(), true)?;
         let partials = call.checked(partials)?;
-        let upstream = self.0.upstream(upstream.into(), labels.len())?;
+        let upstream = self.0.upstream(upstream.into(), call.labels.len())?;
         Ok(gradient(&call, Some(logits), shaped(grad.into(), logits.shape())?, &upstream, Some(partials)))
+    }
+}
+
+impl<T: Float> SoftmaxXent<'_, T> {
+    /// See [`crate::SoftmaxXent::forward_backward_soft`].
+    pub fn forward_backward_soft<'a, 't>(
+        &self,
+        logits: impl Into<View<'a, T>>,
+        targets: impl Into<View<'t, T>>,
+        grad: impl Into<ViewMut<'a, T>>,
+    ) -> Result<Loss<T>> {
+        let (logits, targets) = (logits.into(), targets.into());
+        let soft = self.0.soft(logits.shape(), targets)?;
+        let grad = shaped(grad.into(), logits.shape())?;
+        Ok(soft_gradient(&soft, Some(logits), targets, grad))
+    }
+
+    /// See [`crate::SoftmaxXent::forward_backward_soft_in_place`].
+    pub fn forward_backward_soft_in_place<'a, 't>(
+        &self,
+        logits: impl Into<ViewMut<'a, T>>,
+        targets: impl Into<View<'t, T>>,
+    ) -> Result<Loss<T>>
+    where
+        T: 'a,
+    {
+        let (logits, targets) = (logits.into(), targets.into());
+        let soft = self.0.soft(logits.shape(), targets)?;
+        Ok(soft_gradient(&soft, None, targets, logits))
+    }
+}
+
+/// Every row's gradient against probabilities, and the loss.
+fn soft_gradient<T: Float>(
+    soft: &Soft<'_, T>,
+    logits: Option<View<'_, T>>,
+    targets: View<'_, T>,
+    mut grad: ViewMut<'_, T>,
+) -> Loss<T> {
+    let (targets, classes) = (targets.lanes(soft.axis), grad.shape()[soft.axis]);
+    let rows = if classes == 0 { 0 } else { grad.len() / classes };
+    let (mut losses, mut counts, mut correct) = (vec![], vec![], 0);
+    for row in 0..rows {
+        let capped = |x: T| match soft.cap {
+            Some(cap) if x != T::NEG_INFINITY => cap * tanh(x / cap),
+            _ => x,
+        };
+        let lane = logits.as_ref().unwrap_or(&grad.as_view()).lanes(soft.axis).lane(row);
+        let x: Vec<T> = (0..classes).map(|j| capped(lane.get(j))).collect();
+        let weigh = |(j, t): (usize, T)| {
+            if soft.is_plain() {
+                return t;
+            }
+            let t = t.mul_add(soft.own, soft.share);
+            soft.weights.map_or(t, |weights| t * weights[j])
+        };
+        let t: Vec<T> = (0..classes).map(|j| targets.lane(row).get(j)).enumerate().map(weigh).collect();
+        let mut to = grad.reborrow().into_lanes(soft.axis);
+        let mut to = to.lane(row);
+        if !has_target(targets, row) {
+            to.fill(T::ZERO);
+            losses.push(T::ZERO);
+            counts.push(false);
+            continue;
+        }
+        let largest = |list: &[T]| list.iter().fold(T::NEG_INFINITY, |max, &x| if x > max { x } else { max });
+        let max = largest(&x);
+        let is_first = first_of(&x, max) == first_of(&t, largest(&t));
+        let (shift, half) = (Shift::of_chunk(max), T::from_f64(0.5));
+        let half_max = if max == T::NEG_INFINITY { T::ZERO } else { max * half };
+        let [mut z, mut total, mut gaps] = [0.0; 3];
+        let chunk = chunk_classes::<T, false>();
+        for (x, t) in x.chunks(chunk).zip(t.chunks(chunk)) {
+            let [mut sum, mut sum_t, mut gap] = [(); 3].map(|()| vec![T::ZERO; T::LANES]);
+            for (j, (&x, &t)) in x.iter().zip(t).enumerate() {
+                let lane = j % T::LANES;
+                sum[lane] += shift.exp(x);
+                sum_t[lane] += t;
+                gap[lane] = t.mul_add(if t == T::ZERO { T::ZERO } else { half_max - x * half }, gap[lane]);
+            }
+            z += join_lanes(sum).to_f64();
+            total += join_lanes(sum_t).to_f64();
+            gaps += join_lanes(gap).to_f64();
+        }
+        let weight = soft.row_weights.map(|weights| weights[row]);
+        let found = soft.row([z, total, gaps], max, shift.exponent(max), weight);
+        correct += usize::from(is_first && !found.loss.is_nan());
+        losses.push(found.loss);
+        counts.push(true);
+        let [by, less] = found.factors;
+        for (j, (&x, &t)) in x.iter().zip(&t).enumerate() {
+            let gradient = shift.exp(x) * by - t * less;
+            to.set(j, soft.cap.map_or(gradient, |cap| gradient * slope(cap, x)));
+        }
+    }
+    soft.loss(losses.into_iter(), &counts, correct)
+}
+
+/// The derivative of a cap, at a capped logit.
+fn slope<T: Float>(cap: T, x: T) -> T {
+    match x == T::NEG_INFINITY {
+        true => T::ZERO,
+        false => (T::ONE - x / cap) * (T::ONE + x / cap),
     }
 }
 
@@ -161,7 +271,7 @@ fn gradient<T: Float, I: Index>(
     upstream: &[T],
     known: Option<&[Partial<T>]>,
 ) -> Loss<T> {
-    let mut losses = vec![T::ZERO; call.labels.len()];
+    let (mut losses, mut correct) = (vec![T::ZERO; call.labels.len()], 0);
     for row in 0..call.labels.len() {
         let class = call.class(row);
         let x = read(call, logits.as_ref().unwrap_or(&grad.as_view()), row);
@@ -171,8 +281,8 @@ fn gradient<T: Float, I: Index>(
         let sums = match known {
             None => sums(call, &x, class),
             Some(known) => {
-                let Partial { max, others, target } = known[row];
-                Sums { max, others, target, gap: T::ZERO, chunks: vec![] }
+                let Partial { max, others, target, sum: gap, weight, rival } = known[row];
+                Sums { max, others, target, gap, weight, rival, chunks: vec![] }
             }
         };
         match class {
@@ -180,19 +290,20 @@ fn gradient<T: Float, I: Index>(
             Some(class) => {
                 let gradient = row_gradient(call, &x, class, &by.gradient, &sums, known.is_some());
                 to.copy_from(0, &gradient);
+                correct += usize::from(is_correct(&sums));
                 losses[row] = by.losses_of_row(loss(&call.plan, &sums, Some(class)))[0];
             }
         }
     }
-    self::mean(call, &losses)
+    self::mean(call, &losses, correct)
 }
 
 /// The loss of all rows: block by block, in each as many sums by turns as a vector has lanes, joined by halves.
-fn mean<T: Float, I: Index>(call: &Call<'_, T, I>, losses: &[T]) -> Loss<T> {
+fn mean<T: Float, I: Index>(call: &Call<'_, T, I>, losses: &[T], correct: usize) -> Loss<T> {
     let total = |losses: &[T]| {
         let mut sums = vec![LossSum::ZERO; T::LANES];
         for (i, &loss) in losses.iter().enumerate() {
-            sums[i % T::LANES].add(LossSum::of(loss));
+            sums[i % T::LANES].add_row(loss);
         }
         while sums.len() > 1 {
             let upper = sums.split_off(sums.len() / 2);
@@ -200,7 +311,8 @@ fn mean<T: Float, I: Index>(call: &Call<'_, T, I>, losses: &[T]) -> Loss<T> {
         }
         sums[0]
     };
-    call.loss(&losses.chunks(call.block()).map(total).collect::<Vec<_>>())
+    let loss = call.loss(&losses.chunks(call.block()).map(total).collect::<Vec<_>>());
+    Loss { correct, ..loss }
 }
 
 /// Where the exponentials of a chunk or row are taken from: they are 2^((x − origin)·log₂e − k).
@@ -251,6 +363,9 @@ struct Sums<T> {
     others: T,
     target: T,
     gap: T,
+    weight: T,
+    /// What the target must reach to be the largest, or of equal ones the first.
+    rival: T,
     /// Each chunk's shift.
     chunks: Vec<Shift<T>>,
 }
@@ -258,7 +373,14 @@ struct Sums<T> {
 /// What is kept of a row: where it is no number as a whole, nor is its largest logit.
 fn partial<T: Float>(sums: &Sums<T>) -> Partial<T> {
     let max = if sums.others.is_nan() { T::NAN } else { sums.max };
-    Partial { max, others: sums.others, target: sums.target }
+    let &Sums { others, target, gap: sum, weight, .. } = sums;
+    let rival = if others.is_nan() { others } else { sums.rival };
+    Partial { max, others, target, sum, weight, rival }
+}
+
+/// Whether the target is the largest logit of a row that is a number.
+fn is_correct<T: Float>(sums: &Sums<T>) -> bool {
+    sums.target >= sums.rival && !Normalizer::of(sums).z.is_nan()
 }
 
 /// A row's sums, from those of its chunks.
@@ -301,20 +423,37 @@ fn sums<T: Float, I: Index>(call: &Call<'_, T, I>, x: &[T], class: Option<usize>
         parts.push((max, join_lanes(powers), join_lanes(gaps)));
     }
     let chunks = parts.iter().map(|part| Shift::of_chunk(part.0)).collect();
+    let rival = rival(x, target, class, plan.first_class);
     let target = x.get(target).copied().unwrap_or(T::NEG_INFINITY);
     let max = parts.iter().fold(target, |max, part| larger(max, part.0));
-    let (mut others, mut dropped, mut gap) = (T::ZERO, T::ZERO, T::ZERO);
+    let (mut others, mut dropped, mut gap, mut weight) = (T::ZERO, T::ZERO, T::ZERO, T::ZERO);
     for (c, &(part_max, sum, part_gap)) in parts.iter().enumerate() {
         let x = sum * Shift::of_chunk(part_max).factor(Shift::of(max).lifted(T::ROW_LIFT));
         let sum = others + x;
         dropped += if others >= x { (others - sum) + x } else { (x - sum) + others };
         others = sum;
         if plan.is_smooth() {
-            let below_max = anchor(part_max) * plan.gap_scale - max * plan.gap_scale;
+            let row_anchor = if max == T::NEG_INFINITY { T::ZERO } else { max };
+            let below_max = anchor(part_max) * plan.gap_scale - row_anchor * plan.gap_scale;
             gap += below_max.mul_add(plan.chunk_weight(c), part_gap);
+            weight = plan.chunk_weight(c).mul_add(plan.gap_scale, weight);
         }
     }
-    Sums { max, others: others + dropped, target, gap, chunks }
+    Sums { max, others: others + dropped, target, gap, weight, rival, chunks }
+}
+
+/// What the target's logit must reach: nothing, if it has won among these, or more than any.
+fn rival<T: Float>(x: &[T], target: usize, class: Option<usize>, first_class: usize) -> T {
+    let largest = x.iter().fold(T::NEG_INFINITY, |max, &x| if x > max { x } else { max });
+    match (x.get(target), class) {
+        (_, None) => T::INFINITY,
+        (Some(&y), _) if (0..x.len()).any(|j| j != target && (x[j] > y || j < target && x[j] == y)) => {
+            T::INFINITY
+        }
+        (Some(_), _) => T::NEG_INFINITY,
+        (None, Some(class)) if class < first_class => largest,
+        (None, _) => largest.above(),
+    }
 }
 
 /// What gaps are measured from: the maximum, or 0 where that is −∞, or so small that a fraction of it may not be exact.
@@ -339,16 +478,14 @@ struct Normalizer<T> {
     shift: Shift<T>,
     z: T,
     target: T,
-    t: T,
 }
 
 impl<T: Float> Normalizer<T> {
     fn of(sums: &Sums<T>) -> Self {
         let shift = Shift::of(sums.max);
-        let t = shift.exponent(sums.target);
         let target = shift.lifted(T::ROW_LIFT).exp(sums.target);
         let z = (sums.others + target) * scaled::scale(T::ONE, -T::ROW_LIFT);
-        Normalizer { shift, z: if z > T::ZERO { z } else { T::NAN }, target, t }
+        Normalizer { shift, z: if z > T::ZERO { z } else { T::NAN }, target }
     }
 
     fn lse(&self) -> T {
@@ -371,7 +508,7 @@ fn loss<T: Float>(plan: &Plan<'_, T>, sums: &Sums<T>, class: Option<usize>) -> T
     let Some(class) = class else { return T::ZERO };
     let row = Normalizer::of(sums);
     let above_max = || row.shift.exponent(sums.max).mul_add(-T::LN_2, ln(row.z));
-    let mut loss = match row.t < T::EXP2_MIN * T::from_f64(0.5) {
+    let mut loss = match sums.others >= row.target * T::FAR {
         true => (sums.max - sums.target) + above_max(),
         false => ln_1p(sums.others / row.target),
     };
@@ -401,7 +538,11 @@ fn row_gradient<T: Float, I: Index>(
 ) -> Vec<T> {
     let plan = &call.plan;
     let row = Normalizer::of(sums);
-    let Term { all, rest, .. } = term(plan, class);
+    let Term { all, rest, .. } = if class == usize::MAX {
+        Term { own: T::ONE, all: T::ONE, rest: T::ZERO }
+    } else {
+        term(plan, class)
+    };
     let scale = by.first;
     let lifted_scale = scale * scaled::scale(T::ONE, T::ROW_LIFT);
     let last = |x: T| x * by.last[0] * by.last[1];
@@ -416,10 +557,6 @@ fn row_gradient<T: Float, I: Index>(
         target = extra.mul_add(row.target, target);
         factor += extra;
     }
-    let slope = |cap: T, x: T| match x == T::NEG_INFINITY {
-        true => T::ZERO,
-        false => (T::ONE - x / cap) * (T::ONE + x / cap),
-    };
     if let Some(cap) = plan.cap {
         target *= slope(cap, sums.target);
     }
@@ -519,4 +656,35 @@ fn tanh<T: Float>(u: T) -> T {
     let less_one = exp2_m1(u.abs() * (T::from_f64(-2.0) * T::LOG2_E));
     let magnitude = (T::ZERO - less_one) / (T::from_f64(2.0) + less_one);
     if u < T::ZERO { T::ZERO - magnitude } else { magnitude }
+}
+
+/// See [`crate::softmax`].
+pub fn softmax<'a, T: Float>(x: impl Into<View<'a, T>>, axis: isize) -> Result<Vec<T>> {
+    along(x.into(), axis, false)
+}
+
+/// See [`crate::log_softmax`].
+pub fn log_softmax<'a, T: Float>(x: impl Into<View<'a, T>>, axis: isize) -> Result<Vec<T>> {
+    along(x.into(), axis, true)
+}
+
+/// Every row's probabilities, or their logarithms.
+fn along<T: Float>(view: View<'_, T>, axis: isize, log: bool) -> Result<Vec<T>> {
+    let xent = options(axis, log);
+    let call = xent.call_without_targets(view.shape())?;
+    let mut out = crate::array::zeros(view.shape())?;
+    let mut to = ViewMut::new(&mut out, view.shape())?.into_lanes(call.axis);
+    for row in 0..call.rows {
+        let x = read(&call, &view, row);
+        let sums = sums(&call, &x, None);
+        let answer = if log {
+            let normalizer = Normalizer::of(&sums);
+            let above_max = normalizer.shift.exponent(sums.max).mul_add(-T::LN_2, ln(normalizer.z));
+            x.iter().map(|&x| (x - sums.max) - above_max).collect()
+        } else {
+            row_gradient(&call, &x, usize::MAX, &call.row(row, None).gradient, &sums, false)
+        };
+        to.lane(row).copy_from(0, &answer);
+    }
+    Ok(out)
 }

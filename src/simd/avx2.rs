@@ -2,7 +2,7 @@
 
 #![allow(unsafe_code)]
 
-use super::{Float, Kernel, Simd, Streaming, slices};
+use super::{Kernel, Simd, Streaming, slices};
 use std::arch::x86_64::*;
 
 /// Proof that this CPU has AVX2, FMA and the bit instructions of their time (x86-64-v3).
@@ -53,7 +53,7 @@ macro_rules! level {
      mantissa $mantissa:literal bias $bias:literal $sll:ident $srl:ident $add_int:ident $eighths:ident;
      $set1:ident $loadu:ident $storeu:ident $add:ident $sub:ident $mul:ident $div:ident $fmadd:ident
      $max:ident $min:ident $and:ident $or:ident $andnot:ident $cmp:ident $blendv:ident $movemask:ident
-     $to_int:ident $from_int:ident $columns:ident $rows:ident
+     $xor:ident $to_int:ident $from_int:ident $columns:ident $rows:ident
      $sum_half:ident $max_of_half:ident;
      $mask_load:ident $mask_store:ident $stream:ident $setr_4:ident $storeu_4:ident $first_lanes:ident $join:ident
     ) => {
@@ -158,10 +158,13 @@ macro_rules! level {
                     let half = |v| $from_int($sll::<$mantissa>($to_int(v)));
                     (half(shifted.0), half(shifted.1))
                 }
-                fn power_of_eighths(shifted: ($v, $v)) -> ($v, $v) {
+                fn or_differing(so_far: ($v, $v), a: ($v, $v), b: ($v, $v)) -> ($v, $v) {
+                    ($or(so_far.0, $xor(a.0, b.0)), $or(so_far.1, $xor(a.1, b.1)))
+                }
+                fn power_of_eighths(shifted: ($v, $v), table: &[$t; $lanes]) -> ($v, $v) {
                     let half = |v| {
                         let bits = $to_int(v);
-                        $from_int($add_int($sll::<{ $mantissa - 3 }>(bits), $eighths(bits)))
+                        $from_int($add_int($sll::<{ $mantissa - 3 }>(bits), $eighths(bits, table)))
                     };
                     (half(shifted.0), half(shifted.1))
                 }
@@ -358,11 +361,10 @@ squares! {
     _mm256_castpd128_pd256 _mm256_castpd256_pd128 _mm256_insertf128_pd _mm256_extractf128_pd _mm256_permute2f128_pd
 }
 
-/// What `Float::EIGHTHS_BY_LANE` has for the last three bits of each lane.
+/// What the table, `Float::EIGHTHS_BY_LANE` or alike, has for the last three bits of each lane.
 #[inline]
 #[target_feature(enable = "avx2")]
-fn eighths_ps(bits: __m256i) -> __m256i {
-    let table = f32::EIGHTHS_BY_LANE;
+fn eighths_ps(bits: __m256i, table: &[f32; 16]) -> __m256i {
     // SAFETY: a reference to more than 8 elements.
     let table = unsafe { _mm256_loadu_ps(table.as_ptr()) };
     _mm256_permutevar8x32_epi32(_mm256_castps_si256(table), bits)
@@ -371,8 +373,7 @@ fn eighths_ps(bits: __m256i) -> __m256i {
 /// The same: pairs of 32 bits, which alone can be picked by number, from either half of the table.
 #[inline]
 #[target_feature(enable = "avx2")]
-fn eighths_pd(bits: __m256i) -> __m256i {
-    let table = f64::EIGHTHS_BY_LANE;
+fn eighths_pd(bits: __m256i, table: &[f64; 8]) -> __m256i {
     // SAFETY: a reference to 8 elements.
     let (low, high) = unsafe { (_mm256_loadu_pd(table.as_ptr()), _mm256_loadu_pd(table[4..].as_ptr())) };
     let twice = _mm256_slli_epi32::<1>(_mm256_shuffle_epi32::<0b10_10_00_00>(bits));
@@ -387,7 +388,7 @@ level! {
     mantissa 23 bias 127 _mm256_slli_epi32 _mm256_srli_epi32 _mm256_add_epi32 eighths_ps;
     _mm256_set1_ps _mm256_loadu_ps _mm256_storeu_ps _mm256_add_ps _mm256_sub_ps _mm256_mul_ps
     _mm256_div_ps _mm256_fmadd_ps _mm256_max_ps _mm256_min_ps _mm256_and_ps _mm256_or_ps _mm256_andnot_ps
-    _mm256_cmp_ps _mm256_blendv_ps _mm256_movemask_ps _mm256_castps_si256 _mm256_castsi256_ps columns_ps rows_ps
+    _mm256_cmp_ps _mm256_blendv_ps _mm256_movemask_ps _mm256_xor_ps _mm256_castps_si256 _mm256_castsi256_ps columns_ps rows_ps
     sum_of_8 max_of_8;
     _mm256_maskload_ps _mm256_maskstore_ps _mm256_stream_ps _mm_setr_ps _mm_storeu_ps first_of_16 join_16
 }
@@ -397,7 +398,7 @@ level! {
     mantissa 52 bias 1023 _mm256_slli_epi64 _mm256_srli_epi64 _mm256_add_epi64 eighths_pd;
     _mm256_set1_pd _mm256_loadu_pd _mm256_storeu_pd _mm256_add_pd _mm256_sub_pd _mm256_mul_pd
     _mm256_div_pd _mm256_fmadd_pd _mm256_max_pd _mm256_min_pd _mm256_and_pd _mm256_or_pd _mm256_andnot_pd
-    _mm256_cmp_pd _mm256_blendv_pd _mm256_movemask_pd _mm256_castpd_si256 _mm256_castsi256_pd columns_pd rows_pd
+    _mm256_cmp_pd _mm256_blendv_pd _mm256_movemask_pd _mm256_xor_pd _mm256_castpd_si256 _mm256_castsi256_pd columns_pd rows_pd
     sum_of_4 max_of_4;
     _mm256_maskload_pd _mm256_maskstore_pd _mm256_stream_pd _mm256_setr_pd _mm256_storeu_pd first_of_8 join_8
 }

@@ -3,7 +3,7 @@
 #![allow(unsafe_code)]
 
 use super::avx2::{columns_pd, columns_ps, max_of_4, max_of_8, rows_pd, rows_ps, sum_of_4, sum_of_8};
-use super::{Float, Kernel, Simd, Streaming};
+use super::{Kernel, Simd, Streaming};
 use std::arch::x86_64::*;
 use std::sync::OnceLock;
 
@@ -76,7 +76,7 @@ macro_rules! level {
      $set1:ident $loadu:ident $storeu:ident $add:ident $sub:ident $mul:ident $div:ident $fmadd:ident
      $max:ident $min:ident $abs:ident $to_int:ident $sll:ident $add_int:ident $permute_int:ident $from_int:ident $getmant:ident $getexp:ident $cmp:ident $blend:ident
      $mask_load:ident $mask_store:ident $stream:ident $setr_4:ident $storeu_4:ident
-     $seats:ident $columns:ident $rows:ident
+     $seats:ident $columns:ident $rows:ident $ternary:ident $mask_add:ident $sums_of_rows:ident
      $low:ident $high:ident $add_half:ident $max_half:ident $sum_half:ident $max_of_half:ident
     ) => {
         impl Simd<$t> for Avx512 {
@@ -159,14 +159,23 @@ macro_rules! level {
                 fn min(a: $v, b: $v) -> $v { $min(a, b) }
                 fn abs(a: $v) -> $v { $abs(a) }
                 fn power_of_two(shifted: $v) -> $v { $from_int($sll::<$mantissa>($to_int(shifted))) }
-                fn power_of_eighths(shifted: $v) -> $v {
+                fn power_of_eighths(shifted: $v, table: &[$t; $lanes]) -> $v {
                     let bits = $to_int(shifted);
                     // The index is taken modulo the lanes, of which the table fills all.
-                    let eighth = $permute_int(bits, $to_int(Simd::<$t>::load(s, &<$t>::EIGHTHS_BY_LANE)));
+                    let eighth = $permute_int(bits, $to_int(Simd::<$t>::load(s, table)));
                     $from_int($add_int($sll::<{ $mantissa - 3 }>(bits), eighth))
                 }
                 fn split(a: $v) -> ($v, $v) {
                     ($getmant::<_MM_MANT_NORM_1_2, _MM_MANT_SIGN_SRC>(a), $getexp(a))
+                }
+                fn or_differing(so_far: $v, a: $v, b: $v) -> $v {
+                    // Bit by bit: so_far | (a ^ b).
+                    $from_int($ternary::<0xF6>($to_int(so_far), $to_int(a), $to_int(b)))
+                }
+                fn add_where(m: $m, a: $v, b: $v) -> $v { $mask_add(a, m, a, b) }
+                fn sums_of_rows(rows: &[[$t; $lanes]; $lanes], count: usize) -> $v {
+                    let _ = count;
+                    $sums_of_rows(std::array::from_fn(|i| Simd::<$t>::load(s, &rows[i])))
                 }
                 fn sum_lanes(v: $v) -> $t { $sum_half($add_half($low(v), $high::<1>(v))) }
                 fn max_lanes(v: $v) -> $t { $max_of_half($max_half($low(v), $high::<1>(v))) }
@@ -223,12 +232,50 @@ fn seats_pd(classes: &[usize; 16], first: usize, end: u32) -> __m512d {
     _mm512_cvtepi64_pd(seats(&halves[0], first, end))
 }
 
+/// The sum of each register's lanes, joined by halves, in the registers' order. A step joins two registers into one, which has the halves
+/// of both side by side; so registers are joined in the order that the lanes come out in.
+#[inline]
+#[target_feature(enable = "avx512f")]
+fn sums_of_16(v: [__m512; 16]) -> __m512 {
+    let of_4 = |i: usize| {
+        let of_2 = |a, b| {
+            let [low, high] = [_mm512_shuffle_f32x4::<0x44>(a, b), _mm512_shuffle_f32x4::<0xEE>(a, b)];
+            _mm512_add_ps(low, high)
+        };
+        let [a, b] = [of_2(v[i], v[4 + i]), of_2(v[8 + i], v[12 + i])];
+        _mm512_add_ps(_mm512_shuffle_f32x4::<0x88>(a, b), _mm512_shuffle_f32x4::<0xDD>(a, b))
+    };
+    let of_8 = |i| {
+        let [a, b] = [of_4(i), of_4(i + 1)].map(|v| _mm512_castps_pd(v));
+        let [low, high] = [_mm512_unpacklo_pd(a, b), _mm512_unpackhi_pd(a, b)];
+        _mm512_add_ps(_mm512_castpd_ps(low), _mm512_castpd_ps(high))
+    };
+    let [a, b] = [of_8(0), of_8(2)];
+    _mm512_add_ps(_mm512_shuffle_ps::<0x88>(a, b), _mm512_shuffle_ps::<0xDD>(a, b))
+}
+
+/// The same of 8 registers of 8 lanes.
+#[inline]
+#[target_feature(enable = "avx512f")]
+fn sums_of_8(v: [__m512d; 8]) -> __m512d {
+    let of_4 = |i: usize| {
+        let of_2 = |a, b| {
+            let [low, high] = [_mm512_shuffle_f64x2::<0x44>(a, b), _mm512_shuffle_f64x2::<0xEE>(a, b)];
+            _mm512_add_pd(low, high)
+        };
+        let [a, b] = [of_2(v[i], v[2 + i]), of_2(v[4 + i], v[6 + i])];
+        _mm512_add_pd(_mm512_shuffle_f64x2::<0x88>(a, b), _mm512_shuffle_f64x2::<0xDD>(a, b))
+    };
+    let [a, b] = [of_4(0), of_4(1)];
+    _mm512_add_pd(_mm512_unpacklo_pd(a, b), _mm512_unpackhi_pd(a, b))
+}
+
 level! {
     f32 x 16, mantissa 23, __m512, __mmask16, join_16;
     _mm512_set1_ps _mm512_loadu_ps _mm512_storeu_ps _mm512_add_ps _mm512_sub_ps _mm512_mul_ps
     _mm512_div_ps _mm512_fmadd_ps _mm512_max_ps _mm512_min_ps _mm512_abs_ps _mm512_castps_si512 _mm512_slli_epi32 _mm512_add_epi32 _mm512_permutexvar_epi32 _mm512_castsi512_ps
     _mm512_getmant_ps _mm512_getexp_ps _mm512_cmp_ps_mask _mm512_mask_blend_ps  _mm512_mask_loadu_ps _mm512_mask_storeu_ps _mm512_stream_ps _mm_setr_ps _mm_storeu_ps
-    seats_ps columns_ps rows_ps
+    seats_ps columns_ps rows_ps _mm512_ternarylogic_epi32 _mm512_mask_add_ps sums_of_16
     _mm512_castps512_ps256 _mm512_extractf32x8_ps _mm256_add_ps _mm256_max_ps sum_of_8 max_of_8
 }
 
@@ -237,6 +284,6 @@ level! {
     _mm512_set1_pd _mm512_loadu_pd _mm512_storeu_pd _mm512_add_pd _mm512_sub_pd _mm512_mul_pd
     _mm512_div_pd _mm512_fmadd_pd _mm512_max_pd _mm512_min_pd _mm512_abs_pd _mm512_castpd_si512 _mm512_slli_epi64 _mm512_add_epi64 _mm512_permutexvar_epi64 _mm512_castsi512_pd
     _mm512_getmant_pd _mm512_getexp_pd _mm512_cmp_pd_mask _mm512_mask_blend_pd  _mm512_mask_loadu_pd _mm512_mask_storeu_pd _mm512_stream_pd _mm256_setr_pd _mm256_storeu_pd
-    seats_pd columns_pd rows_pd
+    seats_pd columns_pd rows_pd _mm512_ternarylogic_epi64 _mm512_mask_add_pd sums_of_8
     _mm512_castpd512_pd256 _mm512_extractf64x4_pd _mm256_add_pd _mm256_max_pd sum_of_4 max_of_4
 }

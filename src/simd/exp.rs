@@ -118,7 +118,7 @@ fn powers<T: Float, S: Simd<T>>(s: S, x: S::V, a: T, shifted_k: S::V) -> (S::V, 
     let h = s.mul_add(x, s.splat(a), shifted_k);
     let r = s.mul_add_exact(x, s.splat(a), s.sub(shifted_k, h));
     let keep = s.not_lt(h, s.splat(T::EIGHTH_SHIFTER + T::EXP2_MIN));
-    (s.power_of_eighths(h), s.mul(polynomial(s, r, T::EXP2), r), keep)
+    (s.power_of_eighths(h, &T::EIGHTHS_BY_LANE), s.mul(polynomial(s, r, T::EXP2), r), keep)
 }
 
 /// 2^(x·a − k), at most 2; 0 where that is below 2^−125.5 (`f32`), 2^−1021.5 (`f64`), to the nearest eighth; NaN for NaN. At most 1.5 ULP off,
@@ -134,6 +134,25 @@ pub(crate) fn exp2_of<T: Float, S: Simd<T>>(s: S, x: S::V, a: T, shifted_k: S::V
 pub(crate) fn exp2_of_normal<T: Float, S: Simd<T>>(s: S, x: S::V, a: T, shifted_k: S::V) -> S::V {
     let (power, less_one, _) = powers(s, x, a, shifted_k);
     s.mul_add(less_one, power, power)
+}
+
+/// What makes x·log₂e − k for [`exp2_in_window`].
+#[inline(always)]
+pub(crate) fn window<T: Float, S: Simd<T>>(s: S, k: S::V) -> S::V {
+    s.sub(s.splat(T::EIGHTH_SHIFTER - T::from_f64(2.0)), k)
+}
+
+/// 2^(x·log₂e − k) if that, n to the nearest eighth, is in the window: −126 <= n < 2 (`f32`), −1022 <= n < 2 (`f64`). The bits of
+/// [`exp2_of`] where that is not 0. Of h = S + n − 2 for these n, and for no others, all bits but the lowest 10 (13) are those of S − 128
+/// (S − 1024): the bits that differ are set in `outside`, which [`Float::are_in_window`] judges.
+#[inline(always)]
+pub(crate) fn exp2_in_window<T: Float, S: Simd<T>>(s: S, x: S::V, window: S::V, outside: &mut S::V) -> S::V {
+    let a = s.splat(T::LOG2_E);
+    let h = s.mul_add(x, a, window);
+    let r = s.mul_add_exact(x, a, s.sub(window, h));
+    *outside = s.or_differing(*outside, h, s.splat(T::WINDOW));
+    let power = s.power_of_eighths(h, &T::EIGHTHS_TIMES_4_BY_LANE);
+    s.mul_add(s.mul(polynomial(s, r, T::EXP2), r), power, power)
 }
 
 /// Whether 2^(x·a − k) is not 0, in every lane; unspecified where x is NaN.

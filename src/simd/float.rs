@@ -76,6 +76,14 @@ pub trait Float:
     #[doc(hidden)]
     const EIGHTHS_BY_LANE: Self::Block;
     #[doc(hidden)]
+    const EIGHTHS_TIMES_4_BY_LANE: Self::Block;
+    /// The least of the numbers that [`exp::exp2_in_window`] looks for.
+    #[doc(hidden)]
+    const WINDOW: Self;
+    /// From this times the target's exponential on, that of the others makes the target's own too small to be added to it: 2^62, 2^510.
+    #[doc(hidden)]
+    const FAR: Self;
+    #[doc(hidden)]
     const EXP2_MIN: Self;
     #[doc(hidden)]
     const LOG: &'static [Self];
@@ -153,6 +161,9 @@ pub trait Float:
     /// The magnitude with this key, which is not 0.
     #[doc(hidden)]
     fn from_magnitude_key(key: u64) -> Self;
+    /// Whether no bit is set but those in which the numbers of [`exp::exp2_in_window`]'s window differ.
+    #[doc(hidden)]
+    fn are_in_window(differing: &Self::Block) -> bool;
     /// The nearest value.
     #[doc(hidden)]
     fn from_f64(x: f64) -> Self;
@@ -160,8 +171,23 @@ pub trait Float:
     fn to_f64(self) -> f64;
 }
 
+/// 2^(i/8 + `power`) for each lane i modulo 8, less the bits that i stands in.
+macro_rules! eighths_by_lane {
+    ($t:ident, $bits:ident, $lanes:literal, $power:literal) => {{
+        let mut powers = [0.0; $lanes];
+        let mut i = 0;
+        while i < $lanes {
+            let eighth = (i % 8) as $bits;
+            let bits = exp::$t::EIGHTHS[i % 8].to_bits() - (eighth << ($t::MANTISSA_DIGITS - 4));
+            powers[i] = $t::from_bits(bits + ($power << ($t::MANTISSA_DIGITS - 1)));
+            i += 1;
+        }
+        powers
+    }};
+}
+
 macro_rules! float {
-    ($t:ident, $bits:ident, $lanes:literal, ln2 $ln2:expr, $ln2_rest:expr, lift $lift:literal) => {
+    ($t:ident, $bits:ident, $lanes:literal, far $far:literal, ln2 $ln2:expr, $ln2_rest:expr, lift $lift:literal) => {
         #[allow(private_interfaces, private_bounds)]
         impl Float for $t {
             type Block = [$t; $lanes];
@@ -189,17 +215,10 @@ macro_rules! float {
             const EXP2: &'static [Self] = &exp::$t::EXP2;
             const EXP2_M1: &'static [Self] = &exp::$t::EXP2_M1;
             const EIGHTHS: &'static [Self] = &exp::$t::EIGHTHS;
-            const EIGHTHS_BY_LANE: Self::Block = {
-                let mut powers = [0.0; $lanes];
-                let mut i = 0;
-                while i < $lanes {
-                    let eighth = (i % 8) as $bits;
-                    let bits = exp::$t::EIGHTHS[i % 8].to_bits() - (eighth << ($t::MANTISSA_DIGITS - 4));
-                    powers[i] = $t::from_bits(bits);
-                    i += 1;
-                }
-                powers
-            };
+            const EIGHTHS_BY_LANE: Self::Block = eighths_by_lane!($t, $bits, $lanes, 0);
+            const EIGHTHS_TIMES_4_BY_LANE: Self::Block = eighths_by_lane!($t, $bits, $lanes, 2);
+            const WINDOW: Self = Self::EIGHTH_SHIFTER - $t::MAX_EXP as $t;
+            const FAR: Self = $t::from_bits((($t::MAX_EXP - 1) as $bits + $far) << ($t::MANTISSA_DIGITS - 1));
             const EXP2_MIN: Self = $t::MIN_EXP as $t - 0.5;
             const LOG: &'static [Self] = &exp::$t::LOG;
             const LOG2_E: Self = std::$t::consts::LOG2_E;
@@ -276,6 +295,11 @@ macro_rules! float {
                 $t::from_bits((key - 1) as $bits)
             }
             #[inline(always)]
+            fn are_in_window(differing: &Self::Block) -> bool {
+                let all = differing.iter().fold(0, |all, x| all | x.to_bits());
+                all < 8 * $t::MAX_EXP as $bits
+            }
+            #[inline(always)]
             fn from_f64(x: f64) -> Self {
                 x as $t
             }
@@ -287,5 +311,5 @@ macro_rules! float {
     };
 }
 // ln 2 in two pieces: the nearest value, and what it leaves.
-float!(f32, u32, 16, ln2 std::f32::consts::LN_2, -1.904_654_2e-9, lift 60);
-float!(f64, u64, 8, ln2 std::f64::consts::LN_2, 2.319_046_813_846_299_6e-17, lift 400);
+float!(f32, u32, 16, far 62, ln2 std::f32::consts::LN_2, -1.904_654_2e-9, lift 60);
+float!(f64, u64, 8, far 510, ln2 std::f64::consts::LN_2, 2.319_046_813_846_299_6e-17, lift 400);

@@ -150,7 +150,10 @@ pub(crate) trait Simd<T: Float>: select::Compress<T> + Copy + Send + Sync + 'sta
     /// 2^n, from n + [`Float::SHIFTER`]: the integer stands in the last bits, the exponent's bias added.
     fn power_of_two(self, shifted: Self::V) -> Self::V;
     /// 2^n for n a multiple of an eighth, from n + [`Float::EIGHTH_SHIFTER`]: n's integer and fraction stand in the last bits.
-    fn power_of_eighths(self, shifted: Self::V) -> Self::V;
+    /// `table` is [`Float::EIGHTHS_BY_LANE`], or that times 4: then the result is, too.
+    fn power_of_eighths(self, shifted: Self::V, table: &T::Block) -> Self::V;
+    /// `so_far`, with the bits set in which `a` and `b` differ.
+    fn or_differing(self, so_far: Self::V, a: Self::V, b: Self::V) -> Self::V;
     /// `(m, e)` with `a = m · 2^e` and m in `1..2`, for normal positive `a`.
     fn split(self, a: Self::V) -> (Self::V, Self::V);
 
@@ -163,6 +166,15 @@ pub(crate) trait Simd<T: Float>: select::Compress<T> + Copy + Send + Sync + 'sta
             #[inline(always)]
             |a, b| a + b,
         )
+    }
+    /// [`Simd::sum_lanes`] of the first `count` blocks, one a lane; 0 in the lanes after them.
+    #[inline(always)]
+    fn sums_of_rows(self, rows: &T::Square, count: usize) -> Self::V {
+        let mut sums = T::Block::default();
+        for (sum, row) in sums.as_mut().iter_mut().zip(&rows.as_ref()[..count]) {
+            *sum = self.sum_lanes(self.load(row));
+        }
+        self.load(&sums)
     }
     /// The largest of the lanes; unspecified where one is NaN.
     #[inline(always)]
@@ -212,6 +224,11 @@ pub(crate) trait Simd<T: Float>: select::Compress<T> + Copy + Send + Sync + 'sta
     fn and(self, a: Self::M, b: Self::M) -> Self::M;
     /// `a` where `m`, else `b`.
     fn select(self, m: Self::M, a: Self::V, b: Self::V) -> Self::V;
+    /// `a + b` where `m`, else `a`, which is not −0.
+    #[inline(always)]
+    fn add_where(self, m: Self::M, a: Self::V, b: Self::V) -> Self::V {
+        self.add(a, self.select(m, b, self.splat(T::ZERO)))
+    }
     /// Bit `i` is lane `i`'s truth value.
     fn bits(self, m: Self::M) -> u32;
 

@@ -121,14 +121,16 @@ macro_rules! level {
                 $v::new(from_fn(|i| $t::from_bits(shifted[i].to_bits() << $mantissa)))
             }
             #[inline(always)]
-            fn power_of_eighths(self, shifted: $v) -> $v {
-                let (shifted, eighths) = (shifted.to_array(), <$t as Float>::EIGHTHS_BY_LANE);
+            fn power_of_eighths(self, shifted: $v, table: &[$t; $lanes]) -> $v {
+                let shifted = shifted.to_array();
                 $v::new(from_fn(|i| {
                     let bits = shifted[i].to_bits();
-                    $t::from_bits(
-                        (bits << ($mantissa - 3)).wrapping_add(eighths[bits as usize % 8].to_bits()),
-                    )
+                    $t::from_bits((bits << ($mantissa - 3)).wrapping_add(table[bits as usize % 8].to_bits()))
                 }))
+            }
+            #[inline(always)]
+            fn or_differing(self, so_far: $v, a: $v, b: $v) -> $v {
+                so_far | (a ^ b)
             }
             #[inline(always)]
             fn split(self, a: $v) -> ($v, $v) {

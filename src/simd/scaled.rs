@@ -19,7 +19,8 @@ pub(crate) fn exponent(x: f64) -> i32 {
 /// of the two is 0 or ∞. A number times one and then the other is rounded once.
 pub(crate) fn powers<T: Float>(exponent: i32) -> [T; 2] {
     let (min, max) = (T::MIN_EXPONENT, 1 - T::MIN_EXPONENT);
-    let half = (exponent / 2).clamp(min, max);
+    // The second is 1 where one power is enough.
+    let half = if (min..=max).contains(&exponent) { exponent } else { (exponent / 2).clamp(min, max) };
     let power = |exponent: i32| match exponent {
         _ if exponent < min => T::ZERO,
         _ if exponent > max => T::INFINITY,

@@ -160,6 +160,18 @@ pub(crate) fn map<T: Float, S: Simd<T>>(s: S, xs: &mut [T], pad: T, mut f: impl 
     }
 }
 
+/// Writes `f` of each vector of `xs` to `to`, which is as long.
+#[inline(always)]
+pub(crate) fn map_to<T: Float, S: Simd<T>>(s: S, xs: &[T], to: &mut [T], f: impl Fn(S::V) -> S::V) {
+    let ((xs, xs_rest), (to, to_rest)) = (T::blocks(xs), T::blocks_mut(to));
+    for (x, to) in xs.iter().zip(to) {
+        s.store(f(s.load(x)), to);
+    }
+    if !to_rest.is_empty() {
+        s.store_up_to(f(s.load_up_to(xs_rest, T::ZERO)), to_rest);
+    }
+}
+
 /// Writes `f` of each vector of `xs` to `to`, which is at most as long, by non-temporal stores.
 #[inline(always)]
 pub(crate) fn map_past_caches<T: Float, S: Simd<T>>(
@@ -281,6 +293,18 @@ pub(crate) fn fold_in_turn<T: Float, S: Simd<T>>(
     }
     let [a, b, c, d] = results;
     join(join(a, b), join(c, d))
+}
+
+/// Whether `f` holds for one of `xs`; never for NaN.
+#[inline(always)]
+pub(crate) fn any<T: Float, S: Simd<T>>(s: S, xs: &[T], f: impl Fn(S::V) -> S::M) -> bool {
+    let (blocks, rest) = T::blocks(xs);
+    for block in blocks {
+        if s.bits(f(s.load(block))) != 0 {
+            return true;
+        }
+    }
+    !rest.is_empty() && s.bits(f(s.load_up_to(rest, T::NAN))) != 0
 }
 
 /// Hands each vector of `xs` to `f`.

@@ -1,10 +1,11 @@
 //! Which rows go through the kernel together, and where what it finds out about them goes.
 
+use super::by_class::ByClass;
 use super::lanes::{self, Square};
 use super::partial::Partial;
 use super::plan::{Plan, chunk_classes};
 use super::rows::{self, Group, NO_CLASS, Normalizer, Part, Pass, Scratch, Sum, Sums, Write};
-use super::scale::{CallScale, LossSum};
+use super::scale::{CallScale, LossSum, add_loss};
 use super::tile::{Columns, Lagging, Row, RowBefore, Tile};
 use crate::array::{Lane, LaneMut, Lanes, LanesMut};
 use crate::index::Index;
@@ -42,6 +43,18 @@ pub(super) trait Labels: Sync {
     fn read(&self, first: usize, to: &mut [usize]);
 }
 
+/// Rows that have no target, and yet a gradient: their probabilities.
+pub(super) struct NoTargets;
+
+/// A class that no row has, and that is not [`NO_CLASS`].
+pub(crate) const NO_TARGET: usize = usize::MAX - 1;
+
+impl Labels for NoTargets {
+    fn read(&self, _first: usize, to: &mut [usize]) {
+        to.fill(NO_TARGET);
+    }
+}
+
 /// Labels as the caller gave them.
 pub(super) struct LabelList<'a, I> {
     pub(super) labels: &'a [I],
@@ -76,39 +89,43 @@ impl Split for Targets<'_> {
 }
 
 /// The losses of a block of rows, added up: those of rows i, i + LANES, i + 2·LANES … apart, so that none waits for the one before.
-struct Total([LossSum; 16]);
-
-impl Default for Total {
-    fn default() -> Self {
-        Total([LossSum::ZERO; 16])
-    }
+#[derive(Default)]
+pub(super) struct Total {
+    ordinary: [f64; 16],
+    /// See [`LossSum`].
+    huge: [f64; 16],
+    correct: u64,
 }
 
 impl Total {
     /// Adds the losses of the block's rows from `row` on.
     #[inline(always)]
     fn add<T: Float>(&mut self, row: usize, losses: &[T]) {
+        let Total { ordinary, huge, .. } = self;
         if losses.len() == T::LANES && row.is_multiple_of(T::LANES) {
-            for (sum, &loss) in self.0.iter_mut().zip(losses) {
-                sum.add(LossSum::of(loss));
+            for ((sum, huge), &loss) in ordinary.iter_mut().zip(huge).zip(losses) {
+                add_loss(loss, sum, huge);
             }
         } else {
             for (i, &loss) in losses.iter().enumerate() {
-                self.0[(row + i) % T::LANES].add(LossSum::of(loss));
+                let lane = (row + i) % T::LANES;
+                add_loss(loss, &mut ordinary[lane], &mut huge[lane]);
             }
         }
     }
 
     /// The sum of all, joined by halves.
     #[inline(always)]
-    fn value(mut self) -> LossSum {
-        for width in [8, 4, 2, 1] {
-            for i in 0..width {
-                let other = self.0[i + width];
-                self.0[i].add(other);
+    pub(super) fn value(self) -> LossSum {
+        let join = |mut sums: [f64; 16]| {
+            for width in [8, 4, 2, 1] {
+                for i in 0..width {
+                    sums[i] += sums[i + width];
+                }
             }
-        }
-        self.0[0]
+            sums[0]
+        };
+        LossSum { ordinary: join(self.ordinary), huge: join(self.huge), correct: self.correct }
     }
 }
 
@@ -158,7 +175,7 @@ impl<'a, T: Float> Rows<'a, T> {
 
     /// Makes `group` that of `count` rows from `first` on.
     #[inline(always)]
-    fn begin(&mut self, plan: &Plan<'_, T>, group: &mut Group<T>, first: usize, count: usize) {
+    pub(super) fn begin(&mut self, plan: &Plan<'_, T>, group: &mut Group<T>, first: usize, count: usize) {
         (group.first, group.count) = (first, count);
         if count < T::LANES {
             group.classes[count..].fill(NO_CLASS);
@@ -243,7 +260,7 @@ impl<'p, 'a, T: Float> Drive<'p, 'a, T> {
         T::compiled::<Run<'p, 'a>>((self, level));
     }
 
-    fn by_rows_or_chunks(self, level: Level) {
+    fn by_rows_or_chunks(mut self, level: Level) {
         if self.rows.targets.len() == 0 {
             return; // what has no rows may claim more classes than there is memory for
         }
@@ -251,7 +268,11 @@ impl<'p, 'a, T: Float> Drive<'p, 'a, T> {
             return self.by_chunks(level);
         }
         // A piece's last group is written with nothing made meanwhile, so pieces are few where groups take turns.
-        let pieces = if self.is_lagging() { PIECES_IN_TURN * parallel::threads() } else { usize::MAX };
+        let pieces = if self.is_lagging() || self.is_by_class() {
+            PIECES_IN_TURN * parallel::threads()
+        } else {
+            usize::MAX
+        };
         let Drive { plan, rows, classes, scale, across, past_caches, far } = self;
         let grain = rows.len() / pieces;
         parallel::for_each(rows, grain, |_, rows| {
@@ -295,6 +316,8 @@ impl<T: Float> Kernel<T> for Drive<'_, '_, T> {
                     } else {
                         rows::apart(s, Squares::<T, false> { drive: self, scratch });
                     }
+                } else if self.is_by_class() {
+                    rows::apart(s, ByClass { drive: self, scratch });
                 } else if self.across {
                     self.blocks::<S, true>(s, scratch)
                 } else {
@@ -313,7 +336,7 @@ pub(super) fn class_of<I: Index>(label: I, ignored: Option<I>) -> usize {
 }
 
 /// `len` elements of scratch from a cache line's start on: vectors across two lines cost two reads.
-fn aligned<T: Float>(room: &mut Vec<T>, len: usize) -> &mut [T] {
+pub(super) fn aligned<T: Float>(room: &mut Vec<T>, len: usize) -> &mut [T] {
     if room.len() < len + T::LANES {
         *room = vec![T::ZERO; len + T::LANES];
     }
@@ -471,7 +494,7 @@ impl<'a, T: Float> Drive<'_, 'a, T> {
         self.past_caches
             && !self.across
             && self.rows.known.is_none()
-            && self.plan.cap.is_none()
+            && !self.plan.needs_logits()
             && self.rows.from.is_some_and(|from| from.are_dense())
             && self.rows.to.as_ref().is_some_and(LanesMut::are_dense)
     }
@@ -591,11 +614,12 @@ impl<'a, T: Float> Drive<'_, 'a, T> {
 
     /// From the sums of the chunks those of the rows.
     #[inline(always)]
-    fn join<S: Simd<T>>(&mut self, s: S, group: &mut Group<T>, parts: &mut [Part<T>]) {
-        let sums = match self.rows.known {
+    pub(super) fn join<S: Simd<T>>(&mut self, s: S, group: &mut Group<T>, parts: &mut [Part<T>]) {
+        let (sums, lost) = match self.rows.known {
             Some(known) => Sums::of(s, &known[group.first..group.first + group.count], &group.classes),
             None => rows::join(s, self.plan, parts),
         };
+        group.lost = lost;
         sums.store(s, &mut group.sums);
         Normalizer::of(s, &sums).store(s, &mut group.row);
     }
@@ -604,7 +628,7 @@ impl<'a, T: Float> Drive<'_, 'a, T> {
     /// those of their block, which begins at the row `block`.
     #[inline(always)]
     #[allow(clippy::too_many_arguments)]
-    fn account<S: Simd<T>>(
+    pub(super) fn account<S: Simd<T>>(
         &mut self,
         s: S,
         group: &mut Group<T>,
@@ -631,6 +655,8 @@ impl<'a, T: Float> Drive<'_, 'a, T> {
         let loss = s.select(have_target, row.loss(s, plan, &sums, term.own), zero);
         let [in_total, in_answer] = by.losses(s, loss);
         total.add(group.first - block, &stored(s, in_total).as_ref()[..count]);
+        let has_won = s.bits(have_target) & s.bits(row.is_number(s)) & !group.lost;
+        total.correct += u64::from((has_won & ((1u64 << count) - 1) as u32).count_ones());
         if let Some(losses) = &mut self.rows.losses {
             losses[rows.clone()].copy_from_slice(&stored(s, in_answer).as_ref()[..count]);
         }
@@ -640,13 +666,25 @@ impl<'a, T: Float> Drive<'_, 'a, T> {
         if let Some(found) = &mut self.rows.found {
             // The order of the comparisons must not tell what the largest is where one is no number.
             let max = s.select(s.ge(sums.others, sums.others), sums.max, s.splat(T::NAN));
-            let [max, others, target] = [max, sums.others, sums.target].map(
-                #[inline(always)]
-                |v| stored(s, v),
-            );
+            let [max, others, target, sum, weight] = [max, sums.others, sums.target, sums.gap, sums.weight]
+                .map(
+                    #[inline(always)]
+                    |v| stored(s, v),
+                );
             for (i, found) in found[rows].iter_mut().enumerate() {
-                let [max, others, target] = [max.as_ref()[i], others.as_ref()[i], target.as_ref()[i]];
-                *found = Partial { max, others, target };
+                let class = group.classes[i];
+                let here = class.wrapping_sub(plan.first_class) < self.classes;
+                let [max, others, target, sum, weight] =
+                    [&max, &others, &target, &sum, &weight].map(|block| block.as_ref()[i]);
+                let rival = match group.lost >> i & 1 == 1 {
+                    _ if others.is_nan() => T::NAN,
+                    _ if class == NO_CLASS => T::INFINITY,
+                    _ if !here && class < plan.first_class => max,
+                    _ if !here => max.above(),
+                    true => T::INFINITY,
+                    false => T::NEG_INFINITY,
+                };
+                *found = Partial { max, others, target, sum, weight, rival };
             }
         }
     }
@@ -701,7 +739,7 @@ impl<'a, T: Float> Drive<'_, 'a, T> {
         small.contains(&self.classes)
             && self.across
             && self.rows.known.is_none()
-            && self.plan.cap.is_none()
+            && !self.plan.needs_logits()
             && self.rows.from.is_none_or(|from| from.run(0, rows).is_some())
             && self.rows.to.as_mut().is_none_or(|to| to.run_mut(0, rows).is_some())
     }

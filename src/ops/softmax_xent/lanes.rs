@@ -57,6 +57,16 @@ impl<T: Float> Kernel<T> for Write<'_, '_, '_, T> {
             }
             let columns = T::blocks_mut(tile.buffer(c)).0;
             match (plan.cap, parts) {
+                _ if plan.log => close(
+                    s,
+                    plan,
+                    c,
+                    columns,
+                    seats,
+                    factors,
+                    #[inline(always)]
+                    |x, max| s.sub(s.sub(x, max), factor),
+                ),
                 (None, Some(parts)) => {
                     let factor = s.load(&parts[i].sum);
                     close(
@@ -116,7 +126,20 @@ fn find_targets<T: Float, S: Simd<T>>(s: S, seats: S::V, logits: &[T::Block], pa
     }
     s.store(max, &mut part.max);
     s.store(target, &mut part.target);
+    let is_equal = s.bits(s.and(s.eq(target, max), s.gt(target, masked)));
+    part.beaten = if is_equal == 0 { 0 } else { is_equal & beaten(s, seats, logits, target) };
     min
+}
+
+/// A bit for each lane where a class before the target's has as large a logit.
+#[inline(always)]
+fn beaten<T: Float, S: Simd<T>>(s: S, seats: S::V, logits: &[T::Block], target: S::V) -> u32 {
+    let mut beaten = 0;
+    for (block, &number) in logits.iter().zip(T::NUMBERS) {
+        let (x, is_before) = (s.load(block), s.gt(seats, s.splat(number)));
+        beaten |= s.bits(s.and(is_before, s.ge(x, target)));
+    }
+    beaten
 }
 
 /// Turns a chunk's logits, whose targets and least one are found, into their exponentials, the targets' being 0, and sums them. With a cap
@@ -152,7 +175,7 @@ fn sum<T: Float, S: Simd<T>>(
     }
     let shift = Shift::of_chunk(s, max);
     let k = exp::shifted(s, shift.k);
-    let keep = plan.cap.is_none();
+    let keep = !plan.needs_logits();
     let target = s.load(&part.target);
     // Past a NaN the least logit may be forgotten. Another's makes no number of the sum anyway; the target's is no part of it.
     let is_least = s.bits(s.ne(target, target)) == 0;

@@ -3,12 +3,15 @@
 //! The equations and the departures from them are in [`rows`], the accuracy of the exponentials in
 //! [`exp`](crate::simd::exp).
 
+mod by_class;
 mod drive;
 mod lanes;
 mod partial;
 pub(crate) mod plan;
 mod rows;
 pub(crate) mod scale;
+pub(crate) mod soft;
+pub(crate) mod softmax;
 mod tile;
 
 use crate::array::{View, ViewMut, zeros};
@@ -18,9 +21,12 @@ use crate::simd::scaled::{self, Scaled};
 use crate::simd::{self, Float, Level};
 use drive::{Drive, LabelList, Rows as Work, Targets, class_of};
 pub use partial::Partial;
-use plan::{CLASSES_ACROSS, Classes, Plan, Weights, is_factor};
+use plan::{Classes, Plan, Weights, chunk_classes, is_factor};
 use rows::NO_CLASS;
 use scale::{CallScale, LossSum, RowWeights};
+pub use softmax::{
+    log_softmax, log_softmax_in_place, log_softmax_into, softmax, softmax_in_place, softmax_into,
+};
 use std::borrow::Cow;
 
 /// How the losses of the rows become one.
@@ -45,8 +51,11 @@ pub struct Loss<T> {
     pub value: T,
     /// The number of rows whose label is not the ignored one.
     pub count: usize,
-    /// The sum of these rows' target weights; their number where there are no class weights.
+    /// The sum of these rows' target weights, times their row weights; their number where there are no weights.
     pub weight: T,
+    /// The number of these rows whose target is the largest logit; where several are, the one of the lowest class. A row that is
+    /// no number has none.
+    pub correct: usize,
 }
 
 /// What [`SoftmaxXent::forward`] finds out about each row, in C order over all axes but the class axis.
@@ -67,7 +76,7 @@ pub struct Rows<T> {
 ///
 /// *Logits*: a [`View`] of rank 1 to 8 of `f32` or `f64`, any strides; the class axis is the last unless
 /// [`class_axis`](Self::class_axis) says otherwise. All other axes together make the rows. *Labels*: a slice of any
-/// [`Index`] type, one per row in C order. *Gradient*: a [`ViewMut`] of the logits' shape and any strides, or a slice of as
+/// [`Index`] type, one per row in C order, or a [`View`] of the logits' shape without the class axis, of any strides. *Gradient*: a [`ViewMut`] of the logits' shape and any strides, or a slice of as
 /// many elements in C order.
 ///
 /// ```
@@ -82,8 +91,12 @@ pub struct Rows<T> {
 /// ```
 ///
 /// **Edges.** A row with a NaN, with +∞, or of nothing but −∞ has NaN for its loss and gradient; other rows are not
-/// touched by it. A logit of −∞ is a masked class: probability and gradient 0. An ignored row has loss 0 and gradient 0.
-/// Where no row counts, so are the loss and all gradients, and [`Loss::count`] says 0.
+/// touched by it. A logit of −∞ is a masked class: its probability is 0, and so is its gradient; that is the way to mask classes, and a
+/// [`softcap`](Self::softcap) leaves it as it is. With label smoothing the loss of such a row is +∞ and the masked class's gradient
+/// −ε/C times its weight, as the formula says, unless its class weight is 0: a class of weight 0 takes no part (0·∞ = 0). Masks may also be
+/// finite, down to the least number of the type. An ignored row has loss 0 and gradient 0. Where no row counts, so are the loss and all
+/// gradients, and [`Loss::count`] says 0. Weights, upstream gradients and normalizers may be tiny or huge, as long as a row's factor, the
+/// product of all of them, has the range of the type. Results are flushed to 0 only where they are subnormal.
 ///
 /// **Errors.** [`Error::Shape`], [`Error::Axis`], [`Error::Rank`], [`Error::Label`], [`Error::Option`],
 /// [`Error::Conflict`], [`Error::Level`]; all before anything is written.
@@ -99,7 +112,7 @@ pub struct Rows<T> {
 #[derive(Debug, Clone, PartialEq)]
 pub struct SoftmaxXent<T> {
     class_axis: isize,
-    ignore_index: Option<i64>,
+    ignore_index: Option<i128>,
     class_weights: Option<Weights<T>>,
     row_weights: Option<RowWeights<T>>,
     label_smoothing: T,
@@ -108,6 +121,8 @@ pub struct SoftmaxXent<T> {
     reduction: Reduction,
     normalizer: Option<T>,
     shard: Option<(usize, usize)>,
+    /// Whether logarithms of probabilities are wanted in place of gradients.
+    log: bool,
 }
 
 impl<T: Float> Default for SoftmaxXent<T> {
@@ -137,6 +152,7 @@ impl<T: Float> SoftmaxXent<T> {
             reduction: Reduction::Mean,
             normalizer: None,
             shard: None,
+            log: false,
         }
     }
 
@@ -156,7 +172,8 @@ impl<T: Float> SoftmaxXent<T> {
         SoftmaxXent { class_axis: axis, ..self }
     }
 
-    /// Rows with this label have no loss and no gradient. −100 in PyTorch; none here unless said.
+    /// Rows with this label, of any integer type, have no loss and no gradient. −100 in PyTorch; none here unless said.
+    /// Labels of a type that cannot have this value are all classes.
     ///
     /// ```
     /// # use gradix::{SoftmaxXent, View};
@@ -166,8 +183,8 @@ impl<T: Float> SoftmaxXent<T> {
     /// # Ok::<(), gradix::Error>(())
     /// ```
     #[must_use]
-    pub fn ignore_index(self, label: i64) -> Self {
-        SoftmaxXent { ignore_index: Some(label), ..self }
+    pub fn ignore_index(self, label: impl Index) -> Self {
+        SoftmaxXent { ignore_index: Some(label.value()), ..self }
     }
 
     /// A weight for each class, finite and not negative. They are copied, and added up: made once, the options serve many calls.
@@ -231,8 +248,8 @@ impl<T: Float> SoftmaxXent<T> {
         SoftmaxXent { z_loss: factor, ..self }
     }
 
-    /// Takes `cap`·tanh(x/`cap`) for each logit x, `cap` finite and positive (Gemma 2, 2024). A logit of −∞ becomes
-    /// −`cap` and is no longer masked.
+    /// Takes `cap`·tanh(x/`cap`) for each logit x, `cap` finite and positive (Gemma 2, 2024). A logit of −∞
+    /// stays so, and masked; a finite one, however small, does not.
     ///
     /// ```
     /// # use gradix::SoftmaxXent;
@@ -277,7 +294,7 @@ impl<T: Float> SoftmaxXent<T> {
     }
 
     /// The logits hold but some of `classes` classes, from class `first` on; labels and class weights are those of all.
-    /// For [`partials`](Self::partials) and [`backward_from`](Self::backward_from); not with label smoothing.
+    /// For [`partials`](Self::partials) and [`backward_from`](Self::backward_from).
     ///
     /// ```
     /// # use gradix::SoftmaxXent;
@@ -306,14 +323,14 @@ impl<T: Float> SoftmaxXent<T> {
     /// }
     /// # Ok::<(), gradix::Error>(())
     /// ```
-    pub fn forward_backward<'a, I: Index>(
+    pub fn forward_backward<'a, 'l, I: Index>(
         &self,
         logits: impl Into<View<'a, T>>,
-        labels: &[I],
+        labels: impl Into<View<'l, I>>,
         grad: impl Into<ViewMut<'a, T>>,
     ) -> Result<Loss<T>> {
         let logits = logits.into();
-        let call = self.call(logits.shape(), labels, false)?;
+        let call = self.call(logits.shape(), labels.into(), false)?;
         let grad = shaped(grad.into(), logits.shape())?;
         call.gradient(Some(logits), grad, None, None)
     }
@@ -327,16 +344,16 @@ impl<T: Float> SoftmaxXent<T> {
     /// assert!((logits.iter().sum::<f64>()).abs() < 1e-15);
     /// # Ok::<(), gradix::Error>(())
     /// ```
-    pub fn forward_backward_in_place<'a, I: Index>(
+    pub fn forward_backward_in_place<'a, 'l, I: Index>(
         &self,
         logits: impl Into<ViewMut<'a, T>>,
-        labels: &[I],
+        labels: impl Into<View<'l, I>>,
     ) -> Result<Loss<T>>
     where
         T: 'a,
     {
         let logits = logits.into();
-        let call = self.call(logits.shape(), labels, false)?;
+        let call = self.call(logits.shape(), labels.into(), false)?;
         call.gradient(None, logits, None, None)
     }
 
@@ -351,12 +368,16 @@ impl<T: Float> SoftmaxXent<T> {
     /// assert_eq!(rows.loss.count, 1);
     /// # Ok::<(), gradix::Error>(())
     /// ```
-    pub fn forward<'a, I: Index>(&self, logits: impl Into<View<'a, T>>, labels: &[I]) -> Result<Rows<T>>
+    pub fn forward<'a, 'l, I: Index>(
+        &self,
+        logits: impl Into<View<'a, T>>,
+        labels: impl Into<View<'l, I>>,
+    ) -> Result<Rows<T>>
     where
         T: 'a,
     {
         let logits = logits.into();
-        let call = self.call(logits.shape(), labels, false)?;
+        let call = self.call(logits.shape(), labels.into(), false)?;
         let mut rows = Rows {
             losses: zeros(&[call.labels.len()])?,
             lse: zeros(&[call.labels.len()])?,
@@ -388,10 +409,10 @@ impl<T: Float> SoftmaxXent<T> {
     /// assert_eq!(grad, [-0.5, 0.5, 5.0, -5.0]);
     /// # Ok::<(), gradix::Error>(())
     /// ```
-    pub fn backward<'a, 'u, I: Index>(
+    pub fn backward<'a, 'u, 'l, I: Index>(
         &self,
         logits: impl Into<View<'a, T>>,
-        labels: &[I],
+        labels: impl Into<View<'l, I>>,
         upstream: impl Into<View<'u, T>>,
         grad: impl Into<ViewMut<'a, T>>,
     ) -> Result<()>
@@ -399,8 +420,8 @@ impl<T: Float> SoftmaxXent<T> {
         T: 'u,
     {
         let logits = logits.into();
-        let call = self.call(logits.shape(), labels, false)?;
-        let upstream = self.upstream(upstream.into(), labels.len())?;
+        let call = self.call(logits.shape(), labels.into(), false)?;
+        let upstream = self.upstream(upstream.into(), call.labels.len())?;
         let grad = shaped(grad.into(), logits.shape())?;
         call.gradient(Some(logits), grad, Some(&upstream), None).map(|_| ())
     }
@@ -419,17 +440,17 @@ impl<T: Float> SoftmaxXent<T> {
     /// assert_eq!((right.max, right.target), (4.0, 3.0));
     /// # Ok::<(), gradix::Error>(())
     /// ```
-    pub fn partials<'a, I: Index>(
+    pub fn partials<'a, 'l, I: Index>(
         &self,
         logits: impl Into<View<'a, T>>,
-        labels: &[I],
+        labels: impl Into<View<'l, I>>,
     ) -> Result<Vec<Partial<T>>>
     where
         T: 'a,
     {
         let logits = logits.into();
-        let call = self.call(logits.shape(), labels, true)?;
-        let mut partials: Vec<Partial<T>> = zeros(&[labels.len()])?;
+        let call = self.call(logits.shape(), labels.into(), true)?;
+        let mut partials: Vec<Partial<T>> = zeros(&[call.labels.len()])?;
         let list = call.label_list();
         call.run(Work {
             from: Some(logits.lanes(call.axis)),
@@ -453,10 +474,10 @@ impl<T: Float> SoftmaxXent<T> {
     /// assert_eq!(loss, xent.backward_from(&logits, &[0], &rows.partials, &[1.0], &mut later)?);
     /// # Ok::<(), gradix::Error>(())
     /// ```
-    pub fn backward_from<'a, 'u, I: Index>(
+    pub fn backward_from<'a, 'u, 'l, I: Index>(
         &self,
         logits: impl Into<View<'a, T>>,
-        labels: &[I],
+        labels: impl Into<View<'l, I>>,
         partials: &[Partial<T>],
         upstream: impl Into<View<'u, T>>,
         grad: impl Into<ViewMut<'a, T>>,
@@ -465,9 +486,9 @@ impl<T: Float> SoftmaxXent<T> {
         T: 'u,
     {
         let logits = logits.into();
-        let call = self.call(logits.shape(), labels, true)?;
+        let call = self.call(logits.shape(), labels.into(), true)?;
         let partials = call.checked(partials)?;
-        let upstream = self.upstream(upstream.into(), labels.len())?;
+        let upstream = self.upstream(upstream.into(), call.labels.len())?;
         let grad = shaped(grad.into(), logits.shape())?;
         call.gradient(Some(logits), grad, Some(&upstream), Some(partials))
     }
@@ -482,22 +503,39 @@ impl<T: Float> SoftmaxXent<T> {
         Ok(upstream.as_slice().map_or_else(|| Cow::Owned(upstream.to_vec()), Cow::Borrowed))
     }
 
-    /// Checks the options against each other and the inputs.
-    pub(crate) fn call<'c, I: Index>(
-        &'c self,
-        shape: &[usize],
-        labels: &'c [I],
-        in_parts: bool,
-    ) -> Result<Call<'c, T, I>> {
+    /// The class axis.
+    fn axis(&self, shape: &[usize]) -> Result<usize> {
         if shape.is_empty() {
             return Err(Error::Rank { what: "the logits", expected: "at least 1 is needed", got: 0 });
         }
         let axis = self.class_axis;
         let from_start = if axis < 0 { axis.checked_add_unsigned(shape.len()) } else { Some(axis) };
-        let axis = from_start
+        from_start
             .and_then(|axis| usize::try_from(axis).ok())
             .filter(|&axis| axis < shape.len())
-            .ok_or(Error::Axis { axis, rank: shape.len() })?;
+            .ok_or(Error::Axis { axis, rank: shape.len() })
+    }
+
+    /// A call for rows that have no target.
+    pub(crate) fn call_without_targets(&self, shape: &[usize]) -> Result<Call<'_, T, u8>> {
+        let axis = self.axis(shape)?;
+        let classes = shape[axis];
+        let rows = shape.iter().enumerate().filter(|&(k, _)| k != axis).map(|(_, &n)| n).product::<usize>();
+        let across = is_across::<T>(axis, shape);
+        let plan = Plan::new(self, Classes { all: classes, first: 0, here: classes, across }, T::ONE);
+        let counted = Counted { rows, weight: Scaled::of_f64(rows as f64), heaviest: T::ONE };
+        let (labels, level) = (Cow::Borrowed(&[][..]), Level::current()?);
+        Ok(Call { xent: self, plan, labels, rows, axis, here: classes, across, level, counted })
+    }
+
+    /// Checks the options against each other and the inputs.
+    pub(crate) fn call<'c, I: Index>(
+        &'c self,
+        shape: &[usize],
+        labels: View<'c, I>,
+        in_parts: bool,
+    ) -> Result<Call<'c, T, I>> {
+        let axis = self.axis(shape)?;
         let here = shape[axis];
         let (first_class, classes) = self.shard.unwrap_or((0, here));
         self.check_options(classes, in_parts)?;
@@ -509,12 +547,22 @@ impl<T: Float> SoftmaxXent<T> {
             });
         }
         let rows = shape.iter().enumerate().filter(|&(k, _)| k != axis).map(|(_, &n)| n).product::<usize>();
-        if labels.len() != rows {
-            let mut expected = shape.to_vec();
-            expected.remove(axis);
-            return Err(Error::Shape { what: "the labels", expected, got: vec![labels.len()] });
+        let mut expected = shape.to_vec();
+        expected.remove(axis);
+        if labels.len() != rows || labels.rank() != 1 && labels.shape() != expected {
+            return Err(Error::Shape { what: "the labels", expected, got: labels.shape().to_vec() });
         }
-        let across = axis + 1 != shape.len() || here <= CLASSES_ACROSS;
+        let labels = labels.as_slice().map_or_else(|| Cow::Owned(labels.to_vec()), Cow::Borrowed);
+        let across = is_across::<T>(axis, shape);
+        self.check_row_weights(rows)?;
+        let level = Level::current()?;
+        let counted = self.count(&labels, classes, level)?;
+        let plan =
+            Plan::new(self, Classes { all: classes, first: first_class, here, across }, counted.heaviest);
+        Ok(Call { xent: self, plan, labels, rows, axis, here, across, level, counted })
+    }
+
+    fn check_row_weights(&self, rows: usize) -> Result<()> {
         if let Some(weights) = &self.row_weights {
             if weights.all.len() != rows {
                 let (expected, got) = (vec![rows], vec![weights.all.len()]);
@@ -524,10 +572,16 @@ impl<T: Float> SoftmaxXent<T> {
                 wrong_option("row_weights", weight, "finite and not negative")?;
             }
         }
-        let level = Level::current()?;
-        let counted = self.count(labels, classes, level)?;
-        let plan = Plan::new(self, Classes { all: classes, first: first_class, across }, counted.heaviest);
-        Ok(Call { xent: self, plan, labels, axis, here, across, level, counted })
+        Ok(())
+    }
+
+    /// What the sum of the losses is divided by, given that of the weights of rows that count; 1 unless it is a mean.
+    fn divisor(&self, weight: Scaled<f64>) -> Scaled<f64> {
+        match (self.reduction, self.normalizer) {
+            (Reduction::Mean, Some(n)) => Scaled::of(n.to_f64()),
+            (Reduction::Mean, None) => weight,
+            (Reduction::Sum | Reduction::None, _) => Scaled::ONE,
+        }
     }
 
     fn check_options(&self, classes: usize, in_parts: bool) -> Result<()> {
@@ -561,10 +615,6 @@ impl<T: Float> SoftmaxXent<T> {
                 return conflict("normalizer", "reduction", "only a mean divides by a number of rows");
             }
         }
-        if self.label_smoothing > T::ZERO && in_parts {
-            let why = "smoothing needs the sum of all logits, which a partial does not carry";
-            return conflict("label_smoothing", "partials", why);
-        }
         if self.shard.is_some() && !in_parts {
             return conflict("shard", "a pass over whole rows", "the other classes' sums are missing");
         }
@@ -574,7 +624,7 @@ impl<T: Float> SoftmaxXent<T> {
     /// The labels of rows that do not count, if one of their type can say so.
     fn ignored<I: Index>(&self) -> Option<I> {
         let ignored = self.ignore_index?;
-        Some(I::from_bits(ignored as u64)).filter(|label| label.value() == i128::from(ignored))
+        Some(I::from_bits(ignored as u64)).filter(|label| label.value() == ignored)
     }
 
     /// What the labels of rows that count amount to.
@@ -623,6 +673,19 @@ impl<T: Float> SoftmaxXent<T> {
     }
 }
 
+/// One by the divisor; 0 where no row counts, or all weigh nothing.
+fn mean<T: Float>(Scaled { mantissa, exponent }: Scaled<f64>) -> Scaled<T> {
+    match mantissa == 0.0 {
+        true => Scaled { mantissa: T::ZERO, exponent: 0 },
+        false => Scaled { mantissa: T::ONE / T::from_f64(mantissa), exponent: -exponent },
+    }
+}
+
+/// Whether rows sit in lanes.
+fn is_across<T: Float>(axis: usize, shape: &[usize]) -> bool {
+    axis + 1 != shape.len() || shape[axis] <= T::LANES
+}
+
 /// What the rows that count amount to.
 struct Counted<T> {
     /// Their number.
@@ -661,10 +724,12 @@ pub(crate) fn shaped<'g, T>(grad: ViewMut<'g, T>, shape: &[usize]) -> Result<Vie
 }
 
 /// A call whose inputs are checked.
-pub(crate) struct Call<'c, T: Float, I> {
+pub(crate) struct Call<'c, T: Float, I: Index> {
     xent: &'c SoftmaxXent<T>,
     pub(crate) plan: Plan<'c, T>,
-    pub(crate) labels: &'c [I],
+    pub(crate) labels: Cow<'c, [I]>,
+    /// The number of rows.
+    pub(crate) rows: usize,
     pub(crate) axis: usize,
     /// The number of classes of these logits.
     pub(crate) here: usize,
@@ -703,32 +768,33 @@ impl<T: Float, I: Index> Call<'_, T, I> {
 
     /// The partials, one a row.
     pub(crate) fn checked<'p>(&self, partials: &'p [Partial<T>]) -> Result<&'p [Partial<T>]> {
-        if partials.len() == self.labels.len() {
+        if partials.len() == self.rows {
             return Ok(partials);
         }
-        let (expected, got) = (vec![self.labels.len()], vec![partials.len()]);
+        let (expected, got) = (vec![self.rows], vec![partials.len()]);
         Err(Error::Shape { what: "the partials", expected, got })
     }
 
     /// Rows of a block.
     pub(crate) fn block(&self) -> usize {
         let rows = rows_per_block::<T>(self.here);
-        if self.across { rows.next_multiple_of(T::LANES) } else { rows }
+        let is_by_class = self.here <= chunk_classes::<T, false>();
+        if self.across || is_by_class { rows.next_multiple_of(T::LANES) } else { rows }
     }
 
     /// Room for each block's loss.
     pub(crate) fn totals(&self) -> Vec<LossSum> {
-        vec![LossSum::ZERO; self.labels.len().div_ceil(self.block())]
+        vec![LossSum::ZERO; self.rows.div_ceil(self.block())]
     }
 
     fn label_list(&self) -> LabelList<'_, I> {
-        LabelList { labels: self.labels, ignored: self.xent.ignored() }
+        LabelList { labels: &self.labels, ignored: self.xent.ignored() }
     }
 
     /// Nothing but the rows.
-    fn work<'w>(&'w self, labels: &'w LabelList<'_, I>) -> Work<'w, T> {
+    fn work<'w>(&'w self, labels: &'w dyn drive::Labels) -> Work<'w, T> {
         Work {
-            targets: Targets { labels, rows: 0..labels.labels.len() },
+            targets: Targets { labels, rows: 0..self.rows },
             from: None,
             to: None,
             upstream: None,
@@ -768,7 +834,7 @@ impl<T: Float, I: Index> Call<'_, T, I> {
 
     /// Bytes of all logits.
     fn bytes(&self) -> usize {
-        self.labels.len().saturating_mul(self.row_bytes())
+        self.rows.saturating_mul(self.row_bytes())
     }
 
     /// What multiplies the rows' losses and gradients, those that are theirs alone aside.
@@ -786,33 +852,25 @@ impl<T: Float, I: Index> Call<'_, T, I> {
         self.xent.row_weights.as_ref().map_or(0, |weights| weights.exponent)
     }
 
-    /// What the sum of the losses is divided by; 1 unless it is a mean.
-    fn divisor(&self) -> Scaled<f64> {
-        match (self.xent.reduction, self.xent.normalizer) {
-            (Reduction::Mean, Some(n)) => Scaled::of(n.to_f64()),
-            (Reduction::Mean, None) => self.counted.weight,
-            (Reduction::Sum | Reduction::None, _) => Scaled::ONE,
-        }
-    }
-
-    /// What each row's gradient is multiplied by; 0 where no row counts, or all weigh nothing.
+    /// What each row's gradient is multiplied by.
     pub(crate) fn mean(&self) -> Scaled<T> {
-        let Scaled { mantissa, exponent } = self.divisor();
-        match mantissa == 0.0 {
-            true => Scaled { mantissa: T::ZERO, exponent: 0 },
-            false => Scaled { mantissa: T::ONE / T::from_f64(mantissa), exponent: -exponent },
-        }
+        mean(self.xent.divisor(self.counted.weight))
     }
 
     /// The loss from those of the blocks.
     pub(crate) fn loss(&self, totals: &[LossSum]) -> Loss<T> {
         let mut sum = LossSum::ZERO;
         totals.iter().for_each(|&total| sum.add(total));
-        let Scaled { mantissa, exponent } = self.divisor();
+        let Scaled { mantissa, exponent } = self.xent.divisor(self.counted.weight);
         let divisor = if mantissa == 0.0 { 1.0 } else { mantissa };
         let value = sum.over(divisor, self.plan.unit + self.rows_exponent() - exponent);
         let weight = scaled::scale(self.counted.weight.mantissa, self.counted.weight.exponent);
-        Loss { value: T::from_f64(value), count: self.counted.rows, weight: T::from_f64(weight) }
+        Loss {
+            value: T::from_f64(value),
+            count: self.counted.rows,
+            weight: T::from_f64(weight),
+            correct: sum.correct as usize,
+        }
     }
 
     fn gradient(
@@ -839,6 +897,15 @@ impl<T: Float, I: Index> Call<'_, T, I> {
         };
         self.run_scaled(work, scale);
         Ok(self.loss(&totals))
+    }
+
+    /// The softmax of every row, or its logarithm: `x` to `out`; in place where there is no `x`.
+    pub(crate) fn softmax(&self, x: Option<View<'_, T>>, out: ViewMut<'_, T>) {
+        self.run(Work {
+            from: x.map(|x| x.lanes(self.axis)),
+            to: Some(out.into_lanes(self.axis)),
+            ..self.work(&drive::NoTargets)
+        });
     }
 }
 
@@ -867,7 +934,7 @@ mod tests {
                     level
                         .run(|| {
                             let view = View::new(&x, &[rows, classes])?;
-                            let call = xent.call(view.shape(), &labels, false)?;
+                            let call = xent.call(view.shape(), (&labels).into(), false)?;
                             let list = call.label_list();
                             let to = ViewMut::new(&mut grad[offset..], view.shape())?.into_lanes(1);
                             let mut totals = call.totals();

@@ -5,7 +5,7 @@ use crate::simd::scaled;
 use crate::simd::slices::stored;
 use crate::simd::{Float, Kernel, Level, Simd, exp};
 
-/// What one part of a row's classes contributes to its softmax: the three numbers that a vocabulary split over ranks
+/// What one part of a row's classes contributes to its softmax: the numbers that a vocabulary split over ranks
 /// exchanges per row, and that [`SoftmaxXent::forward`](crate::SoftmaxXent::forward) keeps for a later backward pass.
 ///
 /// More than a log-sum-exp: the target is kept apart from the others, so that no digit is lost when the target's
@@ -23,6 +23,7 @@ use crate::simd::{Float, Kernel, Level, Simd, exp};
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq)]
 #[non_exhaustive]
+#[repr(C)]
 pub struct Partial<T> {
     /// The largest logit, the target's included; −∞ where there are no classes; NaN where `others` is.
     pub max: T,
@@ -32,11 +33,30 @@ pub struct Partial<T> {
     pub others: T,
     /// The target's logit; −∞ where it is none of these classes.
     pub target: T,
+    /// With label smoothing, Σ w_j·(x_j − max)·u over these classes (x_j·u where max is −∞); w_j are the class weights, and u is a power of two
+    /// that depends on the number of all classes, or on their weights, alone. 0 without.
+    pub sum: T,
+    /// With label smoothing, Σ w_j·u. 0 without.
+    pub weight: T,
+    /// What the target's logit must reach to be the largest of all, or of equal ones the first.
+    pub rival: T,
 }
 
 impl<T: Float> Default for Partial<T> {
     fn default() -> Self {
         Self::empty()
+    }
+}
+
+impl<T: Float> From<Partial<T>> for [T; 6] {
+    fn from(partial: Partial<T>) -> Self {
+        partial.to_array()
+    }
+}
+
+impl<T: Float> From<[T; 6]> for Partial<T> {
+    fn from(numbers: [T; 6]) -> Self {
+        Partial::from_array(numbers)
     }
 }
 
@@ -49,7 +69,8 @@ impl<T: Float> Partial<T> {
     /// assert_eq!(some.merge(Partial::empty()), some);
     /// ```
     pub fn empty() -> Self {
-        Partial { max: T::NEG_INFINITY, others: T::ZERO, target: T::NEG_INFINITY }
+        let (zero, masked) = (T::ZERO, T::NEG_INFINITY);
+        Partial { max: masked, others: zero, target: masked, sum: zero, weight: zero, rival: masked }
     }
 
     /// From a log-sum-exp saved elsewhere and the target's logit. What rounding the log-sum-exp has lost stays lost:
@@ -73,7 +94,12 @@ impl<T: Float> Partial<T> {
                 stored(s, s.mul(all, share)).as_ref()[0]
             }
         }
-        Partial { max: lse, others: T::dispatch(Level::detected(), FromLse(lse, target)), target }
+        Partial {
+            max: lse,
+            others: T::dispatch(Level::detected(), FromLse(lse, target)),
+            target,
+            ..Self::empty()
+        }
     }
 
     /// The part of both. The order in which three or more are merged may change the last bit of `others`.
@@ -96,11 +122,35 @@ impl<T: Float> Partial<T> {
         }
         // A NaN on either side stays: a row with one is no number as a whole.
         let larger = |a: T, b: T| if a > b || a.is_nan() { a } else { b };
+        let max = larger(self.max, other.max);
+        // Halves, so that no difference overflows; `weight` is at most a quarter.
+        let half = |max: T| if max == T::NEG_INFINITY { T::ZERO } else { max * T::from_f64(0.5) };
+        let moved = |part: Self| (half(part.max) - half(max)).mul_add(part.weight + part.weight, part.sum);
         Partial {
-            max: larger(self.max, other.max),
+            max,
             others: T::dispatch(Level::detected(), Merge([self, other])),
             target: larger(self.target, other.target),
+            sum: moved(self) + moved(other),
+            weight: self.weight + other.weight,
+            rival: larger(self.rival, other.rival),
         }
+    }
+
+    /// The numbers, for a message: max, others, target, sum, weight, rival.
+    ///
+    /// ```
+    /// # use gradix::Partial;
+    /// let partial = Partial::from_lse(3.5_f64, 2.0);
+    /// assert_eq!(Partial::from_array(partial.to_array()), partial);
+    /// ```
+    pub fn to_array(self) -> [T; 6] {
+        let Partial { max, others, target, sum, weight, rival } = self;
+        [max, others, target, sum, weight, rival]
+    }
+
+    /// What [`Partial::to_array`] was made of.
+    pub fn from_array([max, others, target, sum, weight, rival]: [T; 6]) -> Self {
+        Partial { max, others, target, sum, weight, rival }
     }
 
     /// The logarithm of the sum of all exponentials.
@@ -110,7 +160,7 @@ impl<T: Float> Partial<T> {
             type Output = T;
             #[inline(always)]
             fn run<S: Simd<T>>(self, s: S) -> T {
-                let sums = super::rows::Sums::of(s, &[self.0], &[0]);
+                let sums = super::rows::Sums::of(s, &[self.0], &[0]).0;
                 stored(s, super::rows::Normalizer::of(s, &sums).lse(s)).as_ref()[0]
             }
         }

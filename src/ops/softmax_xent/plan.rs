@@ -2,6 +2,7 @@
 
 use super::SoftmaxXent;
 use crate::simd::{Float, scaled};
+use std::borrow::Cow;
 
 /// Bytes of a row's chunk: with the next one and what is written, half of a 32 KiB cache. Not a multiple of 4 KiB, or logits and
 /// gradients of neighbouring chunks get in each other's way: a tenth slower. Shorter ones cost rows in cache a twelfth, longer ones
@@ -36,13 +37,23 @@ pub(crate) struct Weights<T> {
     /// The exponent of the largest.
     pub(crate) largest_exponent: i32,
     /// The exponent that is taken from the weights where smoothing adds them up: of their sum, unless it is moderate.
-    exponent: i32,
+    pub(crate) exponent: i32,
     /// The weights without that exponent, if it is not 0.
     scaled: Vec<T>,
     /// The sum of the scaled weights.
     total: T,
     /// The sum of each chunk's, for rows along vectors and rows in lanes.
     chunk_sums: [Vec<T>; 2],
+}
+
+/// The sum of some weights.
+fn sum<T: Float>(weights: &[T]) -> T {
+    T::from_f64(weights.iter().map(|w| w.to_f64()).sum())
+}
+
+/// The sums of each chunk's.
+fn sums<T: Float>(weights: &[T], chunk: usize) -> impl Iterator<Item = T> {
+    weights.chunks(chunk).map(sum)
 }
 
 impl<T: Float> Weights<T> {
@@ -63,9 +74,8 @@ impl<T: Float> Weights<T> {
         };
         let scaled: Vec<T> = if exponent == 0 { vec![] } else { all.iter().map(shrink).collect() };
         let list = if exponent == 0 { all } else { &scaled };
-        let sum = |weights: &[T]| T::from_f64(weights.iter().map(|w| w.to_f64()).sum());
-        let sums = |chunk| list.chunks(chunk).map(sum).collect();
-        let chunk_sums = [sums(chunk_classes::<T, false>()), sums(chunk_classes::<T, true>())];
+        let chunk_sums = [chunk_classes::<T, false>(), chunk_classes::<T, true>()]
+            .map(|chunk| sums(list, chunk).collect());
         let total = sum(list);
         Weights {
             all: all.to_vec(),
@@ -80,7 +90,7 @@ impl<T: Float> Weights<T> {
     }
 
     /// The weights without their common exponent.
-    fn scaled(&self) -> &[T] {
+    pub(crate) fn scaled(&self) -> &[T] {
         if self.exponent == 0 { &self.all } else { &self.scaled }
     }
 }
@@ -92,13 +102,15 @@ pub(crate) struct Classes {
     pub(crate) all: usize,
     /// The number of the logits' first class.
     pub(crate) first: usize,
+    /// The number of the logits' classes.
+    pub(crate) here: usize,
     /// Whether rows sit in lanes.
     pub(crate) across: bool,
 }
 
 /// Options, as numbers. Losses, and what multiplies gradients, are counted in units of 2^[`Plan::unit`], so that tiny and huge
 /// weights are no smaller and no larger than others.
-pub(crate) struct Plan<'a, T> {
+pub(crate) struct Plan<'a, T: Float> {
     pub(crate) weights: Option<&'a [T]>,
     /// The weights that smoothing adds up, without their common exponent.
     scaled_weights: &'a [T],
@@ -123,14 +135,16 @@ pub(crate) struct Plan<'a, T> {
     /// (ε/C)/`gap_scale`
     pub(crate) share_of_gap: T,
     /// The sum of each chunk's weights, where there are weights.
-    chunk_sums: &'a [T],
-    /// The number of all classes.
-    classes: usize,
+    chunk_sums: Cow<'a, [T]>,
+    /// The number of the logits' classes.
+    here: usize,
     /// The classes of a chunk.
     chunk: usize,
     /// The factor of lse², in units.
     pub(crate) z_loss: T,
     pub(crate) cap: Option<T>,
+    /// Whether logarithms of probabilities are wanted in place of gradients.
+    pub(crate) log: bool,
     /// The number of the logits' first class.
     pub(crate) first_class: usize,
 }
@@ -149,7 +163,7 @@ pub(crate) struct Term<V> {
 impl<'a, T: Float> Plan<'a, T> {
     /// `heaviest` is the largest weight of a target that counts.
     pub(crate) fn new(xent: &'a SoftmaxXent<T>, classes: Classes, heaviest: T) -> Self {
-        let Classes { all: count, first: first_class, across } = classes;
+        let Classes { all: count, first: first_class, here, across } = classes;
         let chunk = if across { chunk_classes::<T, true>() } else { chunk_classes::<T, false>() };
         let weights = xent.class_weights.as_ref();
         let share = T::from_f64(xent.label_smoothing.to_f64() / count as f64);
@@ -167,6 +181,11 @@ impl<'a, T: Float> Plan<'a, T> {
         let share = in_units(share);
         let total_weight = weights.map_or(T::from_f64(count as f64), |weights| weights.total);
         let gap_exponent = (-2 - scaled::exponent(total_weight.to_f64())).min(-1);
+        let chunk_sums = match weights {
+            Some(weights) if here == count => Cow::Borrowed(&*weights.chunk_sums[usize::from(across)]),
+            Some(weights) => sums(&weights.scaled()[first_class..][..here], chunk).collect(),
+            None => Cow::default(),
+        };
         Plan {
             weights: weights.map(|weights| &*weights.all),
             scaled_weights: weights.map_or(&[], Weights::scaled),
@@ -180,11 +199,12 @@ impl<'a, T: Float> Plan<'a, T> {
             share_of_all: share * total_weight,
             gap_scale: scaled::scale(T::ONE, gap_exponent),
             share_of_gap: scaled::scale(share, -gap_exponent),
-            chunk_sums: weights.map_or(&[], |weights| &weights.chunk_sums[usize::from(across)]),
-            classes: count,
+            chunk_sums,
+            here,
             chunk,
             z_loss: scaled::scale(z_loss, -unit),
             cap: xent.softcap,
+            log: xent.log,
             first_class,
         }
     }
@@ -192,13 +212,27 @@ impl<'a, T: Float> Plan<'a, T> {
     /// The same, without options but the z-loss, which the compiler then knows.
     #[inline(always)]
     pub(crate) fn plain(&self) -> Self {
-        Plan { weights: None, share: T::ZERO, cap: None, unit: 0, ..*self }
+        Plan {
+            weights: None,
+            share: T::ZERO,
+            cap: None,
+            log: false,
+            unit: 0,
+            chunk_sums: Cow::default(),
+            ..*self
+        }
     }
 
     /// Whether every term is 1, 1, 0.
     #[inline(always)]
     pub(crate) fn is_plain(&self) -> bool {
         self.weights.is_none() && !self.is_smooth() && self.unit == 0
+    }
+
+    /// Whether what is written is made of the logits once more, not of their exponentials.
+    #[inline(always)]
+    pub(crate) fn needs_logits(&self) -> bool {
+        self.cap.is_some() || self.log
     }
 
     /// Whether there is label smoothing.
@@ -213,7 +247,7 @@ impl<'a, T: Float> Plan<'a, T> {
     pub(crate) fn chunk_weight(&self, c: usize) -> T {
         match self.weights {
             Some(_) => self.chunk_sums[c],
-            None => T::from_f64(self.chunk.min(self.classes - c * self.chunk) as f64),
+            None => T::from_f64(self.chunk.min(self.here - c * self.chunk) as f64),
         }
     }
 
@@ -222,7 +256,7 @@ impl<'a, T: Float> Plan<'a, T> {
     pub(crate) fn smoothing_weights(&self, first: usize, len: usize) -> Option<&'a [T]> {
         (self.weights.is_some() && self.is_smooth()).then(
             #[inline(always)]
-            || &self.scaled_weights[first..][..len],
+            || &self.scaled_weights[self.first_class + first..][..len],
         )
     }
 }

@@ -49,6 +49,7 @@
 //! the rounding errors carried along (Neumaier, 1974). The losses of a block of rows are added in `f64`, rows i, i + LANES,
 //! … apart, and these sums by halves.
 
+use super::by_class::InFlight;
 use super::lanes::Square;
 use super::partial::Partial;
 use super::plan::{Plan, Term, chunk_classes};
@@ -61,7 +62,7 @@ use std::cmp::Ordering;
 /// Where the exponentials of a chunk or row are taken from: they are 2^((x − origin)·log₂e − k), one of the two 0.
 #[derive(Clone, Copy, Default)]
 pub(super) struct Shift<V> {
-    origin: V,
+    pub(super) origin: V,
     pub(super) k: V,
 }
 
@@ -172,6 +173,8 @@ pub(super) struct Part<T: Float> {
     pub(super) gap: T::Block,
     /// The target's logit; −∞ where it is not in this chunk.
     pub(super) target: T::Block,
+    /// A bit for each lane whose target is no larger than another of an earlier class in this chunk.
+    pub(super) beaten: u32,
 }
 
 impl<T: Float> Part<T> {
@@ -184,7 +187,7 @@ impl<T: Float> Part<T> {
     /// Of no classes.
     pub(super) fn empty() -> Self {
         let (masked, zeros) = (filled(T::NEG_INFINITY), T::Block::default());
-        Part { max: masked, sum: zeros, gap: zeros, target: masked }
+        Part { max: masked, sum: zeros, gap: zeros, target: masked, beaten: 0 }
     }
 }
 
@@ -201,6 +204,7 @@ pub(super) struct Scratch<T: Float> {
     pub(super) squares: Vec<Square<T>>,
     /// Of each group's chunks.
     pub(super) parts: Vec<Part<T>>,
+    pub(super) in_flight: [InFlight<T>; 2],
     /// Logits and their exponentials.
     pub(super) room: Vec<T>,
 }
@@ -211,33 +215,44 @@ pub(super) struct Sums<V> {
     pub(super) max: V,
     pub(super) others: V,
     pub(super) target: V,
-    gap: V,
+    /// See [`Partial::sum`], [`Partial::weight`].
+    pub(super) gap: V,
+    pub(super) weight: V,
 }
 
 impl<V: Copy> Sums<V> {
-    /// Of as many rows as there are, one a lane. A row without a target gets those of one logit of 0: its gradient is 0,
-    /// whatever its sums are.
+    /// Of as many rows as there are, one a lane; and a bit for each whose target is not the largest logit. A row without a target
+    /// gets those of one logit of 0: its gradient is 0, whatever its sums are.
     #[inline(always)]
-    pub(super) fn of<T: Float, S: Simd<T, V = V>>(s: S, rows: &[Partial<T>], classes: &[usize]) -> Self {
-        let mut blocks = [T::Block::default(); 4];
-        let ignored = Partial { max: T::ZERO, others: T::ONE, target: T::NEG_INFINITY };
+    pub(super) fn of<T: Float, S: Simd<T, V = V>>(
+        s: S,
+        rows: &[Partial<T>],
+        classes: &[usize],
+    ) -> (Self, u32) {
+        let (mut blocks, mut lost) = ([T::Block::default(); 5], 0);
+        let ignored = Partial { max: T::ZERO, others: T::ONE, ..Partial::empty() };
         for (lane, (row, &class)) in rows.iter().zip(classes).enumerate() {
             let row = if class == NO_CLASS { &ignored } else { row };
-            for (block, x) in blocks.iter_mut().zip([row.max, row.others, row.target]) {
+            for (block, x) in blocks.iter_mut().zip([row.max, row.others, row.target, row.sum, row.weight]) {
                 block.as_mut()[lane] = x;
             }
+            lost |= u32::from(!(row.target >= row.rival)) << lane;
         }
-        let [max, others, target, gap] = blocks.map(
+        let [max, others, target, gap, weight] = blocks.map(
             #[inline(always)]
             |block| s.load(&block),
         );
-        Sums { max, others, target, gap }
+        (Sums { max, others, target, gap, weight }, lost)
     }
 
     #[inline(always)]
     pub(super) fn load<T: Float, S: Simd<T, V = V>>(s: S, from: &Sums<T::Block>) -> Self {
-        let Sums { max, others, target, gap } = from;
-        Sums { max: s.load(max), others: s.load(others), target: s.load(target), gap: s.load(gap) }
+        let Sums { max, others, target, gap, weight } = from;
+        let [max, others, target, gap, weight] = [max, others, target, gap, weight].map(
+            #[inline(always)]
+            |block| s.load(block),
+        );
+        Sums { max, others, target, gap, weight }
     }
 
     #[inline(always)]
@@ -246,6 +261,7 @@ impl<V: Copy> Sums<V> {
         s.store(self.others, &mut to.others);
         s.store(self.target, &mut to.target);
         s.store(self.gap, &mut to.gap);
+        s.store(self.weight, &mut to.weight);
     }
 }
 
@@ -259,6 +275,8 @@ pub(super) struct Group<T: Float> {
     /// The weights of these, where there are any.
     pub(super) weights: T::Block,
     pub(super) sums: Sums<T::Block>,
+    /// A bit for each whose target is not the largest logit.
+    pub(super) lost: u32,
     pub(super) row: Normalizer<T::Block>,
     pub(super) factors: Factors<T>,
 }
@@ -274,6 +292,12 @@ impl<T: Float> Group<T> {
     #[inline(always)]
     pub(super) fn shift<S: Simd<T>>(&self, s: S) -> Shift<S::V> {
         Normalizer::load(s, &self.row).shift.lifted(s, T::CHUNK_LIFT)
+    }
+
+    /// The sum of the others' exponentials, and the target's exponential and its exponent.
+    #[inline(always)]
+    pub(super) fn loss_terms<S: Simd<T>>(&self, s: S) -> (S::V, S::V, S::V) {
+        (s.load(&self.sums.others), s.load(&self.row.target), s.load(&self.row.t))
     }
 
     /// The lanes of the rows that have a target.
@@ -301,6 +325,12 @@ pub(super) fn anchor<T: Float, S: Simd<T>>(s: S, max: S::V) -> S::V {
     let is_exact =
         s.and(s.gt(s.abs(max), s.splat(T::EPSILON * T::EPSILON)), s.gt(max, s.splat(T::NEG_INFINITY)));
     s.select(is_exact, max, zero)
+}
+
+/// What a row's gap measures from: its maximum, or 0 where that is −∞.
+#[inline(always)]
+pub(super) fn finite_or_0<T: Float, S: Simd<T>>(s: S, max: S::V) -> S::V {
+    s.select(s.eq(max, s.splat(T::NEG_INFINITY)), s.splat(T::ZERO), max)
 }
 
 /// (x − anchor)·`gap_scale`, from the anchor's own part of it.
@@ -377,7 +407,7 @@ fn sums<T: Float, S: Simd<T>, L: Tile<T>>(
     let mut bounds = first; // of the next chunk's logits
     for (c, part) in tile.chunks().zip(parts) {
         let at = place(plan, c, class);
-        let unopened = if plan.cap.is_some() { None } else { tile.unopened(c) };
+        let unopened = if plan.needs_logits() { None } else { tile.unopened(c) };
         let (max, gap);
         if let Some(chunk) = unopened {
             let here = chunk.logits.unwrap_or(chunk.buffer);
@@ -409,10 +439,10 @@ fn sums<T: Float, S: Simd<T>, L: Tile<T>>(
             gap = self::gap(s, plan, buffer, c, max);
             leave_out(buffer, at);
             let shift = Shift::of_chunk(s, max);
-            let total = if plan.cap.is_none() {
+            let total = if !plan.needs_logits() {
                 shift.to_exponentials(s, buffer)
             } else {
-                // The derivative of the cap needs the capped logits once more: `gradient` takes the exponentials again.
+                // The logits are needed once more: `gradient` takes the exponentials again, if any.
                 let mut total = s.splat(T::ZERO);
                 slices::each(
                     s,
@@ -568,7 +598,13 @@ pub(super) fn softcap<T: Float, S: Simd<T>>(s: S, cap: Option<T>, logits: &mut [
 
 /// Σ w_j·(x_j − anchor)·`gap_scale` over a chunk's logits, the target's included; 0 without smoothing.
 #[inline(always)]
-fn gap<T: Float, S: Simd<T>>(s: S, plan: &Plan<'_, T>, logits: &[T], chunk: usize, max: S::V) -> S::V {
+pub(super) fn gap<T: Float, S: Simd<T>>(
+    s: S,
+    plan: &Plan<'_, T>,
+    logits: &[T],
+    chunk: usize,
+    max: S::V,
+) -> S::V {
     if !plan.is_smooth() {
         return s.splat(T::ZERO);
     }
@@ -601,7 +637,11 @@ fn gap<T: Float, S: Simd<T>>(s: S, plan: &Plan<'_, T>, logits: &[T], chunk: usiz
 
 /// The sums of whole rows from those of their chunks, which become the factors that take the chunks' exponentials to the row's shift.
 #[inline(always)]
-pub(super) fn join<T: Float, S: Simd<T>>(s: S, plan: &Plan<'_, T>, parts: &mut [Part<T>]) -> Sums<S::V> {
+pub(super) fn join<T: Float, S: Simd<T>>(
+    s: S,
+    plan: &Plan<'_, T>,
+    parts: &mut [Part<T>],
+) -> (Sums<S::V>, u32) {
     let (zero, masked) = (s.splat(T::ZERO), s.splat(T::NEG_INFINITY));
     let mut target = masked;
     for part in &*parts {
@@ -609,12 +649,19 @@ pub(super) fn join<T: Float, S: Simd<T>>(s: S, plan: &Plan<'_, T>, parts: &mut [
         // A NaN is here, too.
         target = s.select(s.ge(masked, here), target, here);
     }
-    let mut max = target;
+    let (mut max, mut lost, mut found) = (target, 0, 0);
     for part in &*parts {
-        max = s.max(max, s.load(&part.max));
+        let part_max = s.load(&part.max);
+        max = s.max(max, part_max);
+        lost |= part.beaten | s.bits(s.gt(part_max, target));
+        if parts.len() > 1 {
+            // Of equal ones the first wins: those of chunks before the target's.
+            found |= !s.bits(s.ge(masked, s.load(&part.target)));
+            lost |= s.bits(s.ge(part_max, target)) & !found;
+        }
     }
     let to = Shift::of_row(s, max);
-    let (mut others, mut dropped, mut gap) = (zero, zero, zero);
+    let (mut others, mut dropped, mut gap, mut all_weight) = (zero, zero, zero, zero);
     for (c, part) in parts.iter_mut().enumerate() {
         let part_max = s.load(&part.max);
         let factor = Shift::of_chunk(s, part_max).factor(s, to);
@@ -630,11 +677,12 @@ pub(super) fn join<T: Float, S: Simd<T>>(s: S, plan: &Plan<'_, T>, parts: &mut [
         if plan.is_smooth() {
             let weight = s.splat(plan.chunk_weight(c));
             let scale = s.splat(plan.gap_scale);
-            let below_max = s.sub(s.mul(anchor(s, part_max), scale), s.mul(max, scale));
+            let below_max = s.sub(s.mul(anchor(s, part_max), scale), s.mul(finite_or_0(s, max), scale));
             gap = s.add(gap, s.mul_add(below_max, weight, s.load(&part.gap)));
+            all_weight = s.mul_add(weight, scale, all_weight);
         }
     }
-    Sums { max, others: s.add(others, dropped), target, gap }
+    (Sums { max, others: s.add(others, dropped), target, gap, weight: all_weight }, lost)
 }
 
 /// What one row's logarithm is made of, and the logarithm.
@@ -660,6 +708,12 @@ impl<V: Copy> Normalizer<V> {
         // No class has a probability: a row of nothing but −∞ is NaN, like one with +∞.
         let z = s.select(s.gt(z, s.splat(T::ZERO)), z, s.splat(T::NAN));
         Normalizer { shift, z, target, t }
+    }
+
+    /// Whether the row is a number.
+    #[inline(always)]
+    pub(super) fn is_number<T: Float, S: Simd<T, V = V>>(&self, s: S) -> S::M {
+        s.ge(self.z, self.z)
     }
 
     #[inline(always)]
@@ -697,7 +751,7 @@ impl<V: Copy> Normalizer<V> {
     fn negative_log_likelihood<T: Float, S: Simd<T, V = V>>(&self, s: S, sums: &Sums<V>) -> V {
         let near = exp::ln_1p(s, s.div(sums.others, self.target));
         // Far below the others the target's exponential has underflowed, and nothing cancels.
-        let is_far = s.gt(s.splat(T::EXP2_MIN * T::from_f64(0.5)), self.t);
+        let is_far = s.ge(sums.others, s.mul(self.target, s.splat(T::FAR)));
         if s.bits(is_far) == 0 {
             return near;
         }
@@ -793,6 +847,11 @@ pub(super) fn set_factors<T: Float, S: Simd<T>>(
     term: &Term<S::V>,
     by: &RowScale<S::V>,
 ) {
+    if plan.log {
+        // What is taken from each logit: the maximum, and then what is left of the logarithm.
+        s.store(row.above_max(s, sums), &mut to.factor);
+        return s.store(sums.max, &mut to.pull);
+    }
     let (zero, scale) = (s.splat(T::ZERO), by.first);
     let lifted_scale = s.mul(scale, s.splat(scaled::scale(T::ONE, T::ROW_LIFT)));
     let scaled = if plan.is_plain() { scale } else { s.mul(scale, term.all) };
@@ -840,6 +899,19 @@ fn gradient<T: Float, S: Simd<T>>(s: S, pass: Pass<'_, T, Row<'_, '_, T>, Option
             let buffer = tile.buffer(c);
             softcap(s, plan.cap, buffer);
             leave_out(buffer, place(plan, c, class));
+        }
+        if plan.log {
+            close(
+                s,
+                tile,
+                c,
+                None,
+                pull,
+                #[inline(always)]
+                |x, max| s.sub(s.sub(x, max), factor),
+            );
+            tile.done(c);
+            continue;
         }
         let len = tile.buffer(c).len();
         let weights = plan.smoothing_weights(c * chunk_classes::<T, false>(), len);
@@ -926,16 +998,38 @@ fn find_target<T: Float, S: Simd<T>>(
     bounds: Bounds<T>,
 ) -> Bounds<T> {
     let target = logits.get(at).copied();
-    let mut bounds = bounds;
+    let (mut bounds, mut beaten) = (bounds, 0);
     // The others' own maximum, so that they do not underflow below a target that leads by far.
     if let Some(target) = target
         && target.partial_cmp(&bounds.max) != Some(Ordering::Less)
     {
-        bounds = Bounds::of(s, &logits[..at]).join(s, Bounds::of(s, &logits[at + 1..])).of_all(s);
+        let before = Bounds::of(s, &logits[..at]);
+        bounds = before.join(s, Bounds::of(s, &logits[at + 1..])).of_all(s);
+        beaten = u32::from(before.of_all(s).max >= target);
     }
     set_lane(s, &mut part.target, lane, target.unwrap_or(T::NEG_INFINITY));
     set_lane(s, &mut part.max, lane, bounds.max);
+    part.beaten = part.beaten & !(1 << lane) | beaten << lane;
     bounds
+}
+
+/// Whether the logit `at` is not the largest, or of equal ones not the first.
+#[inline(always)]
+pub(super) fn is_beaten<T: Float, S: Simd<T>>(s: S, logits: &[T], at: usize) -> bool {
+    let Some(&target) = logits.get(at) else { return true };
+    let target = s.splat(target);
+    let (before, after) = (&logits[..at], &logits[at + 1..]);
+    slices::any(
+        s,
+        before,
+        #[inline(always)]
+        |x| s.ge(x, target),
+    ) || slices::any(
+        s,
+        after,
+        #[inline(always)]
+        |x| s.gt(x, target),
+    )
 }
 
 /// Takes a row's target, if it is here, out of the sums.

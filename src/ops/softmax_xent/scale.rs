@@ -18,6 +18,8 @@ pub(crate) fn is_moderate<T: Float>(x: T) -> bool {
 pub(crate) struct RowScale<V> {
     pub(crate) first: V,
     pub(crate) last: [V; 2],
+    /// Whether the second of these is not 1.
+    has_two: bool,
 }
 
 impl<T: Float> RowScale<T> {
@@ -25,20 +27,23 @@ impl<T: Float> RowScale<T> {
     pub(crate) fn of(factor: Scaled<T>, most: i32) -> Self {
         let exponent = factor.exponent.clamp(0, most);
         let first = scaled::scale(factor.mantissa, exponent);
-        RowScale { first, last: scaled::powers(factor.exponent - exponent - T::ROW_LIFT) }
+        let last = scaled::powers(factor.exponent - exponent - T::ROW_LIFT);
+        RowScale { first, last, has_two: last[1] != T::ONE }
     }
 }
 
 impl<V: Copy> RowScale<V> {
     #[inline(always)]
     fn splat<T: Float, S: Simd<T, V = V>>(s: S, of: &RowScale<T>) -> Self {
-        RowScale { first: s.splat(of.first), last: [s.splat(of.last[0]), s.splat(of.last[1])] }
+        let last = [s.splat(of.last[0]), s.splat(of.last[1])];
+        RowScale { first: s.splat(of.first), last, has_two: of.has_two }
     }
 
     /// `x`, which is multiplied by all else, times `last`.
     #[inline(always)]
     pub(crate) fn last<T: Float, S: Simd<T, V = V>>(&self, s: S, x: V) -> V {
-        s.mul(s.mul(x, self.last[0]), self.last[1])
+        let x = s.mul(x, self.last[0]);
+        if self.has_two { s.mul(x, self.last[1]) } else { x }
     }
 }
 
@@ -65,29 +70,25 @@ impl<T: Float> RowWeights<T> {
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) struct LossSum {
     /// The sum of those that are not huge.
-    ordinary: f64,
+    pub(crate) ordinary: f64,
     /// 2^-64 of the sum of the others: only of `f64`, whose sums might overflow.
-    huge: f64,
+    pub(crate) huge: f64,
+    /// The number of rows whose target is the largest logit.
+    pub(crate) correct: u64,
 }
 
 impl LossSum {
-    pub(crate) const ZERO: Self = LossSum { ordinary: 0.0, huge: 0.0 };
+    pub(crate) const ZERO: Self = LossSum { ordinary: 0.0, huge: 0.0, correct: 0 };
 
-    #[inline(always)]
-    pub(crate) fn of<T: Float>(loss: T) -> Self {
-        const HUGE: f64 = f64::from_bits((960 + 1023) << 52);
-        const LESS: f64 = f64::from_bits((1023 - 64) << 52);
-        let loss = loss.to_f64();
-        match size_of::<T>() == size_of::<f64>() && loss >= HUGE {
-            true => LossSum { ordinary: 0.0, huge: loss * LESS },
-            false => LossSum { ordinary: loss, huge: 0.0 },
-        }
+    /// Adds the loss of one row.
+    pub(crate) fn add_row<T: Float>(&mut self, loss: T) {
+        add_loss(loss, &mut self.ordinary, &mut self.huge);
     }
 
-    #[inline(always)]
     pub(crate) fn add(&mut self, other: Self) {
         self.ordinary += other.ordinary;
         self.huge += other.huge;
+        self.correct += other.correct;
     }
 
     /// The sum, divided by `divisor` and times 2^`exponent`.
@@ -96,6 +97,21 @@ impl LossSum {
             return scaled::scale(self.ordinary / divisor, exponent);
         }
         scaled::scale((scaled::scale(self.ordinary, -64) + self.huge) / divisor, exponent + 64)
+    }
+}
+
+/// Adds the loss of one row to the parts of a [`LossSum`].
+#[inline(always)]
+pub(crate) fn add_loss<T: Float>(loss: T, ordinary: &mut f64, huge: &mut f64) {
+    const HUGE: f64 = f64::from_bits((960 + 1023) << 52);
+    const LESS: f64 = f64::from_bits((1023 - 64) << 52);
+    let loss = loss.to_f64();
+    if size_of::<T>() < size_of::<f64>() {
+        *ordinary += loss;
+    } else {
+        let is_huge = loss >= HUGE;
+        *ordinary += if is_huge { 0.0 } else { loss };
+        *huge += if is_huge { loss * LESS } else { 0.0 };
     }
 }
 
@@ -121,6 +137,8 @@ pub(crate) struct RowFactors<V> {
     weight: V,
     in_total: V,
     in_answer: [V; 2],
+    /// Whether one of these is not 1.
+    has_loss: bool,
 }
 
 impl<T: Float> CallScale<T> {
@@ -145,7 +163,8 @@ impl<T: Float> CallScale<T> {
             |power| s.splat(power),
         );
         if upstream.is_none() && weights.is_none() {
-            return RowFactors { gradient, weight: one, in_total: one, in_answer };
+            let has_loss = self.unit != 0;
+            return RowFactors { gradient, weight: one, in_total: one, in_answer, has_loss };
         }
         let is_moderate = self.first_lift == 0
             && self.rows_exponent == 0
@@ -160,7 +179,7 @@ impl<T: Float> CallScale<T> {
         if weights.is_some() {
             gradient.first = s.mul(gradient.first, weight);
         }
-        RowFactors { gradient, weight, in_total: one, in_answer }
+        RowFactors { gradient, weight, in_total: one, in_answer, has_loss: true }
     }
 
     /// Of one row.
@@ -176,10 +195,12 @@ impl<T: Float> CallScale<T> {
                 weight: mantissa,
                 in_total: scaled::scale(T::ONE, exponent - self.rows_exponent),
                 in_answer: scaled::powers(exponent + self.unit),
+                has_loss: true,
             },
             _ => {
                 let weight = weight.unwrap_or(T::ONE);
-                RowFactors { gradient, weight, in_total: T::ONE, in_answer: self.unit_powers }
+                let in_answer = self.unit_powers;
+                RowFactors { gradient, weight, in_total: T::ONE, in_answer, has_loss: true }
             }
         }
     }
@@ -187,8 +208,9 @@ impl<T: Float> CallScale<T> {
     #[inline(never)]
     fn one_by_one(&self, upstream: Option<&[T]>, weights: Option<&[T]>) -> RowFactors<T::Block> {
         let zero = T::Block::default();
-        let gradient = RowScale { first: zero, last: [zero; 2] };
-        let mut to = RowFactors { gradient, weight: zero, in_total: zero, in_answer: [zero; 2] };
+        let gradient = RowScale { first: zero, last: [zero; 2], has_two: true };
+        let mut to =
+            RowFactors { gradient, weight: zero, in_total: zero, in_answer: [zero; 2], has_loss: true };
         let count = upstream.or(weights).map_or(0, <[T]>::len);
         for lane in 0..count.min(T::LANES) {
             let row = self.of_row(upstream.map(|all| all[lane]), weights.map(|all| all[lane]));
@@ -202,14 +224,14 @@ impl<T: Float> CallScale<T> {
 
 impl<V: Copy> RowFactors<V> {
     fn parts(&self) -> [V; 7] {
-        let RowFactors { gradient: RowScale { first, last: [a, b] }, weight, in_total, in_answer: [c, d] } =
-            *self;
+        let RowFactors { gradient, weight, in_total, in_answer: [c, d], .. } = *self;
+        let RowScale { first, last: [a, b], .. } = gradient;
         [first, a, b, weight, in_total, c, d]
     }
 
     fn parts_mut(&mut self) -> [&mut V; 7] {
-        let RowFactors { gradient, weight, in_total, in_answer: [c, d] } = self;
-        let RowScale { first, last: [a, b] } = gradient;
+        let RowFactors { gradient, weight, in_total, in_answer: [c, d], .. } = self;
+        let RowScale { first, last: [a, b], .. } = gradient;
         [first, a, b, weight, in_total, c, d]
     }
 }
@@ -217,13 +239,14 @@ impl<V: Copy> RowFactors<V> {
 impl<B> RowFactors<B> {
     #[inline(always)]
     fn load<T: Float<Block = B>, S: Simd<T>>(&self, s: S) -> RowFactors<S::V> {
-        let RowFactors { gradient, weight, in_total, in_answer } = self;
+        let RowFactors { gradient, weight, in_total, in_answer, .. } = self;
         let last = [s.load(&gradient.last[0]), s.load(&gradient.last[1])];
         RowFactors {
-            gradient: RowScale { first: s.load(&gradient.first), last },
+            gradient: RowScale { first: s.load(&gradient.first), last, has_two: true },
             weight: s.load(weight),
             in_total: s.load(in_total),
             in_answer: [s.load(&in_answer[0]), s.load(&in_answer[1])],
+            has_loss: true,
         }
     }
 }
@@ -232,6 +255,9 @@ impl<V: Copy> RowFactors<V> {
     /// What is added up of rows' losses, and what is answered.
     #[inline(always)]
     pub(crate) fn losses<T: Float, S: Simd<T, V = V>>(&self, s: S, loss: V) -> [V; 2] {
+        if !self.has_loss {
+            return [loss; 2];
+        }
         let loss = s.mul(loss, self.weight);
         [s.mul(loss, self.in_total), s.mul(s.mul(loss, self.in_answer[0]), self.in_answer[1])]
     }
