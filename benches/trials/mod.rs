@@ -8,6 +8,7 @@
 mod gather;
 mod scatter;
 mod select;
+mod softmax;
 mod softmax_xent;
 
 use crate::common::data::Element;
@@ -48,7 +49,13 @@ pub type Draw = fn(&mut ChaCha8Rng, usize) -> Drawn;
 
 /// Every operation.
 pub fn operations() -> Vec<(&'static str, Draw)> {
-    let families = [gather::OPERATIONS, scatter::OPERATIONS, select::OPERATIONS, softmax_xent::OPERATIONS];
+    let families = [
+        gather::OPERATIONS,
+        scatter::OPERATIONS,
+        select::OPERATIONS,
+        softmax_xent::OPERATIONS,
+        softmax::OPERATIONS,
+    ];
     families.concat()
 }
 

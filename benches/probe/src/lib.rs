@@ -76,6 +76,14 @@ fn softmax<T: Float, I: Index>(x: &[T], y: &mut [T], idx: &[I]) -> Result<()> {
     let xent = SoftmaxXent::new().class_weights(x).label_smoothing(x[0]).z_loss(x[1]).softcap(x[2]);
     xent.forward_backward(logits()?, idx, ViewMut::new(y, &rows)?)?;
     xent.forward_backward_in_place(ViewMut::new(y, &rows)?, idx)?;
+    xent.forward_backward_soft(logits()?, logits()?, ViewMut::new(y, &rows)?)?;
+    xent.forward_backward_soft_in_place(ViewMut::new(y, &rows)?, logits()?)?;
+    gradix::softmax_into(logits()?, 1, ViewMut::new(y, &rows)?)?;
+    gradix::softmax_in_place(ViewMut::new(y, &rows)?, 1)?;
+    y.copy_from_slice(&gradix::softmax(logits()?, 1)?);
+    gradix::log_softmax_into(logits()?, 1, ViewMut::new(y, &rows)?)?;
+    gradix::log_softmax_in_place(ViewMut::new(y, &rows)?, 1)?;
+    y.copy_from_slice(&gradix::log_softmax(logits()?, 1)?);
     let forward = xent.forward(logits()?, idx)?;
     xent.backward(logits()?, idx, &forward.losses, ViewMut::new(y, &rows)?)?;
     let partials = xent.partials(logits()?, idx)?;
