@@ -101,6 +101,84 @@ fn every_width_has_the_bits_of_the_reference() {
     }
 }
 
+/// Groups of rows of which some have other magnitudes, offsets and leads than the rest, masks, equal logits, or what is not a number:
+/// whatever a kernel guesses of one row from another, it must find out. Each group is drawn from a seed.
+#[test]
+fn rows_unlike_their_neighbours_have_the_bits_of_the_reference() {
+    fn draw<T: Float>(seed: u64) {
+        let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
+        let mut below = |n: usize| {
+            state ^= state << 13;
+            state ^= state >> 7;
+            state ^= state << 17;
+            (state >> 33) as usize % n
+        };
+        let (rows, odd) = (1 + below(70), [2, 6, 40][below(3)]);
+        let classes = 2 + if below(4) == 0 { below(1400) } else { below(300) };
+        let mut x: Vec<T> = numbers(seed + 3, rows * classes, [0.5, 2.0, 6.0][below(3)]);
+        let shift = [0.0, 80.0, -300.0, 1e5, -3e6][below(5)];
+        x.iter_mut().for_each(|x| *x += T::from_f64(shift));
+        let labels: Vec<i64> =
+            (0..rows).map(|_| if below(6) == 0 { -1 } else { below(classes) as i64 }).collect();
+        for (row, &label) in x.chunks_mut(classes).zip(&labels) {
+            if below(odd) > 0 {
+                continue;
+            }
+            let (place, size) = (below(classes), below(160) as f64);
+            let target = label.max(0) as usize;
+            match below(10) {
+                0 => row.iter_mut().for_each(|x| *x += T::from_f64(size - 80.0)),
+                1 => row.iter_mut().for_each(|x| *x = (*x - T::from_f64(shift)) * T::from_f64(size)),
+                2 => row[target] += T::from_f64(size),
+                3 => row[target] += T::from_f64(-size),
+                4 => row[place] += T::from_f64(-size),
+                5 => row[place] = T::from_f64(f64::NEG_INFINITY),
+                6 => row[place] = T::from_f64([f64::NAN, f64::INFINITY][below(2)]),
+                7 => row[place..].fill(T::from_f64(f64::from(f32::MIN))),
+                8 => row.iter_mut().for_each(|x| *x = T::from_f64(x.to_f64().round())),
+                _ => row.fill(T::from_f64([0.0, 1e30, f64::NEG_INFINITY][below(3)])),
+            }
+        }
+        let weights: Vec<T> = (0..classes).map(|_| T::from_f64([0.0, 0.3, 1.0, 2.5][below(4)])).collect();
+        let row_weights: Vec<T> = (0..rows).map(|_| T::from_f64([0.0, 0.7, 1.0, 9.0][below(4)])).collect();
+        let mut xent = SoftmaxXent::new().ignore_index(-1);
+        if below(3) == 0 {
+            xent = xent.class_weights(&weights);
+        }
+        if below(4) == 0 {
+            xent = xent.row_weights(&row_weights);
+        }
+        if below(5) == 0 {
+            xent = xent.label_smoothing(T::from_f64(0.1));
+        }
+        let plain = reference::SoftmaxXent(&xent);
+        let shape = [rows, classes];
+        let mut expected = vec![T::NAN; x.len()];
+        let loss = plain.forward_backward(View::new(&x, &shape).unwrap(), &labels, &mut expected).unwrap();
+        let (from, to) = (below(20), below(20));
+        let moved: Vec<T> = std::iter::repeat_n(T::NAN, from).chain(x.iter().copied()).collect();
+        for &level in Level::available().iter().filter(|level| level.has_fma()) {
+            let what = format!("seed {seed}, {rows} x {classes}");
+            let mut grad = vec![T::NAN; to + x.len()];
+            let mut place = x.clone();
+            level
+                .run(|| {
+                    let view = View::new(&moved[from..], &shape).unwrap();
+                    check_loss(level, xent.forward_backward(view, &labels, &mut grad[to..]).unwrap(), loss);
+                    let view = ViewMut::new(&mut place, &shape).unwrap();
+                    check_loss(level, xent.forward_backward_in_place(view, &labels).unwrap(), loss);
+                })
+                .unwrap();
+            check(level, &what, &grad[to..], &expected);
+            check(level, &what, &place, &expected);
+        }
+    }
+    for seed in 0..400 {
+        draw::<f32>(seed);
+        draw::<f64>(seed);
+    }
+}
+
 #[test]
 fn one_row_of_200_000_has_the_bits_of_the_reference() {
     compare_both(|| (SoftmaxXent::new(), SoftmaxXent::new()), &[1, 200_000], &[199_999], 5.0);

@@ -160,6 +160,18 @@ pub(crate) fn map<T: Float, S: Simd<T>>(s: S, xs: &mut [T], pad: T, mut f: impl 
     }
 }
 
+/// Whether `f` holds for one of `xs`; never for NaN.
+#[inline(always)]
+pub(crate) fn any<T: Float, S: Simd<T>>(s: S, xs: &[T], f: impl Fn(S::V) -> S::M) -> bool {
+    let (blocks, rest) = T::blocks(xs);
+    for block in blocks {
+        if s.bits(f(s.load(block))) != 0 {
+            return true;
+        }
+    }
+    !rest.is_empty() && s.bits(f(s.load_up_to(rest, T::NAN))) != 0
+}
+
 /// Writes `f` of each vector of `xs` to `to`, which is as long.
 #[inline(always)]
 pub(crate) fn map_to<T: Float, S: Simd<T>>(s: S, xs: &[T], to: &mut [T], f: impl Fn(S::V) -> S::V) {
@@ -293,18 +305,6 @@ pub(crate) fn fold_in_turn<T: Float, S: Simd<T>>(
     }
     let [a, b, c, d] = results;
     join(join(a, b), join(c, d))
-}
-
-/// Whether `f` holds for one of `xs`; never for NaN.
-#[inline(always)]
-pub(crate) fn any<T: Float, S: Simd<T>>(s: S, xs: &[T], f: impl Fn(S::V) -> S::M) -> bool {
-    let (blocks, rest) = T::blocks(xs);
-    for block in blocks {
-        if s.bits(f(s.load(block))) != 0 {
-            return true;
-        }
-    }
-    !rest.is_empty() && s.bits(f(s.load_up_to(rest, T::NAN))) != 0
 }
 
 /// Hands each vector of `xs` to `f`.

@@ -30,7 +30,6 @@ use super::rows::{self, Group, NO_CLASS, Part, Scratch, Shift};
 use crate::parallel::Split;
 use crate::simd::slices::{self, Bounds, stored};
 use crate::simd::{Float, Kernel, Simd, exp, scaled};
-use std::cmp::Ordering;
 
 /// Bytes of a row up to which a group has as many rows as a vector has lanes: their slots then fill half of a first-level cache.
 const ROW_BYTES_OF_WHOLE_GROUPS: usize = 1472;
@@ -291,7 +290,6 @@ impl<'a, T: Float> Drive<'_, 'a, T> {
                         guess.renew(largest(now), slots.ignored);
                     }
                 }
-                self.find_lost(s, now);
                 let have_target = now.group.have_target(s);
                 let (wanted, parts) = (self.rows.to.is_some(), std::slice::from_mut(&mut now.part));
                 self.account(s, &mut now.group, parts, have_target, wanted, start, &mut total);
@@ -310,45 +308,25 @@ impl<'a, T: Float> Drive<'_, 'a, T> {
 
     /// Whether no option asks for more than the ratios of exponentials, and none makes factors that leave the ordinary numbers.
     fn may_guess(&self) -> bool {
-        let weights = self.plan.weights.unwrap_or_default();
-        !self.plan.is_smooth()
-            && self.plan.z_loss == T::ZERO
-            && self.plan.unit == 0
-            && self.plan.first_lift == 0
+        let (plan, factor) = (self.plan, self.scale.factor);
+        !plan.is_smooth()
+            && plan.z_loss == T::ZERO
+            && plan.unit == 0
+            && plan.first_lift == 0
             && self.scale.rows_exponent == 0
+            && (factor.mantissa == T::ZERO || (-32..=32).contains(&factor.exponent))
             && self.rows.lse.is_none()
             && self.rows.found.is_none()
-            && weights.iter().all(|&w| is_ordinary(w, 8))
+            && plan.weights.unwrap_or_default().iter().all(|&w| is_ordinary(w, 6))
     }
 
     /// The same of the factors of a group's rows.
     #[inline(always)]
     fn scales_are_ordinary(&self, group: &Group<T>) -> bool {
-        let of_rows = |list: Option<&[T]>| {
-            list.is_none_or(|list| list[group.first..][..group.count].iter().all(|&x| is_ordinary(x, 16)))
-        };
-        self.scale.factor.exponent.abs() <= 32
-            && of_rows(self.rows.upstream)
-            && of_rows(self.rows.row_weights)
-    }
-
-    /// Finds which targets are not the largest logits, given the rows' sums: of the few that may be.
-    #[inline(always)]
-    fn find_lost<S: Simd<T>>(&self, s: S, now: &mut InFlight<T>) {
-        let (others, target, _) = now.group.loss_terms(s);
-        // No other is larger only if their sum is at most so much.
-        let most = s.splat(T::from_f64(1.01 * self.classes as f64));
-        let mut may_win = s.bits(s.ge(s.mul(target, most), others)) & s.bits(now.group.have_target(s));
-        now.group.lost = !may_win;
-        while may_win != 0 {
-            let lane = may_win.trailing_zeros() as usize;
-            may_win &= may_win - 1;
-            if lane < now.group.count {
-                let at = now.group.classes[lane].wrapping_sub(self.plan.first_class);
-                let x = self.logits_of(now.group.first + lane);
-                now.group.lost |= u32::from(rows::is_beaten(s, x, at)) << lane;
-            }
-        }
+        [self.rows.upstream, self.rows.row_weights].into_iter().flatten().all(
+            #[inline(always)]
+            |factors| factors[group.first..][..group.count].iter().all(|&x| is_ordinary(x, 7)),
+        )
     }
 
     /// A row's logits.
@@ -390,34 +368,53 @@ impl<'a, T: Float> Drive<'_, 'a, T> {
         slots: &mut Slots<'_, T>,
         k: T,
     ) -> bool {
-        let lifted = s.splat(k - T::from_f64(T::CHUNK_LIFT.into()));
-        now.shift = Shift { origin: T::Block::default(), k: stored(s, lifted) };
+        now.shift = Shift { origin: T::Block::default(), k: stored(s, s.splat(k)) };
         let make = Make::<T, true, false> { drive: self, now, before, slots };
         let is_inside = rows::apart(s, make);
         let sum = s.sums_of_rows(&slots.sums, now.group.count);
         // A maximum that has this shift.
-        s.store(s.splat(k * T::LN_2), &mut now.part.max);
+        let lift = T::from_f64(T::CHUNK_LIFT.into());
+        s.store(s.splat((k + lift) * T::LN_2), &mut now.part.max);
+        now.part.beaten = 0;
         s.store(sum, &mut now.part.sum);
         self.join(s, &mut now.group, std::slice::from_mut(&mut now.part));
-        is_inside && self.is_exact(s, now, sum)
+        let is_exact = is_inside && self.is_exact(s, now, sum);
+        if is_exact {
+            now.group.lost = self.lost(s, now);
+        }
+        is_exact
     }
 
     /// Whether what follows from guessed sums has the bits of what follows from others: nothing on the way leaves the normal numbers
     /// in either case.
     #[inline(always)]
     fn is_exact<S: Simd<T>>(&self, s: S, now: &InFlight<T>, sum: S::V) -> bool {
-        let have_target = now.group.have_target(s);
         // The maximum is at most the sum, so that the rows' own k are less than the guess: no exponential is 0 from these.
-        let is_low = s.gt(s.splat(scaled::scale(T::ONE, T::CHUNK_LIFT - 1)), sum);
-        let (others, target, t) = now.group.loss_terms(s);
-        let is_high = s.gt(others, s.splat(scaled::scale(T::ONE, T::ROW_LIFT - 60)));
-        let is_near = s.and(s.gt(s.mul(target, s.splat(T::FAR)), others), s.gt(t, s.splat(T::EXP2_MIN)));
-        let is_low_and_high = s.and(is_low, is_high);
-        // A target that is masked, or is not here, is nothing from any shift.
-        let is_none = s.and(is_low_and_high, s.eq(t, s.splat(T::NEG_INFINITY)));
-        let is_one = s.and(is_low_and_high, is_near);
-        let good = s.bits(is_none) | s.bits(is_one);
-        s.bits(have_target) & !good == 0
+        let is_low = s.gt(s.splat(T::from_f64(0.5)), sum);
+        let (others, target) = now.group.loss_terms(s);
+        let is_high = s.gt(others, s.splat(scaled::scale(T::ONE, T::ROW_LIFT - 40)));
+        let is_near = s.gt(s.mul(target, s.splat(T::FAR)), others);
+        let is_masked = s.eq(s.load(&now.part.target), s.splat(T::NEG_INFINITY));
+        let good = s.bits(is_low) & s.bits(is_high) & (s.bits(is_near) | s.bits(is_masked));
+        s.bits(now.group.have_target(s)) & !good == 0
+    }
+
+    /// A bit for each row of a guessed group whose target is not the largest logit, or not the first of those. Most often the sums
+    /// tell: a target above their double is; one below the others' mean is not.
+    #[inline(always)]
+    fn lost<S: Simd<T>>(&self, s: S, now: &InFlight<T>) -> u32 {
+        let (others, target) = now.group.loss_terms(s);
+        let has_won = s.bits(s.gt(target, s.add(others, others)));
+        let most_of_mean = s.splat(T::from_f64(0.999 / self.classes as f64));
+        let mut lost = s.bits(s.gt(s.mul(others, most_of_mean), target));
+        for lane in now.group.with_target() {
+            if (has_won | lost) >> lane & 1 == 0 {
+                let at = now.group.classes[lane].wrapping_sub(self.plan.first_class);
+                let x = self.logits_of(now.group.first + lane);
+                lost |= u32::from(rows::is_beaten(s, x, at)) << lane;
+            }
+        }
+        lost
     }
 
     /// Makes a group's exponentials from the rows' own maxima, and its sums.
@@ -431,6 +428,7 @@ impl<'a, T: Float> Drive<'_, 'a, T> {
     ) {
         now.part.max.as_mut().fill(T::NEG_INFINITY);
         now.part.gap = T::Block::default();
+        now.part.beaten = 0;
         let is_smooth = self.plan.is_smooth();
         for lane in 0..now.group.count {
             let class = now.group.classes[lane];
@@ -440,14 +438,8 @@ impl<'a, T: Float> Drive<'_, 'a, T> {
             } else {
                 self.logits_of(now.group.first + lane)
             };
-            let mut max = Bounds::of(s, x).of_all(s).max;
             let at = class.wrapping_sub(self.plan.first_class);
-            if let Some(target) = x.get(at)
-                && target.partial_cmp(&max) != Some(Ordering::Less)
-            {
-                max = Bounds::of(s, &x[..at]).join(s, Bounds::of(s, &x[at + 1..])).of_all(s).max;
-            }
-            now.part.max.as_mut()[lane] = max;
+            let max = rows::find_target(s, x, at, lane, &mut now.part, Bounds::of(s, x).of_all(s)).max;
             if is_smooth {
                 now.part.gap.as_mut()[lane] = s.sum_lanes(rows::gap(s, self.plan, x, 0, s.splat(max)));
             }

@@ -294,10 +294,10 @@ impl<T: Float> Group<T> {
         Normalizer::load(s, &self.row).shift.lifted(s, T::CHUNK_LIFT)
     }
 
-    /// The sum of the others' exponentials, and the target's exponential and its exponent.
+    /// The sum of the others' exponentials, and the target's exponential.
     #[inline(always)]
-    pub(super) fn loss_terms<S: Simd<T>>(&self, s: S) -> (S::V, S::V, S::V) {
-        (s.load(&self.sums.others), s.load(&self.row.target), s.load(&self.row.t))
+    pub(super) fn loss_terms<S: Simd<T>>(&self, s: S) -> (S::V, S::V) {
+        (s.load(&self.sums.others), s.load(&self.row.target))
     }
 
     /// The lanes of the rows that have a target.
@@ -694,20 +694,17 @@ pub(super) struct Normalizer<V> {
     z: V,
     /// The target's exponential, lifted as the others' sum.
     target: V,
-    /// Its exponent.
-    t: V,
 }
 
 impl<V: Copy> Normalizer<V> {
     #[inline(always)]
     pub(super) fn of<T: Float, S: Simd<T, V = V>>(s: S, sums: &Sums<V>) -> Self {
         let shift = Shift::of(s, sums.max);
-        let t = shift.exponent(s, sums.target);
         let target = shift.lifted(s, T::ROW_LIFT).exp(s, sums.target);
         let z = s.mul(s.add(sums.others, target), s.splat(scaled::scale(T::ONE, -T::ROW_LIFT)));
         // No class has a probability: a row of nothing but −∞ is NaN, like one with +∞.
         let z = s.select(s.gt(z, s.splat(T::ZERO)), z, s.splat(T::NAN));
-        Normalizer { shift, z, target, t }
+        Normalizer { shift, z, target }
     }
 
     /// Whether the row is a number.
@@ -718,9 +715,9 @@ impl<V: Copy> Normalizer<V> {
 
     #[inline(always)]
     pub(super) fn load<T: Float, S: Simd<T, V = V>>(s: S, from: &Normalizer<T::Block>) -> Self {
-        let Normalizer { shift, z, target, t } = from;
+        let Normalizer { shift, z, target } = from;
         let shift = Shift { origin: s.load(&shift.origin), k: s.load(&shift.k) };
-        Normalizer { shift, z: s.load(z), target: s.load(target), t: s.load(t) }
+        Normalizer { shift, z: s.load(z), target: s.load(target) }
     }
 
     #[inline(always)]
@@ -729,7 +726,6 @@ impl<V: Copy> Normalizer<V> {
         s.store(self.shift.k, &mut to.shift.k);
         s.store(self.z, &mut to.z);
         s.store(self.target, &mut to.target);
-        s.store(self.t, &mut to.t);
     }
 
     /// ln Σ e^{x_j}
@@ -993,7 +989,7 @@ fn close<T: Float, S: Simd<T>>(
 
 /// Notes a row's target, if it is in this chunk, and the largest other, and gives the others' bounds, given those of all.
 #[inline(always)]
-fn find_target<T: Float, S: Simd<T>>(
+pub(super) fn find_target<T: Float, S: Simd<T>>(
     s: S,
     logits: &[T],
     at: usize,
