@@ -519,7 +519,7 @@ impl<T: Float> SoftmaxXent<T> {
     /// Whether rows sit in lanes.
     fn is_across(&self, axis: usize, shape: &[usize]) -> bool {
         let finds_maxima = self.label_smoothing > T::ZERO || self.z_loss > T::ZERO;
-        axis + 1 != shape.len() || plan::is_across(shape[axis], finds_maxima)
+        axis + 1 != shape.len() || plan::is_across::<T>(shape[axis], finds_maxima)
     }
 
     /// A call for rows that have no target.

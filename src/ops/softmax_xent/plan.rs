@@ -13,13 +13,14 @@ pub(crate) const CHUNK_BYTES: usize = 5120;
 /// elements is more than the way into lanes and back.
 pub(crate) const CLASSES_ACROSS: usize = 128;
 
-/// Rows of at most so many classes sit in lanes: what a row along vectors costs beside its elements is more than the way into
-/// lanes and back. The second number is for smoothing and the z-loss, with which by_class has to find each row's maximum.
-const MOST_ACROSS: [usize; 2] = [48, 80];
+/// Rows along the last axis sit in lanes if their classes fill at most so many vectors: what a row along vectors costs beside its elements
+/// is more than the way into lanes and back. The second number is for smoothing and the z-loss, with which by_class has to find
+/// each row's maximum.
+const VECTORS_IN_LANES: [usize; 2] = [3, 5];
 
-/// Whether rows of `classes` classes, dense or not, sit in lanes.
-pub(crate) fn is_across(classes: usize, finds_maxima: bool) -> bool {
-    classes <= MOST_ACROSS[usize::from(finds_maxima)]
+/// Whether dense rows of `classes` classes sit in lanes.
+pub(crate) fn is_across<T: Float>(classes: usize, finds_maxima: bool) -> bool {
+    classes <= VECTORS_IN_LANES[usize::from(finds_maxima)] * T::LANES
 }
 
 /// Classes of a chunk.
