@@ -547,7 +547,7 @@ fn row_gradient<T: Float, I: Index>(
     let lifted_scale = scale * scaled::scale(T::ONE, T::ROW_LIFT);
     let last = |x: T| x * by.last[0] * by.last[1];
     let mut factor = scale * all / row.z;
-    let pull = last(T::ZERO - lifted_scale * plan.share);
+    let pull = if plan.is_smooth() { last(T::ZERO - lifted_scale * plan.share) } else { T::ZERO };
     let mut target = T::ZERO - factor * sums.others;
     if plan.is_smooth() {
         target = lifted_scale.mul_add(rest, target);

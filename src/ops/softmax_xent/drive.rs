@@ -671,20 +671,24 @@ impl<'a, T: Float> Drive<'_, 'a, T> {
                     #[inline(always)]
                     |v| stored(s, v),
                 );
+            // Rows without a target have lost.
+            let lost = group.lost | !s.bits(have_target);
+            let is_whole = plan.first_class == 0 && self.classes == plan.all_classes;
             for (i, found) in found[rows].iter_mut().enumerate() {
-                let class = group.classes[i];
-                let here = class.wrapping_sub(plan.first_class) < self.classes;
                 let [max, others, target, sum, weight] =
                     [&max, &others, &target, &sum, &weight].map(|block| block.as_ref()[i]);
-                let rival = match group.lost >> i & 1 == 1 {
-                    _ if others.is_nan() => T::NAN,
-                    _ if class == NO_CLASS => T::INFINITY,
-                    _ if !here && class < plan.first_class => max,
-                    _ if !here => max.above(),
-                    true => T::INFINITY,
-                    false => T::NEG_INFINITY,
-                };
+                let rival = if lost >> i & 1 == 1 { T::INFINITY } else { T::NEG_INFINITY };
+                let rival = if others.is_nan() { T::NAN } else { rival };
                 *found = Partial { max, others, target, sum, weight, rival };
+                let class = group.classes[i];
+                if is_whole || class == NO_CLASS || others.is_nan() {
+                    continue;
+                }
+                if class < plan.first_class {
+                    found.rival = max;
+                } else if class - plan.first_class >= self.classes {
+                    found.rival = max.above();
+                }
             }
         }
     }

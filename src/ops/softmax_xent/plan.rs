@@ -13,6 +13,15 @@ pub(crate) const CHUNK_BYTES: usize = 5120;
 /// elements is more than the way into lanes and back.
 pub(crate) const CLASSES_ACROSS: usize = 128;
 
+/// Rows of at most so many classes sit in lanes: what a row along vectors costs beside its elements is more than the way into
+/// lanes and back. The second number is for smoothing and the z-loss, with which by_class has to find each row's maximum.
+const MOST_ACROSS: [usize; 2] = [48, 80];
+
+/// Whether rows of `classes` classes, dense or not, sit in lanes.
+pub(crate) fn is_across(classes: usize, finds_maxima: bool) -> bool {
+    classes <= MOST_ACROSS[usize::from(finds_maxima)]
+}
+
 /// Classes of a chunk.
 pub(crate) const fn chunk_classes<T: Float, const ACROSS: bool>() -> usize {
     if ACROSS { CLASSES_ACROSS } else { CHUNK_BYTES / size_of::<T>() }
@@ -136,6 +145,8 @@ pub(crate) struct Plan<'a, T: Float> {
     pub(crate) share_of_gap: T,
     /// The sum of each chunk's weights, where there are weights.
     chunk_sums: Cow<'a, [T]>,
+    /// The number of all classes.
+    pub(crate) all_classes: usize,
     /// The number of the logits' classes.
     here: usize,
     /// The classes of a chunk.
@@ -200,6 +211,7 @@ impl<'a, T: Float> Plan<'a, T> {
             gap_scale: scaled::scale(T::ONE, gap_exponent),
             share_of_gap: scaled::scale(share, -gap_exponent),
             chunk_sums,
+            all_classes: count,
             here,
             chunk,
             z_loss: scaled::scale(z_loss, -unit),

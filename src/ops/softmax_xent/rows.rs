@@ -849,13 +849,14 @@ pub(super) fn set_factors<T: Float, S: Simd<T>>(
         return s.store(sums.max, &mut to.pull);
     }
     let (zero, scale) = (s.splat(T::ZERO), by.first);
-    let lifted_scale = s.mul(scale, s.splat(scaled::scale(T::ONE, T::ROW_LIFT)));
     let scaled = if plan.is_plain() { scale } else { s.mul(scale, term.all) };
     // The gradient is `factor` times the exponentials from the row's shift, plus `pull` times the weights.
     let mut factor = s.div(scaled, row.z);
-    let pull = s.sub(zero, s.mul(lifted_scale, s.splat(plan.share)));
+    let mut pull = zero;
     let mut target = s.sub(zero, s.mul(factor, sums.others));
     if plan.is_smooth() {
+        let lifted_scale = s.mul(scale, s.splat(scaled::scale(T::ONE, T::ROW_LIFT)));
+        pull = by.last(s, s.sub(zero, s.mul(lifted_scale, s.splat(plan.share))));
         target = s.mul_add(lifted_scale, term.rest, target);
     }
     if plan.z_loss != T::ZERO {
@@ -867,12 +868,15 @@ pub(super) fn set_factors<T: Float, S: Simd<T>>(
     if let Some(cap) = plan.cap {
         target = s.mul(target, slope(s, cap, sums.target));
     }
+    if plan.needs_logits() || parts.is_empty() {
+        // Exponentials are made anew.
+        let from_chunk = s.splat(scaled::scale(T::ONE, T::ROW_LIFT - T::CHUNK_LIFT));
+        s.store(by.last(s, s.mul(factor, from_chunk)), &mut to.factor);
+    }
     for part in parts {
         s.store(by.last(s, s.mul(factor, s.load(&part.sum))), &mut part.sum);
     }
-    let from_chunk = s.splat(scaled::scale(T::ONE, T::ROW_LIFT - T::CHUNK_LIFT));
-    s.store(by.last(s, s.mul(factor, from_chunk)), &mut to.factor);
-    s.store(by.last(s, pull), &mut to.pull);
+    s.store(pull, &mut to.pull);
     s.store(by.last(s, target), &mut to.target);
 }
 
