@@ -175,7 +175,7 @@ fn soft_gradient<T: Float>(
     mut grad: ViewMut<'_, T>,
 ) -> Loss<T> {
     let (targets, classes) = (targets.lanes(soft.axis), grad.shape()[soft.axis]);
-    let rows = if classes == 0 { 0 } else { grad.len() / classes };
+    let rows = grad.len().checked_div(classes).unwrap_or(0);
     let (mut losses, mut counts, mut correct) = (vec![], vec![], 0);
     for row in 0..rows {
         let capped = |x: T| match soft.cap {

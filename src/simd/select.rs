@@ -88,10 +88,8 @@ pub(crate) static SET_BITS: [[u8; 8]; 256] = {
 
 /// Positions of type `i64` as the unsigned ones with the same bits.
 #[inline]
-#[allow(unsafe_code)]
 pub(crate) fn unsigned(positions: &mut [i64]) -> &mut [u64] {
-    // SAFETY: both types have 8 bytes, the same alignment, and a value for any bits.
-    unsafe { std::slice::from_raw_parts_mut(positions.as_mut_ptr().cast(), positions.len()) }
+    bytemuck::must_cast_slice_mut(positions)
 }
 
 /// The fixed-width integer with the width of `usize`.
@@ -103,9 +101,6 @@ pub(crate) type Native = u32;
 
 /// Positions of type `usize` as the integers of a fixed width with the same bits.
 #[inline]
-#[allow(unsafe_code)]
 pub(crate) fn native(positions: &mut [usize]) -> &mut [Native] {
-    const { assert!(size_of::<usize>() == size_of::<Native>() && align_of::<usize>() == align_of::<Native>()) };
-    // SAFETY: both types have the same size and alignment, as asserted, and a value for any bits.
-    unsafe { std::slice::from_raw_parts_mut(positions.as_mut_ptr().cast(), positions.len()) }
+    bytemuck::must_cast_slice_mut(positions)
 }

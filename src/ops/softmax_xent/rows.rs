@@ -236,7 +236,8 @@ impl<V: Copy> Sums<V> {
             for (block, x) in blocks.iter_mut().zip([row.max, row.others, row.target, row.sum, row.weight]) {
                 block.as_mut()[lane] = x;
             }
-            lost |= u32::from(!(row.target >= row.rival)) << lane;
+            let leads = row.target >= row.rival; // not where either is NaN
+            lost |= u32::from(!leads) << lane;
         }
         let [max, others, target, gap, weight] = blocks.map(
             #[inline(always)]
