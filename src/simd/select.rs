@@ -32,23 +32,17 @@ pub(crate) trait Compress<T: Float>: Bits {
 }
 
 /// The word of 64 elements under a comparison.
-#[inline(always)]
+#[inline(always)] // as all that is between a kernel and the operations, closures too
 pub(crate) fn word<T: Float, S: Simd<T>>(s: S, x: &[T; WORD], compare: impl Fn(S::V) -> S::M) -> u64 {
-    let four = |first: usize| {
-        let v = |i: usize| s.load(&T::blocks(x).0[first + i]);
-        s.bits_of_4([compare(v(0)), compare(v(1)), compare(v(2)), compare(v(3))])
-    };
-    if T::LANES == 16 { four(0) } else { four(0) | four(4) << 32 }
+    let (blocks, _) = T::blocks(x).0.as_chunks();
+    let low = word_of_4(s, &blocks[0], &compare);
+    if T::LANES == 16 { low } else { low | word_of_4(s, &blocks[1], &compare) << 32 }
 }
 
-/// The word of at most 64 elements; bits beyond them are 0.
 #[inline(always)]
-pub(crate) fn short_word<T: Float, S: Simd<T>>(s: S, x: &[T], compare: impl Fn(S::V) -> S::M) -> u64 {
-    let mut bits = 0;
-    for (i, part) in x.chunks(T::LANES).enumerate() {
-        bits |= u64::from(s.bits(compare(s.load_up_to(part, T::NAN)))) << (i * T::LANES);
-    }
-    bits & first_bits(x.len())
+fn word_of_4<T: Float, S: Simd<T>>(s: S, x: &[T::Block; 4], compare: &impl Fn(S::V) -> S::M) -> u64 {
+    let v = [s.load(&x[0]), s.load(&x[1]), s.load(&x[2]), s.load(&x[3])];
+    s.bits_of_4([compare(v[0]), compare(v[1]), compare(v[2]), compare(v[3])])
 }
 
 /// The first `n` bits set, or all.

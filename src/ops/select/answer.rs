@@ -1,7 +1,7 @@
 //! Where the hits go: slices that the caller has brought, or vectors that grow.
 
 use crate::array::zeros;
-use crate::error::{Error, Result};
+use crate::error::Error;
 use crate::index::Index;
 use crate::parallel::Split;
 use crate::simd::select::{native, unsigned};
@@ -31,6 +31,10 @@ position! {
     i64: |positions| Positions::U64(unsigned(positions)); // an index is at most isize::MAX
     usize: |positions| Positions::from(native(positions));
 }
+
+/// What kernels and drivers answer. An error travels in a box: then an answer fits into registers, and a call on a few
+/// elements does not wait for it to come back from memory.
+pub(super) type Outcome<T> = Result<T, Box<Error>>;
 
 /// Places for positions, of one of the two types that kernels write.
 pub(crate) enum Positions<'a> {
@@ -89,9 +93,9 @@ pub(super) trait Sink<T> {
     /// Makes room for so many places in all, if that can be had; `false` where it cannot.
     fn reserve(&mut self, n: usize) -> bool;
     /// The next `n` places.
-    fn places(&mut self, n: usize) -> Result<Places<'_, T>>;
+    fn places(&mut self, n: usize) -> Outcome<Places<'_, T>>;
     /// The first `n` places, of an answer that has none yet.
-    fn whole(&mut self, n: usize) -> Result<Places<'_, T>>;
+    fn whole(&mut self, n: usize) -> Outcome<Places<'_, T>>;
     /// Leaves the first `n` places.
     fn cut(&mut self, n: usize);
 }
@@ -126,16 +130,16 @@ impl<T: Send> Sink<T> for Slices<'_, T> {
     fn reserve(&mut self, n: usize) -> bool {
         n <= self.room
     }
-    fn places(&mut self, n: usize) -> Result<Places<'_, T>> {
+    fn places(&mut self, n: usize) -> Outcome<Places<'_, T>> {
         if n > self.left.len {
-            return Err(Error::Room { needed: self.room - self.left.len + n, room: self.room });
+            return Err(Box::new(Error::Room { needed: self.room - self.left.len + n, room: self.room }));
         }
         let none = Places { len: 0, positions: Positions::None, values: None };
         let (places, left) = std::mem::replace(&mut self.left, none).split_at(n);
         self.left = left;
         Ok(places)
     }
-    fn whole(&mut self, n: usize) -> Result<Places<'_, T>> {
+    fn whole(&mut self, n: usize) -> Outcome<Places<'_, T>> {
         self.places(n)
     }
     fn cut(&mut self, _n: usize) {}
@@ -153,10 +157,10 @@ fn reserve<E>(v: &mut Vec<E>, n: usize) -> bool {
 }
 
 /// `n` more elements.
-fn grow<E: Copy + Default>(v: &mut Vec<E>, n: usize) -> Result<&mut [E]> {
+fn grow<E: Copy + Default>(v: &mut Vec<E>, n: usize) -> Outcome<&mut [E]> {
     let len = v.len();
     if !reserve(v, n) {
-        return Err(memory::<E>(len + n));
+        return Err(Box::new(memory::<E>(len + n)));
     }
     v.resize(len + n, E::default());
     Ok(&mut v[len..])
@@ -178,7 +182,7 @@ impl<I: Position, T: Copy + Default + Send> Sink<T> for Vectors<'_, I, T> {
         self.positions.as_mut().is_none_or(|v| reserve(v, n))
             && self.values.as_mut().is_none_or(|v| reserve(v, n))
     }
-    fn places(&mut self, n: usize) -> Result<Places<'_, T>> {
+    fn places(&mut self, n: usize) -> Outcome<Places<'_, T>> {
         let positions = match &mut self.positions {
             Some(v) => I::erase(grow(v, n)?),
             None => Positions::None,
@@ -189,7 +193,7 @@ impl<I: Position, T: Copy + Default + Send> Sink<T> for Vectors<'_, I, T> {
         };
         Ok(Places { len: n, positions, values })
     }
-    fn whole(&mut self, n: usize) -> Result<Places<'_, T>> {
+    fn whole(&mut self, n: usize) -> Outcome<Places<'_, T>> {
         // From the system, large vectors come zeroed.
         if let Some(v) = &mut self.positions {
             **v = Vec::new();

@@ -158,7 +158,7 @@ pub fn compress_into<'a, 'm, T: Float>(
 
 /// The positions of the set bits: compiled with this crate.
 fn of_mask(level: Level, mask: Mask<'_>, sink: &mut dyn Sink<f32>) -> Result<usize> {
-    write(level, &Source::Length(mask.len()), &Hits::Mask(mask.0), None, sink)
+    write(level, &Source::Length(mask.len()), &Hits::Mask(mask.0), None, sink).map_err(|error| *error)
 }
 
 /// The indices at which `mask` is true, ascending: `np.flatnonzero(mask)`.

@@ -1,40 +1,77 @@
 //! The kernels of selection: everything here is compiled once for each element type and level.
 //!
-//! A comparison makes words of truth values (`compare`); positions, values and zeros follow from the words, whatever the
-//! comparison was.
+//! A comparison makes words of truth values (`compare`); positions and values follow from the words, whatever the comparison
+//! was. Of dense elements one kernel does both (`select`).
 
+use super::answer::{Outcome, Places, Positions, Sink};
 use super::predicate::{Kind, Test};
-use crate::simd::select::{WORD, first_bits, short_word, word};
+use super::source::{WORDS, block_len};
+use crate::simd::select::{WORD, first_bits, word};
 use crate::simd::{Float, Kernel, Level, Simd};
 
-/// A loop over elements with a comparison.
-trait Loop<T: Float> {
-    type Output;
-    fn run<S: Simd<T>>(self, s: S, compare: impl Fn(S::V) -> S::M) -> Self::Output;
+/// A test with its bounds in registers: the only place where kinds become instructions.
+#[derive(Clone, Copy)]
+struct Comparison<V> {
+    kind: Kind,
+    low: V,
+    high: V,
+    /// All bits set where those elements are meant that are not inside.
+    flip: u64,
 }
 
-/// Runs the loop with the test's comparison: the only place where kinds become instructions.
-#[inline(always)]
-fn with_comparison<T: Float, S: Simd<T>, L: Loop<T>>(s: S, test: &Test<T>, l: L) -> L::Output {
-    let (low, high) = (s.splat(test.low), s.splat(test.high));
-    macro_rules! run {
-        ($x:ident: $compare:expr) => {
-            l.run(
-                s,
-                #[inline(always)]
-                |$x| $compare,
-            )
-        };
+impl<V: Copy> Comparison<V> {
+    #[inline(always)]
+    fn new<T: Float, S: Simd<T, V = V>>(s: S, test: &Test<T>) -> Self {
+        let flip = if test.is_inverted { !0 } else { 0 };
+        Comparison { kind: test.kind, low: s.splat(test.low), high: s.splat(test.high), flip }
     }
-    match test.kind {
-        Kind::Gt => run!(x: s.gt(x, low)),
-        Kind::Ge => run!(x: s.ge(x, low)),
-        Kind::Lt => run!(x: s.gt(high, x)),
-        Kind::Le => run!(x: s.ge(high, x)),
-        Kind::Between => run!(x: s.and(s.ge(x, low), s.ge(high, x))),
-        Kind::AbsGt => run!(x: s.gt(s.abs(x), low)),
-        Kind::AbsGe => run!(x: s.ge(s.abs(x), low)),
-        Kind::AbsBetween => run!(x: s.and(s.ge(s.abs(x), low), s.ge(high, s.abs(x)))),
+
+    /// The word of 64 elements.
+    #[inline(always)]
+    fn word<T: Float, S: Simd<T, V = V>>(&self, s: S, x: &[T; WORD]) -> u64 {
+        let (low, high) = (self.low, self.high);
+        macro_rules! word {
+            ($x:ident: $compare:expr) => {
+                word(
+                    s,
+                    x,
+                    #[inline(always)]
+                    |$x| $compare,
+                )
+            };
+        }
+        self.flip
+            ^ match self.kind {
+                Kind::Gt => word!(x: s.gt(x, low)),
+                Kind::Ge => word!(x: s.ge(x, low)),
+                Kind::Lt => word!(x: s.gt(high, x)),
+                Kind::Le => word!(x: s.ge(high, x)),
+                Kind::Between => word!(x: s.and(s.ge(x, low), s.ge(high, x))),
+                Kind::AbsGt => word!(x: s.gt(s.abs(x), low)),
+                Kind::AbsGe => word!(x: s.ge(s.abs(x), low)),
+                Kind::AbsBetween => word!(x: s.and(s.ge(s.abs(x), low), s.ge(high, s.abs(x)))),
+            }
+    }
+
+    /// The word of at most 64 elements, the bits after the last of which are 0.
+    #[inline(always)]
+    fn short_word<T: Float, S: Simd<T, V = V>>(&self, s: S, x: &[T]) -> u64 {
+        let (low, high, mut bits) = (self.low, self.high, 0);
+        for (i, part) in x.chunks(T::LANES).enumerate() {
+            let x = s.load_up_to(part, T::NAN);
+            let m = match self.kind {
+                Kind::Gt => s.gt(x, low),
+                Kind::Ge => s.ge(x, low),
+                Kind::Lt => s.gt(high, x),
+                Kind::Le => s.ge(high, x),
+                Kind::Between => s.and(s.ge(x, low), s.ge(high, x)),
+                Kind::AbsGt => s.gt(s.abs(x), low),
+                Kind::AbsGe => s.ge(s.abs(x), low),
+                Kind::AbsBetween => s.and(s.ge(s.abs(x), low), s.ge(high, s.abs(x))),
+            };
+            bits |= u64::from(s.bits(m)) << (i * T::LANES);
+        }
+        (bits ^ self.flip) & first_bits(x.len())
     }
 }
 
@@ -53,23 +90,15 @@ impl<T: Float> Kernel<T> for Compare<'_, T> {
     type Output = usize;
     #[inline(always)]
     fn run<S: Simd<T>>(self, s: S) -> usize {
-        with_comparison(s, self.test, self)
-    }
-}
-
-impl<T: Float> Loop<T> for Compare<'_, T> {
-    type Output = usize;
-    #[inline(always)]
-    fn run<S: Simd<T>>(self, s: S, compare: impl Fn(S::V) -> S::M) -> usize {
+        let comparison = Comparison::new(s, self.test);
         let (groups, rest) = self.x.as_chunks::<WORD>();
-        let flip = if self.test.is_inverted { !0 } else { 0 };
         let mut hits = 0;
         for (to, group) in self.words.iter_mut().zip(groups) {
-            *to = word(s, group, &compare) ^ flip;
+            *to = comparison.word(s, group);
             hits += to.count_ones() as usize;
         }
         if let (false, Some(to)) = (rest.is_empty(), self.words.get_mut(groups.len())) {
-            *to = (short_word(s, rest, &compare) ^ flip) & first_bits(rest.len());
+            *to = comparison.short_word(s, rest);
             hits += to.count_ones() as usize;
         }
         hits
@@ -78,16 +107,12 @@ impl<T: Float> Loop<T> for Compare<'_, T> {
 
 /// How many elements satisfy the test.
 pub(super) fn count<T: Float>(level: Level, test: &Test<T>, x: &[T]) -> usize {
-    let mut hits = T::dispatch(level, Count { test, x });
-    if test.is_inverted {
-        hits = x.len() - hits;
+    let hits = T::dispatch(level, Count { test, x });
+    if !test.or_nan || test.is_inverted {
+        return hits; // an inverted test holds for NaN already
     }
-    if test.or_nan {
-        let not_nan = Test::new(Kind::Ge, T::NEG_INFINITY, T::INFINITY);
-        // An inverted test holds for NaN already.
-        hits += if test.is_inverted { 0 } else { x.len() - T::dispatch(level, Count { test: &not_nan, x }) };
-    }
-    hits
+    let not_nan = Test::new(Kind::Ge, T::NEG_INFINITY, T::INFINITY);
+    hits + x.len() - T::dispatch(level, Count { test: &not_nan, x })
 }
 
 struct Count<'a, T> {
@@ -99,22 +124,15 @@ impl<T: Float> Kernel<T> for Count<'_, T> {
     type Output = usize;
     #[inline(always)]
     fn run<S: Simd<T>>(self, s: S) -> usize {
-        with_comparison(s, self.test, self)
-    }
-}
-
-impl<T: Float> Loop<T> for Count<'_, T> {
-    type Output = usize;
-    #[inline(always)]
-    fn run<S: Simd<T>>(self, s: S, compare: impl Fn(S::V) -> S::M) -> usize {
+        let comparison = Comparison::new(s, self.test);
         let (groups, rest) = self.x.as_chunks::<WORD>();
         let mut hits = 0;
         // A loop, because an iterator's `sum` may become a function of its own, compiled for no level: seven times slower.
         for group in groups {
-            hits += word(s, group, &compare).count_ones() as usize;
+            hits += comparison.word(s, group).count_ones() as usize;
         }
         if !rest.is_empty() {
-            hits += short_word(s, rest, &compare).count_ones() as usize;
+            hits += comparison.short_word(s, rest).count_ones() as usize;
         }
         hits
     }
@@ -123,20 +141,26 @@ impl<T: Float> Loop<T> for Count<'_, T> {
 /// The hits of a block that may go through room of our own.
 const OWN: usize = 256;
 
+/// The word from which on hits go to room of our own, and from there to their places. While at least 64 hits are still to
+/// come, they overwrite whatever was written after the earlier ones.
+#[inline(always)]
+fn tail(words: &[u64], hits: usize) -> usize {
+    if hits <= OWN {
+        return 0;
+    }
+    let (mut tail, mut last) = (words.len(), 0);
+    while tail > 0 && last < WORD {
+        tail -= 1;
+        last += words[tail].count_ones() as usize;
+    }
+    tail
+}
+
 /// Calls `put` for each word with its number, its bits and 64 places, of which it fills those of the set bits; in the end
 /// `to` is full, and nothing beside it was written.
 #[inline(always)]
 fn expand<E: Copy + Default>(words: &[u64], to: &mut [E], put: impl Fn(usize, u64, &mut [E; WORD])) {
-    // While at least 64 hits are still to come, they will overwrite whatever was written after the earlier ones; the last
-    // words go to room of our own, and of that the hits to their places.
-    let (mut tail, mut hits) = (words.len(), 0);
-    if to.len() <= OWN {
-        tail = 0;
-    }
-    while tail > 0 && hits < WORD {
-        tail -= 1;
-        hits += words[tail].count_ones() as usize;
-    }
+    let tail = tail(words, to.len());
     let (mut own, mut filled) = ([E::default(); OWN + WORD], 0);
     // A loop of two turns, because the level's operations are sure to be inlined where they are called from one place.
     for is_tail in [false, true] {
@@ -165,68 +189,192 @@ fn by_bits<E>(mut bits: u64, to: &mut [E], put: impl Fn(usize, &mut E)) {
     }
 }
 
-/// Asks for the elements of word `w` of what follows the block `x`, which will be compared next.
+/// Writes the hits of at most 64 elements, the first of which has the index `first`.
 #[inline(always)]
-fn prefetch_next<T: Float, S: Simd<T>>(s: S, x: &[T], w: usize) {
-    for line in 0..WORD / T::LANES {
-        s.prefetch_after(x.as_ptr(), x.len() + w * WORD + line * T::LANES);
+pub(super) fn put_few<T: Float>(bits: u64, first: usize, x: &[T], to: Places<'_, T>) {
+    match to.positions {
+        Positions::None => {}
+        Positions::U32(to) => by_bits(bits, to, |bit, to| *to = (first + bit) as u32),
+        Positions::U64(to) => by_bits(bits, to, |bit, to| *to = (first + bit) as u64),
+    }
+    if let Some(to) = to.values {
+        by_bits(bits, to, |bit, to| *to = x[bit]);
     }
 }
 
-/// Writes the positions of the set bits, that of the first bit being `first`; there are as many as `to` has places. `x` are
-/// the elements.
-pub(super) fn positions_32<T: Float>(level: Level, words: &[u64], first: u32, x: &[T], to: &mut [u32]) {
-    if let [bits] = *words {
-        return by_bits(bits, to, |bit, to| *to = first + bit as u32);
+/// Writes the hits of dense elements, the first of which has the index `first`, and says how many they are; without the
+/// test's `or_nan`.
+pub(super) fn select<T: Float>(
+    level: Level,
+    test: &Test<T>,
+    x: &[T],
+    first: usize,
+    sink: &mut dyn Sink<T>,
+) -> Outcome<usize> {
+    T::dispatch(level, Select { test, x, first, sink })
+}
+
+struct Select<'a, 's, T> {
+    test: &'a Test<T>,
+    x: &'a [T],
+    first: usize,
+    sink: &'a mut (dyn Sink<T> + 's),
+}
+
+impl<T: Float> Kernel<T> for Select<'_, '_, T> {
+    type Output = Outcome<usize>;
+    /// While the words of a block become an answer, the next block is compared, word by word: the loads of the one and the
+    /// stores of the other go side by side.
+    #[inline(always)]
+    fn run<S: Simd<T>>(self, s: S) -> Outcome<usize> {
+        let Select { test, x, mut first, sink } = self;
+        let comparison = Comparison::new(s, test);
+        if x.len() <= WORD {
+            let bits = comparison.short_word(s, x);
+            let n = bits.count_ones() as usize;
+            if n > 0 {
+                put_few(bits, first, x, sink.places(n)?);
+            }
+            return Ok(n);
+        }
+        let (mut words_of, mut next_words_of) = ([0; WORDS], [0; WORDS]);
+        let (mut block, mut hits, mut total) = (&x[..0], 0, 0);
+        let mut rest = x;
+        let mut padded = [T::ZERO; WORD];
+        while !rest.is_empty() || hits > 0 {
+            let next;
+            (next, rest) = rest.split_at(rest.len().min(block_len::<T>()));
+            let (groups, next_groups) = (block.as_chunks().0, next.as_chunks().0);
+            let words = &words_of[..block.len().div_ceil(WORD)];
+            let next_words = &mut next_words_of;
+            let places = if hits > 0 {
+                sink.places(hits)?
+            } else {
+                Places { len: 0, positions: Positions::None, values: None }
+            };
+            let mut next_hits = 0;
+            let (to_32, to_64): (&mut [u32], &mut [u64]) = match places.positions {
+                Positions::None => (&mut [], &mut []),
+                Positions::U32(to) => (to, &mut []),
+                Positions::U64(to) => (&mut [], to),
+            };
+            let to_values = places.values.unwrap_or(&mut []);
+            let (has_32, has_64, has_values) = (!to_32.is_empty(), !to_64.is_empty(), !to_values.is_empty());
+            let tail = if hits == 0 { 0 } else { tail(words, hits) };
+            let mut own_32 = has_32.then_some([0u32; OWN + WORD]);
+            let mut own_64 = has_64.then_some([0u64; OWN + WORD]);
+            let mut own_values = has_values.then_some([T::ZERO; OWN + WORD]);
+            let (active, mut filled) = (if hits > 0 { words.len() } else { 0 }, 0);
+            // A loop of two turns, because the level's operations are sure to be inlined where they are called from one
+            // place.
+            for is_tail in [false, true] {
+                let range = if is_tail { tail..active.max(next_groups.len()) } else { 0..tail };
+                let to_32 =
+                    if is_tail { own_32.as_mut().map_or(&mut [][..], |own| own) } else { &mut to_32[..] };
+                let to_64 =
+                    if is_tail { own_64.as_mut().map_or(&mut [][..], |own| own) } else { &mut to_64[..] };
+                let to_values = if is_tail {
+                    own_values.as_mut().map_or(&mut [][..], |own| own)
+                } else {
+                    &mut to_values[..]
+                };
+                let mut k = 0;
+                for w in range {
+                    if let Some(group) = next_groups.get(w) {
+                        let bits = comparison.word(s, group);
+                        next_words[w] = bits;
+                        next_hits += bits.count_ones() as usize;
+                    }
+                    if w < active {
+                        let bits = words[w];
+                        if let (true, Some(to)) =
+                            (has_32, to_32.get_mut(k..).and_then(|to| to.first_chunk_mut()))
+                        {
+                            s.positions_32(bits, first.wrapping_add(w * WORD) as u32, to);
+                        }
+                        if let (true, Some(to)) =
+                            (has_64, to_64.get_mut(k..).and_then(|to| to.first_chunk_mut()))
+                        {
+                            s.positions_64(bits, (first + w * WORD) as u64, to);
+                        }
+                        if let (true, Some(to)) =
+                            (has_values, to_values.get_mut(k..).and_then(|to| to.first_chunk_mut()))
+                        {
+                            s.compress(bits, groups.get(w).unwrap_or(&padded), to);
+                        }
+                        k += bits.count_ones() as usize;
+                    }
+                }
+                if !is_tail {
+                    filled = k;
+                }
+            }
+            let left = hits - filled;
+            if let Some(own) = &own_32 {
+                to_32[filled..].copy_from_slice(&own[..left]);
+            }
+            if let Some(own) = &own_64 {
+                to_64[filled..].copy_from_slice(&own[..left]);
+            }
+            if let Some(own) = &own_values {
+                to_values[filled..].copy_from_slice(&own[..left]);
+            }
+            // What is left of the last block, if that is the next.
+            let last = next.as_chunks::<WORD>().1;
+            if !last.is_empty() {
+                padded[..last.len()].copy_from_slice(last);
+                let bits = comparison.short_word(s, last);
+                next_words[next_groups.len()] = bits;
+                next_hits += bits.count_ones() as usize;
+            }
+            first += block.len();
+            (block, total, hits) = (next, total + hits, next_hits);
+            std::mem::swap(&mut words_of, &mut next_words_of);
+        }
+        Ok(total)
     }
-    T::dispatch(level, Positions { words, first, x, to });
+}
+
+/// Writes the positions of the set bits, that of the first bit being `first`; there are as many as `to` has places.
+pub(super) fn positions_32(level: Level, words: &[u64], first: u32, to: &mut [u32]) {
+    f32::dispatch(level, PositionsOf { words, first, to });
 }
 
 /// [`positions_32`] of 64-bit positions.
-pub(super) fn positions_64<T: Float>(level: Level, words: &[u64], first: u64, x: &[T], to: &mut [u64]) {
-    if let [bits] = *words {
-        return by_bits(bits, to, |bit, to| *to = first + bit as u64);
-    }
-    T::dispatch(level, Positions { words, first, x, to });
+pub(super) fn positions_64(level: Level, words: &[u64], first: u64, to: &mut [u64]) {
+    f32::dispatch(level, PositionsOf { words, first, to });
 }
 
-struct Positions<'a, T, P> {
+struct PositionsOf<'a, P> {
     words: &'a [u64],
     first: P,
-    x: &'a [T],
     to: &'a mut [P],
 }
 
-impl<T: Float> Kernel<T> for Positions<'_, T, u32> {
+impl Kernel<f32> for PositionsOf<'_, u32> {
     type Output = ();
     #[inline(always)]
-    fn run<S: Simd<T>>(self, s: S) {
-        let Positions { words, first, x, to } = self;
+    fn run<S: Simd<f32>>(self, s: S) {
+        let PositionsOf { words, first, to } = self;
         expand(
             words,
             to,
             #[inline(always)]
-            |w, bits, to| {
-                prefetch_next(s, x, w);
-                s.positions_32(bits, first.wrapping_add((w * WORD) as u32), to);
-            },
+            |w, bits, to| s.positions_32(bits, first.wrapping_add((w * WORD) as u32), to),
         );
     }
 }
 
-impl<T: Float> Kernel<T> for Positions<'_, T, u64> {
+impl Kernel<f32> for PositionsOf<'_, u64> {
     type Output = ();
     #[inline(always)]
-    fn run<S: Simd<T>>(self, s: S) {
-        let Positions { words, first, x, to } = self;
+    fn run<S: Simd<f32>>(self, s: S) {
+        let PositionsOf { words, first, to } = self;
         expand(
             words,
             to,
             #[inline(always)]
-            |w, bits, to| {
-                prefetch_next(s, x, w);
-                s.positions_64(bits, first + (w * WORD) as u64, to);
-            },
+            |w, bits, to| s.positions_64(bits, first + (w * WORD) as u64, to),
         );
     }
 }

@@ -69,8 +69,8 @@ use crate::error::{Error, Result};
 use crate::parallel::{self, Split};
 use crate::simd::select::{WORD, first_bits};
 use crate::simd::{Compiled, Float, Level};
-use answer::{Places, Positions, Sink, Slices, Vectors};
-use source::{Source, WORDS};
+use answer::{Outcome, Places, Positions, Sink, Slices, Vectors};
+use source::{Source, WORDS, block_len};
 use std::marker::PhantomData;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
@@ -145,21 +145,36 @@ impl<T: Float> Hits<'_, T> {
 
     /// How many elements are meant.
     fn count(&self, level: Level, x: &Source<'_, T>) -> usize {
+        match (*x, self) {
+            (Source::Dense(x), Hits::Test(test)) if !is_parallel(x.len()) => kernels::count(level, test, x),
+            // Pieces that threads share begin anywhere, and a mask is read by whole words.
+            (_, Hits::Mask(_)) => self.count_here(level, 0, x),
+            _ => self.count_together(level, x),
+        }
+    }
+
+    /// [`Hits::count`], by blocks that threads share.
+    fn count_together(&self, level: Level, x: &Source<'_, T>) -> usize {
         let total = AtomicUsize::new(0);
         let len = x.len();
         parallel::for_each(*x, grain(len), |first, x| {
-            let mut hits = 0;
-            let mut words = [0; WORDS];
-            let _: std::result::Result<(), ()> = x.each_block(|at, len, x| {
-                hits += match self {
-                    Hits::Test(test) => kernels::count(level, test, x),
-                    hits => hits.words(level, first + at, x, &mut words[..len.div_ceil(WORD)]),
-                };
-                Ok(())
-            });
+            let hits = match (x, self) {
+                (Source::Dense(x), Hits::Test(test)) => kernels::count(level, test, x),
+                _ => self.count_here(level, first, &x),
+            };
             total.fetch_add(hits, Relaxed);
         });
         total.into_inner()
+    }
+
+    /// [`Hits::count`] of the elements from `first` on, on this thread.
+    fn count_here(&self, level: Level, first: usize, x: &Source<'_, T>) -> usize {
+        let (mut hits, mut words) = (0, [0; WORDS]);
+        let _: std::result::Result<(), ()> = x.each_block(|at, len, x| {
+            hits += self.words(level, first + at, x, &mut words[..len.div_ceil(WORD)]);
+            Ok(())
+        });
+        hits
     }
 }
 
@@ -180,8 +195,8 @@ fn test_words<T: Float>(level: Level, test: &Test<T>, x: &[T], words: &mut [u64]
 fn put<T: Float>(level: Level, words: &[u64], first: usize, x: &[T], to: &mut Places<'_, T>) {
     match &mut to.positions {
         Positions::None => {}
-        Positions::U32(to) => kernels::positions_32(level, words, first as u32, x, to), // the type holds all: `fits`
-        Positions::U64(to) => kernels::positions_64(level, words, first as u64, x, to),
+        Positions::U32(to) => kernels::positions_32(level, words, first as u32, to), // the type holds all: `fits`
+        Positions::U64(to) => kernels::positions_64(level, words, first as u64, to),
     }
     if let Some(to) = &mut to.values {
         kernels::compress(level, words, x, to);
@@ -195,7 +210,21 @@ fn write_here<T: Float>(
     first: usize,
     hits: &Hits<'_, T>,
     sink: &mut dyn Sink<T>,
-) -> Result<usize> {
+) -> Outcome<usize> {
+    match (x, hits) {
+        (Source::Dense(x), Hits::Test(test)) if !test.or_nan => kernels::select(level, test, x, first, sink),
+        _ => write_blocks(level, x, first, hits, sink),
+    }
+}
+
+/// [`write_here`], one block's words after the other's.
+fn write_blocks<T: Float>(
+    level: Level,
+    x: &Source<'_, T>,
+    first: usize,
+    hits: &Hits<'_, T>,
+    sink: &mut dyn Sink<T>,
+) -> Outcome<usize> {
     let (mut total, mut words) = (0, [0; WORDS]);
     x.each_block(|at, len, x| {
         let words = &mut words[..len.div_ceil(WORD)];
@@ -205,8 +234,8 @@ fn write_here<T: Float>(
         }
         total += n;
         Ok(())
-    })?;
-    Ok(total)
+    })
+    .map(|()| total)
 }
 
 /// Writes the hits of `x`, whose number may be known, and says how many they are.
@@ -216,7 +245,7 @@ fn write<T: Float>(
     hits: &Hits<'_, T>,
     known: Option<usize>,
     sink: &mut dyn Sink<T>,
-) -> Result<usize> {
+) -> Outcome<usize> {
     let len = x.len();
     let needed = known.or_else(|| {
         // An answer to a single block is refused, if it has to be, before anything is written.
@@ -245,13 +274,9 @@ fn write_in_turn<T: Float>(
         *x,
         places,
         CHUNK,
-        |first, x| {
-            let (mut n, mut words) = (0, [0; WORDS]);
-            let _: std::result::Result<(), ()> = x.each_block(|at, len, x| {
-                n += hits.words(level, first + at, x, &mut words[..len.div_ceil(WORD)]);
-                Ok(())
-            });
-            n
+        |first, x| match (&*x, hits) {
+            (Source::Dense(x), Hits::Test(test)) => kernels::count(level, test, x),
+            _ => hits.count_here(level, first, x),
         },
         |first, x, places| {
             let written = write_here(level, &x, first, hits, &mut Slices::from(places));
@@ -266,10 +291,10 @@ struct Selection<'a>(PhantomData<&'a ()>);
 struct Request<'a, T> {
     level: Level,
     x: &'a View<'a, T>,
-    hits: Hits<'a, T>,
+    hits: &'a Hits<'a, T>,
     /// `None`: the hits are only counted.
     sink: Option<&'a mut (dyn Sink<T> + 'a)>,
-    answer: &'a mut Result<usize>,
+    answer: &'a mut Outcome<usize>,
 }
 
 impl<'a> Compiled for Selection<'a> {
@@ -285,10 +310,22 @@ impl<'a> Compiled for Selection<'a> {
 impl<T: Float> Request<'_, T> {
     #[inline(always)]
     fn run(self) {
-        let x = Source::new(self.x);
-        *self.answer = match self.sink {
-            Some(sink) => write(self.level, &x, &self.hits, None, sink),
-            None => Ok(self.hits.count(self.level, &x)),
+        let Request { level, x, hits, sink, answer } = self;
+        // The way of a few elements, which should not take long.
+        if let (Some(x), Hits::Test(test)) = (x.as_slice(), hits)
+            && x.len() <= block_len::<T>()
+            && !test.or_nan
+        {
+            *answer = match sink {
+                Some(sink) => kernels::select(level, test, x, 0, sink),
+                None => Ok(kernels::count(level, test, x)),
+            };
+            return;
+        }
+        let x = Source::new(x);
+        *answer = match sink {
+            Some(sink) => write(level, &x, hits, None, sink),
+            None => Ok(hits.count(level, &x)),
         };
     }
 }
@@ -303,8 +340,8 @@ fn select<T: Float>(
 ) -> Result<usize> {
     let mut answer = Ok(0);
     let sink = sink.map(|sink| sink as _); // for as long as the others
-    T::compiled::<Selection>(Request { level, x, hits, sink, answer: &mut answer });
-    answer
+    T::compiled::<Selection>(Request { level, x, hits: &hits, sink, answer: &mut answer });
+    answer.map_err(|error| *error)
 }
 
 /// Whether indices of an input of this length are `I`s.

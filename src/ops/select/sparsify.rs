@@ -1,6 +1,6 @@
 //! Gradient compression with error feedback: what passes a threshold goes out as (index, value), the rest stays.
 
-use super::answer::{Places, Position, Positions, Sink, Slices, Vectors};
+use super::answer::{Outcome, Places, Position, Positions, Sink, Slices, Vectors};
 use super::predicate::Predicate;
 use super::source::{PIECE, Source, WORDS, block_len};
 use super::{CHUNK, Hits, fits, grain, is_parallel, kernels, put};
@@ -51,7 +51,7 @@ struct Blocks<'a, 'h, T> {
 impl<T: Float> Blocks<'_, '_, T> {
     /// Adds the gradient to the block `at` so many elements after the first, moves the hits out of it, and says how many
     /// they are.
-    fn next(&mut self, at: usize, residual: &mut [T]) -> Result<usize> {
+    fn next(&mut self, at: usize, residual: &mut [T]) -> Outcome<usize> {
         let mut words = [0; WORDS];
         let words = &mut words[..residual.len().div_ceil(WORD)];
         add(self.level, &self.grad, at, residual);
@@ -63,7 +63,7 @@ impl<T: Float> Blocks<'_, '_, T> {
     }
 
     /// All blocks of a slice.
-    fn slice(&mut self, residual: &mut [T]) -> Result<usize> {
+    fn slice(&mut self, residual: &mut [T]) -> Outcome<usize> {
         let mut n = 0;
         for (i, block) in residual.chunks_mut(block_len::<T>()).enumerate() {
             n += self.next(i * block_len::<T>(), block)?;
@@ -72,7 +72,7 @@ impl<T: Float> Blocks<'_, '_, T> {
     }
 
     /// All blocks of a strided array, one piece of a slice along the last axis after the other.
-    fn strided(&mut self, residual: ViewMut<'_, T>) -> Result<usize> {
+    fn strided(&mut self, residual: ViewMut<'_, T>) -> Outcome<usize> {
         let axis = residual.rank() - 1; // an array of rank 0 is a slice
         let (len, mut lanes) = (residual.len(), residual.into_lanes(axis));
         let lane_len = lanes.lane_len();
@@ -123,7 +123,7 @@ pub(super) fn sparsify_to<T: Float>(
     hits: &Hits<'_, T>,
     known: Option<usize>,
     sink: &mut dyn Sink<T>,
-) -> Result<usize> {
+) -> Outcome<usize> {
     let len = residual.len();
     let needed = known.or_else(|| {
         let is_sure = sink.room() >= len && sink.reserve(len);
@@ -174,7 +174,7 @@ struct Request<'a, T> {
     grad: Option<&'a View<'a, T>>,
     hits: Hits<'a, T>,
     sink: &'a mut (dyn Sink<T> + 'a),
-    answer: &'a mut Result<usize>,
+    answer: &'a mut Outcome<usize>,
 }
 
 impl<'a> Compiled for Sparsify<'a> {
@@ -222,7 +222,7 @@ fn into<T: Float, I: Position>(
     let (mut answer, mut sink) = (Ok(0), Slices::new(Some(indices), Some(values)));
     let (grad, sink, answer_to) = (grad.as_ref(), &mut sink, &mut answer);
     T::compiled::<Sparsify>(Request { level, residual, grad, hits, sink, answer: answer_to });
-    answer
+    answer.map_err(|error| *error)
 }
 
 /// The hits in vectors of their own.
@@ -236,7 +236,7 @@ fn collect<T: Float, I: Position>(
     let mut sink = Vectors { positions: Some(&mut indices), values: Some(&mut values) };
     let (grad, sink, answer_to) = (grad.as_ref(), &mut sink, &mut answer);
     T::compiled::<Sparsify>(Request { level, residual, grad, hits, sink, answer: answer_to });
-    answer?;
+    answer.map_err(|error| *error)?;
     indices.shrink_to_fit();
     values.shrink_to_fit();
     Ok((indices, values))

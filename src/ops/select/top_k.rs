@@ -1,6 +1,6 @@
 //! The k largest elements: the k-th of them, and exactly k.
 
-use super::answer::{Position, Sink, Slices, Vectors};
+use super::answer::{Outcome, Position, Sink, Slices, Vectors};
 use super::predicate::{IsNan, Kind, NanPolicy, NotNan, Predicate, Test};
 use super::source::{Source, WORDS};
 use super::sparsify::{check, foresee, sparsify_to};
@@ -142,7 +142,7 @@ const SAMPLE: usize = 16 << 10;
 /// Of many elements a sample tells between which bounds the answer probably is. What is above them is counted, what is
 /// between them collected, and the same is done with these. If the answer turns out to be above or below, what is there is
 /// collected instead.
-fn kth<T: Ordered>(level: Level, x: &Source<'_, T>, rank: usize, by: By) -> Result<Option<Kth<T>>> {
+fn kth<T: Ordered>(level: Level, x: &Source<'_, T>, rank: usize, by: By) -> Outcome<Option<Kth<T>>> {
     let mut collected: Vec<T>;
     let (mut x, mut rank, mut larger) = (*x, rank, 0);
     while x.len() > SMALL {
@@ -180,7 +180,7 @@ fn kth<T: Ordered>(level: Level, x: &Source<'_, T>, rank: usize, by: By) -> Resu
 }
 
 /// The elements that satisfy a test.
-fn collect<T: Ordered>(level: Level, x: &Source<'_, T>, test: Test<T>) -> Result<Vec<T>> {
+fn collect<T: Ordered>(level: Level, x: &Source<'_, T>, test: Test<T>) -> Outcome<Vec<T>> {
     let mut values = Vec::new();
     let mut sink = Vectors::<u64, T> { positions: None, values: Some(&mut values) };
     write(level, x, &Hits::Test(test), None, &mut sink)?;
@@ -264,7 +264,7 @@ fn after_nth<T: Float>(level: Level, x: &Source<'_, T>, test: Test<T>, n: usize)
 }
 
 /// Which elements the k largest are.
-fn largest<T: Ordered>(level: Level, x: &Source<'_, T>, top: TopK) -> Result<Hits<'static, T>> {
+fn largest<T: Ordered>(level: Level, x: &Source<'_, T>, top: TopK) -> Outcome<Hits<'static, T>> {
     let TopK { k, by, nan } = top;
     let none = Test::new(Kind::Between, T::ONE, T::ZERO);
     if k == 0 {
@@ -279,7 +279,8 @@ fn largest<T: Ordered>(level: Level, x: &Source<'_, T>, top: TopK) -> Result<Hit
     let rank = k - nans - 1;
     let kth = if rank < x.len() { kth(level, x, rank, by)? } else { None };
     let Some(Kth { threshold, larger, ties }) = kth else {
-        return Err(Error::TooFew { k, found: nans + Hits::Test(NotNan.test()).count(level, x) });
+        let found = nans + Hits::Test(NotNan.test()).count(level, x);
+        return Err(Box::new(Error::TooFew { k, found }));
     };
     let test = |is_strict| Test { or_nan: is_sent, ..from_on(by, threshold, is_strict) };
     let taken = rank + 1 - larger;
@@ -298,14 +299,14 @@ enum Request<'a, T> {
         level: Level,
         x: &'a View<'a, T>,
         k: usize,
-        answer: &'a mut Result<T>,
+        answer: &'a mut Outcome<T>,
     },
     Select {
         level: Level,
         x: &'a View<'a, T>,
         top: TopK,
         sink: &'a mut (dyn Sink<T> + 'a),
-        answer: &'a mut Result<usize>,
+        answer: &'a mut Outcome<usize>,
     },
     Sparsify {
         level: Level,
@@ -313,7 +314,7 @@ enum Request<'a, T> {
         grad: Option<&'a View<'a, T>>,
         top: TopK,
         sink: &'a mut (dyn Sink<T> + 'a),
-        answer: &'a mut Result<usize>,
+        answer: &'a mut Outcome<usize>,
     },
 }
 
@@ -341,14 +342,15 @@ fn run<T: Ordered>(request: Request<'_, T>) {
     }
 }
 
-fn threshold<T: Ordered>(level: Level, x: &Source<'_, T>, k: usize) -> Result<T> {
+fn threshold<T: Ordered>(level: Level, x: &Source<'_, T>, k: usize) -> Outcome<T> {
     let rank = k.checked_sub(1).filter(|&rank| rank < x.len());
     let kth = rank.map_or(Ok(None), |rank| kth(level, x, rank, By::Magnitude))?;
-    kth.map(|kth| kth.threshold).ok_or_else(|| Error::Option {
+    let refused = || Error::Option {
         option: "k",
         value: k.to_string(),
         expected: "between 1 and the number of elements that are not NaN",
-    })
+    };
+    kth.map(|kth| kth.threshold).ok_or_else(|| Box::new(refused()))
 }
 
 fn sparsify<T: Ordered>(
@@ -357,7 +359,7 @@ fn sparsify<T: Ordered>(
     grad: Option<&View<'_, T>>,
     top: TopK,
     sink: &mut dyn Sink<T>,
-) -> Result<usize> {
+) -> Outcome<usize> {
     let nothing = Source::Length(residual.len());
     if let Some(grad) = grad {
         // Whatever can be refused is refused before the first addition.
@@ -369,7 +371,7 @@ fn sparsify<T: Ordered>(
                 NanPolicy::Send => residual.len(),
             };
             if found < top.k {
-                return Err(Error::TooFew { k: top.k, found });
+                return Err(Box::new(Error::TooFew { k: top.k, found }));
             }
         }
         if !sink.reserve(top.k) {
@@ -408,7 +410,7 @@ pub fn top_k_threshold<'a, T: Float>(x: impl Into<View<'a, T>>, k: usize) -> Res
     let (level, x) = (Level::current()?, x.into());
     let mut answer = Ok(T::ZERO);
     T::compiled::<Top>(Request::Threshold { level, x: &x, k, answer: &mut answer });
-    answer
+    answer.map_err(|error| *error)
 }
 
 /// The `k` elements of largest magnitude, just `k`, as flat indices and values, in the order of the indices: the set of
@@ -441,7 +443,7 @@ pub fn top_k<'a, T: Float, I: Position>(
     let mut sink = Vectors { positions: Some(&mut indices), values: Some(&mut values) };
     let (top, sink, answer_to) = (k.into(), &mut sink, &mut answer);
     T::compiled::<Top>(Request::Select { level, x: &x, top, sink, answer: answer_to });
-    answer?;
+    answer.map_err(|error| *error)?;
     Ok((indices, values))
 }
 
@@ -469,7 +471,7 @@ pub fn top_k_into<'a, T: Float, I: Position>(
     let (mut answer, mut sink) = (Ok(0), Slices::new(Some(indices), Some(values)));
     let (top, sink, answer_to) = (k.into(), &mut sink, &mut answer);
     T::compiled::<Top>(Request::Select { level, x: &x, top, sink, answer: answer_to });
-    answer
+    answer.map_err(|error| *error)
 }
 
 /// [`top_k`] by magnitude or by value.
@@ -609,7 +611,7 @@ fn sparsified<T: Float, I: Position>(
     let mut sink = Vectors { positions: Some(&mut indices), values: Some(&mut values) };
     let (grad, sink, answer_to) = (grad.as_ref(), &mut sink, &mut answer);
     T::compiled::<Top>(Request::Sparsify { level, residual, grad, top, sink, answer: answer_to });
-    answer?;
+    answer.map_err(|error| *error)?;
     Ok((indices, values))
 }
 
@@ -625,5 +627,5 @@ fn sparsified_into<T: Float, I: Position>(
     let (mut answer, mut sink) = (Ok(0), Slices::new(Some(indices), Some(values)));
     let (grad, sink, answer_to) = (grad.as_ref(), &mut sink, &mut answer);
     T::compiled::<Top>(Request::Sparsify { level, residual, grad, top, sink, answer: answer_to });
-    answer
+    answer.map_err(|error| *error)
 }

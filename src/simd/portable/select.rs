@@ -28,9 +28,30 @@ fn by_bytes<E>(bits: u64, to: &mut [E; WORD], mut f: impl FnMut(usize, &[u8; 8],
     }
 }
 
+/// Whether it pays to take the set bits one by one.
+#[inline(always)]
+fn is_sparse(bits: u64) -> bool {
+    let [a, b, c, d, e, f, g, h] = bits.to_le_bytes().map(|byte| COUNTS[byte as usize]);
+    (a + b) + (c + d) + ((e + f) + (g + h)) <= 8
+}
+
+/// Calls `f` for each set bit with how many come before it and its number.
+#[inline(always)]
+fn by_bits(mut bits: u64, mut f: impl FnMut(usize, usize)) {
+    let mut k = 0;
+    while bits != 0 {
+        f(k, bits.trailing_zeros() as usize);
+        k += 1;
+        bits &= bits - 1;
+    }
+}
+
 impl Bits for Portable {
     #[inline(always)]
     fn positions_32(self, bits: u64, first: u32, to: &mut [u32; WORD]) {
+        if is_sparse(bits) {
+            return by_bits(bits, |k, i| to[k % WORD] = first.wrapping_add(i as u32));
+        }
         by_bytes(bits, to, |i, set, to| {
             for (to, &bit) in to.iter_mut().zip(set) {
                 *to = first.wrapping_add(i as u32).wrapping_add(bit.into());
@@ -39,6 +60,9 @@ impl Bits for Portable {
     }
     #[inline(always)]
     fn positions_64(self, bits: u64, first: u64, to: &mut [u64; WORD]) {
+        if is_sparse(bits) {
+            return by_bits(bits, |k, i| to[k % WORD] = first + i as u64);
+        }
         by_bytes(bits, to, |i, set, to| {
             for (to, &bit) in to.iter_mut().zip(set) {
                 *to = first + i as u64 + u64::from(bit);
@@ -62,11 +86,16 @@ macro_rules! compress {
         impl Compress<$t> for Portable {
             #[inline(always)]
             fn compress(self, bits: u64, from: &[$t; WORD], to: &mut [$t; WORD]) {
-                by_bytes(bits, to, |i, set, to| {
-                    for (to, &bit) in to.iter_mut().zip(set) {
-                        *to = from[(i + bit as usize) % WORD];
+                if is_sparse(bits) {
+                    return by_bits(bits, |k, i| to[k % WORD] = from[i % WORD]);
+                }
+                let mut k = 0;
+                for (from, byte) in from.as_chunks::<8>().0.iter().zip(bits.to_le_bytes()) {
+                    for (i, &x) in from.iter().enumerate() {
+                        to[k % WORD] = x; // at most one place was filled for each earlier element
+                        k += usize::from(byte >> i & 1);
                     }
-                });
+                }
             }
         }
     )*};
