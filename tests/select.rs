@@ -442,7 +442,7 @@ fn thresholds<T: Element>() {
     arrays.push(uniform(300_001, 2));
     everywhere(|_, _| {
         for x in &arrays {
-            let mut sorted: Vec<T> = x.iter().copied().filter(|&x| !(x != x)).collect();
+            let mut sorted: Vec<T> = x.iter().copied().filter(|&x| !x.to_f64().is_nan()).collect();
             sorted.sort_by(|a, b| b.to_f64().abs().total_cmp(&a.to_f64().abs()));
             for k in ks(x.len()) {
                 let got = select::top_k_threshold(x, k);
@@ -622,7 +622,7 @@ fn compress_agrees<T: Element, I: Position>(x: View<'_, T>, mask: &[bool]) {
     let mut words = vec![0u64; mask.len().div_ceil(64) + 1];
     *words.last_mut().unwrap() = !0; // more words than are needed, and bits beyond the last, which do not count
     mask.iter().enumerate().for_each(|(i, &m)| words[i / 64] |= u64::from(m) << (i % 64));
-    if mask.len() % 64 != 0 {
+    if !mask.len().is_multiple_of(64) {
         words[mask.len() / 64] |= !0 << (mask.len() % 64);
     }
     let values = reference::compress(x, mask).unwrap();

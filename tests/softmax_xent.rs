@@ -767,8 +767,7 @@ fn everywhere_is<T: Float>(
             };
             let run = || {
                 let mut grad = vec![T::NAN; all.len()];
-                let found =
-                    xent.forward_backward(view, &labels, &mut ViewMut::new(&mut grad, &shape).unwrap());
+                let found = xent.forward_backward(view, &labels, ViewMut::new(&mut grad, &shape).unwrap());
                 let found = found.unwrap();
                 check("forward_backward", &grad);
                 let mut place = all.clone();
@@ -1323,7 +1322,7 @@ fn targets_may_be_probabilities() {
             (vec![3, 0], 1),
         ] {
             let (len, classes) = (shape.iter().product::<usize>(), shape[axis]);
-            let rows = if classes == 0 { 0 } else { len / classes };
+            let rows = len.checked_div(classes).unwrap_or(0);
             let inner: usize = shape[axis + 1..].iter().product();
             let place = |row: usize, j: usize| row / inner * inner * classes + j * inner + row % inner;
             let mut x: Vec<T> = numbers(83, len, 4.0);

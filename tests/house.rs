@@ -1,0 +1,194 @@
+//! The floor plan of ARCHITECTURE.md, held against the sources: no import goes upward, none leads round in a circle, and
+//! what each file may hold stays there.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+
+/// The rooms of the house, and the rooms that each may use. A room is a file or a folder below `src`.
+const MAY_USE: &[(&str, &[&str])] = &[
+    ("error", &[]),
+    ("array", &["error"]),
+    ("parallel", &["array", "error"]),
+    ("simd", &["array", "error"]),
+    ("index", &["parallel", "simd", "array", "error"]),
+    ("order", &[]),
+    ("ops", &["parallel", "simd", "index", "order", "array", "error"]),
+    // The definitions use what the kernels' callers pass in, and nothing that computes.
+    ("reference", &["simd", "index", "order", "array", "error", "ops"]),
+];
+
+/// What of `ops` the definitions may name: types of the public surface, which hold options and answers.
+const TYPES_OF_OPS: &[&str] = &[
+    "By",
+    "Loss",
+    "NanPolicy",
+    "Partial",
+    "Position",
+    "Predicate",
+    "Reduction",
+    "Rows",
+    "SoftmaxXent",
+    "LinearXent",
+    "Mask",
+    "TopK",
+];
+
+fn sources(folder: &Path, found: &mut Vec<PathBuf>) {
+    for entry in folder.read_dir().expect("a folder of sources") {
+        let path = entry.expect("an entry").path();
+        if path.is_dir() {
+            sources(&path, found);
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            found.push(path);
+        }
+    }
+}
+
+/// Every file below `src`, by its path from there, with its text.
+fn files() -> BTreeMap<String, String> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let mut paths = Vec::new();
+    sources(&root, &mut paths);
+    let name =
+        |path: &Path| path.strip_prefix(&root).expect("below src").to_string_lossy().replace('\\', "/");
+    paths.iter().map(|path| (name(path), std::fs::read_to_string(path).expect("a source"))).collect()
+}
+
+/// A file's code, without its comments and without its own tests, which may use anything.
+fn code(text: &str) -> String {
+    let end = text.find("#[cfg(test)]\nmod tests").unwrap_or(text.len());
+    text[..end].lines().map(|line| line.split("//").next().unwrap_or_default()).collect::<Vec<_>>().join("\n")
+}
+
+fn room(file: &str) -> &str {
+    file.split(['/', '.']).next().expect("a name")
+}
+
+/// The paths that follow `crate::` in some code, groups in braces written out: `a::{b, c::d}` is `a::b` and `a::c::d`.
+fn paths(code: &str) -> Vec<String> {
+    /// The paths at the start of `text`, and how much of it they take.
+    fn read(text: &str, prefix: &str) -> (Vec<String>, usize) {
+        let end = text.find(|c: char| !(c.is_alphanumeric() || c == '_' || c == ':')).unwrap_or(text.len());
+        let path = format!("{prefix}{}", &text[..end]);
+        if !text[end..].starts_with('{') || !path.ends_with("::") {
+            return (vec![path], end);
+        }
+        let (mut found, mut at) = (Vec::new(), end + 1);
+        loop {
+            at += text[at..].find(|c: char| !c.is_whitespace() && c != ',').expect("the group's end");
+            if text[at..].starts_with('}') {
+                return (found, at + 1);
+            }
+            let (inner, taken) = read(&text[at..], &path);
+            found.extend(inner);
+            at += taken;
+            at += text[at..].find([',', '}']).expect("the group's end"); // `as name` may stand before it
+        }
+    }
+    code.match_indices("crate::").flat_map(|(at, found)| read(&code[at + found.len()..], "").0).collect()
+}
+
+#[test]
+fn paths_are_read_with_their_groups() {
+    let found = paths("use crate::a::{self, b, c::{d as e, f}, g};\nuse crate::h;\ncrate::i::j(1)");
+    assert_eq!(found, ["a::self", "a::b", "a::c::d", "a::c::f", "a::g", "h", "i::j"]);
+}
+
+#[test]
+fn no_import_goes_upward_or_round() {
+    let files = files();
+    let mut wrong = Vec::new();
+    let mut used = BTreeMap::<&str, BTreeSet<String>>::new();
+    for (file, text) in files.iter().filter(|(file, _)| *file != "lib.rs") {
+        let Some((_, may_use)) = MAY_USE.iter().find(|(name, _)| *name == room(file)) else {
+            wrong.push(format!("{file} is in no room of the plan"));
+            continue;
+        };
+        for path in paths(&code(text)) {
+            let target = path.split("::").next().unwrap_or_default();
+            let is_room = MAY_USE.iter().any(|(name, _)| *name == target);
+            if !is_room || target == room(file) {
+                continue; // a name that lib.rs exports, or a neighbour
+            }
+            used.entry(room(file)).or_default().insert(target.to_string());
+            let last = path.rsplit("::").next().unwrap_or_default();
+            if !may_use.contains(&target)
+                || room(file) == "reference" && target == "ops" && !TYPES_OF_OPS.contains(&last)
+            {
+                wrong.push(format!("{file} uses {path}"));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "against the floor plan:\n{}", wrong.join("\n"));
+    // The plan itself has no circle: each room uses only rooms that stand before it.
+    for (at, (name, may_use)) in MAY_USE.iter().enumerate() {
+        let before = &MAY_USE[..at];
+        assert!(
+            may_use.iter().all(|used| before.iter().any(|(name, _)| name == used)),
+            "{name} is in a circle"
+        );
+    }
+    assert!(used["ops"].contains("parallel"), "the reader of imports finds none");
+}
+
+/// Families of operations know nothing of each other, but for what is built of another one.
+#[test]
+fn families_stand_beside_each_other() {
+    for (file, text) in files().iter().filter(|(file, _)| file.starts_with("ops/")) {
+        let family = |path: &str| path.split('/').nth(1).map(|name| name.trim_end_matches(".rs").to_string());
+        for path in paths(&code(text)).iter().filter(|path| path.starts_with("ops::")) {
+            let other = path.split("::").nth(1).map(str::to_string);
+            let built_of = family(file).as_deref() == Some("linear_xent");
+            assert!(other == family(file) || built_of, "{file} uses {path}");
+        }
+    }
+}
+
+#[test]
+fn threads_and_pointers_have_one_place_each() {
+    for (file, text) in files() {
+        let code = code(&text);
+        if file != "parallel.rs" {
+            for name in ["rayon::", "std::thread", "num_cpus"] {
+                let is_local = name == "std::thread" && code.contains("thread_local!");
+                assert!(is_local || !code.contains(name), "{file} knows of threads: {name}");
+            }
+        }
+        if !file.starts_with("simd/")
+            && !["array/raw.rs", "array/ndarray.rs", "parallel.rs"].contains(&file.as_str())
+        {
+            for name in ["NonNull", ".as_ptr()", ".as_mut_ptr()", "from_raw_parts"] {
+                assert!(!code.contains(name), "{file} handles pointers: {name}");
+            }
+        }
+    }
+}
+
+#[test]
+fn unsafe_is_rare() {
+    let count = |code: &str| {
+        ["unsafe {", "unsafe impl", "unsafe fn", "unsafe trait"]
+            .iter()
+            .map(|what| code.matches(what).count())
+            .sum::<usize>()
+    };
+    let files = files();
+    let outside = files
+        .iter()
+        .filter(|(file, _)| !file.starts_with("simd/avx"))
+        .map(|(file, text)| (file, count(&code(text))));
+    let places: Vec<_> = outside.filter(|&(_, n)| n > 0).collect();
+    let total: usize = places.iter().map(|&(_, n)| n).sum();
+    assert!(total <= 15, "{total} times: {places:?}");
+}
+
+#[test]
+fn lines_are_short_and_functions_take_few_arguments() {
+    for (file, text) in files() {
+        for (number, line) in text.lines().enumerate() {
+            let is_comment = line.trim_start().starts_with("//");
+            assert!(!is_comment || line.chars().count() <= 120, "{file}:{}: a wide comment", number + 1);
+        }
+        assert!(!text.contains("too_many_arguments"), "{file} allows functions of many arguments");
+    }
+}
