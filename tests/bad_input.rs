@@ -978,14 +978,6 @@ fn cross_entropies() -> Vec<Row> {
     both!("backward", "Conflict", parts, new().shard(0, 4), |o, xent| {
         xent.backward(matrix(), labels, &[1.0], &mut o.x)
     });
-    let smooth = "label_smoothing and partials cannot be combined: smoothing needs the sum of all logits, which a \
-                  partial does not carry";
-    both!("partials", "Conflict", smooth, new().label_smoothing(0.5), |_o, xent| {
-        xent.partials(matrix(), labels)
-    });
-    both!("backward_from", "Conflict", smooth, new().label_smoothing(0.5), |o, xent| {
-        xent.backward_from(matrix(), labels, known, &[1.0], &mut o.x)
-    });
     for (first, classes) in [(1, 4), (0, 3), (usize::MAX, 4), (0, 0)] {
         let message: &'static str =
             format!("shard = ({first}, {classes}) is not room for the logits' classes").leak();

@@ -87,7 +87,7 @@ fn a_child_that_may_not_start_threads_answers_alone() {
 #[test]
 #[ignore = "run by another test"]
 fn without_memory() {
-    const ENOUGH: usize = 4 << 20;
+    const ENOUGH: usize = 1 << 20;
     const TOO_MANY: usize = 128 << 20;
     let x = [1.0f32];
     // As many elements or indices as asked for, of which there is but one in memory.

@@ -86,8 +86,10 @@ impl<T: Float> Partial<T> {
             type Output = T;
             #[inline(always)]
             fn run<S: Simd<T>>(self, s: S) -> T {
-                let shift = Shift::of_row(s, s.splat(self.0));
-                let all = exp::exp2(s, shift.exponent(s, s.splat(self.0)));
+                // Lifted after the exponential: a large exponent would lose the last digits of a small one.
+                let shift = Shift::of(s, s.splat(self.0));
+                let lift = s.splat(scaled::scale(T::ONE, T::ROW_LIFT));
+                let all = s.mul(exp::exp2(s, shift.exponent(s, s.splat(self.0))), lift);
                 // The others' share of the whole: 1 − e^(target − lse).
                 let t = s.mul(s.sub(s.splat(self.1), s.splat(self.0)), s.splat(T::LOG2_E));
                 let share = s.sub(s.splat(T::ZERO), exp::exp2_m1(s, t));

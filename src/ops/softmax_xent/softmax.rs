@@ -42,8 +42,8 @@ fn in_place<T: Float>(x: ViewMut<'_, T>, axis: isize, log: bool) -> Result<()> {
 ///
 /// ```
 /// # use gradix::View;
-/// let x = View::new(&[0.0, 3.0_f64.ln(), 0.0, 0.0], &[2, 2])?;
-/// let p = gradix::softmax(x, -1)?;
+/// let x = [0.0, 3.0_f64.ln(), 0.0, 0.0];
+/// let p = gradix::softmax(View::new(&x, &[2, 2])?, -1)?;
 /// assert!(p.iter().zip([0.25, 0.75, 0.5, 0.5]).all(|(p, exact)| (p - exact).abs() < 1e-15));
 /// # Ok::<(), gradix::Error>(())
 /// ```
@@ -96,7 +96,7 @@ pub fn log_softmax<'a, T: Float>(x: impl Into<View<'a, T>>, axis: isize) -> Resu
 /// ```
 /// let mut log_p = [0.0_f64; 1];
 /// gradix::log_softmax_into(&[3.0], 0, &mut log_p)?;
-/// assert_eq!(log_p, [0.0]);
+/// assert!(log_p[0].abs() < 1e-15);
 /// # Ok::<(), gradix::Error>(())
 /// ```
 pub fn log_softmax_into<'a, 'o, T: Float>(
@@ -112,7 +112,7 @@ pub fn log_softmax_into<'a, 'o, T: Float>(
 /// ```
 /// let mut x = [2.0_f64];
 /// gradix::log_softmax_in_place(&mut x, 0)?;
-/// assert_eq!(x, [0.0]);
+/// assert!(x[0].abs() < 1e-15);
 /// # Ok::<(), gradix::Error>(())
 /// ```
 pub fn log_softmax_in_place<'a, T: Float>(x: impl Into<ViewMut<'a, T>>, axis: isize) -> Result<()> {
