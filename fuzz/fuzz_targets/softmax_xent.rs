@@ -106,7 +106,7 @@ struct Call<'a, T: Float, I> {
 macro_rules! run {
     ($call:ident, $xent:expr) => {{
         let Call { method, from, to, data, labels, upstream, targets, known, .. } = $call;
-        let xent = $xent;
+        let (xent, labels) = ($xent, *labels);
         let x = from.view(data).unwrap();
         let mut answer = Answer { error: None, loss: None, arrays: vec![] };
         let mut grad = $call.before.to_vec();
@@ -213,9 +213,10 @@ fn check<T: Float, I: Index + TryFrom<i64>>(u: &mut Unstructured) -> arbitrary::
     let before: Vec<T> = numbers(u, to.len, scale)?;
     let upstreams = if u.arbitrary()? { 1 } else { rows };
     // Of any strides.
-    let strides = [*u.choose(&[1, 1, 0, 3, -2])?];
+    let strides: [isize; 1] = [*u.choose(&[1, 1, 0, 3, -2])?];
     let reach = upstreams.saturating_sub(1) * strides[0].unsigned_abs();
-    let numbers_of_rows: Vec<T> = numbers(u, reach + 1, *u.choose(&[1.0, 1.0, 1e-30, 1e30])?)?;
+    let size = *u.choose(&[1.0, 1.0, 1e-30, 1e30])?;
+    let numbers_of_rows: Vec<T> = numbers(u, reach + 1, size)?;
     let first = if strides[0] < 0 { reach } else { 0 };
     let upstream = View::strided(&numbers_of_rows, &[upstreams], &strides, first).unwrap();
     if u.ratio(1, 6)? {
