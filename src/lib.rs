@@ -91,12 +91,13 @@
 //!
 //! # What goes in
 //!
-//! Arrays are slices, vectors or arrays (rank 1), [`View`]s of up to 8 axes with any strides, or, with the feature
-//! `ndarray`, the arrays and views of that crate. Outputs are the mutable twins. Elements are `f32` or `f64`
-//! ([`Float`]); gathers and puts, which only move them, take any integer, `bool`, and with the feature `half` `f16` and
-//! `bf16` as well ([`Element`]). Indices and labels are of any integer type but the 128-bit ones and `isize` ([`Index`]), and are
-//! read where they stand. An index outside its axis is an error, negative ones count from the end; [`Wrap`], [`Clip`] and
-//! [`Fill`] say otherwise, as NumPy's and JAX's `mode` does.
+//! Arrays are slices, vectors or arrays (rank 1), [`View`]s of up to 8 axes with any strides, or, with the
+//! feature `ndarray`, the arrays and views of that crate. Outputs are the mutable twins. Elements are `f32`
+//! or `f64` ([`Float`]); gathers and puts, which only move them, take any integer, `bool`, and with the
+//! feature `half` `f16` and `bf16` as well ([`Element`]). Indices and labels are of any integer type but the
+//! 128-bit ones and `isize` ([`Index`]), and are read where they stand. An index outside its axis is an
+//! error, negative ones count from the end; [`Wrap`], [`Clip`] and [`Fill`] say otherwise, as NumPy's and
+//! JAX's `mode` does.
 //!
 //! # What comes out of bad input
 //!
@@ -105,8 +106,8 @@
 //!
 //! # The same bits
 //!
-//! [`mod@reference`] has the same functions with the same signatures, written as plain loops. They are the definition, and
-//! each operation states how near it is to them:
+//! [`mod@reference`] has the same functions with the same signatures, written as plain loops. They are the
+//! definition, and each operation states how near it is to them:
 //!
 //! * *gather, scatter, select*: the same bits, at every level, for any strides and any number of threads. A scatter
 //!   adds duplicates in the order of the indices.

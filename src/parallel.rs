@@ -1,25 +1,27 @@
 //! Threads: the only file that knows of them. A call owns its work.
 //!
-//! The calling thread starts at once and claims piece after piece of the work. When what is left would keep it busy for
-//! longer than help costs ([`WORTH_WAKING`]), it offers the rest to the other threads of the current rayon pool. A helper
-//! that comes in time enters the call and claims pieces, too. A helper that comes late finds the call closed and leaves.
-//! The calling thread waits only for helpers that have entered, and runs nothing but its own work:
+//! The calling thread starts at once and claims piece after piece of the work. When what is left would keep
+//! it busy for longer than help costs ([`WORTH_WAKING`]), it offers the rest to the other threads of the
+//! current rayon pool. A helper that comes in time enters the call and claims pieces, too. A helper that
+//! comes late finds the call closed and leaves. The calling thread waits only for helpers that have entered,
+//! and runs nothing but its own work:
 //!
-//! * A call depends on no thread but its own. It ends while the caller holds a lock that other tasks of the pool want,
-//!   while all workers are blocked, in a pool of one, in the child of a `fork`, inside a thread-local's destructor, and
-//!   where no thread can be had.
+//! * A call depends on no thread but its own. It ends while the caller holds a lock that other tasks of the
+//!   pool want, while all workers are blocked, in a pool of one, in the child of a `fork`, inside a
+//!   thread-local's destructor, and where no thread can be had.
 //! * No task of anyone else sees what the calling thread has set, such as a level that [`Level::run`] forces.
-//! * In a pool of n threads at most n work on a call. Tasks that all call this crate share the pool's threads and start
-//!   no others.
+//! * In a pool of n threads at most n work on a call. Tasks that all call this crate share the pool's threads
+//!   and start no others.
 //!
-//! Which thread works on which piece is not determined, and no result depends on it: pieces are cut at multiples of the
-//! operation's grain, and an operation gives each unit the same result in any piece.
+//! Which thread works on which piece is not determined, and no result depends on it: pieces are cut at
+//! multiples of the operation's grain, and an operation gives each unit the same result in any piece.
 //!
 //! # The size of a piece
 //!
-//! A piece is a share of what is left, `left / (4 · threads)`, but at least a grain, so pieces become smaller towards the end:
-//! a helper that comes late still finds its share, and the threads end together. To claim a piece costs some 20 to 50 ns (an
-//! uncontended mutex). Operations choose a grain that takes a few microseconds, so claiming costs them about 1 %.
+//! A piece is a share of what is left, `left / (4 · threads)`, but at least a grain, so pieces become smaller
+//! towards the end: a helper that comes late still finds its share, and the threads end together. To claim a
+//! piece costs some 20 to 50 ns (an uncontended mutex). Operations choose a grain that takes a few
+//! microseconds, so claiming costs them about 1 %.
 //!
 //! [`Level::run`]: crate::Level::run
 
@@ -98,8 +100,9 @@ split_together!(B b0 b1);
 split_together!(B b0 b1, C c0 c1);
 split_together!(B b0 b1, C c0 c1, D d0 d1);
 
-/// How many threads can share work that begins here: those of the current rayon pool, but no more than the CPUs that
-/// this process may use (in a container with a quota of one CPU, a second thread is a loss). 1 where no pool can be had.
+/// How many threads can share work that begins here: those of the current rayon pool, but no more than the
+/// CPUs that this process may use (in a container with a quota of one CPU, a second thread is a loss). 1
+/// where no pool can be had.
 ///
 /// The first call from outside any pool starts rayon's global pool, so ask only when there is enough work.
 pub(crate) fn threads() -> usize {
@@ -124,8 +127,8 @@ fn threads_of_the_global_pool() -> usize {
     })
 }
 
-/// Calls `f` with the `S` that the last such call on this thread left, or with a new one where there is none. For scratch,
-/// which would otherwise be allocated for each piece of work.
+/// Calls `f` with the `S` that the last such call on this thread left, or with a new one where there is none.
+/// For scratch, which would otherwise be allocated for each piece of work.
 #[inline(always)] // it may be called, and `f` run, inside a level
 pub(crate) fn with_kept<S: Default + 'static, R>(f: impl FnOnce(&mut S) -> R) -> R {
     thread_local! {
@@ -145,11 +148,13 @@ pub(crate) fn with_kept<S: Default + 'static, R>(f: impl FnOnce(&mut S) -> R) ->
 
 /// Help is offered when what is left would take the caller longer than this, as far as what it has done shows.
 ///
-/// Where a worker sleeps, an offer costs the caller some 10 us, as the system must wake it, and it comes 40 to 100 us later: work
-/// of 100 us then gains nothing by help, work of 200 us a third, work of 400 us takes half the time.
+/// Where a worker sleeps, an offer costs the caller some 10 us, as the system must wake it, and it comes 40
+/// to 100 us later: work of 100 us then gains nothing by help, work of 200 us a third, work of 400 us takes
+/// half the time.
 const WORTH_WAKING: Duration = Duration::from_micros(100);
 
-/// The same where a worker has just helped and still looks for more: an offer costs 1 us, and work of 20 us gains a third.
+/// The same where a worker has just helped and still looks for more: an offer costs 1 us, and work of 20 us
+/// gains a third.
 const WORTH_TELLING: Duration = Duration::from_micros(20);
 
 /// For how many microseconds, at least, rayon's workers look for more before they sleep.
@@ -170,10 +175,10 @@ fn worth_help(now: Instant) -> Duration {
     if seen != 0 && microseconds(now).wrapping_sub(seen) < AWAKE { WORTH_TELLING } else { WORTH_WAKING }
 }
 
-/// Runs `f` on pieces of `work`, on several threads where there is enough of it; `f` is also told the number of the
-/// piece's first unit. `grain` units are few enough for a piece and take a few microseconds. Which pieces there are, and which
-/// run where, is not determined, so `f` must give each unit the same result in any piece. Work of less than 16 units is
-/// offered at once, so its operation must know that it is worth it.
+/// Runs `f` on pieces of `work`, on several threads where there is enough of it; `f` is also told the number
+/// of the piece's first unit. `grain` units are few enough for a piece and take a few microseconds. Which
+/// pieces there are, and which run where, is not determined, so `f` must give each unit the same result in
+/// any piece. Work of less than 16 units is offered at once, so its operation must know that it is worth it.
 pub(crate) fn for_each<W: Split>(work: W, grain: usize, f: impl Fn(usize, W) + Sync) {
     /// Work of at least so many units is first tried: a few units show how long the rest will take.
     const TRIED: usize = 16;
@@ -243,8 +248,8 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner) // a panic is carried to the caller, which then reads nothing
 }
 
-/// Runs `work` here, and meanwhile also on up to `helpers` other threads of the current pool: on those that come before it
-/// ends here. Returns when nobody runs it any more. A panic in a helper goes on here.
+/// Runs `work` here, and meanwhile also on up to `helpers` other threads of the current pool: on those that
+/// come before it ends here. Returns when nobody runs it any more. A panic in a helper goes on here.
 fn share(helpers: usize, work: &(dyn Fn() + Sync)) {
     /// Offers that no worker has looked at yet. Where workers are busy or gone they pile up, and no more are made.
     static OPEN_OFFERS: AtomicUsize = AtomicUsize::new(0);
@@ -281,8 +286,8 @@ fn run(work: &(dyn Fn() + Sync), offer: impl FnOnce(&Arc<Call>)) {
     }
 }
 
-/// Whether this process is a child of the one that first shared work: threads do not follow into it, so nobody would help,
-/// and rayon's locks may be held by threads that are not there.
+/// Whether this process is a child of the one that first shared work: threads do not follow into it, so
+/// nobody would help, and rayon's locks may be held by threads that are not there.
 fn is_forked() -> bool {
     static PROCESS: OnceLock<u32> = OnceLock::new();
     let process = std::process::id();
@@ -307,9 +312,9 @@ struct State {
 impl Call {
     /// The caller must close the call before what it borrows ends; [`Close`] does, while unwinding, too.
     fn new(work: &(dyn Fn() + Sync)) -> Arc<Self> {
-        // SAFETY: the lifetime is forgotten, not needed: `run`, the only caller, holds `work` until `Close` has been
-        // dropped. `Close` takes the reference out, so that nobody gets it later, and then waits until `inside` is 0, so that
-        // nobody who got it before still runs it.
+        // SAFETY: the lifetime is forgotten, not needed: `run`, the only caller, holds `work` until `Close`
+        // has been dropped. `Close` takes the reference out, so that nobody gets it later, and then waits
+        // until `inside` is 0, so that nobody who got it before still runs it.
         let work = unsafe { std::mem::transmute::<&(dyn Fn() + Sync), &'static (dyn Fn() + Sync)>(work) };
         let state = State { work: Some(work), inside: 0, panicked: None };
         Arc::new(Call { state: Mutex::new(state), left: Condvar::new() })
@@ -438,7 +443,8 @@ mod model {
     /// Two units of work for the caller and so many helpers; whoever claims the unit `panics` panics.
     fn check(helpers: usize, panics: Option<usize>) {
         let mut model = loom::model::Builder::new();
-        // All orders with one helper; with two, those in which threads are interrupted at most twice where they could go on.
+        // All orders with one helper; with two, those in which threads are interrupted at most twice where
+        // they could go on.
         model.preemption_bound = (helpers > 1).then_some(2);
         model.check(move || {
             let (left, done) = (Mutex::new(0..2), AtomicUsize::new(0));

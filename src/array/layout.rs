@@ -394,9 +394,9 @@ type Axis = (usize, [isize; 3]);
 /// table  P × n × M        output or source  P × K × M        list  K, or P × K × M (along an axis)
 /// ```
 ///
-/// A list without P and M is read as if it had them with stride 0. The axes of each group that continue each other in
-/// all three arrays are merged. What is left of a group is one axis nearly always; where it is more, the last stays in
-/// the 3-d pieces and the others are looped over outside, piece by piece.
+/// A list without P and M is read as if it had them with stride 0. The axes of each group that continue each
+/// other in all three arrays are merged. What is left of a group is one axis nearly always; where it is more,
+/// the last stays in the 3-d pieces and the others are looped over outside, piece by piece.
 pub(crate) struct Plan {
     /// The layouts that this plan was made for, and is good for.
     pub(super) layouts: [Layout; 3],

@@ -28,8 +28,8 @@ impl<T> Clone for Start<T> {
 }
 impl<T> Copy for Start<T> {}
 
-// SAFETY: an address alone, which nobody outside this folder can follow. Each piece holds a marker of the borrow that it
-// is, so it can be sent and shared as that can.
+// SAFETY: an address alone, which nobody outside this folder can follow. Each piece holds a marker of the
+// borrow that it is, so it can be sent and shared as that can.
 unsafe impl<T> Send for Start<T> {}
 // SAFETY: as above.
 unsafe impl<T> Sync for Start<T> {}
@@ -200,7 +200,8 @@ impl<'a, T> RunMut<'a, T> {
     #[inline(always)]
     pub(crate) fn at(self, i: usize) -> &'a mut T {
         assert!(i < self.len, "an element beyond the end");
-        // SAFETY: a place of the piece, as asserted, exclusively borrowed for 'a; and `self`, the way to it, is consumed.
+        // SAFETY: a place of the piece, as asserted, exclusively borrowed for 'a; and `self`, the way to it,
+        // is consumed.
         unsafe { &mut *self.start.at(i as isize * self.stride).0 }
     }
 
@@ -249,8 +250,8 @@ impl<T> Clone for Lanes<'_, T> {
 }
 impl<T> Copy for Lanes<'_, T> {}
 
-// What makes the pieces below: the offsets are `Walk`'s, which asserts that the slices asked for exist, and each element of
-// these is one inside the view's shape.
+// What makes the pieces below: the offsets are `Walk`'s, which asserts that the slices asked for exist, and
+// each element of these is one inside the view's shape.
 impl<'a, T> Lanes<'a, T> {
     #[inline(always)]
     pub(super) fn new(start: Start<T>, walk: Walk) -> Self {
@@ -273,7 +274,8 @@ impl<'a, T> Lanes<'a, T> {
         Run::new(self.start.at(self.walk.offset(i)), self.walk.len, self.walk.stride)
     }
 
-    /// Whether the slices `i`, …, `i + count − 1` begin at neighbouring elements, so that `across` gives any of theirs.
+    /// Whether the slices `i`, …, `i + count − 1` begin at neighbouring elements, so that `across` gives any
+    /// of theirs.
     #[inline(always)]
     pub(crate) fn are_neighbours(&self, i: usize, count: usize) -> bool {
         self.walk.are_neighbours(i, count)
@@ -376,8 +378,9 @@ impl<T: Send> Split for LanesMut<'_, T> {
     }
 }
 
-/// A 3-d piece of an array, planes × indexed axis × rows, of elements whose type is forgotten but for its size. It was an
-/// [`Element`](super::Element)'s, so any [`Word`] of that size will do to read it. Strides are in elements.
+/// A 3-d piece of an array, planes × indexed axis × rows, of elements whose type is forgotten but for its
+/// size. It was an [`Element`](super::Element)'s, so any [`Word`] of that size will do to read it. Strides
+/// are in elements.
 #[derive(Clone, Copy)]
 pub(crate) struct Erased3<'a> {
     start: Start<u8>,
@@ -615,8 +618,8 @@ impl<'a, T> Strided3<'a, T> {
 }
 
 impl<'a, T: Word> Strided3<'a, T> {
-    /// `out[t]` = what offset number `t` names at step `t` of a run along `axis` from `index` on; `value` where the offset is not
-    /// on the indexed axis.
+    /// `out[t]` = what offset number `t` names at step `t` of a run along `axis` from `index` on; `value`
+    /// where the offset is not on the indexed axis.
     pub(crate) fn gather_or(
         &self,
         (axis, mut index): (usize, [usize; 3]),
@@ -666,8 +669,8 @@ impl<'a> Erased3<'a> {
         Erased3 { start: self.start.at(offset * self.width as isize), shape, ..*self }
     }
 
-    /// What such a run of another array may name in this one, which is indexed: all places of the indexed axis, and the
-    /// run's own of the others.
+    /// What such a run of another array may name in this one, which is indexed: all places of the indexed
+    /// axis, and the run's own of the others.
     #[inline(always)]
     pub(crate) fn table_part(&self, axis: usize, [p, _, m]: [usize; 3], len: usize) -> Self {
         // The indexed axis may have no place, and then its list has no offset.
@@ -694,8 +697,8 @@ impl<'a> Erased3Mut<'a> {
 }
 
 impl<T: Word> Strided3Mut<'_, T> {
-    /// Updates what offset number `t` names at step `t` of a run along `axis` from `index` on with `from[t]`, but where the offset
-    /// is not on the indexed axis.
+    /// Updates what offset number `t` names at step `t` of a run along `axis` from `index` on with `from[t]`,
+    /// but where the offset is not on the indexed axis.
     pub(crate) fn update_inside(
         &mut self,
         (axis, mut index): (usize, [usize; 3]),
@@ -729,8 +732,8 @@ impl<T> Strided3Mut<'_, T> {
     }
 }
 
-/// Whether each word, read without a sign, is below `bound`. By one pass without branches, to be compiled for the caller's
-/// level.
+/// Whether each word, read without a sign, is below `bound`. By one pass without branches, to be compiled for
+/// the caller's level.
 #[inline(always)]
 pub(crate) fn are_below<X: Word>(list: &[X], bound: usize) -> bool {
     if size_of::<X>() == 8 {
@@ -850,9 +853,9 @@ fn prefetch<const NEAR: bool, T>(at: Start<T>) {
     let _ = at;
 }
 
-/// The runs along one axis of a table, a checked list and a flow that belong together: for each, where its first step stands,
-/// and how far it is from there to the next step and to the next run, outer and inner. Step `t` of a run means element
-/// `t · step + o · stride` of the table, where `o` is index `t`.
+/// The runs along one axis of a table, a checked list and a flow that belong together: for each, where its
+/// first step stands, and how far it is from there to the next step and to the next run, outer and inner.
+/// Step `t` of a run means element `t · step + o · stride` of the table, where `o` is index `t`.
 pub(crate) struct Runs<'a> {
     widths: [usize; 2],
     table: Start<u8>,
@@ -875,8 +878,9 @@ pub(crate) struct Runs<'a> {
 pub(crate) struct RunsMut<'a>(Runs<'a>);
 
 impl<'a> Runs<'a> {
-    /// The runs along `axis`. What the indices of the indexed axis mean for one element keeps its order: that axis is the
-    /// innermost but for the run's own. Lines are prefetched so many indices `ahead`, along the indexed axis.
+    /// The runs along `axis`. What the indices of the indexed axis mean for one element keeps its order: that
+    /// axis is the innermost but for the run's own. Lines are prefetched so many indices `ahead`, along the
+    /// indexed axis.
     #[inline(always)]
     fn new(table: &Erased3<'a>, list: &Words<'a>, flow: &Erased3<'a>, axis: usize, ahead: usize) -> Self {
         match axis {
@@ -989,9 +993,9 @@ impl RunsMut<'_> {
         let RunsMut(runs) = self;
         let Runs { len, step, stride, list_step, flow_step, ahead, .. } = runs;
         // SAFETY: `Runs::along` has asserted that the three pieces are of one shape, so that step `t` below
-        // `len` of each run is a place of the list and of the flow, and that each index is below the table's length
-        // along the indexed axis: with the run's place on the other axes, a place of the table. Nobody else has the flow:
-        // `Runs::of_gather` borrows it exclusively.
+        // `len` of each run is a place of the list and of the flow, and that each index is below the table's
+        // length along the indexed axis: with the run's place on the other axes, a place of the table. Nobody
+        // else has the flow: `Runs::of_gather` borrows it exclusively.
         let index = |list: Start<X>, t: isize| unsafe { *list.at(t).0 }.to_offset() as isize;
         // SAFETY: as above.
         let read = |table: Start<W>, offset: isize| unsafe { *table.at(offset).0 };
@@ -1042,7 +1046,8 @@ impl RunsMut<'_> {
         }
     }
 
-    /// Each `table[.. list[..] ..]` is updated with `flow[..]`. What updates one element comes in order along the indexed axis.
+    /// Each `table[.. list[..] ..]` is updated with `flow[..]`. What updates one element comes in order along
+    /// the indexed axis.
     #[inline(always)]
     pub(crate) fn scatter<T: Word, X: Word>(self, update: impl Update<T>) {
         let RunsMut(runs) = self;

@@ -11,8 +11,8 @@ use std::marker::PhantomData;
 
 /// A vector of zeros (of `T::default()`) for an answer of this shape, or an error where it cannot be had.
 pub(crate) fn zeros<T: Copy + Default>(shape: &[usize]) -> Result<Vec<T>> {
-    /// From this size on the system hands out pages that are zero already, which `vec!` leaves untouched. Asking for as
-    /// much once before, to learn whether it can be had, costs little beside the answer.
+    /// From this size on the system hands out pages that are zero already, which `vec!` leaves untouched.
+    /// Asking for as much once before, to learn whether it can be had, costs little beside the answer.
     const LARGE: usize = 1 << 17;
     let len = count(shape)?;
     let bytes = len.checked_mul(size_of::<T>()).filter(|&bytes| bytes <= isize::MAX as usize);
@@ -78,8 +78,8 @@ impl<'a, T> View<'a, T> {
     /// All of `data`, in C order. The product of `shape` must be `data.len()`.
     ///
     /// # Errors
-    /// [`Error::Shape`]; [`Error::Rank`] if there are more than [`MAX_RANK`](crate::MAX_RANK) axes; [`Error::Overflow`] if the product
-    /// cannot be counted, axes of length 0 left out.
+    /// [`Error::Shape`]; [`Error::Rank`] if there are more than [`MAX_RANK`](crate::MAX_RANK) axes;
+    /// [`Error::Overflow`] if the product cannot be counted, axes of length 0 left out.
     #[inline(always)]
     pub fn new(data: &'a [T], shape: &[usize]) -> Result<Self> {
         match Layout::whole(data.len(), shape) {
@@ -92,8 +92,8 @@ impl<'a, T> View<'a, T> {
     /// overlapping; every index inside `shape` must land inside `data`.
     ///
     /// # Errors
-    /// [`Error::Extent`] if one does not; [`Error::Rank`] and [`Error::Overflow`] as for [`View::new`], or if there are
-    /// not as many strides as axes.
+    /// [`Error::Extent`] if one does not; [`Error::Rank`] and [`Error::Overflow`] as for [`View::new`], or if
+    /// there are not as many strides as axes.
     pub fn strided(data: &'a [T], shape: &[usize], strides: &[isize], offset: usize) -> Result<Self> {
         let layout = Layout::new(shape, strides)?;
         let offset = layout.checked_start(data.len(), offset)?;
@@ -188,8 +188,8 @@ impl<'a, T> ViewMut<'a, T> {
     /// All of `data`, in C order. The product of `shape` must be `data.len()`.
     ///
     /// # Errors
-    /// [`Error::Shape`]; [`Error::Rank`] if there are more than [`MAX_RANK`](crate::MAX_RANK) axes; [`Error::Overflow`] if the product
-    /// cannot be counted, axes of length 0 left out.
+    /// [`Error::Shape`]; [`Error::Rank`] if there are more than [`MAX_RANK`](crate::MAX_RANK) axes;
+    /// [`Error::Overflow`] if the product cannot be counted, axes of length 0 left out.
     #[inline(always)]
     pub fn new(data: &'a mut [T], shape: &[usize]) -> Result<Self> {
         match Layout::whole(data.len(), shape) {
@@ -363,8 +363,8 @@ mod bytes {
     }
 
     impl<'a, T: bytemuck::NoUninit> View<'a, T> {
-        /// The bytes of the elements, along one axis more, the last: so operations that only move elements take any plain
-        /// type, as rows of so many bytes.
+        /// The bytes of the elements, along one axis more, the last: so operations that only move elements
+        /// take any plain type, as rows of so many bytes.
         ///
         /// # Errors
         /// [`Error::Rank`] for a view of 8 axes; [`Error::Overflow`] if there are more bytes than can be addressed.
@@ -395,7 +395,8 @@ mod bytes {
     }
 }
 
-/// A [`View`] of an [`Element`] whose type is forgotten but for its size, so that what works on it is compiled here, once.
+/// A [`View`] of an [`Element`] whose type is forgotten but for its size, so that what works on it is
+/// compiled here, once.
 #[derive(Clone, Copy)]
 pub(crate) struct ErasedView<'a> {
     start: Start<u8>,

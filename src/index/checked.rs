@@ -87,10 +87,11 @@ impl<'a> ErasedIndices<'a> {
     }
 }
 
-/// Refuses a run with an index outside `-bound..bound`, or outside `0..bound` if the type has no sign. The run's first
-/// index has the given number in its list.
+/// Refuses a run with an index outside `-bound..bound`, or outside `0..bound` if the type has no sign. The
+/// run's first index has the given number in its list.
 fn check_run<I: Word>((run, number): (Run<'_, I>, usize), is_signed: bool, bound: usize) -> Result<()> {
-    // From −bound on, where there are negative ones: one comparison without a sign. Twice a length does not overflow u64.
+    // From −bound on, where there are negative ones: one comparison without a sign. Twice a length does not
+    // overflow u64.
     let (low, count) = if is_signed { (bound as u64, 2 * bound as u64) } else { (0, bound as u64) };
     let is_inside = |i: I| (i.to_i64() as u64).wrapping_add(low) < count;
     let all = match run.as_slice() {
@@ -115,7 +116,8 @@ fn check_view<I: Word>(list: &ErasedView<'_>, is_signed: bool, bound: usize) -> 
     (0..list.len() / len).try_for_each(|l| check_run((lanes.lane(l), l * len), is_signed, bound))
 }
 
-/// How many offsets a block has at most: few enough to stay in L1 beside the data, enough to forget the cost of a block.
+/// How many offsets a block has at most: few enough to stay in L1 beside the data, enough to forget the cost
+/// of a block.
 pub(crate) const BLOCK: usize = 256;
 
 /// A piece of a list of any type, mode and strides. It gives offsets, a block at a time, or itself where it stands.
@@ -128,7 +130,8 @@ pub(crate) struct List<'a> {
 }
 
 impl List<'_> {
-    /// Looks whether the list can be read where it stands: nothing negative, all below the bound. The mode then plays no part.
+    /// Looks whether the list can be read where it stands: nothing negative, all below the bound. The mode
+    /// then plays no part.
     #[inline(always)]
     pub(crate) fn check_in_place(&mut self, level: Level) -> bool {
         #[inline(always)]
@@ -203,8 +206,9 @@ impl List<'_> {
         (List { words: a, ..self }, List { words: b, ..self })
     }
 
-    /// Overwrites the block with the offsets that the indices along `axis` from `index` on name; what names no element in a list
-    /// that may have such indices becomes an offset beyond the bound. The list has been checked.
+    /// Overwrites the block with the offsets that the indices along `axis` from `index` on name; what names
+    /// no element in a list that may have such indices becomes an offset beyond the bound. The list has been
+    /// checked.
     #[inline(never)]
     pub(crate) fn fill(&self, axis: usize, index: [usize; 3], block: &mut [u64]) {
         with_integer!(
@@ -232,7 +236,8 @@ fn resolve<I: Word>(list: &List<'_>, run: Run<'_, I>, block: &mut [u64]) {
                 |i| if (i as u64) < bound { i as u64 } else { i.rem_euclid(bound as i64) as u64 },
             )
         }
-        // By a function of its own, so that the compiler does not make vectors of it, which are slow to compare 64 bits.
+        // By a function of its own, so that the compiler does not make vectors of it, which are slow to
+        // compare 64 bits.
         Mode::Clip => {
             each(run, block, |i| if (i as u64) < bound { i as u64 } else { clipped(i, bound, is_signed) })
         }

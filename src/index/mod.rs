@@ -9,7 +9,8 @@ pub(crate) mod checked;
 use crate::array::{Element, ErasedView, View};
 use crate::simd::{Kernel, Simd};
 
-/// What every integer that indices and labels may have can do, inside the crate. Each function is defined for every value.
+/// What every integer that indices and labels may have can do, inside the crate. Each function is defined for
+/// every value.
 mod integer {
     pub trait Integer: Copy + Ord {
         /// The type's name, for messages.
@@ -20,8 +21,8 @@ mod integer {
         fn value(self) -> i128;
         /// The value of type `Self` that counts `n`, if there is one.
         fn from_usize(n: usize) -> Option<Self>;
-        /// The offset that a plain index names, negative ones counting back from `bound`; at least `bound` where it is
-        /// out of bounds. `bound` is at most `isize::MAX`.
+        /// The offset that a plain index names, negative ones counting back from `bound`; at least `bound`
+        /// where it is out of bounds. `bound` is at most `isize::MAX`.
         fn raise(self, bound: usize) -> usize;
         /// As `raise`, for an index that is known to be in bounds.
         fn raise_proven(self, bound: usize) -> usize;
@@ -109,12 +110,12 @@ pub struct Wrap<L>(pub L);
 #[derive(Debug, Clone, Copy)]
 pub struct Clip<L>(pub L);
 
-/// Indices of which those outside the axis, negative ones included, name no element: a gather gives the value instead,
-/// a scatter or put skips them.
+/// Indices of which those outside the axis, negative ones included, name no element: a gather gives the value
+/// instead, a scatter or put skips them.
 ///
-/// That is JAX's `mode="fill"` with `fill_value` and, for scatters, `mode="drop"` (where, other than here, negative
-/// indices still count from the end), and pandas' `take` with `allow_fill`, whose −1 stands for a missing value. No list
-/// is out of bounds, not even of an axis without elements.
+/// That is JAX's `mode="fill"` with `fill_value` and, for scatters, `mode="drop"` (where, other than here,
+/// negative indices still count from the end), and pandas' `take` with `allow_fill`, whose −1 stands for a
+/// missing value. No list is out of bounds, not even of an axis without elements.
 ///
 /// ```
 /// use gradix::Fill;
@@ -127,9 +128,9 @@ pub struct Clip<L>(pub L);
 #[derive(Debug, Clone, Copy)]
 pub struct Fill<L, T>(pub L, pub T);
 
-/// An array of indices into an array of `T`, and what to do with those outside the axis. Made from a slice, vector, array
-/// or [`View`] of any [`Index`] type (out of bounds is an error, negative counts from the end), or from one of these in
-/// [`Wrap`], [`Clip`] or [`Fill`].
+/// An array of indices into an array of `T`, and what to do with those outside the axis. Made from a slice,
+/// vector, array or [`View`] of any [`Index`] type (out of bounds is an error, negative counts from the end),
+/// or from one of these in [`Wrap`], [`Clip`] or [`Fill`].
 #[derive(Debug, Clone, Copy)]
 pub struct Indices<'a, I, T> {
     pub(crate) list: View<'a, I>,
@@ -186,8 +187,8 @@ impl<'a, I: Index, T: Element> Indices<'a, I, T> {
     }
 }
 
-/// The least and the greatest of some bare indices, those that are `but` left out, and the number of these; no least where there are
-/// no others.
+/// The least and the greatest of some bare indices, those that are `but` left out, and the number of these;
+/// no least where there are no others.
 pub(crate) struct Extent<'a, I> {
     pub(crate) slice: &'a [I],
     pub(crate) but: Option<I>,
@@ -199,7 +200,8 @@ impl<I: Index> Kernel<f32> for Extent<'_, I> {
     fn run<S: Simd<f32>>(self, _: S) -> Self::Output {
         let Extent { slice, but } = self;
         let Some(&first) = slice.iter().find(|&&i| Some(i) != but) else { return (None, slice.len()) };
-        // By plain loops: closures handed to a fold were no part of the level's function in some builds, and not made vectors of.
+        // By plain loops: closures handed to a fold were no part of the level's function in some builds, and
+        // not made vectors of.
         let (mut low, mut high, mut left_out) = (first, first, 0);
         match but {
             None => {

@@ -50,7 +50,8 @@ fn places(shape: &[usize]) -> impl Iterator<Item = Vec<usize>> + use<> {
     })
 }
 
-/// The offsets that indices name on an axis of length `n`, in C order; none for an index that [`Fill`](crate::Fill) leaves out.
+/// The offsets that indices name on an axis of length `n`, in C order; none for an index that
+/// [`Fill`](crate::Fill) leaves out.
 fn offsets<I: Index, T>(indices: &Indices<'_, I, T>, n: usize) -> Result<Vec<Option<usize>>> {
     let list = indices.list;
     let offset = |(position, place): (usize, Vec<usize>)| {

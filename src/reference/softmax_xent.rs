@@ -1,8 +1,8 @@
 //! Softmax cross-entropy, one number at a time: what the bits of [`crate::SoftmaxXent`] are.
 //!
-//! The equations are in `ops/softmax_xent/rows.rs`, the polynomials in `simd/exp.rs`. This is the order of every
-//! operation, without vectors and threads: for rows that lie along vectors, `lanes` partial sums that are then joined by
-//! halves; for rows in lanes, one sum; chunk by chunk.
+//! The equations are in `ops/softmax_xent/rows.rs`, the polynomials in `simd/exp.rs`. This is the order of
+//! every operation, without vectors and threads: for rows that lie along vectors, `lanes` partial sums that
+//! are then joined by halves; for rows in lanes, one sum; chunk by chunk.
 
 use super::{collect, push};
 use crate::array::{View, ViewMut};
@@ -456,7 +456,8 @@ fn rival<T: Float>(x: &[T], target: usize, class: Option<usize>, first_class: us
     }
 }
 
-/// What gaps are measured from: the maximum, or 0 where that is −∞, or so small that a fraction of it may not be exact.
+/// What gaps are measured from: the maximum, or 0 where that is −∞, or so small that a fraction of it may not
+/// be exact.
 fn anchor<T: Float>(max: T) -> T {
     if max > T::NEG_INFINITY && max.abs() > T::EPSILON * T::EPSILON { max } else { T::ZERO }
 }

@@ -269,8 +269,9 @@ fn holds_square(len: usize, width: usize, count: usize, lanes: usize) -> bool {
     len >= count && (len - count) / (lanes - 1) >= width // which cannot overflow
 }
 
-/// `Simd::columns` and `Simd::rows`, of AVX-512 too, whose shuffles of whole registers take twice as long on a Zen 4. By 128 bits of each
-/// row; the last of them overlap those before, so that nothing beyond the columns is touched.
+/// `Simd::columns` and `Simd::rows`, of AVX-512 too, whose shuffles of whole registers take twice as long on
+/// a Zen 4. By 128 bits of each row; the last of them overlap those before, so that nothing beyond the
+/// columns is touched.
 macro_rules! squares {
     ($columns:ident $rows:ident: $t:ident x $lanes:literal, $turn:ident $loadu:ident $storeu:ident $loadu_half:ident $storeu_half:ident
      $cast:ident $low:ident $insert:ident $extract:ident $permute:ident) => {
@@ -286,7 +287,8 @@ macro_rules! squares {
             for at in (0..count).step_by(STEP).map(|at| at.min(count - STEP)) {
                 for half in [0, $lanes / 2] {
                     let quarter = |row: usize| {
-                        // SAFETY: `STEP` elements of one of `$lanes` rows from the column `at` on, inside `rows` as asserted.
+                        // SAFETY: `STEP` elements of one of `$lanes` rows from the column `at` on, inside
+                        // `rows` as asserted.
                         unsafe { $loadu_half(rows.as_ptr().add((half + row) * width + at)) }
                     };
                     let pair = |row| $insert::<1>($cast(quarter(row)), quarter(STEP + row));
@@ -319,7 +321,8 @@ macro_rules! squares {
                 let mut at = 0;
                 while count - at >= 2 * STEP {
                     for (i, (a, b)) in turned(at).into_iter().zip(turned(at + STEP)).enumerate() {
-                        // SAFETY: `2 * STEP` elements of one of `$lanes` rows from the column `at` on, inside `to` as asserted.
+                        // SAFETY: `2 * STEP` elements of one of `$lanes` rows from the column `at` on, inside
+                        // `to` as asserted.
                         unsafe {
                             $storeu(to.add((half + i) * width + at), $permute::<0x20>(a, b));
                             $storeu(to.add((half + STEP + i) * width + at), $permute::<0x31>(a, b));

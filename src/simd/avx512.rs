@@ -210,8 +210,9 @@ fn seats_pd(classes: &[usize; 16], first: usize, end: u32) -> __m512d {
     _mm512_cvtepi64_pd(seats(&halves[0], first, end))
 }
 
-/// The sum of each register's lanes, joined by halves, in the registers' order. A step joins two registers into one, which has the halves
-/// of both side by side; so registers are joined in the order that the lanes come out in.
+/// The sum of each register's lanes, joined by halves, in the registers' order. A step joins two registers
+/// into one, which has the halves of both side by side; so registers are joined in the order that the lanes
+/// come out in.
 #[inline]
 #[target_feature(enable = "avx512f")]
 fn sums_of_16(v: [__m512; 16]) -> __m512 {

@@ -7,28 +7,30 @@
 //! h = x·a + (S − k)         rounded once: S + n, n being t to the nearest eighth, ties to even
 //! r = x·a − (k + n)         rounded once; −1/16 <= r <= 1/16
 //! 2^r ≈ 1 + r·Q(r)          Q of degree 2 (f32), 6 (f64)
-//! 2^n                       the last bits of h, n's integer moved to the exponent's place, plus the bits of 2^(n's fraction),
-//!                           one of eight numbers; 0 where n < −125.5 (f32), −1021.5 (f64)
+//! 2^n                       the last bits of h, n's integer moved to the exponent's place, plus the bits
+//!                           of 2^(n's fraction), one of eight numbers; 0 where n < −125.5 (f32), −1021.5 (f64)
 //! 2^t ≈ r·Q·2^n + 2^n
 //! ```
 //!
-//! Q is the minimax fit of (2^r − 1)/r with weight |r|/2^r on [−1/16, 1/16] (Remez exchange in 60 digits), its coefficients
-//! then rounded: the f32 ones one after another, each time refitting the rest, the f64 ones all at once. The error
-//! that remains before any rounding is 0.22 ε (f32) and 0.02 ε (f64), ε being 2⁻²³ and 2⁻⁵²; the eight numbers are correctly
-//! rounded, at most 0.27 ε and 0.31 ε off. One degree less errs by 29 ε (f32) and 4 ε (f64). 2^0 is exact. A table of numbers
-//! that share one addition of integers with the exponent is that of Tang (1989), here in a register.
+//! Q is the minimax fit of (2^r − 1)/r with weight |r|/2^r on [−1/16, 1/16] (Remez exchange in 60 digits),
+//! its coefficients then rounded: the f32 ones one after another, each time refitting the rest, the f64 ones
+//! all at once. The error that remains before any rounding is 0.22 ε (f32) and 0.02 ε (f64), ε being 2⁻²³ and
+//! 2⁻⁵²; the eight numbers are correctly rounded, at most 0.27 ε and 0.31 ε off. One degree less errs by 29 ε
+//! (f32) and 4 ε (f64). 2^0 is exact. A table of numbers that share one addition of integers with the
+//! exponent is that of Tang (1989), here in a register.
 //!
-//! Operations per vector, AVX-512, `f32`: 2 fused multiply-adds and a subtraction for h and r, 2 for Q, shift, permutation,
-//! addition of integers, multiply, compare, masked multiply-add: 11. t itself is never made, so it costs nothing and rounds nothing.
-//! None can go but the compare and the mask, which chunks without so small an exponential do without (their least logit is
-//! known): 10, of which a Zen 4 takes 6 in the slot of multiplications, so 6 cycles. Without the table it was 11, 9 in that slot,
-//! with Q of degree 5 on [−½, ½]. Of 16 numbers the degree would still be 2 (one less: 3.6 ε), and AVX2, which permutes 8, would need
-//! two permutations and a blend; of 4 it would be 3. The compare stands for the underflow, whose results would else be
-//! subnormal or wrong; the bound of zero is chosen so that 2^n is normal, with room for 2^r < 1. `vrndscaleps` and `vscalefps`
-//! take two slots each where an addition and a shift take one.
+//! Operations per vector, AVX-512, `f32`: 2 fused multiply-adds and a subtraction for h and r, 2 for Q,
+//! shift, permutation, addition of integers, multiply, compare, masked multiply-add: 11. t itself is never
+//! made, so it costs nothing and rounds nothing. None can go but the compare and the mask, which chunks
+//! without so small an exponential do without (their least logit is known): 10, of which a Zen 4 takes 6 in
+//! the slot of multiplications, so 6 cycles. Without the table it was 11, 9 in that slot, with Q of degree 5
+//! on [−½, ½]. Of 16 numbers the degree would still be 2 (one less: 3.6 ε), and AVX2, which permutes 8, would
+//! need two permutations and a blend; of 4 it would be 3. The compare stands for the underflow, whose results
+//! would else be subnormal or wrong; the bound of zero is chosen so that 2^n is normal, with room for 2^r <
+//! 1. `vrndscaleps` and `vscalefps` take two slots each where an addition and a shift take one.
 //!
-//! 2^t − 1 near 0 is not to be had from 2^n beside 1, so [`exp2_m1`] takes n as an integer, which is 0 there, and Q of degree 5 and
-//! 10 on [−½, ½], fitted in the same way (0.10 ε and 0.12 ε).
+//! 2^t − 1 near 0 is not to be had from 2^n beside 1, so [`exp2_m1`] takes n as an integer, which is 0 there,
+//! and Q of degree 5 and 10 on [−½, ½], fitted in the same way (0.10 ε and 0.12 ε).
 //!
 //! # ln u for normal u > 0
 //!
@@ -121,8 +123,8 @@ fn powers<T: Float, S: Simd<T>>(s: S, x: S::V, a: T, shifted_k: S::V) -> (S::V, 
     (s.power_of_eighths(h, &T::EIGHTHS_BY_LANE), s.mul(polynomial(s, r, T::EXP2), r), keep)
 }
 
-/// 2^(x·a − k), at most 2; 0 where that is below 2^−125.5 (`f32`), 2^−1021.5 (`f64`), to the nearest eighth; NaN for NaN. At most 1.5 ULP off,
-/// the rounding of `a` aside.
+/// 2^(x·a − k), at most 2; 0 where that is below 2^−125.5 (`f32`), 2^−1021.5 (`f64`), to the nearest eighth;
+/// NaN for NaN. At most 1.5 ULP off, the rounding of `a` aside.
 #[inline(always)]
 pub(crate) fn exp2_of<T: Float, S: Simd<T>>(s: S, x: S::V, a: T, shifted_k: S::V) -> S::V {
     let (power, less_one, keep) = powers(s, x, a, shifted_k);
@@ -142,9 +144,10 @@ pub(crate) fn window<T: Float, S: Simd<T>>(s: S, k: S::V) -> S::V {
     s.sub(s.splat(T::EIGHTH_SHIFTER - T::from_f64(2.0)), k)
 }
 
-/// 2^(x·log₂e − k) if that, n to the nearest eighth, is in the window: −126 <= n < 2 (`f32`), −1022 <= n < 2 (`f64`). The bits of
-/// [`exp2_of`] where that is not 0. Of h = S + n − 2 for these n, and for no others, all bits but the lowest 10 (13) are those of S − 128
-/// (S − 1024): the bits that differ are set in `outside`, which [`Float::are_in_window`] judges.
+/// 2^(x·log₂e − k) if that, n to the nearest eighth, is in the window: −126 <= n < 2 (`f32`), −1022 <= n < 2
+/// (`f64`). The bits of [`exp2_of`] where that is not 0. Of h = S + n − 2 for these n, and for no others, all
+/// bits but the lowest 10 (13) are those of S − 128 (S − 1024): the bits that differ are set in `outside`,
+/// which [`Float::are_in_window`] judges.
 #[inline(always)]
 pub(crate) fn exp2_in_window<T: Float, S: Simd<T>>(s: S, x: S::V, window: S::V, outside: &mut S::V) -> S::V {
     let a = s.splat(T::LOG2_E);
@@ -266,8 +269,8 @@ mod tests {
         }
     }
 
-    /// 2^r for |r| <= ½ as a sum of two, off by less than 2^-90: the series of e^(r·ln 2), by Horner's rule in pairs of
-    /// numbers with exact products (Dekker, 1971).
+    /// 2^r for |r| <= ½ as a sum of two, off by less than 2^-90: the series of e^(r·ln 2), by Horner's rule
+    /// in pairs of numbers with exact products (Dekker, 1971).
     fn exp2_in_pairs(r: f64) -> (f64, f64) {
         let sum = |a: f64, b: f64| (a + b, b - (a + b - a)); // |a| >= |b|
         let (x, x_low) =

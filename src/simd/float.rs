@@ -72,7 +72,8 @@ pub trait Float:
     /// 2^(i/8) for i in 0..8.
     #[doc(hidden)]
     const EIGHTHS: &'static [Self];
-    /// The same for each lane i modulo 8, less the bits that i stands in where `power_of_eighths` of the levels adds them.
+    /// The same for each lane i modulo 8, less the bits that i stands in where `power_of_eighths` of the
+    /// levels adds them.
     #[doc(hidden)]
     const EIGHTHS_BY_LANE: Self::Block;
     #[doc(hidden)]
@@ -80,7 +81,8 @@ pub trait Float:
     /// The least of the numbers that [`exp::exp2_in_window`] looks for.
     #[doc(hidden)]
     const WINDOW: Self;
-    /// From this times the target's exponential on, that of the others makes the target's own too small to be added to it: 2^62, 2^510.
+    /// From this times the target's exponential on, that of the others makes the target's own too small to be
+    /// added to it: 2^62, 2^510.
     #[doc(hidden)]
     const FAR: Self;
     #[doc(hidden)]
@@ -106,8 +108,8 @@ pub trait Float:
     /// The exponent of the least normal number.
     #[doc(hidden)]
     const MIN_EXPONENT: i32;
-    /// The exponentials of a chunk are 2 to this times as large as their shift says: those that are normal where the largest
-    /// is 1 must not underflow.
+    /// The exponentials of a chunk are 2 to this times as large as their shift says: those that are normal
+    /// where the largest is 1 must not underflow.
     #[doc(hidden)]
     const CHUNK_LIFT: i32;
     /// The same of those of a row, which may also be multiplied by something large.

@@ -7,10 +7,11 @@
 //!
 //! # Why this is sound
 //!
-//! *Possession is proof.* The tokens' fields are private and only `detect` makes one, after it has asked the CPU. The
-//! operations are safe `#[target_feature]` functions, so the compiler itself refuses an AVX-512 instruction in the
-//! AVX2 file; each is reached through the one `unsafe` call of its file's macro, which is sound because `self` exists.
-//! Memory is read and written through references to whole vectors ([`Float::Block`]), never through bare pointers.
+//! *Possession is proof.* The tokens' fields are private and only `detect` makes one, after it has asked the
+//! CPU. The operations are safe `#[target_feature]` functions, so the compiler itself refuses an AVX-512
+//! instruction in the AVX2 file; each is reached through the one `unsafe` call of its file's macro, which is
+//! sound because `self` exists. Memory is read and written through references to whole vectors
+//! ([`Float::Block`]), never through bare pointers.
 //!
 //! # One width
 //!
@@ -41,8 +42,8 @@ pub(crate) trait Kernel<T: Float> {
     fn run<S: Simd<T>>(self, s: S) -> Self::Output;
 }
 
-/// Work whose code belongs to this crate: it is compiled here, once for each element type, and not again in each crate that
-/// asks for it. [`Float::compiled`] does it.
+/// Work whose code belongs to this crate: it is compiled here, once for each element type, and not again in
+/// each crate that asks for it. [`Float::compiled`] does it.
 pub(crate) trait Compiled {
     /// The work.
     type Of<T: Float>;
@@ -104,15 +105,15 @@ pub(crate) trait Simd<T: Float>: select::Compress<T> + Copy + Send + Sync + 'sta
     fn div(self, a: Self::V, b: Self::V) -> Self::V;
     /// `a · b + c`, rounded once on levels with FMA
     fn mul_add(self, a: Self::V, b: Self::V, c: Self::V) -> Self::V;
-    /// The integer nearest to `a · b`, ties to even, for |a · b| up to a quarter of [`Float::SHIFTER`]; as if the product were not rounded
-    /// first on levels without FMA either, so that all levels agree.
+    /// The integer nearest to `a · b`, ties to even, for |a · b| up to a quarter of [`Float::SHIFTER`]; as if
+    /// the product were not rounded first on levels without FMA either, so that all levels agree.
     #[inline(always)]
     fn round_product(self, a: Self::V, b: Self::V) -> Self::V {
         let shifter = self.splat(T::SHIFTER);
         self.sub(self.mul_add(a, b, shifter), shifter)
     }
-    /// `a · b + c` without rounding the product first; `mul_add` on levels with FMA. For |a| up to 2⁶⁰ and b of order 1;
-    /// beyond that a rounded product does.
+    /// `a · b + c` without rounding the product first; `mul_add` on levels with FMA. For |a| up to 2⁶⁰ and b
+    /// of order 1; beyond that a rounded product does.
     #[inline(always)]
     fn mul_add_exact(self, a: Self::V, b: Self::V, c: Self::V) -> Self::V {
         self.mul_add(a, b, c)
@@ -121,8 +122,9 @@ pub(crate) trait Simd<T: Float>: select::Compress<T> + Copy + Send + Sync + 'sta
     fn max(self, a: Self::V, b: Self::V) -> Self::V;
     /// The smaller, likewise.
     fn min(self, a: Self::V, b: Self::V) -> Self::V;
-    /// `so_far`, with the lanes of `x` taken in: the largest of all lanes is that of both, whichever lane it stands in. A level of two
-    /// registers a vector has but one of them change, so that a loop has the other for something else.
+    /// `so_far`, with the lanes of `x` taken in: the largest of all lanes is that of both, whichever lane it
+    /// stands in. A level of two registers a vector has but one of them change, so that a loop has the other
+    /// for something else.
     #[inline(always)]
     fn max_so_far(self, so_far: Self::V, x: Self::V) -> Self::V {
         self.max(so_far, x)
@@ -136,8 +138,8 @@ pub(crate) trait Simd<T: Float>: select::Compress<T> + Copy + Send + Sync + 'sta
     fn abs(self, a: Self::V) -> Self::V;
     /// 2^n, from n + [`Float::SHIFTER`]: the integer stands in the last bits, the exponent's bias added.
     fn power_of_two(self, shifted: Self::V) -> Self::V;
-    /// 2^n for n a multiple of an eighth, from n + [`Float::EIGHTH_SHIFTER`]: n's integer and fraction stand in the last bits.
-    /// `table` is [`Float::EIGHTHS_BY_LANE`], or that times 4: then the result is, too.
+    /// 2^n for n a multiple of an eighth, from n + [`Float::EIGHTH_SHIFTER`]: n's integer and fraction stand
+    /// in the last bits. `table` is [`Float::EIGHTHS_BY_LANE`], or that times 4: then the result is, too.
     fn power_of_eighths(self, shifted: Self::V, table: &T::Block) -> Self::V;
     /// `so_far`, with the bits set in which `a` and `b` differ.
     fn or_differing(self, so_far: Self::V, a: Self::V, b: Self::V) -> Self::V;
@@ -173,8 +175,8 @@ pub(crate) trait Simd<T: Float>: select::Compress<T> + Copy + Send + Sync + 'sta
             |a, b| if a > b { a } else { b },
         )
     }
-    /// Reads as many rows as a vector has lanes, which begin every `width` elements: of each, as many elements as there are blocks. Element
-    /// j of block i becomes element i of row j.
+    /// Reads as many rows as a vector has lanes, which begin every `width` elements: of each, as many
+    /// elements as there are blocks. Element j of block i becomes element i of row j.
     #[inline(always)]
     fn columns(self, rows: &[T], width: usize, to: &mut [T::Block]) {
         slices::columns(rows, width, to);
@@ -185,8 +187,8 @@ pub(crate) trait Simd<T: Float>: select::Compress<T> + Copy + Send + Sync + 'sta
         slices::rows(columns, to, width);
     }
 
-    /// Of each lane's class, its number from `first` on, or `end` where it comes before that or is no smaller; −1 where it is
-    /// `usize::MAX`.
+    /// Of each lane's class, its number from `first` on, or `end` where it comes before that or is no
+    /// smaller; −1 where it is `usize::MAX`.
     #[inline(always)]
     fn seats(self, classes: &[usize; 16], first: usize, end: u32) -> Self::V {
         let mut seats = T::Block::default();
@@ -258,8 +260,8 @@ thread_local! {
     static FORCED: Cell<Option<Level>> = const { Cell::new(None) };
 }
 
-/// Permission to [stream](Simd::stream). Non-temporal stores are ordered with no others until a fence, which follows when this
-/// is dropped, also while unwinding: before anyone else can look.
+/// Permission to [stream](Simd::stream). Non-temporal stores are ordered with no others until a fence, which
+/// follows when this is dropped, also while unwinding: before anyone else can look.
 pub(crate) struct Streaming(());
 
 impl Streaming {

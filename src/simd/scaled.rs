@@ -1,4 +1,5 @@
-//! Numbers as a mantissa and an exponent: products that pass beyond the range of their type on the way to a result inside it.
+//! Numbers as a mantissa and an exponent: products that pass beyond the range of their type on the way to a
+//! result inside it.
 
 use super::Float;
 
@@ -15,8 +16,8 @@ pub(crate) fn exponent(x: f64) -> i32 {
     Scaled::<f64>::of_f64(x).exponent
 }
 
-/// 2^`exponent` as a product of two powers of two that `T` has, for exponents of up to twice those of `T`; beyond them, one
-/// of the two is 0 or ∞. A number times one and then the other is rounded once.
+/// 2^`exponent` as a product of two powers of two that `T` has, for exponents of up to twice those of `T`;
+/// beyond them, one of the two is 0 or ∞. A number times one and then the other is rounded once.
 pub(crate) fn powers<T: Float>(exponent: i32) -> [T; 2] {
     let (min, max) = (T::MIN_EXPONENT, 1 - T::MIN_EXPONENT);
     // The second is 1 where one power is enough.

@@ -1,7 +1,8 @@
-//! What selection needs of a level: truth values as the bits of a word, and elements and positions moved by such words.
+//! What selection needs of a level: truth values as the bits of a word, and elements and positions moved by
+//! such words.
 //!
-//! A word holds the truth values of 64 consecutive elements, bit i that of element i. Comparing makes words; everything
-//! after that is done by words, whatever the comparison was.
+//! A word holds the truth values of 64 consecutive elements, bit i that of element i. Comparing makes words;
+//! everything after that is done by words, whatever the comparison was.
 
 use super::{Float, Simd};
 

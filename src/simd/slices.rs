@@ -75,10 +75,10 @@ pub(crate) fn stored<T: Float, S: Simd<T>>(s: S, v: S::V) -> T::Block {
     block
 }
 
-/// Writes `f` of each vector of `xs` (where `None`, of `to` itself) to `to`, which is as long, and adds them up. The element
-/// `hole`, if there is one, and what the last vector lacks count as `pad`; a vector with any of these goes to `f_of_pad`.
-/// Meanwhile reads `next`, so that memory has something to do, and finds its bounds; `meanwhile` is called with `to` before each of its
-/// whole vectors is overwritten.
+/// Writes `f` of each vector of `xs` (where `None`, of `to` itself) to `to`, which is as long, and adds them
+/// up. The element `hole`, if there is one, and what the last vector lacks count as `pad`; a vector with any
+/// of these goes to `f_of_pad`. Meanwhile reads `next`, so that memory has something to do, and finds its
+/// bounds; `meanwhile` is called with `to` before each of its whole vectors is overwritten.
 #[inline(always)]
 #[allow(clippy::too_many_arguments)]
 pub(crate) fn map_and_sum<T: Float, S: Simd<T>>(
@@ -105,8 +105,8 @@ pub(crate) fn map_and_sum<T: Float, S: Simd<T>>(
             }
         };
     }
-    // By a mask: a number written into a vector in memory would make the vector's load wait until all stores before, the misses
-    // among them, have reached the cache.
+    // By a mask: a number written into a vector in memory would make the vector's load wait until all stores
+    // before, the misses among them, have reached the cache.
     macro_rules! with_hole {
         ($x:expr, $first:expr) => {{
             let lane = hole.map_or(T::LANES, |hole| hole.wrapping_sub($first).min(T::LANES));
@@ -257,7 +257,8 @@ impl<'a, T: Float> Lines<'a, T> {
         Lines { at, to: to_blocks.iter_mut() }
     }
 
-    /// Writes the next line, from the same `xs`; says whether there was one. What comes before that line in `xs` is no longer needed.
+    /// Writes the next line, from the same `xs`; says whether there was one. What comes before that line in
+    /// `xs` is no longer needed.
     #[inline(always)]
     pub(crate) fn step<S: Simd<T>>(
         &mut self,
@@ -274,8 +275,8 @@ impl<'a, T: Float> Lines<'a, T> {
     }
 }
 
-/// Folds each vector of `xs` into one of four results, in turn, so that none waits for the one before; then the first with the
-/// second, the third with the fourth and both by `join`.
+/// Folds each vector of `xs` into one of four results, in turn, so that none waits for the one before; then
+/// the first with the second, the third with the fourth and both by `join`.
 #[inline(always)]
 pub(crate) fn fold_in_turn<T: Float, S: Simd<T>>(
     s: S,

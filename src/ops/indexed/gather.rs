@@ -18,13 +18,13 @@ pub(super) type Gather<'a> = Job<'a, Erased3<'a>, Erased3Mut<'a>>;
 /// The elements that a second thread should at least move.
 const GRAIN: usize = 1 << 14;
 
-/// Minimum elements per thread for gathers of rows: smaller jobs fit one second-level cache, table and all, and splitting
-/// them bounces cache lines between cores.
+/// Minimum elements per thread for gathers of rows: smaller jobs fit one second-level cache, table and all,
+/// and splitting them bounces cache lines between cores.
 const GRAIN_OF_ROWS: usize = 1 << 18;
 
-/// Bytes of a table from which on single elements are prefetched: half a third-level cache of 32 MiB. Below, the CPU hides the
-/// latency by itself, and a prefetch costs an instruction or two for each element (4 MiB: 0.92 of the loop on a Zen 5 with
-/// prefetches; 64 MiB: 1.16).
+/// Bytes of a table from which on single elements are prefetched: half a third-level cache of 32 MiB. Below,
+/// the CPU hides the latency by itself, and a prefetch costs an instruction or two for each element (4 MiB:
+/// 0.92 of the loop on a Zen 5 with prefetches; 64 MiB: 1.16).
 const PREFETCH_FROM: usize = 16 << 20;
 
 /// Fewer elements than this are gathered without a look at the table's size.
@@ -121,8 +121,8 @@ fn shared(job: &mut Gather<'_>, level: Level) {
     parallel::for_each(job, (least / unit).max(1), |_, mut job| piece(&mut job, hints, level));
 }
 
-/// What is decided by the whole table and the whole output, before they are cut: a piece of a large one is not in cache
-/// for being small.
+/// What is decided by the whole table and the whole output, before they are cut: a piece of a large one is
+/// not in cache for being small.
 #[derive(Clone, Copy)]
 struct Hints {
     /// The bytes that the table reaches over.

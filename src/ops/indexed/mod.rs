@@ -1,5 +1,5 @@
-//! Gather, scatter-add and put: the public functions. Each is a thin door, compiled in the caller's crate; what is behind
-//! it sees neither element nor index types and is compiled here.
+//! Gather, scatter-add and put: the public functions. Each is a thin door, compiled in the caller's crate;
+//! what is behind it sees neither element nor index types and is compiled here.
 //!
 //! ```text
 //! take              out[k]         = src[idx[k]]             src flattened in C order
@@ -15,8 +15,8 @@
 //! put, put_axis, put_along_axis: as the three scatters, with = for +=
 //! ```
 //!
-//! Each scatter-add has a form that ends in `_scaled` and takes a factor `a` last: it adds `a · src`, rounded before it is
-//! added, which is what a step of SGD on an embedding does with `a` = −(learning rate).
+//! Each scatter-add has a form that ends in `_scaled` and takes a factor `a` last: it adds `a · src`, rounded
+//! before it is added, which is what a step of SGD on an embedding does with `a` = −(learning rate).
 //!
 //! What they share is told at [`take`], [`scatter_add`] and [`put`].
 
@@ -85,10 +85,10 @@ fn add<T: Float>(a: T) -> Op {
 ///
 /// *Elements* are of any [`Element`] type: integers, floating-point numbers, `bool`.
 ///
-/// *Indices* are of any [`Index`] type and are read where they stand. Plain ones must lie in `-n..n` for an axis of
-/// length `n`, negative ones counting from its end; in [`Wrap`](crate::Wrap) or [`Clip`](crate::Clip) any will do, as
-/// long as the axis has an element. In [`Fill`](crate::Fill) any will do at all, and those outside `0..n`, negative ones
-/// included, give a value of your own.
+/// *Indices* are of any [`Index`] type and are read where they stand. Plain ones must lie in `-n..n` for an
+/// axis of length `n`, negative ones counting from its end; in [`Wrap`](crate::Wrap) or [`Clip`](crate::Clip)
+/// any will do, as long as the axis has an element. In [`Fill`](crate::Fill) any will do at all, and those
+/// outside `0..n`, negative ones included, give a value of your own.
 ///
 /// *NaN* is copied as it is, payload included.
 ///
@@ -144,8 +144,9 @@ pub fn take_into<'s, 'i, 'o, T: Element, I: Index>(
     gather(Form::Flat, src.into().erased(), idx.into().erased(), out.into().erased())
 }
 
-/// The slices of `src` at the places on `axis` that `idx` names: `np.take(src, idx, axis)`, `torch.index_select`, a vector in C order of
-/// the shape of `src` with `axis` replaced by the shape of `idx`. A negative axis counts from the end.
+/// The slices of `src` at the places on `axis` that `idx` names: `np.take(src, idx, axis)`,
+/// `torch.index_select`, a vector in C order of the shape of `src` with `axis` replaced by the shape of
+/// `idx`. A negative axis counts from the end.
 ///
 /// Rows (the last axis not being `axis`) are copied at the speed of memory.
 ///
@@ -203,8 +204,8 @@ pub fn take_axis_into<'s, 'i, 'o, T: Element, I: Index>(
 }
 
 /// For each place of `idx`, the element of `src` at the same place but for `axis`, where `idx` says which:
-/// `np.take_along_axis`, `torch.gather`, a vector in C order of the shape of `idx`. `idx` has the shape of `src` on all other axes
-/// (one that repeats along an axis is a view with stride 0).
+/// `np.take_along_axis`, `torch.gather`, a vector in C order of the shape of `idx`. `idx` has the shape of
+/// `src` on all other axes (one that repeats along an axis is a view with stride 0).
 ///
 /// Indices, NaN, equality and cost are those of [`take`].
 ///
@@ -302,8 +303,8 @@ pub fn pick_into<'s, 'i, 'o, T: Element, I: Index>(
     gather(Form::Pick, src.into().erased(), labels.into().erased(), out.into().erased())
 }
 
-/// `dst[idx[k]] += src[k]`, `dst` flattened in C order: `np.add.at(dst, idx, src)`, `dst.at[idx].add(src)` in JAX. `src` has the shape of `idx`, or
-/// is flat with as many elements.
+/// `dst[idx[k]] += src[k]`, `dst` flattened in C order: `np.add.at(dst, idx, src)`, `dst.at[idx].add(src)` in
+/// JAX. `src` has the shape of `idx`, or is flat with as many elements.
 ///
 /// # What all scatters share
 ///
@@ -319,8 +320,8 @@ pub fn pick_into<'s, 'i, 'o, T: Element, I: Index>(
 /// written once for each index that names it, in place whatever the strides. Threads share the work by destination,
 /// hence without atomics and without a copy of it; where all of them need all indices, each reads them.
 ///
-/// *Errors* come before the first addition. Beside its own, each function has [`Error::Level`](crate::Error::Level) if
-/// `GRADIX_LEVEL` names none.
+/// *Errors* come before the first addition. Beside its own, each function has
+/// [`Error::Level`](crate::Error::Level) if `GRADIX_LEVEL` names none.
 ///
 /// # Errors
 /// [`Error::Shape`](crate::Error::Shape) if `src` has another shape; [`Error::Index`](crate::Error::Index) for the
@@ -529,21 +530,23 @@ pub fn pick_add_scaled<'d, 'i, 's, T: Float, I: Index>(
     scatter(Form::Pick, dst.into().erased(), labels.into().erased(), src.into().erased(), add(a))
 }
 
-/// `dst[idx[k]] = src[k]`, `dst` flattened in C order: `np.put(dst, idx, src)`, `dst.at[idx].set(src)` in JAX. `src` has the
-/// shape of `idx`, or is flat with as many elements.
+/// `dst[idx[k]] = src[k]`, `dst` flattened in C order: `np.put(dst, idx, src)`, `dst.at[idx].set(src)` in
+/// JAX. `src` has the shape of `idx`, or is flat with as many elements.
 ///
 /// # What all puts share
 ///
-/// *Elements and indices* are those of [`take`](crate::take). Indices may repeat: of the elements meant for one place, the
-/// last in the order of the indices stays, at any number of threads. Those in [`Fill`](crate::Fill) that lie outside the axis
-/// are skipped.
+/// *Elements and indices* are those of [`take`](crate::take). Indices may repeat: of the elements meant for
+/// one place, the last in the order of the indices stays, at any number of threads. Those in
+/// [`Fill`](crate::Fill) that lie outside the axis are skipped.
 ///
 /// *NaN* is copied as it is, payload included.
 ///
-/// *Equality class*: the bits of [`reference`](crate::reference) at every level, for any strides and any number of threads.
+/// *Equality class*: the bits of [`reference`](crate::reference) at every level, for any strides and any
+/// number of threads.
 ///
-/// *Cost*: one pass over the indices to check them all; then `src` is read once, and each named element written once for each
-/// index that names it, in place whatever the strides. Threads share the work as those of [`scatter_add`].
+/// *Cost*: one pass over the indices to check them all; then `src` is read once, and each named element
+/// written once for each index that names it, in place whatever the strides. Threads share the work as those
+/// of [`scatter_add`].
 ///
 /// *Errors* come before the first write. Beside its own, each function has [`Error::Level`](crate::Error::Level) if
 /// `GRADIX_LEVEL` names none.
@@ -567,8 +570,8 @@ pub fn put<'d, 'i, 's, T: Element, I: Index>(
     scatter(Form::Flat, dst.into().erased(), idx.into().erased(), src.into().erased(), Op::Put)
 }
 
-/// `dst[.., idx[k], ..] = src[.., k, ..]` with the index on `axis`: torch's `index_copy_`. `src` has the shape of `dst` with
-/// `axis` replaced by the shape of `idx`, or is flat with as many elements.
+/// `dst[.., idx[k], ..] = src[.., k, ..]` with the index on `axis`: torch's `index_copy_`. `src` has the
+/// shape of `dst` with `axis` replaced by the shape of `idx`, or is flat with as many elements.
 ///
 /// Elements, indices, duplicates, NaN, equality and cost are those of [`put`].
 ///
@@ -595,9 +598,9 @@ pub fn put_axis<'d, 'i, 's, T: Element, I: Index>(
     scatter(Form::Axis(axis), dst, idx.into().erased(), src.into().erased(), Op::Put)
 }
 
-/// For each place of `idx`, overwrites the element of `dst` at the same place but for `axis`, where `idx` says which, with the
-/// element of `src` there: `np.put_along_axis`, torch's `scatter_`. `idx` has the shape of `dst` on all other axes, and `src`
-/// that of `idx` (or is flat with as many elements).
+/// For each place of `idx`, overwrites the element of `dst` at the same place but for `axis`, where `idx`
+/// says which, with the element of `src` there: `np.put_along_axis`, torch's `scatter_`. `idx` has the shape
+/// of `dst` on all other axes, and `src` that of `idx` (or is flat with as many elements).
 ///
 /// Elements, indices, duplicates, NaN, equality and cost are those of [`put`].
 ///
@@ -683,8 +686,8 @@ pub fn put_value_axis<'d, 'i, T: Element, I: Index>(
 /// Elements, indices, equality and cost are those of [`put`].
 ///
 /// # Errors
-/// [`Error::Axis`](crate::Error::Axis), [`Error::Shape`](crate::Error::Shape) if `idx` has another shape than `dst` on
-/// another axis, [`Error::Index`](crate::Error::Index) for the first index out of bounds.
+/// [`Error::Axis`](crate::Error::Axis), [`Error::Shape`](crate::Error::Shape) if `idx` has another shape than
+/// `dst` on another axis, [`Error::Index`](crate::Error::Index) for the first index out of bounds.
 ///
 /// ```
 /// use gradix::{View, ViewMut};

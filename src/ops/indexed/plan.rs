@@ -1,8 +1,8 @@
 //! What gather and scatter share: outer × index × inner, and the two ways to it.
 //!
-//! Every such operation has a *table* (read by a gather, updated by a scatter), a *list* of indices into one axis of it,
-//! and a third array with one element for each index and each place on the table's other axes: the *flow*, which a gather
-//! writes and a scatter reads.
+//! Every such operation has a *table* (read by a gather, updated by a scatter), a *list* of indices into one
+//! axis of it, and a third array with one element for each index and each place on the table's other axes:
+//! the *flow*, which a gather writes and a scatter reads.
 //!
 //! The *short way* takes what small calls are made of, vectors and matrices with a dense list: it is inlined into the
 //! caller, where views made for the call dissolve into a few numbers. The *long way* takes everything, by a [`Plan`].
@@ -110,8 +110,8 @@ pub(crate) struct Numbers {
     pub(crate) flow: ([usize; 3], [isize; 3]),
 }
 
-/// The numbers of a call whose arrays are vectors or matrices and whose list is one run or dense, where there is an element to
-/// move and the shapes fit; what else there is goes the long way, errors of shape included.
+/// The numbers of a call whose arrays are vectors or matrices and whose list is one run or dense, where there
+/// is an element to move and the shapes fit; what else there is goes the long way, errors of shape included.
 #[inline(always)]
 pub(crate) fn short(
     form: Form,
@@ -206,8 +206,8 @@ fn strides(flow: &ErasedView<'_>, a: usize, b: usize) -> Option<[isize; 2]> {
     }
 }
 
-/// The labels of a matrix of this shape, one for each row, as a matrix of one column, if the third array, which goes by
-/// `name`, has one element for each row too.
+/// The labels of a matrix of this shape, one for each row, as a matrix of one column, if the third array,
+/// which goes by `name`, has one element for each row too.
 pub(crate) fn as_column<'a>(
     matrix: &[usize],
     labels: &ErasedIndices<'a>,
@@ -225,8 +225,8 @@ pub(crate) fn as_column<'a>(
     Ok(ErasedIndices { list: labels.list.with_axis_of_one()?, ..*labels })
 }
 
-/// The axis along which to go element by element: where the flow's elements are neighbours and so are the indices; else
-/// where the flow's are nearest to each other, as long as it is worth a run; else the longest.
+/// The axis along which to go element by element: where the flow's elements are neighbours and so are the
+/// indices; else where the flow's are nearest to each other, as long as it is worth a run; else the longest.
 #[inline(always)]
 pub(crate) fn run_axis(shape: &[usize; 3], flow: &[isize; 3], list: &List<'_>) -> usize {
     if shape[P] == 1 && shape[M] == 1 || shape[K] > 1 && flow[K] == 1 && list.stride(K) == 1 {

@@ -1,5 +1,5 @@
-//! Rows: one index names a run of neighbours. What gathers, puts and scatter-adds of rows share: a block of offsets at a time,
-//! and for each the two rows that belong together.
+//! Rows: one index names a run of neighbours. What gathers, puts and scatter-adds of rows share: a block of
+//! offsets at a time, and for each the two rows that belong together.
 
 use super::plan::Job;
 use crate::array::{K, Rows, RowsMut, Word};
@@ -18,15 +18,16 @@ const LONGEST_PREFETCHED: usize = 2 << 10;
 /// Short lists have a block of their own: they would feel the other's being zeroed.
 const SMALL: usize = 16;
 
-/// How many rows of so many bytes ahead a table of such a reach is prefetched. Not at all on Intel's CPUs, which go ahead
-/// of themselves over rows: prefetches made those of 2 KiB a third slower (results/tried/gather.md).
+/// How many rows of so many bytes ahead a table of such a reach is prefetched. Not at all on Intel's CPUs,
+/// which go ahead of themselves over rows: prefetches made those of 2 KiB a third slower
+/// (results/tried/gather.md).
 pub(super) fn rows_ahead(row: usize, reach: usize) -> usize {
     let from = if row <= 32 { PREFETCH_SHORT_FROM } else { PREFETCH_FROM };
     if reach < from || row > LONGEST_PREFETCHED || simd::is_intel() { 0 } else { (8192 / row).clamp(2, 16) }
 }
 
-/// The rows of a block that belong together: row `offsets[k]` of the table, and of the flow the row with the number `k` from
-/// `first` on, or with the number `kept[k]` from there.
+/// The rows of a block that belong together: row `offsets[k]` of the table, and of the flow the row with the
+/// number `k` from `first` on, or with the number `kept[k]` from there.
 #[derive(Clone, Copy)]
 pub(super) struct Block<'b> {
     offsets: &'b [u64],
@@ -151,7 +152,8 @@ pub(super) fn for_each_block<A, B>(
     }
 }
 
-/// Keeps of the offsets those from `first` on that are below `n` then, as offsets from there, and says which they were.
+/// Keeps of the offsets those from `first` on that are below `n` then, as offsets from there, and says which
+/// they were.
 pub(super) fn keep(offsets: &mut [u64], first: usize, n: usize, kept: &mut [u8; BLOCK]) -> usize {
     const { assert!(BLOCK == 256) }; // so that a number fits into a `u8`
     let mut len = 0;

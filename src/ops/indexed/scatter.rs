@@ -53,9 +53,9 @@ const GRAIN: usize = 1 << 14;
 /// twice the time.
 const FOR_A_SHARE: usize = 1 << 18;
 
-/// Nor are single elements of a destination below this size, in bytes, where to add costs less than to go through the
-/// indices. Above it two threads gain on Intel's CPUs (1.2 to 1.7 times); on a Zen 4 one that prefetches is as quick (0.8 to
-/// 0.9), so that only three share.
+/// Nor are single elements of a destination below this size, in bytes, where to add costs less than to go
+/// through the indices. Above it two threads gain on Intel's CPUs (1.2 to 1.7 times); on a Zen 4 one that
+/// prefetches is as quick (0.8 to 0.9), so that only three share.
 const SHARED: usize = 12 << 20;
 
 /// Bytes of a destination from which on threads share it by its rows: no second-level cache of 1 MiB holds it.
@@ -70,9 +70,9 @@ const SAMPLE: usize = 256;
 /// Bytes of a destination from which on rows are prefetched: no second-level cache holds it.
 const PREFETCH_ROWS_FROM: usize = 3 << 20;
 
-/// Bytes of a destination from which on single elements are prefetched, half a third-level cache of 32 MiB, and how many
-/// indices ahead. On a Zen 5, which has many more loads on their way, a table of 4 MiB takes 1.5 times as long with prefetches, and
-/// one of 64 MiB 0.7; on a Zen 4 tables of 2 to 8 MiB gain, too.
+/// Bytes of a destination from which on single elements are prefetched, half a third-level cache of 32 MiB,
+/// and how many indices ahead. On a Zen 5, which has many more loads on their way, a table of 4 MiB takes 1.5
+/// times as long with prefetches, and one of 64 MiB 0.7; on a Zen 4 tables of 2 to 8 MiB gain, too.
 const PREFETCH_FROM: usize = 16 << 20;
 const DISTANCE: usize = 64;
 
@@ -180,9 +180,9 @@ fn is_shared(bytes: usize, len: usize, width: usize, threads: usize) -> bool {
     }
 }
 
-/// Cuts the destination where its places are named about equally often before and after, as far as a sample shows; each piece
-/// with the number of its first place. Every piece goes through all indices and updates what is its own, so where the cuts are
-/// does not show in the sums.
+/// Cuts the destination where its places are named about equally often before and after, as far as a sample
+/// shows; each piece with the number of its first place. Every piece goes through all indices and updates
+/// what is its own, so where the cuts are does not show in the sums.
 fn by_destination(job: Scatter<'_>, pieces: usize) -> Vec<(usize, Scatter<'_>)> {
     let (len, n) = (job.flow.shape()[K], job.table.as_piece().shape()[K]);
     let (mut sample, mut offset) = (Vec::with_capacity(SAMPLE), [0]);
@@ -205,8 +205,8 @@ fn by_destination(job: Scatter<'_>, pieces: usize) -> Vec<(usize, Scatter<'_>)> 
     done
 }
 
-/// By this thread. Where a first place is given, the table has the places from there on alone, and others' indices are left
-/// to them.
+/// By this thread. Where a first place is given, the table has the places from there on alone, and others'
+/// indices are left to them.
 #[inline(always)]
 fn piece(job: &mut Scatter<'_>, first: Option<usize>, op: Op, level: Level) {
     let own = match first {
@@ -300,9 +300,9 @@ fn add_exactly<T: Float, const N: usize>(from: &[T], to: &mut [T], a: T) {
     }
 }
 
-/// `to += a · from`, rounded twice: by `N` elements, and what is left by pieces of 4, 2 and 1, so that a row that is updated
-/// again finds each piece as it was stored. Short rows go by 4, as they are often updated again at once: a wide store is slow to
-/// be loaded from.
+/// `to += a · from`, rounded twice: by `N` elements, and what is left by pieces of 4, 2 and 1, so that a row
+/// that is updated again finds each piece as it was stored. Short rows go by 4, as they are often updated
+/// again at once: a wide store is slow to be loaded from.
 #[inline(always)]
 fn add<T: Float, const N: usize>(from: &[T], to: &mut [T], a: T) {
     let (wholes, from) = from.as_chunks::<N>();
@@ -367,7 +367,8 @@ fn scatter<T: Word, X: Word>(runs: RunsMut<'_>, update: impl Update<T>) {
     runs.scatter::<T, X>(update);
 }
 
-/// By blocks of resolved offsets: where an index may be negative, or means what its mode says, or is another thread's.
+/// By blocks of resolved offsets: where an index may be negative, or means what its mode says, or is another
+/// thread's.
 #[cold]
 #[inline(never)]
 fn resolved(job: &mut Scatter<'_>, own: Own, axis: usize, op: Op) {

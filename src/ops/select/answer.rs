@@ -32,8 +32,8 @@ position! {
     usize: |positions| Positions::from(native(positions));
 }
 
-/// What kernels and drivers answer. An error travels in a box: then an answer fits into registers, and a call on a few
-/// elements does not wait for it to come back from memory.
+/// What kernels and drivers answer. An error travels in a box: then an answer fits into registers, and a call
+/// on a few elements does not wait for it to come back from memory.
 pub(super) type Outcome<T> = Result<T, Box<Error>>;
 
 /// Places for positions, of one of the two types that kernels write.

@@ -1,7 +1,7 @@
 //! The kernels of selection: everything here is compiled once for each element type and level.
 //!
-//! A comparison makes words of truth values (`compare`); positions and values follow from the words, whatever the comparison
-//! was. Of dense elements one kernel does both (`select`).
+//! A comparison makes words of truth values (`compare`); positions and values follow from the words, whatever
+//! the comparison was. Of dense elements one kernel does both (`select`).
 
 use super::answer::{Outcome, Places, Positions, Sink};
 use super::predicate::{Kind, Test};
@@ -127,7 +127,8 @@ impl<T: Float> Kernel<T> for Count<'_, T> {
         let comparison = Comparison::new(s, self.test);
         let (groups, rest) = self.x.as_chunks::<WORD>();
         let mut hits = 0;
-        // A loop, because an iterator's `sum` may become a function of its own, compiled for no level: seven times slower.
+        // A loop, because an iterator's `sum` may become a function of its own, compiled for no level: seven
+        // times slower.
         for group in groups {
             hits += comparison.word(s, group).count_ones() as usize;
         }
@@ -141,8 +142,8 @@ impl<T: Float> Kernel<T> for Count<'_, T> {
 /// The hits of a block that may go through room of our own.
 const OWN: usize = 256;
 
-/// The word from which on hits go to room of our own, and from there to their places. While at least 64 hits are still to
-/// come, they overwrite whatever was written after the earlier ones.
+/// The word from which on hits go to room of our own, and from there to their places. While at least 64 hits
+/// are still to come, they overwrite whatever was written after the earlier ones.
 #[inline(always)]
 fn tail(words: &[u64], hits: usize) -> usize {
     if hits <= OWN {
@@ -156,13 +157,14 @@ fn tail(words: &[u64], hits: usize) -> usize {
     tail
 }
 
-/// Calls `put` for each word with its number, its bits and 64 places, of which it fills those of the set bits; in the end
-/// `to` is full, and nothing beside it was written.
+/// Calls `put` for each word with its number, its bits and 64 places, of which it fills those of the set
+/// bits; in the end `to` is full, and nothing beside it was written.
 #[inline(always)]
 fn expand<E: Copy + Default>(words: &[u64], to: &mut [E], put: impl Fn(usize, u64, &mut [E; WORD])) {
     let tail = tail(words, to.len());
     let (mut own, mut filled) = ([E::default(); OWN + WORD], 0);
-    // A loop of two turns, because the level's operations are sure to be inlined where they are called from one place.
+    // A loop of two turns, because the level's operations are sure to be inlined where they are called from
+    // one place.
     for is_tail in [false, true] {
         let (range, room) = if is_tail { (tail..words.len(), &mut own[..]) } else { (0..tail, &mut *to) };
         let mut k = 0;
@@ -202,8 +204,8 @@ pub(super) fn put_few<T: Float>(bits: u64, first: usize, x: &[T], to: Places<'_,
     }
 }
 
-/// Writes the hits of dense elements, the first of which has the index `first`, and says how many they are; without the
-/// test's `or_nan`.
+/// Writes the hits of dense elements, the first of which has the index `first`, and says how many they are;
+/// without the test's `or_nan`.
 pub(super) fn select<T: Float>(
     level: Level,
     test: &Test<T>,
@@ -223,8 +225,8 @@ struct Select<'a, 's, T> {
 
 impl<T: Float> Kernel<T> for Select<'_, '_, T> {
     type Output = Outcome<usize>;
-    /// While the words of a block become an answer, the next block is compared, word by word: the loads of the one and the
-    /// stores of the other go side by side.
+    /// While the words of a block become an answer, the next block is compared, word by word: the loads of
+    /// the one and the stores of the other go side by side.
     #[inline(always)]
     fn run<S: Simd<T>>(self, s: S) -> Outcome<usize> {
         let Select { test, x, mut first, sink } = self;
@@ -265,8 +267,8 @@ impl<T: Float> Kernel<T> for Select<'_, '_, T> {
             let mut own_64 = has_64.then_some([0u64; OWN + WORD]);
             let mut own_values = has_values.then_some([T::ZERO; OWN + WORD]);
             let (active, mut filled) = (if hits > 0 { words.len() } else { 0 }, 0);
-            // A loop of two turns, because the level's operations are sure to be inlined where they are called from one
-            // place.
+            // A loop of two turns, because the level's operations are sure to be inlined where they are
+            // called from one place.
             for is_tail in [false, true] {
                 let range = if is_tail { tail..active.max(next_groups.len()) } else { 0..tail };
                 let to_32 =

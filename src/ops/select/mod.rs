@@ -30,31 +30,38 @@
 //! *Equality.* The same bits as [`reference::select`](crate::reference::select) at every level, stride and number of
 //! threads.
 //!
-//! *Errors.* All come before anything is written: [`Error::Level`] if `GRADIX_LEVEL` names none, and, of the functions
-//! that allocate their answer, [`Error::Memory`] if there is no room for it. Others are named with each function.
+//! *Errors.* All come before anything is written: [`Error::Level`] if `GRADIX_LEVEL` names none, and, of the
+//! functions that allocate their answer, [`Error::Memory`] if there is no room for it. Others are named with
+//! each function.
 //!
-//! *Cost.* Dense inputs are read from memory once, and the answer is written once. No branch depends on single elements, only
-//! on whether a group has few hits, so the time depends on how much is selected, not on how predictable that is.
+//! *Cost.* Dense inputs are read from memory once, and the answer is written once. No branch depends on
+//! single elements, only on whether a group has few hits, so the time depends on how much is selected, not on
+//! how predictable that is.
 //!
 //! # The algorithm
 //!
-//! A block of elements, 16 KiB, is compared first: 64 elements give a word of 64 truth values, bit i that of element i, and
-//! the words' set bits are counted. That tells how many places of the answer the block needs. Then the words are turned into
-//! what was asked for: positions, values, or both, one after the other, while the block is in the first-level cache.
+//! A block of elements, 16 KiB, is compared first: 64 elements give a word of 64 truth values, bit i that of
+//! element i, and the words' set bits are counted. That tells how many places of the answer the block needs.
+//! Then the words are turned into what was asked for: positions, values, or both, one after the other, while
+//! the block is in the first-level cache.
 //!
-//! 1. *Positions* follow from the words alone. With AVX-512 VBMI2 one instruction compresses the numbers 0 to 63, as bytes,
-//!    to those of the set bits; one store holds the first 16, which is all where hits are few, and three more the others.
-//!    AVX2 and the portable level look up the order of 8 bits at a time in a table.
+//! 1. *Positions* follow from the words alone. With AVX-512 VBMI2 one instruction compresses the numbers 0 to
+//!    63, as bytes, to those of the set bits; one store holds the first 16, which is all where hits are few,
+//!    and three more the others. AVX2 and the portable level look up the order of 8 bits at a time in a
+//!    table.
 //! 2. *Values* are moved by the same orders.
-//! 3. *Stores are whole vectors*, wherever all that they write beyond the hits will be overwritten by later hits of the same
-//!    block, whose number is known; the last 63 hits, at most, go through a buffer of our own. So nothing but the hits' own
-//!    places is written, and no branch depends on single elements, only on whether a word has few hits.
-//! 4. What depends on the predicate ends at the words, what depends on the element type ends at 4 or 8 bytes, what depends
-//!    on the index type ends at 4 or 8 bytes too: three handfuls of kernels for each level are all that is compiled.
+//! 3. *Stores are whole vectors*, wherever all that they write beyond the hits will be overwritten by later
+//!    hits of the same block, whose number is known; the last 63 hits, at most, go through a buffer of our
+//!    own. So nothing but the hits' own places is written, and no branch depends on single elements, only on
+//!    whether a word has few hits.
+//! 4. What depends on the predicate ends at the words, what depends on the element type ends at 4 or 8 bytes,
+//!    what depends on the index type ends at 4 or 8 bytes too: three handfuls of kernels for each level are
+//!    all that is compiled.
 //!
-//! With three threads and more, a chunk that fits in the cache is counted and then written by whichever thread comes; the
-//! place where its answer begins is known as soon as all chunks before it are counted. Of two threads one writes alone,
-//! which takes no longer; [`count`], [`mask`] and [`sparsify`] are shared by two as well.
+//! With three threads and more, a chunk that fits in the cache is counted and then written by whichever
+//! thread comes; the place where its answer begins is known as soon as all chunks before it are counted. Of
+//! two threads one writes alone, which takes no longer; [`count`], [`mask`] and [`sparsify`] are shared by
+//! two as well.
 
 mod answer;
 mod compress;
@@ -89,8 +96,8 @@ pub use top_k::{
 
 /// The elements that a thread takes at once: small enough to be still in a private cache when they are read again.
 const CHUNK: usize = 32 << 10;
-/// So many threads write an answer together; fewer leave it to one, which nearly fills the memory's bandwidth, while lines
-/// that it wrote wander between cores where two write (results/tried/select.md).
+/// So many threads write an answer together; fewer leave it to one, which nearly fills the memory's
+/// bandwidth, while lines that it wrote wander between cores where two write (results/tried/select.md).
 const WRITERS: usize = 3;
 /// The fewest elements that are worth waking a second thread for.
 const PARALLEL: usize = 256 << 10;
@@ -120,8 +127,8 @@ enum Hits<'a, T> {
 }
 
 impl<T: Float> Hits<'_, T> {
-    /// Writes the words of the elements from `first`, a multiple of 64, on, and says how many bits are set. Only a mask
-    /// needs no elements.
+    /// Writes the words of the elements from `first`, a multiple of 64, on, and says how many bits are set.
+    /// Only a mask needs no elements.
     fn words(&self, level: Level, first: usize, x: &[T], words: &mut [u64]) -> usize {
         match self {
             Hits::Test(test) => test_words(level, test, x, words),
@@ -191,7 +198,8 @@ fn test_words<T: Float>(level: Level, test: &Test<T>, x: &[T], words: &mut [u64]
     words.iter().map(|word| word.count_ones() as usize).sum()
 }
 
-/// Turns the words of a block, whose first element has the index `first`, into an answer that has just as many places.
+/// Turns the words of a block, whose first element has the index `first`, into an answer that has just as
+/// many places.
 fn put<T: Float>(level: Level, words: &[u64], first: usize, x: &[T], to: &mut Places<'_, T>) {
     match &mut to.positions {
         Positions::None => {}

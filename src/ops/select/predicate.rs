@@ -6,12 +6,13 @@ pub(super) mod sealed {
     pub trait Sealed {}
 }
 
-/// A condition on an element: [`Gt`], [`Ge`], [`Lt`], [`Le`], [`AbsGt`], [`AbsGe`], [`Between`], [`AbsBetween`], [`Ne`],
-/// [`IsNan`], [`NotNan`].
+/// A condition on an element: [`Gt`], [`Ge`], [`Lt`], [`Le`], [`AbsGt`], [`AbsGe`], [`Between`],
+/// [`AbsBetween`], [`Ne`], [`IsNan`], [`NotNan`].
 ///
-/// All compare as IEEE 754 does: NaN satisfies no comparison but [`Ne`], neither as an element nor as a threshold; −0 equals
-/// 0; infinite thresholds mean what they say (nothing is greater than +∞, +∞ is greater than or equal to it). Where the CPU
-/// is set to take subnormal numbers for zero (MXCSR.DAZ), comparisons do so too, as those of plain Rust do.
+/// All compare as IEEE 754 does: NaN satisfies no comparison but [`Ne`], neither as an element nor as a
+/// threshold; −0 equals 0; infinite thresholds mean what they say (nothing is greater than +∞, +∞ is greater
+/// than or equal to it). Where the CPU is set to take subnormal numbers for zero (MXCSR.DAZ), comparisons do
+/// so too, as those of plain Rust do.
 #[allow(private_interfaces, private_bounds)]
 pub trait Predicate<T: Float>: Copy + Send + Sync + sealed::Sealed {
     /// Whether `x` satisfies it.
@@ -49,7 +50,8 @@ pub enum NanPolicy {
     /// It is not selected. A NaN in a residual stays there, and whatever is added to it is NaN again.
     #[default]
     Keep,
-    /// It is selected, as it is. In a residual 0 takes its place, so that the receiver sees the NaN and the sender goes on.
+    /// It is selected, as it is. In a residual 0 takes its place, so that the receiver sees the NaN and the
+    /// sender goes on.
     Send,
 }
 
@@ -73,8 +75,8 @@ impl<T: Float, P: Predicate<T>> Predicate<T> for WithNan<P> {
     }
 }
 
-/// What kernels compare with: bounds on an element or its magnitude, of which the kind says which count and whether they are
-/// included.
+/// What kernels compare with: bounds on an element or its magnitude, of which the kind says which count and
+/// whether they are included.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Test<T> {
     pub(super) kind: Kind,

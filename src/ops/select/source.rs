@@ -5,7 +5,8 @@ use crate::parallel::Split;
 use crate::simd::Float;
 use crate::simd::select::WORD;
 
-/// The bytes of elements that are compared at once: what is then done by their words finds them in the first-level cache.
+/// The bytes of elements that are compared at once: what is then done by their words finds them in the
+/// first-level cache.
 const BLOCK: usize = 16 << 10;
 /// The words of the largest block.
 pub(super) const WORDS: usize = BLOCK / size_of::<f32>() / WORD;
@@ -50,8 +51,8 @@ impl<'a, T: Float> Source<'a, T> {
         }
     }
 
-    /// Calls `f` with blocks, one after the other, each with the number of its first element, a multiple of 64, and its
-    /// length; ends at the first error.
+    /// Calls `f` with blocks, one after the other, each with the number of its first element, a multiple of
+    /// 64, and its length; ends at the first error.
     #[inline(always)]
     pub(super) fn each_block<E>(
         &self,

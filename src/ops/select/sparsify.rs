@@ -49,8 +49,8 @@ struct Blocks<'a, 'h, T> {
 }
 
 impl<T: Float> Blocks<'_, '_, T> {
-    /// Adds the gradient to the block `at` so many elements after the first, moves the hits out of it, and says how many
-    /// they are.
+    /// Adds the gradient to the block `at` so many elements after the first, moves the hits out of it, and
+    /// says how many they are.
     fn next(&mut self, at: usize, residual: &mut [T]) -> Outcome<usize> {
         let mut words = [0; WORDS];
         let words = &mut words[..residual.len().div_ceil(WORD)];
@@ -114,8 +114,8 @@ pub(super) fn foresee<T: Float>(
     total.into_inner()
 }
 
-/// Adds the gradient and moves the hits, whose number may be known, to the sink. Refuses, before anything is written, what
-/// has no room.
+/// Adds the gradient and moves the hits, whose number may be known, to the sink. Refuses, before anything is
+/// written, what has no room.
 pub(super) fn sparsify_to<T: Float>(
     level: Level,
     residual: ViewMut<'_, T>,
@@ -242,8 +242,8 @@ fn collect<T: Float, I: Position>(
     Ok((indices, values))
 }
 
-/// Moves the elements that satisfy `predicate` out of `residual`, as flat indices and values, and leaves zeros in their
-/// places; everything else stays. [`scatter_add`](crate::scatter_add) is the way back.
+/// Moves the elements that satisfy `predicate` out of `residual`, as flat indices and values, and leaves
+/// zeros in their places; everything else stays. [`scatter_add`](crate::scatter_add) is the way back.
 ///
 /// NaN, equality and cost: see [what all share](super#what-all-of-them-share).
 ///

@@ -50,8 +50,8 @@ impl TopK {
     pub fn by(self, by: By) -> Self {
         TopK { by, ..self }
     }
-    /// What becomes of NaN. With [`NanPolicy::Send`] it comes before every number: as many as `k` of them are selected, and
-    /// numbers only where fewer are NaN.
+    /// What becomes of NaN. With [`NanPolicy::Send`] it comes before every number: as many as `k` of them are
+    /// selected, and numbers only where fewer are NaN.
     pub fn nan(self, nan: NanPolicy) -> Self {
         TopK { nan, ..self }
     }
@@ -139,9 +139,9 @@ const SAMPLE: usize = 16 << 10;
 
 /// The element with `rank` larger ones, if so many are not NaN.
 ///
-/// Of many elements a sample tells between which bounds the answer probably is. What is above them is counted, what is
-/// between them collected, and the same is done with these. If the answer turns out to be above or below, what is there is
-/// collected instead.
+/// Of many elements a sample tells between which bounds the answer probably is. What is above them is
+/// counted, what is between them collected, and the same is done with these. If the answer turns out to be
+/// above or below, what is there is collected instead.
 fn kth<T: Ordered>(level: Level, x: &Source<'_, T>, rank: usize, by: By) -> Outcome<Option<Kth<T>>> {
     let mut collected: Vec<T>;
     let (mut x, mut rank, mut larger) = (*x, rank, 0);
@@ -214,8 +214,8 @@ fn by_keys<T: Ordered>(x: &Source<'_, T>, rank: usize, by: By) -> Option<Kth<T>>
     Some(Kth { threshold: T::of_key(key, by), larger, ties })
 }
 
-/// Bounds between which the element with `rank` larger ones probably is, as far as a sample shows; no upper one where few are
-/// larger, which are quicker collected than counted.
+/// Bounds between which the element with `rank` larger ones probably is, as far as a sample shows; no upper
+/// one where few are larger, which are quicker collected than counted.
 fn bracket<T: Ordered>(x: &Source<'_, T>, rank: usize, by: By) -> (T, Option<T>) {
     let n = (x.len() / 16).min(SAMPLE);
     let step = x.len() / n;
@@ -387,12 +387,14 @@ fn sparsify<T: Ordered>(
 /// The `k`-th largest of the magnitudes |x|, counted from 1: the threshold t for which `AbsGe(t)` selects the `k`
 /// elements of largest magnitude.
 ///
-/// Ties count each: where several elements have the magnitude t, `AbsGe(t)` selects all of them, so more than `k` if some
-/// were not needed, and `AbsGt(t)` fewer than `k`; [`top_k`] selects just `k`. NaN has no magnitude and is passed over.
+/// Ties count each: where several elements have the magnitude t, `AbsGe(t)` selects all of them, so more than
+/// `k` if some were not needed, and `AbsGt(t)` fewer than `k`; [`top_k`] selects just `k`. NaN has no
+/// magnitude and is passed over.
 ///
-/// Exact. Of few elements the magnitudes are partitioned, as `select_nth_unstable` does it. Of many a sample tells first
-/// between which magnitudes the answer probably is; one pass counts what is larger, another collects what is between, and
-/// if the answer is not among these, it is looked for where it is. The passes are shared by threads.
+/// Exact. Of few elements the magnitudes are partitioned, as `select_nth_unstable` does it. Of many a sample
+/// tells first between which magnitudes the answer probably is; one pass counts what is larger, another
+/// collects what is between, and if the answer is not among these, it is looked for where it is. The passes
+/// are shared by threads.
 ///
 /// ```
 /// use gradix::{AbsGe, Error, select};
@@ -405,7 +407,8 @@ fn sparsify<T: Ordered>(
 /// ```
 ///
 /// # Errors
-/// [`Error::Option`] where `k` is 0 or more than there are elements that are not NaN; [`Error::Level`]; [`Error::Memory`].
+/// [`Error::Option`] where `k` is 0 or more than there are elements that are not NaN; [`Error::Level`];
+/// [`Error::Memory`].
 pub fn top_k_threshold<'a, T: Float>(x: impl Into<View<'a, T>>, k: usize) -> Result<T> {
     let (level, x) = (Level::current()?, x.into());
     let mut answer = Ok(T::ZERO);
@@ -413,11 +416,11 @@ pub fn top_k_threshold<'a, T: Float>(x: impl Into<View<'a, T>>, k: usize) -> Res
     answer.map_err(|error| *error)
 }
 
-/// The `k` elements of largest magnitude, just `k`, as flat indices and values, in the order of the indices: the set of
-/// `np.argpartition(-abs(x), k)[:k]`, `torch.topk(x.abs(), k)`.
+/// The `k` elements of largest magnitude, just `k`, as flat indices and values, in the order of the indices:
+/// the set of `np.argpartition(-abs(x), k)[:k]`, `torch.topk(x.abs(), k)`.
 ///
-/// Of elements as large as the last one selected, those of the lowest indices are taken. NaN is never selected, unless
-/// [`TopK::nan`] says so. `k` is a number, or a [`TopK`] with choices.
+/// Of elements as large as the last one selected, those of the lowest indices are taken. NaN is never
+/// selected, unless [`TopK::nan`] says so. `k` is a number, or a [`TopK`] with choices.
 ///
 /// Equality: the same bits as the reference, at every level, stride and number of threads. Cost: that of
 /// [`top_k_threshold`], and one selection.
@@ -431,8 +434,8 @@ pub fn top_k_threshold<'a, T: Float>(x: impl Into<View<'a, T>>, k: usize) -> Res
 /// ```
 ///
 /// # Errors
-/// [`Error::TooFew`] where fewer than `k` elements are not NaN; [`Error::Count`] where `I` is too narrow for the input's
-/// length; [`Error::Level`]; [`Error::Memory`].
+/// [`Error::TooFew`] where fewer than `k` elements are not NaN; [`Error::Count`] where `I` is too narrow for
+/// the input's length; [`Error::Level`]; [`Error::Memory`].
 pub fn top_k<'a, T: Float, I: Position>(
     x: impl Into<View<'a, T>>,
     k: impl Into<TopK>,
@@ -447,8 +450,8 @@ pub fn top_k<'a, T: Float, I: Position>(
     Ok((indices, values))
 }
 
-/// [`top_k`] into the fronts of `indices` and `values`; returns how many there are, which is `k`. The shorter of the two is
-/// the room.
+/// [`top_k`] into the fronts of `indices` and `values`; returns how many there are, which is `k`. The shorter
+/// of the two is the room.
 ///
 /// ```
 /// use gradix::select;
@@ -515,8 +518,8 @@ pub fn top_k_by_into<'a, T: Float, I: Position>(
     top_k_into(x, TopK::new(k).by(by), indices, values)
 }
 
-/// Moves the `k` elements of [`top_k`] out of `residual` and leaves zeros in their places; everything else stays. Just `k`
-/// leave: ties go by the lowest index.
+/// Moves the `k` elements of [`top_k`] out of `residual` and leaves zeros in their places; everything else
+/// stays. Just `k` leave: ties go by the lowest index.
 ///
 /// ```
 /// use gradix::select;

@@ -2,10 +2,11 @@
 //!
 //! A vector holds neighbouring classes of one row. What a row costs beside its elements is kept small in three ways:
 //!
-//! 1. *Groups.* Up to a vector's lanes of rows go together. The vectors that their sums end in are reduced by one tree, and the
-//!    logarithms and quotients of all rows are computed at once, one row a lane.
-//! 2. *Pipelined.* The exponentials of a group stay in scratch, a slot for each row, in the first-level cache. One loop makes those of
-//!    a row of the new group and stores the gradient of a row of the group before, whose slot it takes over:
+//! 1. *Groups.* Up to a vector's lanes of rows go together. The vectors that their sums end in are reduced by
+//!    one tree, and the logarithms and quotients of all rows are computed at once, one row a lane.
+//! 2. *Pipelined.* The exponentials of a group stay in scratch, a slot for each row, in the first-level
+//!    cache. One loop makes those of a row of the new group and stores the gradient of a row of the group
+//!    before, whose slot it takes over:
 //!
 //! ```text
 //!    group     row 0      row 1      row 2   …   row G − 1
@@ -13,14 +14,15 @@
 //!    before    row G − 1  row G − 2  row G − 3 … row 0        slot · factor → gradient
 //! ```
 //!
-//!    Backwards, so that a row is never read at the same distance (modulo 4 KiB) from the row that is written, and slots are
-//!    taken in ascending and descending order by turns. A gradient is written after its group is finished, so the same
-//!    loop serves in place.
-//! 3. *No maximum.* Whatever integer k the exponentials 2^(x·log₂e − k) of a row are taken from, their bits are the same but for the
-//!    exponent, which the factor takes back, as long as none of them leaves the window of normal numbers. So k is guessed, once for
-//!    many rows; each exponential is checked to be in the window (two operations of bits), and each row's sums to be so far from its ends
-//!    that all that follows has the same bits as well ([`Drive::is_exact`]). Where a check fails, the group's exponentials are made anew
-//!    from the rows' own maxima, nothing having been written, and the next guess is made of these.
+//!    Backwards, so that a row is never read at the same distance (modulo 4 KiB) from the row that is
+//!    written, and slots are taken in ascending and descending order by turns. A gradient is written after
+//!    its group is finished, so the same loop serves in place.
+//! 3. *No maximum.* Whatever integer k the exponentials 2^(x·log₂e − k) of a row are taken from, their bits
+//!    are the same but for the exponent, which the factor takes back, as long as none of them leaves the
+//!    window of normal numbers. So k is guessed, once for many rows; each exponential is checked to be in the
+//!    window (two operations of bits), and each row's sums to be so far from its ends that all that follows
+//!    has the same bits as well ([`Drive::is_exact`]). Where a check fails, the group's exponentials are made
+//!    anew from the rows' own maxima, nothing having been written, and the next guess is made of these.
 //!
 //! The target is left out of the sums by a mask: its number is compared with those of the lanes.
 
@@ -31,7 +33,8 @@ use crate::parallel::Split;
 use crate::simd::slices::{self, Bounds, stored};
 use crate::simd::{Float, Kernel, Simd, exp, scaled};
 
-/// Bytes of a row up to which a group has as many rows as a vector has lanes: their slots then fill half of a first-level cache.
+/// Bytes of a row up to which a group has as many rows as a vector has lanes: their slots then fill half of a
+/// first-level cache.
 const ROW_BYTES_OF_WHOLE_GROUPS: usize = 1472;
 
 /// Rows of a group of longer ones.
@@ -105,8 +108,8 @@ impl<T: Float> Guess<T> {
     }
 }
 
-/// Makes the exponentials of a group and stores the gradient of the one before. With `GUESSED`, all rows have the same k; else each
-/// has its own shift. With `WEIGHTED`, smoothing makes something of the class weights.
+/// Makes the exponentials of a group and stores the gradient of the one before. With `GUESSED`, all rows have
+/// the same k; else each has its own shift. With `WEIGHTED`, smoothing makes something of the class weights.
 struct Make<'m, 'p, 'a, 's, T: Float, const GUESSED: bool, const WEIGHTED: bool> {
     drive: &'m mut Drive<'p, 'a, T>,
     now: &'m InFlight<T>,
@@ -306,7 +309,8 @@ impl<'a, T: Float> Drive<'_, 'a, T> {
         self.store_gradient(s, before, 0, &mut slots);
     }
 
-    /// Whether no option asks for more than the ratios of exponentials, and none makes factors that leave the ordinary numbers.
+    /// Whether no option asks for more than the ratios of exponentials, and none makes factors that leave the
+    /// ordinary numbers.
     fn may_guess(&self) -> bool {
         let (plan, factor) = (self.plan, self.scale.factor);
         !plan.is_smooth()
@@ -358,7 +362,8 @@ impl<'a, T: Float> Drive<'_, 'a, T> {
         lane.map_or(T::ZERO, |lane| Bounds::of(s, self.logits_of(now.group.first + lane)).of_all(s).max)
     }
 
-    /// Makes a group's exponentials from a guess, and its sums; says whether these have the same bits as those from the rows' own maxima.
+    /// Makes a group's exponentials from a guess, and its sums; says whether these have the same bits as
+    /// those from the rows' own maxima.
     #[inline(always)]
     fn make_guessed<S: Simd<T>>(
         &mut self,
@@ -385,11 +390,12 @@ impl<'a, T: Float> Drive<'_, 'a, T> {
         is_exact
     }
 
-    /// Whether what follows from guessed sums has the bits of what follows from others: nothing on the way leaves the normal numbers
-    /// in either case.
+    /// Whether what follows from guessed sums has the bits of what follows from others: nothing on the way
+    /// leaves the normal numbers in either case.
     #[inline(always)]
     fn is_exact<S: Simd<T>>(&self, s: S, now: &InFlight<T>, sum: S::V) -> bool {
-        // The maximum is at most the sum, so that the rows' own k are less than the guess: no exponential is 0 from these.
+        // The maximum is at most the sum, so that the rows' own k are less than the guess: no exponential is
+        // 0 from these.
         let is_low = s.gt(s.splat(T::from_f64(0.5)), sum);
         let (others, target) = now.group.loss_terms(s);
         let is_high = s.gt(others, s.splat(scaled::scale(T::ONE, T::ROW_LIFT - 40)));
@@ -399,8 +405,8 @@ impl<'a, T: Float> Drive<'_, 'a, T> {
         s.bits(now.group.have_target(s)) & !good == 0
     }
 
-    /// A bit for each row of a guessed group whose target is not the largest logit, or not the first of those. Most often the sums
-    /// tell: a target above their double is; one below the others' mean is not.
+    /// A bit for each row of a guessed group whose target is not the largest logit, or not the first of
+    /// those. Most often the sums tell: a target above their double is; one below the others' mean is not.
     #[inline(always)]
     fn lost<S: Simd<T>>(&self, s: S, now: &InFlight<T>) -> u32 {
         let (others, target) = now.group.loss_terms(s);

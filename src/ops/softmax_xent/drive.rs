@@ -88,7 +88,8 @@ impl Split for Targets<'_> {
     }
 }
 
-/// The losses of a block of rows, added up: those of rows i, i + LANES, i + 2·LANES … apart, so that none waits for the one before.
+/// The losses of a block of rows, added up: those of rows i, i + LANES, i + 2·LANES … apart, so that none
+/// waits for the one before.
 #[derive(Default)]
 pub(super) struct Total {
     ordinary: [f64; 16],
@@ -347,12 +348,12 @@ pub(super) fn aligned<T: Float>(room: &mut Vec<T>, len: usize) -> &mut [T] {
 /// Groups of rows in lanes that wait for each other, at most.
 const GROUPS: usize = 8;
 
-/// Scratch for rows that wait for each other is not made larger than this, if it holds one: with their logits and gradients it
-/// should stay in the first-level cache.
+/// Scratch for rows that wait for each other is not made larger than this, if it holds one: with their logits
+/// and gradients it should stay in the first-level cache.
 const ROOM_BYTES: usize = 8 << 10;
 
-/// Rows whose exponentials wait in the output, or in scratch where groups take turns, go together up to so many bytes: a sixteenth of a
-/// second-level cache.
+/// Rows whose exponentials wait in the output, or in scratch where groups take turns, go together up to so
+/// many bytes: a sixteenth of a second-level cache.
 const GROUP_BYTES: usize = 64 << 10;
 
 impl<'a, T: Float> Drive<'_, 'a, T> {
@@ -397,7 +398,8 @@ impl<'a, T: Float> Drive<'_, 'a, T> {
             let mut total = Total::default();
             let end = rows.min(start + block);
             for first in (start..end).step_by(step * at_once) {
-                // Each step for all groups before the next step: so that one's operations fill the pauses of another's.
+                // Each step for all groups before the next step: so that one's operations fill the pauses of
+                // another's.
                 let firsts = (first..end.min(first + step * at_once)).step_by(step);
                 let count = firsts.len();
                 // Rows of no classes have no parts.
@@ -449,7 +451,8 @@ impl<'a, T: Float> Drive<'_, 'a, T> {
                     self.rows.begin(self.plan, group, first, T::LANES.min(end - first));
                 }
                 let logits = from.or(to.as_deref()).unwrap_or_default();
-                // One is read while the exponentials of the one before are made: these wait for other units of the CPU.
+                // One is read while the exponentials of the one before are made: these wait for other units
+                // of the CPU.
                 for i in 0..=squares.len() {
                     if let Some(square) = squares.get_mut(i) {
                         let mut logits = &logits[square.group.first * width..];
@@ -488,8 +491,8 @@ impl<'a, T: Float> Drive<'_, 'a, T> {
         }
     }
 
-    /// Whether the gradient of each group of rows should be written while the next one's exponentials are made: where it goes past the caches, so
-    /// that memory is read and written at the same time.
+    /// Whether the gradient of each group of rows should be written while the next one's exponentials are
+    /// made: where it goes past the caches, so that memory is read and written at the same time.
     pub(super) fn is_lagging(&self) -> bool {
         self.past_caches
             && !self.across
@@ -736,8 +739,8 @@ impl<'a, T: Float> Drive<'_, 'a, T> {
         s.enter(Write(Pass { plan, group, tile, lane, parts }));
     }
 
-    /// Whether groups of as many rows as there are lanes fill a square: they are dense one after the other, of at most as many
-    /// classes, and without options.
+    /// Whether groups of as many rows as there are lanes fill a square: they are dense one after the other,
+    /// of at most as many classes, and without options.
     fn has_squares(&mut self) -> bool {
         let (rows, small) = (self.rows.targets.len(), 1..=T::LANES);
         small.contains(&self.classes)
@@ -799,7 +802,8 @@ fn first_chunk<T: Float>(row: &[T]) -> &[T] {
     &row[..row.len().min(chunk_classes::<T, false>())]
 }
 
-/// One of the two groups that are in flight where the one's gradient is written while the other's exponentials are made.
+/// One of the two groups that are in flight where the one's gradient is written while the other's
+/// exponentials are made.
 struct Turn<'s, T: Float> {
     group: &'s mut Group<T>,
     parts: &'s mut [Part<T>],
@@ -833,8 +837,8 @@ impl<T: Float> Drive<'_, '_, T> {
             let waits_in_output = self.rows.to.is_some() && !self.past_caches;
             let room = aligned(room, if waits_in_output { 0 } else { self.classes });
             let parts = &mut parts[..chunks];
-            // A piece for each thread, both times the same ones: what one has in its cache is slow to reach for another.
-            // No result depends on where a row is cut, as long as that is between chunks.
+            // A piece for each thread, both times the same ones: what one has in its cache is slow to reach
+            // for another. No result depends on where a row is cut, as long as that is between chunks.
             let grain = (chunks / parallel::threads()).max(CHUNKS_OF_PIECE);
             for row in 0..self.rows.targets.len() {
                 self.rows.begin(self.plan, &mut group, row, 1);
@@ -941,7 +945,8 @@ struct Room<'s, T: Float> {
     room: &'s mut [T],
     /// Elements of `room` for a row along vectors, or for a group of rows in lanes.
     unit: usize,
-    /// The row along vectors that comes next, and the bounds of its first chunk, read with the last one of the row before.
+    /// The row along vectors that comes next, and the bounds of its first chunk, read with the last one of
+    /// the row before.
     ahead: Option<(usize, Bounds<T>)>,
     /// Where the gradient is written by non-temporal stores.
     streaming: Option<Streaming>,

@@ -106,7 +106,8 @@ impl<T: Float> Kernel<T> for Write<'_, '_, '_, T> {
     }
 }
 
-/// Which of a chunk's vectors has each row's target: another number where none has, a negative one where there is no target.
+/// Which of a chunk's vectors has each row's target: another number where none has, a negative one where
+/// there is no target.
 #[inline(always)]
 fn seats<T: Float, S: Simd<T>>(s: S, plan: &Plan<'_, T>, group: &Group<T>, chunk: usize) -> S::V {
     s.seats(&group.classes, plan.first_class + chunk * CLASSES_ACROSS, CLASSES_ACROSS as u32)
@@ -142,8 +143,8 @@ fn beaten<T: Float, S: Simd<T>>(s: S, seats: S::V, logits: &[T::Block], target: 
     beaten
 }
 
-/// Turns a chunk's logits, whose targets and least one are found, into their exponentials, the targets' being 0, and sums them. With a cap
-/// they stay as they are: its derivative needs them once more.
+/// Turns a chunk's logits, whose targets and least one are found, into their exponentials, the targets' being
+/// 0, and sums them. With a cap they stay as they are: its derivative needs them once more.
 #[inline(always)]
 fn sum<T: Float, S: Simd<T>>(
     s: S,
@@ -177,7 +178,8 @@ fn sum<T: Float, S: Simd<T>>(
     let k = exp::shifted(s, shift.k);
     let keep = !plan.needs_logits();
     let target = s.load(&part.target);
-    // Past a NaN the least logit may be forgotten. Another's makes no number of the sum anyway; the target's is no part of it.
+    // Past a NaN the least logit may be forgotten. Another's makes no number of the sum anyway; the target's
+    // is no part of it.
     let is_least = s.bits(s.ne(target, target)) == 0;
     let sum = if is_least && shift.is_plain(s) && exp::is_normal(s, min, T::LOG2_E, k) {
         exponentials(
@@ -222,8 +224,8 @@ fn exponentials<T: Float, S: Simd<T>>(
     sum
 }
 
-/// Turns a chunk into its gradient: `f` of each vector and of what smoothing pulls, the targets' own in their places, and 0 in rows without
-/// a target, whatever their logits are.
+/// Turns a chunk into its gradient: `f` of each vector and of what smoothing pulls, the targets' own in their
+/// places, and 0 in rows without a target, whatever their logits are.
 #[inline(always)]
 fn close<T: Float, S: Simd<T>>(
     s: S,
@@ -247,8 +249,8 @@ fn close<T: Float, S: Simd<T>>(
     }
 }
 
-/// A group of rows that fill a square, as many as there are lanes and dense, of at most as many classes; and all that is known of it.
-/// Vectors across two cache lines would cost two reads.
+/// A group of rows that fill a square, as many as there are lanes and dense, of at most as many classes; and
+/// all that is known of it. Vectors across two cache lines would cost two reads.
 #[repr(C, align(64))]
 pub(super) struct Square<T: Float> {
     /// Class after class, a vector of rows each: logits, then their exponentials.

@@ -53,8 +53,8 @@ pub struct Loss<T> {
     pub count: usize,
     /// The sum of these rows' target weights, times their row weights; their number where there are no weights.
     pub weight: T,
-    /// The number of these rows whose target is the largest logit; where several are, the one of the lowest class. A row that is
-    /// no number has none.
+    /// The number of these rows whose target is the largest logit; where several are, the one of the lowest
+    /// class. A row that is no number has none.
     pub correct: usize,
 }
 
@@ -75,9 +75,10 @@ pub struct Rows<T> {
 /// Softmax cross-entropy, configured once and run every step.
 ///
 /// *Logits*: a [`View`] of rank 1 to 8 of `f32` or `f64`, any strides; the class axis is the last unless
-/// [`class_axis`](Self::class_axis) says otherwise. All other axes together make the rows. *Labels*: a slice of any
-/// [`Index`] type, one per row in C order, or a [`View`] of the logits' shape without the class axis, of any strides. *Gradient*: a [`ViewMut`] of the logits' shape and any strides, or a slice of as
-/// many elements in C order.
+/// [`class_axis`](Self::class_axis) says otherwise. All other axes together make the rows. *Labels*: a slice
+/// of any [`Index`] type, one per row in C order, or a [`View`] of the logits' shape without the class axis,
+/// of any strides. *Gradient*: a [`ViewMut`] of the logits' shape and any strides, or a slice of as many
+/// elements in C order.
 ///
 /// ```
 /// use gradix::{SoftmaxXent, View};
@@ -90,13 +91,15 @@ pub struct Rows<T> {
 /// # Ok::<(), gradix::Error>(())
 /// ```
 ///
-/// **Edges.** A row with a NaN, with +∞, or of nothing but −∞ has NaN for its loss and gradient; other rows are not
-/// touched by it. A logit of −∞ is a masked class: its probability is 0, and so is its gradient; that is the way to mask classes, and a
-/// [`softcap`](Self::softcap) leaves it as it is. With label smoothing the loss of such a row is +∞ and the masked class's gradient
-/// −ε/C times its weight, as the formula says, unless its class weight is 0: a class of weight 0 takes no part (0·∞ = 0). Masks may also be
-/// finite, down to the least number of the type. An ignored row has loss 0 and gradient 0. Where no row counts, so are the loss and all
-/// gradients, and [`Loss::count`] says 0. Weights, upstream gradients and normalizers may be tiny or huge, as long as a row's factor, the
-/// product of all of them, has the range of the type. Results are flushed to 0 only where they are subnormal.
+/// **Edges.** A row with a NaN, with +∞, or of nothing but −∞ has NaN for its loss and gradient; other rows
+/// are not touched by it. A logit of −∞ is a masked class: its probability is 0, and so is its gradient; that
+/// is the way to mask classes, and a [`softcap`](Self::softcap) leaves it as it is. With label smoothing the
+/// loss of such a row is +∞ and the masked class's gradient −ε/C times its weight, as the formula says,
+/// unless its class weight is 0: a class of weight 0 takes no part (0·∞ = 0). Masks may also be finite, down
+/// to the least number of the type. An ignored row has loss 0 and gradient 0. Where no row counts, so are the
+/// loss and all gradients, and [`Loss::count`] says 0. Weights, upstream gradients and normalizers may be
+/// tiny or huge, as long as a row's factor, the product of all of them, has the range of the type. Results
+/// are flushed to 0 only where they are subnormal.
 ///
 /// **Errors.** [`Error::Shape`], [`Error::Axis`], [`Error::Rank`], [`Error::Label`], [`Error::Option`],
 /// [`Error::Conflict`], [`Error::Level`]; all before anything is written.
@@ -104,11 +107,12 @@ pub struct Rows<T> {
 /// **Equality class.** The same bits for every number of threads; the same bits as [`reference`](crate::reference) on
 /// every level with FMA.
 ///
-/// **Cost.** Out of cache, one read of the logits and one write of the gradient; one of 12 MiB or more, in rows of 1 KiB or more,
-/// is written past the caches, unless in place, strided, or with a softcap: who reads it next reads memory. Each thread keeps scratch
-/// from call to call: 256 bytes per 5 KiB of its longest row (per 128 classes where rows sit in lanes; twice that where the gradient
-/// goes past the caches), and 8 KiB (20 KiB for dense rows of at most as many classes as a vector has lanes), or the longest row where
-/// its gradient is strided, or rows of 64 KiB (one, if it is longer) where that goes past the caches.
+/// **Cost.** Out of cache, one read of the logits and one write of the gradient; one of 12 MiB or more, in
+/// rows of 1 KiB or more, is written past the caches, unless in place, strided, or with a softcap: who reads
+/// it next reads memory. Each thread keeps scratch from call to call: 256 bytes per 5 KiB of its longest row
+/// (per 128 classes where rows sit in lanes; twice that where the gradient goes past the caches), and 8 KiB
+/// (20 KiB for dense rows of at most as many classes as a vector has lanes), or the longest row where its
+/// gradient is strided, or rows of 64 KiB (one, if it is longer) where that goes past the caches.
 #[derive(Debug, Clone, PartialEq)]
 pub struct SoftmaxXent<T> {
     class_axis: isize,
@@ -172,8 +176,8 @@ impl<T: Float> SoftmaxXent<T> {
         SoftmaxXent { class_axis: axis, ..self }
     }
 
-    /// Rows with this label, of any integer type, have no loss and no gradient. −100 in PyTorch; none here unless said.
-    /// Labels of a type that cannot have this value are all classes.
+    /// Rows with this label, of any integer type, have no loss and no gradient. −100 in PyTorch; none here
+    /// unless said. Labels of a type that cannot have this value are all classes.
     ///
     /// ```
     /// # use gradix::{SoftmaxXent, View};
@@ -187,7 +191,8 @@ impl<T: Float> SoftmaxXent<T> {
         SoftmaxXent { ignore_index: Some(label.value()), ..self }
     }
 
-    /// A weight for each class, finite and not negative. They are copied, and added up: made once, the options serve many calls.
+    /// A weight for each class, finite and not negative. They are copied, and added up: made once, the
+    /// options serve many calls.
     ///
     /// ```
     /// # use gradix::{SoftmaxXent, View};
@@ -201,8 +206,9 @@ impl<T: Float> SoftmaxXent<T> {
         SoftmaxXent { class_weights: Some(Weights::new(weights)), ..self }
     }
 
-    /// A weight for each row, finite and not negative: a factor of its loss and gradient. A mean divides by the sum of the weights that
-    /// count (with class weights: of their products with the targets' own). They are copied.
+    /// A weight for each row, finite and not negative: a factor of its loss and gradient. A mean divides by
+    /// the sum of the weights that count (with class weights: of their products with the targets' own). They
+    /// are copied.
     ///
     /// ```
     /// # use gradix::{SoftmaxXent, View};
@@ -218,8 +224,8 @@ impl<T: Float> SoftmaxXent<T> {
         SoftmaxXent { row_weights: Some(RowWeights::new(weights)), ..self }
     }
 
-    /// The share ε of the target that is spread over all classes, in 0..=1 (Szegedy et al. 2016), with class weights as
-    /// `torch.nn.CrossEntropyLoss` defines it.
+    /// The share ε of the target that is spread over all classes, in 0..=1 (Szegedy et al. 2016), with class
+    /// weights as `torch.nn.CrossEntropyLoss` defines it.
     ///
     /// ```
     /// # use gradix::SoftmaxXent;
@@ -233,8 +239,8 @@ impl<T: Float> SoftmaxXent<T> {
         SoftmaxXent { label_smoothing: share, ..self }
     }
 
-    /// Adds `factor`·lse² to each row's loss, finite and not negative (Zoph et al. 2022, ST-MoE). Class weights do not
-    /// apply to it.
+    /// Adds `factor`·lse² to each row's loss, finite and not negative (Zoph et al. 2022, ST-MoE). Class
+    /// weights do not apply to it.
     ///
     /// ```
     /// # use gradix::SoftmaxXent;
@@ -293,8 +299,8 @@ impl<T: Float> SoftmaxXent<T> {
         SoftmaxXent { normalizer: Some(n), ..self }
     }
 
-    /// The logits hold but some of `classes` classes, from class `first` on; labels and class weights are those of all.
-    /// For [`partials`](Self::partials) and [`backward_from`](Self::backward_from).
+    /// The logits hold but some of `classes` classes, from class `first` on; labels and class weights are
+    /// those of all. For [`partials`](Self::partials) and [`backward_from`](Self::backward_from).
     ///
     /// ```
     /// # use gradix::SoftmaxXent;
@@ -357,8 +363,8 @@ impl<T: Float> SoftmaxXent<T> {
         call.gradient(None, logits, None, None)
     }
 
-    /// Each row's loss and log-sum-exp, for evaluation or for a later backward pass. Reads the logits once and writes no
-    /// gradient.
+    /// Each row's loss and log-sum-exp, for evaluation or for a later backward pass. Reads the logits once
+    /// and writes no gradient.
     ///
     /// ```
     /// # use gradix::{SoftmaxXent, View};
@@ -426,7 +432,8 @@ impl<T: Float> SoftmaxXent<T> {
         call.gradient(Some(logits), grad, Some(&upstream), None).map(|_| ())
     }
 
-    /// The sums that these classes contribute to each row: see [`Partial`]. Reads the logits once and writes no gradient.
+    /// The sums that these classes contribute to each row: see [`Partial`]. Reads the logits once and writes
+    /// no gradient.
     ///
     /// ```
     /// # use gradix::{SoftmaxXent, View};
@@ -460,9 +467,9 @@ impl<T: Float> SoftmaxXent<T> {
         Ok(partials)
     }
 
-    /// The loss, and the gradient of these classes times `upstream`, from sums that are known already: those of
-    /// [`forward`](Self::forward), or the merged [`partials`](Self::partials) of all shards. One read of the logits, one
-    /// write of the gradient.
+    /// The loss, and the gradient of these classes times `upstream`, from sums that are known already: those
+    /// of [`forward`](Self::forward), or the merged [`partials`](Self::partials) of all shards. One read of
+    /// the logits, one write of the gradient.
     ///
     /// ```
     /// # use gradix::{SoftmaxXent, View};
@@ -743,10 +750,12 @@ pub(crate) struct Call<'c, T: Float, I: Index> {
 /// Elements of a block of rows: what a task has at least, and what losses are summed over before the blocks are.
 const BLOCK: usize = 16_384;
 
-/// Bytes of logits from which on they, and the gradient's lines, are asked for ahead: a second-level cache holds no more.
+/// Bytes of logits from which on they, and the gradient's lines, are asked for ahead: a second-level cache
+/// holds no more.
 const FAR: usize = 2 << 20;
 
-/// Bytes of a gradient from which on it is written past the caches: with the logits, most of a third-level cache of 32 MiB.
+/// Bytes of a gradient from which on it is written past the caches: with the logits, most of a third-level
+/// cache of 32 MiB.
 const PAST_CACHES: usize = 12 << 20;
 
 /// Bytes of a row from which on that pays: shorter ones are bound by what a row costs beside its elements.
@@ -817,7 +826,8 @@ impl<T: Float, I: Index> Call<'_, T, I> {
     fn run_scaled(&self, work: Work<'_, T>, scale: Scaled<T>) {
         let large = work.from.is_some() && self.row_bytes() >= ROW_PAST_CACHES && self.bytes() >= PAST_CACHES;
         let all = self.drive(work, scale, large);
-        // A pass that writes after one that reads takes longer past the caches than through them, but on Intel's CPUs.
+        // A pass that writes after one that reads takes longer past the caches than through them, but on
+        // Intel's CPUs.
         let past_caches = large && (all.is_lagging() && !all.is_cut() || simd::is_intel());
         Drive { past_caches, ..all }.run_at(self.level);
     }
@@ -914,7 +924,8 @@ impl<T: Float, I: Index> Call<'_, T, I> {
 mod tests {
     use super::*;
 
-    /// Smaller gradients than are ever asked to, by both ways: groups in turn, and (only on Intel's CPUs) a pass after the other.
+    /// Smaller gradients than are ever asked to, by both ways: groups in turn, and (only on Intel's CPUs) a
+    /// pass after the other.
     #[test]
     fn a_gradient_written_past_the_caches_has_the_same_bits() {
         fn check<T: Float>(xent: &SoftmaxXent<T>, rows: usize, classes: usize, threads: usize) {

@@ -27,14 +27,15 @@ use crate::simd::{Float, Kernel, Level, Simd, exp};
 pub struct Partial<T> {
     /// The largest logit, the target's included; −∞ where there are no classes; NaN where `others` is.
     pub max: T,
-    /// The sum over all classes but the target of 2^(x·log₂e − k), where k = round(max·log₂e) − 60, ties to even (of 2^60·e^(x − max)
-    /// where |max| > 2²⁰); for `f64` 400 takes the place of 60 and 2⁴⁹ that of 2²⁰. The power of two keeps the sum a normal number
-    /// below a target that leads by far.
+    /// The sum over all classes but the target of 2^(x·log₂e − k), where k = round(max·log₂e) − 60, ties to
+    /// even (of 2^60·e^(x − max) where |max| > 2²⁰); for `f64` 400 takes the place of 60 and 2⁴⁹ that of 2²⁰.
+    /// The power of two keeps the sum a normal number below a target that leads by far.
     pub others: T,
     /// The target's logit; −∞ where it is none of these classes.
     pub target: T,
-    /// With label smoothing, Σ w_j·(x_j − max)·u over these classes (x_j·u where max is −∞); w_j are the class weights, and u is a power of two
-    /// that depends on the number of all classes, or on their weights, alone. 0 without.
+    /// With label smoothing, Σ w_j·(x_j − max)·u over these classes (x_j·u where max is −∞); w_j are the
+    /// class weights, and u is a power of two that depends on the number of all classes, or on their weights,
+    /// alone. 0 without.
     pub sum: T,
     /// With label smoothing, Σ w_j·u. 0 without.
     pub weight: T,

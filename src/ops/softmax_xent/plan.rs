@@ -4,18 +4,18 @@ use super::SoftmaxXent;
 use crate::simd::{Float, scaled};
 use std::borrow::Cow;
 
-/// Bytes of a row's chunk: with the next one and what is written, half of a 32 KiB cache. Not a multiple of 4 KiB, or logits and
-/// gradients of neighbouring chunks get in each other's way: a tenth slower. Shorter ones cost rows in cache a twelfth, longer ones
-/// a twentieth of rows from memory (results/tried/softmax_xent.md).
+/// Bytes of a row's chunk: with the next one and what is written, half of a 32 KiB cache. Not a multiple of 4
+/// KiB, or logits and gradients of neighbouring chunks get in each other's way: a tenth slower. Shorter ones
+/// cost rows in cache a twelfth, longer ones a twentieth of rows from memory (results/tried/softmax_xent.md).
 pub(crate) const CHUNK_BYTES: usize = 5120;
 
-/// Classes of a chunk where rows sit in lanes; rows of at most so many classes are put there: what a row along vectors costs beside its
-/// elements is more than the way into lanes and back.
+/// Classes of a chunk where rows sit in lanes; rows of at most so many classes are put there: what a row
+/// along vectors costs beside its elements is more than the way into lanes and back.
 pub(crate) const CLASSES_ACROSS: usize = 128;
 
-/// Rows along the last axis sit in lanes if their classes fill at most so many vectors: what a row along vectors costs beside its elements
-/// is more than the way into lanes and back. The second number is for smoothing and the z-loss, with which by_class has to find
-/// each row's maximum.
+/// Rows along the last axis sit in lanes if their classes fill at most so many vectors: what a row along
+/// vectors costs beside its elements is more than the way into lanes and back. The second number is for
+/// smoothing and the z-loss, with which by_class has to find each row's maximum.
 const VECTORS_IN_LANES: [usize; 2] = [3, 5];
 
 /// Whether dense rows of `classes` classes sit in lanes.
@@ -118,8 +118,8 @@ pub(crate) struct Classes {
     pub(crate) across: bool,
 }
 
-/// Options, as numbers. Losses, and what multiplies gradients, are counted in units of 2^[`Plan::unit`], so that tiny and huge
-/// weights are no smaller and no larger than others.
+/// Options, as numbers. Losses, and what multiplies gradients, are counted in units of 2^[`Plan::unit`], so
+/// that tiny and huge weights are no smaller and no larger than others.
 pub(crate) struct Plan<'a, T: Float> {
     pub(crate) weights: Option<&'a [T]>,
     /// The weights that smoothing adds up, without their common exponent.
@@ -254,8 +254,8 @@ impl<'a, T: Float> Plan<'a, T> {
         self.share != T::ZERO
     }
 
-    /// The sum of the weights of chunk number `c`, where there is smoothing. Without weights, its number of classes, of
-    /// which no list is kept: an array may claim more of them than there is memory for.
+    /// The sum of the weights of chunk number `c`, where there is smoothing. Without weights, its number of
+    /// classes, of which no list is kept: an array may claim more of them than there is memory for.
     #[inline(always)]
     pub(crate) fn chunk_weight(&self, c: usize) -> T {
         match self.weights {

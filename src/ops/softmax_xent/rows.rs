@@ -16,20 +16,22 @@
 //!    integer and its fraction are a fused multiply-add each, so that t is never rounded. Moving a sum from one k to
 //!    another is an exact power of two. Where |max| > 2²⁰ (2⁴⁹ for f64) k would lose its eighths; there
 //!    t = (x − max)·log₂e, and moves are rounded.
-//! 2. *Chunks.* A row is cut into chunks of 5 KiB; each has its own shift, so that one sweep over memory suffices: while
-//!    a chunk's exponentials are summed and left where the gradient will be, the next chunk's logits are read for their
-//!    maximum, which gives memory something to do. Last, each chunk is multiplied by 2^(its shift − the row's)·(scale/Z).
-//!    Where the gradient is strided, exponentials wait in a scratch row instead. Where it is large, they do, too: the
-//!    gradients of one group of rows are written, past the caches, while the next group's exponentials are made and take the
-//!    place of its own, so that memory is read and written all the time, and the gradient's lines are never read.
+//! 2. *Chunks.* A row is cut into chunks of 5 KiB; each has its own shift, so that one sweep over memory
+//!    suffices: while a chunk's exponentials are summed and left where the gradient will be, the next chunk's
+//!    logits are read for their maximum, which gives memory something to do. Last, each chunk is multiplied
+//!    by 2^(its shift − the row's)·(scale/Z). Where the gradient is strided, exponentials wait in a scratch
+//!    row instead. Where it is large, they do, too: the gradients of one group of rows are written, past the
+//!    caches, while the next group's exponentials are made and take the place of its own, so that memory is
+//!    read and written all the time, and the gradient's lines are never read.
 //! 3. *The target apart.* Maxima and sums are of all classes but the target, Z = others + e_y, so that nothing
 //!    underflows below a target that leads by far. The target's gradient is
 //!    −A·others/Z and the loss of an unsmoothed row ln(1 + others/e_y): nothing cancels when p_y → 1.
-//! 4. *Rows in lanes.* With few classes, and where the class axis is not the last, a vector holds one class of
-//!    several rows; chunks are then of 128 classes (`lanes.rs`). As many dense rows as there are lanes, of at most as many classes, fill
-//!    a square, which stays in the first-level cache from its logits to its gradient.
-//! 5. *Groups.* What is computed once a row (divisions, logarithms) is computed for up to a vector's lanes of rows together,
-//!    one a lane, between the pass that sums and the pass that writes.
+//! 4. *Rows in lanes.* With few classes, and where the class axis is not the last, a vector holds one class
+//!    of several rows; chunks are then of 128 classes (`lanes.rs`). As many dense rows as there are lanes, of
+//!    at most as many classes, fill a square, which stays in the first-level cache from its logits to its
+//!    gradient.
+//! 5. *Groups.* What is computed once a row (divisions, logarithms) is computed for up to a vector's lanes of
+//!    rows together, one a lane, between the pass that sums and the pass that writes.
 //!
 //! # Accuracy
 //!
@@ -44,10 +46,10 @@
 //! | the same, lead of 20, `f32` | 0.54 | 350,000 | 350,000 |
 //! | the same, lead of 40, `f64` | 0.50 | 10¹⁴ | 10¹⁴ |
 //!
-//! The order of every sum follows from the shape alone: within a chunk vector by vector (those of smoothing, along
-//! vectors, in four sums by turns), then lane i + lane i + 8, 4, 2, 1 (rows along vectors only), then chunk by chunk with
-//! the rounding errors carried along (Neumaier, 1974). The losses of a block of rows are added in `f64`, rows i, i + LANES,
-//! … apart, and these sums by halves.
+//! The order of every sum follows from the shape alone: within a chunk vector by vector (those of smoothing,
+//! along vectors, in four sums by turns), then lane i + lane i + 8, 4, 2, 1 (rows along vectors only), then
+//! chunk by chunk with the rounding errors carried along (Neumaier, 1974). The losses of a block of rows are
+//! added in `f64`, rows i, i + LANES, … apart, and these sums by halves.
 
 use super::by_class::InFlight;
 use super::lanes::Square;
@@ -166,8 +168,8 @@ impl<V: Copy> Shift<V> {
 pub(super) struct Part<T: Float> {
     /// The largest logit, the target's left out.
     pub(super) max: T::Block,
-    /// The sum of the exponentials, the target's left out, from the maximum's shift. Later, what takes them to the row's shift, and
-    /// then what turns them into the gradient.
+    /// The sum of the exponentials, the target's left out, from the maximum's shift. Later, what takes them
+    /// to the row's shift, and then what turns them into the gradient.
     pub(super) sum: T::Block,
     /// Σ w_j·(x_j − anchor)·`gap_scale`, the target's included, if there is smoothing.
     pub(super) gap: T::Block,
@@ -221,8 +223,8 @@ pub(super) struct Sums<V> {
 }
 
 impl<V: Copy> Sums<V> {
-    /// Of as many rows as there are, one a lane; and a bit for each whose target is not the largest logit. A row without a target
-    /// gets those of one logit of 0: its gradient is 0, whatever its sums are.
+    /// Of as many rows as there are, one a lane; and a bit for each whose target is not the largest logit. A
+    /// row without a target gets those of one logit of 0: its gradient is 0, whatever its sums are.
     #[inline(always)]
     pub(super) fn of<T: Float, S: Simd<T, V = V>>(
         s: S,
@@ -352,8 +354,8 @@ pub(super) fn add_gap<T: Float, S: Simd<T>>(s: S, sum: S::V, weight: S::V, gap: 
     s.mul_add(weight, s.select(s.ne(weight, zero), gap, zero), sum)
 }
 
-/// Overwrites one lane, by way of the whole vector: one that is loaded after a part of it was stored must wait until that, and all
-/// stores before, among them misses of the gradient's lines, have reached the cache.
+/// Overwrites one lane, by way of the whole vector: one that is loaded after a part of it was stored must
+/// wait until that, and all stores before, among them misses of the gradient's lines, have reached the cache.
 #[inline(always)]
 fn set_lane<T: Float, S: Simd<T>>(s: S, block: &mut T::Block, lane: usize, x: T) {
     let here = s.eq(s.load(&T::LANE_NUMBERS), s.splat(T::from_f64(lane as f64)));
@@ -361,8 +363,8 @@ fn set_lane<T: Float, S: Simd<T>>(s: S, block: &mut T::Block, lane: usize, x: T)
     s.store(all, block);
 }
 
-/// A pass over the chunks of a row along vectors. A kernel of its own, so that it is compiled once for rows one after the other and rows
-/// cut in pieces.
+/// A pass over the chunks of a row along vectors. A kernel of its own, so that it is compiled once for rows
+/// one after the other and rows cut in pieces.
 pub(super) struct Pass<'k, T: Float, L, P> {
     pub(super) plan: &'k Plan<'k, T>,
     pub(super) group: &'k Group<T>,
@@ -373,8 +375,9 @@ pub(super) struct Pass<'k, T: Float, L, P> {
     pub(super) parts: P,
 }
 
-/// Finds the sums of the chunks and, if there is an output, leaves their exponentials in the tile. Takes the bounds of the first chunk's
-/// logits, where they are known, and gives those of what the tile says comes after the last.
+/// Finds the sums of the chunks and, if there is an output, leaves their exponentials in the tile. Takes the
+/// bounds of the first chunk's logits, where they are known, and gives those of what the tile says comes
+/// after the last.
 pub(super) struct Sum<P, T: Float>(pub(super) P, pub(super) Option<Bounds<T>>);
 
 /// Writes the gradient, from what `Sum` and `factors` have left, or (without parts) from the logits.
@@ -463,18 +466,19 @@ fn sums<T: Float, S: Simd<T>, L: Tile<T>>(
     bounds
 }
 
-/// How many bytes ahead logits are asked for where they come from beyond the second-level cache: the CPU foresees too few of them, and
-/// hardly any where the gradient of the row before is written meanwhile.
+/// How many bytes ahead logits are asked for where they come from beyond the second-level cache: the CPU
+/// foresees too few of them, and hardly any where the gradient of the row before is written meanwhile.
 const LOGITS_AHEAD: usize = 16 << 10;
-/// The same of the gradient's lines, where exponentials wait in them: stores go to the cache in order, so that each line that must be
-/// fetched first holds up all that come after.
+/// The same of the gradient's lines, where exponentials wait in them: stores go to the cache in order, so
+/// that each line that must be fetched first holds up all that come after.
 const GRADIENT_AHEAD: usize = 8 << 10;
 /// The same of the exponentials of the row before, whose place the row's own take.
 const EXPONENTIALS_AHEAD: usize = 4 << 10;
 
-/// Leaves a chunk's exponentials in its buffer, those of vectors without a masked lane made as ones that are `NORMAL` if they are,
-/// and the target's being 0; gives their sum and the bounds of the next chunk's logits. Where `LAGS`, writes the gradient of the row
-/// before meanwhile, of which the weights are part only if `WEIGHTED`.
+/// Leaves a chunk's exponentials in its buffer, those of vectors without a masked lane made as ones that are
+/// `NORMAL` if they are, and the target's being 0; gives their sum and the bounds of the next chunk's logits.
+/// Where `LAGS`, writes the gradient of the row before meanwhile, of which the weights are part only if
+/// `WEIGHTED`.
 struct Exponentials<'t, T: Float, const LAGS: bool, const NORMAL: bool, const WEIGHTED: bool> {
     chunk: Unopened<'t, T>,
     target: Option<usize>,
@@ -533,7 +537,8 @@ impl<T: Float, const LAGS: bool, const NORMAL: bool, const WEIGHTED: bool>
                     }
                 }
                 if LAGS && let Some(streaming) = streaming {
-                    // The exponentials of the row before: the line lies at this vector or, by less than one, after it.
+                    // The exponentials of the row before: the line lies at this vector or, by less than one,
+                    // after it.
                     lines.step(s, buffer, streaming, gradient!());
                 }
             },
@@ -554,8 +559,8 @@ impl<T: Float, const NORMAL: bool, const WEIGHTED: bool> Kernel<T>
     }
 }
 
-/// Runs a kernel as a function of its own, whose loop has registers for all its constants: as part of this crate's largest function
-/// they are read from memory each time.
+/// Runs a kernel as a function of its own, whose loop has registers for all its constants: as part of this
+/// crate's largest function they are read from memory each time.
 #[inline(never)]
 pub(super) fn apart<T: Float, S: Simd<T>, K: Kernel<T>>(s: S, kernel: K) -> K::Output {
     s.enter(kernel)
@@ -636,7 +641,8 @@ pub(super) fn gap<T: Float, S: Simd<T>>(
     }
 }
 
-/// The sums of whole rows from those of their chunks, which become the factors that take the chunks' exponentials to the row's shift.
+/// The sums of whole rows from those of their chunks, which become the factors that take the chunks'
+/// exponentials to the row's shift.
 #[inline(always)]
 pub(super) fn join<T: Float, S: Simd<T>>(
     s: S,
@@ -830,8 +836,8 @@ impl<T: Float> Factors<T> {
     }
 }
 
-/// Finds what makes the gradient, given the rows' sums and what it is multiplied by; each part's sum becomes the factor of its
-/// chunk's exponentials.
+/// Finds what makes the gradient, given the rows' sums and what it is multiplied by; each part's sum becomes
+/// the factor of its chunk's exponentials.
 #[inline(always)]
 #[allow(clippy::too_many_arguments)]
 pub(super) fn set_factors<T: Float, S: Simd<T>>(
@@ -954,7 +960,8 @@ fn gradient<T: Float, S: Simd<T>>(s: S, pass: Pass<'_, T, Row<'_, '_, T>, Option
     tile.end(at, factors.target(lane));
 }
 
-/// Turns a chunk's buffer into its gradient by `f` of it and `pull`, the latter times the weights where there are any.
+/// Turns a chunk's buffer into its gradient by `f` of it and `pull`, the latter times the weights where there
+/// are any.
 #[inline(always)]
 fn close<T: Float, S: Simd<T>>(
     s: S,
@@ -988,7 +995,8 @@ fn close<T: Float, S: Simd<T>>(
     )
 }
 
-/// Notes a row's target, if it is in this chunk, and the largest other, and gives the others' bounds, given those of all.
+/// Notes a row's target, if it is in this chunk, and the largest other, and gives the others' bounds, given
+/// those of all.
 #[inline(always)]
 pub(super) fn find_target<T: Float, S: Simd<T>>(
     s: S,

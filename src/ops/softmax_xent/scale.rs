@@ -1,7 +1,9 @@
-//! What the losses and gradients of rows are multiplied by: the reduction, the upstream gradient and the rows' weights.
+//! What the losses and gradients of rows are multiplied by: the reduction, the upstream gradient and the
+//! rows' weights.
 //!
-//! Each is a mantissa and an exponent, because their product may be an ordinary number where one of them, or of what the class
-//! weights have made, is tiny or huge. Where all are moderate, they are multiplied as they are.
+//! Each is a mantissa and an exponent, because their product may be an ordinary number where one of them, or
+//! of what the class weights have made, is tiny or huge. Where all are moderate, they are multiplied as they
+//! are.
 
 use crate::simd::scaled::{self, Scaled};
 use crate::simd::slices::take;
@@ -12,8 +14,8 @@ pub(crate) fn is_moderate<T: Float>(x: T) -> bool {
     x == T::ZERO || (-20..=20).contains(&Scaled::of(x).exponent) && x.abs() < T::INFINITY
 }
 
-/// What a row's gradient is multiplied by: `first`, and, when all else is, both of `last`, which are powers of two and also take
-/// the lift of the row's sums from it.
+/// What a row's gradient is multiplied by: `first`, and, when all else is, both of `last`, which are powers
+/// of two and also take the lift of the row's sums from it.
 #[derive(Clone, Copy)]
 pub(crate) struct RowScale<V> {
     pub(crate) first: V,

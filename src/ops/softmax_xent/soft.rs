@@ -5,8 +5,9 @@
 //! loss = Σ t'_j·(lse − x_j) + c·lse²     ∂loss/∂x_j = (T + 2c·lse)·p_j − t'_j
 //! ```
 //!
-//! A row at a time: its logits become exponentials in scratch while all sums are made, and these the gradient. Within a chunk sums are added
-//! lane by lane and then by halves; those of chunks are added in `f64`.
+//! A row at a time: its logits become exponentials in scratch while all sums are made, and these the
+//! gradient. Within a chunk sums are added lane by lane and then by halves; those of chunks are added in
+//! `f64`.
 
 use super::plan::chunk_classes;
 use super::rows::{self, Shift};
@@ -49,16 +50,20 @@ pub(crate) struct SoftRow<T> {
 }
 
 impl<T: Float> SoftmaxXent<T> {
-    /// The loss against targets that are probabilities, and the gradient of it into `grad`. `targets` has the shape of the logits, and any
-    /// strides; its rows need not sum to 1: `torch.nn.functional.cross_entropy` with probabilities.
+    /// The loss against targets that are probabilities, and the gradient of it into `grad`. `targets` has the
+    /// shape of the logits, and any strides; its rows need not sum to 1: `torch.nn.functional.cross_entropy`
+    /// with probabilities.
     ///
-    /// The loss of a row is Σ w_j·t_j·(lse − x_j), 0·∞ being 0, and its gradient (Σ w_j·t_j)·p − w·t. Smoothing takes (1 − ε)·t + ε/C for t.
-    /// A row whose targets are all 0 is ignored. A mean divides by the number of other rows (or the sum of their row weights, or the
-    /// `normalizer`); class weights are no part of that, as in PyTorch. [`Loss::correct`] counts rows whose largest logit is that of the
-    /// largest target; of equal ones the lowest class. Targets are taken as they are: one that is no number makes its row none.
+    /// The loss of a row is Σ w_j·t_j·(lse − x_j), 0·∞ being 0, and its gradient (Σ w_j·t_j)·p − w·t.
+    /// Smoothing takes (1 − ε)·t + ε/C for t. A row whose targets are all 0 is ignored. A mean divides by the
+    /// number of other rows (or the sum of their row weights, or the `normalizer`); class weights are no part
+    /// of that, as in PyTorch. [`Loss::correct`] counts rows whose largest logit is that of the largest
+    /// target; of equal ones the lowest class. Targets are taken as they are: one that is no number makes its
+    /// row none.
     ///
-    /// Errors, edges and equality class as for [`SoftmaxXent`]; the targets' shape is checked like the gradient's. Cost: one read of
-    /// logits and targets, one write of the gradient; a mean without a `normalizer` first reads each row's targets as far as the first that is not 0.
+    /// Errors, edges and equality class as for [`SoftmaxXent`]; the targets' shape is checked like the
+    /// gradient's. Cost: one read of logits and targets, one write of the gradient; a mean without a
+    /// `normalizer` first reads each row's targets as far as the first that is not 0.
     ///
     /// ```
     /// # use gradix::{SoftmaxXent, View};
@@ -360,7 +365,8 @@ impl<T: Float> Soft<'_, T> {
         (self.row([z, total, gaps], largest, t_max, weight), is_correct)
     }
 
-    /// From the sums of exponentials, targets and half gaps, the row's largest logit, and the exponent of its exponential.
+    /// From the sums of exponentials, targets and half gaps, the row's largest logit, and the exponent of its
+    /// exponential.
     pub(crate) fn row(&self, [z, total, gaps]: [f64; 3], max: T, t_max: T, weight: Option<T>) -> SoftRow<T> {
         let z = if z > 0.0 { z } else { f64::NAN };
         let above_max = z.ln() - t_max.to_f64() * std::f64::consts::LN_2;

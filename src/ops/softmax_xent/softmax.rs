@@ -1,4 +1,5 @@
-//! The softmax of an array along an axis, and its logarithm, by the kernels of softmax cross-entropy: a gradient without a target.
+//! The softmax of an array along an axis, and its logarithm, by the kernels of softmax cross-entropy: a
+//! gradient without a target.
 
 use super::{Reduction, SoftmaxXent, shaped};
 use crate::array::{View, ViewMut, zeros};
@@ -35,9 +36,10 @@ fn in_place<T: Float>(x: ViewMut<'_, T>, axis: isize, log: bool) -> Result<()> {
 /// e^x / Σ e^x along `axis` (negative ones counted from the end), in C order: `scipy.special.softmax(x, axis)`,
 /// `torch.softmax(x, dim)`.
 ///
-/// A logit of −∞ has probability 0; a row with a NaN, with +∞, or of nothing but −∞ is NaN. Errors: [`Error::Rank`](crate::Error::Rank)
-/// for an array without axes, [`Error::Axis`](crate::Error::Axis), [`Error::Memory`](crate::Error::Memory). Each element is within
-/// (4 + gap)·ε, gap being the distance to the row's largest logit. Equality class and cost are those of
+/// A logit of −∞ has probability 0; a row with a NaN, with +∞, or of nothing but −∞ is NaN. Errors:
+/// [`Error::Rank`](crate::Error::Rank) for an array without axes, [`Error::Axis`](crate::Error::Axis),
+/// [`Error::Memory`](crate::Error::Memory). Each element is within (4 + gap)·ε, gap being the distance to the
+/// row's largest logit. Equality class and cost are those of
 /// [`SoftmaxXent::forward_backward`]: one read, one write.
 ///
 /// ```
@@ -79,8 +81,8 @@ pub fn softmax_in_place<'a, T: Float>(x: impl Into<ViewMut<'a, T>>, axis: isize)
     in_place(x.into(), axis, false)
 }
 
-/// x − ln Σ e^x along `axis`: `scipy.special.log_softmax(x, axis)`, `torch.log_softmax(x, dim)`. Reads each row twice, the second time
-/// from cache. For edges and errors see [`softmax`]; a logit of −∞ stays −∞.
+/// x − ln Σ e^x along `axis`: `scipy.special.log_softmax(x, axis)`, `torch.log_softmax(x, dim)`. Reads each
+/// row twice, the second time from cache. For edges and errors see [`softmax`]; a logit of −∞ stays −∞.
 ///
 /// ```
 /// let log_p = gradix::log_softmax(&[5.0_f64, 5.0], 0)?;

@@ -35,8 +35,8 @@ pub(super) struct Unopened<'t, T> {
     pub(super) before: Option<Before<'t, T>>,
 }
 
-/// The same chunk of the row before: its gradient is `factor` times its exponentials, which are in the buffer, plus `pull`, which is
-/// times the weights where there are any.
+/// The same chunk of the row before: its gradient is `factor` times its exponentials, which are in the
+/// buffer, plus `pull`, which is times the weights where there are any.
 pub(super) struct Before<'t, T> {
     pub(super) streaming: &'t Streaming,
     pub(super) to: &'t mut [T],
@@ -60,8 +60,8 @@ pub(super) struct Row<'a, 'b, T> {
     pub(super) chunks: Range<usize>,
     /// Their elements.
     pub(super) classes: usize,
-    /// The buffers: of all chunks or, without `to`, of one; nothing where they are in `to`, which is dense and not written past the
-    /// caches.
+    /// The buffers: of all chunks or, without `to`, of one; nothing where they are in `to`, which is dense
+    /// and not written past the caches.
     pub(super) room: &'b mut [T],
     /// The logits of the next row's first chunk, if there is one and they can be had.
     pub(super) after: &'b [T],
@@ -160,8 +160,8 @@ impl<T: Float> Row<'_, '_, T> {
     }
 }
 
-/// One dense row along vectors whose exponentials wait in scratch, in the place of those of a row of the group before, whose gradient is written
-/// meanwhile, past the caches.
+/// One dense row along vectors whose exponentials wait in scratch, in the place of those of a row of the
+/// group before, whose gradient is written meanwhile, past the caches.
 pub(super) struct Lagging<'b, T: Float> {
     pub(super) from: &'b [T],
     pub(super) room: &'b mut [T],
@@ -268,7 +268,8 @@ impl<T: Float> Columns<'_, '_, T> {
         &mut self.room[..range::<T, true>(chunk, self.classes).len() * T::LANES]
     }
 
-    /// Takes care that the buffer can be reopened. The room holds one chunk: where there are more, they wait in the output.
+    /// Takes care that the buffer can be reopened. The room holds one chunk: where there are more, they wait
+    /// in the output.
     #[inline(always)]
     pub(super) fn keep<S: Simd<T>>(&mut self, s: S, chunk: usize) {
         if self.chunks().len() > 1 {

@@ -17,8 +17,8 @@ const BYTES: [u8; 64] = {
     bytes
 };
 
-/// The numbers of the set bits, in order; none where the CPU lacks the instruction. That stands here by itself, because
-/// a function compiled for it is not inlined into one that is not.
+/// The numbers of the set bits, in order; none where the CPU lacks the instruction. That stands here by
+/// itself, because a function compiled for it is not inlined into one that is not.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw")]
 fn set_bits(s: Avx512, bits: u64) -> Option<__m512i> {
@@ -120,8 +120,9 @@ impl Compress<f32> for Avx512 {
             let mut k = 0;
             for (i, v) in v.into_iter().enumerate() {
                 let m = (bits >> (16 * i)) as __mmask16;
-                // SAFETY: `k` is at most 16 for each earlier vector, so the store of 16 stays inside the 64. Merged with
-                // the source itself, because the zeroing form waits on Zen 4 for the register's old value.
+                // SAFETY: `k` is at most 16 for each earlier vector, so the store of 16 stays inside the 64.
+                // Merged with the source itself, because the zeroing form waits on Zen 4 for the register's
+                // old value.
                 unsafe { _mm512_storeu_ps(to.as_mut_ptr().add(k), _mm512_mask_compress_ps(v, m, v)) };
                 k += m.count_ones() as usize;
             }

@@ -14,8 +14,8 @@ static COUNTS: [u8; 256] = {
     counts
 };
 
-/// Calls `f` for each byte of the word with the byte's first bit's number, the numbers of its set bits, and the next 8
-/// places of `to`.
+/// Calls `f` for each byte of the word with the byte's first bit's number, the numbers of its set bits, and
+/// the next 8 places of `to`.
 #[inline(always)]
 fn by_bytes<E>(bits: u64, to: &mut [E; WORD], mut f: impl FnMut(usize, &[u8; 8], &mut [E; 8])) {
     let mut k = 0;
