@@ -99,12 +99,13 @@ fn add<T: Float>(a: T) -> Op {
 /// strides. The forms that end in `_into` write into the caller's array; the others return a vector, which costs a
 /// page fault for each 4 KiB of it, several times the copy itself.
 ///
-/// *Errors* come before the first write. Beside its own, each function has [`Error::Level`] if `GRADIX_LEVEL` names
-/// none, and those that return a vector have [`Error::Overflow`] if it cannot be addressed and [`Error::Memory`] if
-/// there is no room for it.
+/// *Errors* come before the first write. Beside its own, each function has
+/// [`Error::Level`](crate::Error::Level) if `GRADIX_LEVEL` names none, and those that return a vector have
+/// [`Error::Overflow`](crate::Error::Overflow) if it cannot be addressed and
+/// [`Error::Memory`](crate::Error::Memory) if there is no room for it.
 ///
 /// # Errors
-/// [`Error::Index`] for the first index out of bounds.
+/// [`Error::Index`](crate::Error::Index) for the first index out of bounds.
 ///
 /// ```
 /// let grad = [1.2, 0.8, 0.5, 1.0, 0.3, 0.9];
@@ -127,7 +128,7 @@ pub fn take<'s, 'i, T: Element, I: Index>(
 /// Indices, NaN, equality and cost are those of [`take`].
 ///
 /// # Errors
-/// Those of [`take`]; [`Error::Shape`] if `out` has another shape. `out` is then as before.
+/// Those of [`take`]; [`Error::Shape`](crate::Error::Shape) if `out` has another shape. `out` is then as before.
 ///
 /// ```
 /// let mut out = [0.0; 3];
@@ -153,7 +154,7 @@ pub fn take_into<'s, 'i, 'o, T: Element, I: Index>(
 /// Indices, NaN, equality and cost are those of [`take`].
 ///
 /// # Errors
-/// [`Error::Axis`]; [`Error::Index`] for the first index out of bounds.
+/// [`Error::Axis`](crate::Error::Axis); [`Error::Index`](crate::Error::Index) for the first index out of bounds.
 ///
 /// ```
 /// use gradix::View;
@@ -180,7 +181,7 @@ pub fn take_axis<'s, 'i, T: Element, I: Index>(
 /// Indices, NaN, equality and cost are those of [`take`].
 ///
 /// # Errors
-/// Those of [`take_axis`]; [`Error::Shape`] if `out` has another shape. `out` is then as before.
+/// Those of [`take_axis`]; [`Error::Shape`](crate::Error::Shape) if `out` has another shape. `out` is then as before.
 ///
 /// ```
 /// use gradix::{View, ViewMut};
@@ -210,7 +211,8 @@ pub fn take_axis_into<'s, 'i, 'o, T: Element, I: Index>(
 /// Indices, NaN, equality and cost are those of [`take`].
 ///
 /// # Errors
-/// [`Error::Axis`]; [`Error::Shape`] if `idx` has another shape; [`Error::Index`] for the first index out of bounds.
+/// [`Error::Axis`](crate::Error::Axis); [`Error::Shape`](crate::Error::Shape) if `idx` has another shape;
+/// [`Error::Index`](crate::Error::Index) for the first index out of bounds.
 ///
 /// ```
 /// use gradix::View;
@@ -236,7 +238,8 @@ pub fn take_along_axis<'s, 'i, T: Element, I: Index>(
 /// Indices, NaN, equality and cost are those of [`take`].
 ///
 /// # Errors
-/// Those of [`take_along_axis`]; [`Error::Shape`] if `out` has another shape. `out` is then as before.
+/// Those of [`take_along_axis`]; [`Error::Shape`](crate::Error::Shape) if `out` has another shape. `out` is
+/// then as before.
 ///
 /// ```
 /// let mut out = [0.0; 2];
@@ -261,8 +264,8 @@ pub fn take_along_axis_into<'s, 'i, 'o, T: Element, I: Index>(
 /// Indices, NaN, equality and cost are those of [`take`].
 ///
 /// # Errors
-/// [`Error::Rank`] if `src` is no matrix; [`Error::Shape`] if there are not `m` labels; [`Error::Index`] for the
-/// first label out of bounds.
+/// [`Error::Rank`](crate::Error::Rank) if `src` is no matrix; [`Error::Shape`](crate::Error::Shape) if there
+/// are not `m` labels; [`Error::Index`](crate::Error::Index) for the first label out of bounds.
 ///
 /// ```
 /// use gradix::View;
@@ -285,7 +288,7 @@ pub fn pick<'s, 'i, T: Element, I: Index>(
 /// Indices, NaN, equality and cost are those of [`take`].
 ///
 /// # Errors
-/// Those of [`pick`]; [`Error::Shape`] if `out` has another shape. `out` is then as before.
+/// Those of [`pick`]; [`Error::Shape`](crate::Error::Shape) if `out` has another shape. `out` is then as before.
 ///
 /// ```
 /// use gradix::View;
