@@ -372,6 +372,20 @@ fn gathers() -> Vec<Row> {
         "the index array has shape [4] where [4, 4] is needed",
         |_o, g| { g::take_along_axis(matrix(), 0, &[0, 0, 0, 0]) }
     );
+    // A matrix of indices does not go along a vector, however few columns it has.
+    let column = "the index array has shape [4, 1] where [4] is needed";
+    both!(rows, "take_along_axis", "Shape", column, |_o, g| {
+        g::take_along_axis(&X, 0, View::new(&[0; 4], &[4, 1])?)
+    });
+    both!(rows, "take_along_axis_into", "Shape", column, |o, g| {
+        g::take_along_axis_into(&X, 0, View::new(&[0; 4], &[4, 1])?, &mut o.x[..4])
+    });
+    both!(rows, "scatter_add_along_axis", "Shape", column, |o, g| {
+        g::scatter_add_along_axis(&mut o.x, 0, View::new(&[0; 4], &[4, 1])?, &X[..4])
+    });
+    both!(rows, "put_along_axis", "Shape", column, |o, g| {
+        g::put_along_axis(&mut o.x, 0, View::new(&[0; 4], &[4, 1])?, &X[..4])
+    });
     both!(
         rows,
         "take_along_axis",

@@ -125,7 +125,13 @@ pub(crate) fn short(
         return None;
     }
     let step = if list.rank() == 1 { list.strides()[0] } else { 1 };
-    if form == Form::Flat || table.rank() == 1 && matches!(form, Form::Axis(_) | Form::Along(_)) {
+    let is_flat = match form {
+        Form::Flat => true,
+        Form::Axis(_) => table.rank() == 1,
+        Form::Along(_) => table.rank() == 1 && list.rank() == 1,
+        Form::Pick => false,
+    };
+    if is_flat {
         let (n, len) = (table.len(), list.len());
         let fits = flow.rank() == 1 && flow.shape()[0] == len
             || flow.rank() == 2
