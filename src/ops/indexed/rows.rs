@@ -2,7 +2,7 @@
 //! offsets at a time, and for each the two rows that belong together.
 
 use super::plan::Job;
-use crate::array::{K, Rows, RowsMut, Word};
+use crate::array::{K, P, Rows, RowsMut, Word};
 use crate::index::checked::BLOCK;
 use crate::simd;
 
@@ -132,6 +132,15 @@ pub(super) fn for_each_block<A, B>(
         large = [0; BLOCK];
         &mut large
     };
+    if own.is_none() && planes > 0 && len <= block.len() && list.stride(P) == 0 {
+        // All planes read the same indices, and one block holds them.
+        let offsets = &mut block[..len];
+        list.fill(K, [0; 3], offsets);
+        for p in 0..planes {
+            work(table, flow, p, Block { offsets, first: 0, kept: None, len, ahead });
+        }
+        return;
+    }
     let mut kept = [0; BLOCK];
     // A block sees some indices more than it takes, to prefetch their rows, unless some are left out.
     let step = if own.is_some() { block.len() } else { block.len() - ahead.min(block.len() - 1) };

@@ -163,7 +163,10 @@ fn shared(job: &mut Scatter<'_>, op: Op, level: Level) {
         piece(job, None, op, level);
     } else {
         let job = Job { table: job.table.reborrow(), list: job.list, flow: job.flow, axis: P };
-        let pieces = by_destination(job, threads.min(planes * len * width / GRAIN));
+        // Each piece reads all indices. Beside long rows that is little, so there are more pieces than threads, and a
+        // helper that comes late still finds some.
+        let each = if width >= 16 { 4 } else { 1 };
+        let pieces = by_destination(job, (each * threads).min(planes * len * width / GRAIN));
         parallel::for_each(pieces, 1, |_, pieces: Vec<(usize, Scatter<'_>)>| {
             for (first, mut job) in pieces {
                 piece(&mut job, Some(first), op, level);
