@@ -1,7 +1,7 @@
 //! Gather: `flow = table[list]`. Elements are moved by their size, whatever their type.
 
 use super::plan::{Form, Job, are_rows, as_column, run_axis};
-use super::rows::{for_each_block, gather_block, rows_ahead};
+use super::rows::{any_length, exactly, for_each_block, rows_ahead, twice};
 use crate::array::{
     Erased3, Erased3Mut, ErasedView, ErasedViewMut, FLOW, K, LIST, M, P, Plan, Runs, RunsMut, TABLE, Word,
     Words,
@@ -158,15 +158,33 @@ fn piece(job: &mut Gather<'_>, hints: Hints, level: Level) {
 /// Rows: one index names a run of neighbours.
 #[inline(never)]
 fn copy_rows(job: &mut Gather<'_>, hints: Hints, level: Level) {
-    let [planes, len, width] = *job.flow.as_piece().shape();
+    let width = job.flow.as_piece().shape()[M];
     let has_gaps = job.list.has_gaps();
     let row = width * job.table.width();
     if hints.is_streamed && !has_gaps {
         return f32::dispatch(level, Streamed { job, ahead: rows_ahead(row, usize::MAX) });
     }
-    let value = job.list.fill_value();
-    for_each_block(job, [planes, len], None, rows_ahead(row, hints.reach), |table, flow, p, block| {
-        gather_block(block, &table.rows(p), &mut flow.rows(p));
+    // Up to 128 bytes by moves of registers, longer ones by `memcpy`, which knows the CPU.
+    let ahead = rows_ahead(row, hints.reach);
+    match row {
+        4 => copy_rows_by(job, ahead, exactly::<4>),
+        8 => copy_rows_by(job, ahead, exactly::<8>),
+        9..16 => copy_rows_by(job, ahead, twice::<8>),
+        16 => copy_rows_by(job, ahead, exactly::<16>),
+        17..=32 => copy_rows_by(job, ahead, twice::<16>),
+        33..=64 => copy_rows_by(job, ahead, twice::<32>),
+        65..=128 => copy_rows_by(job, ahead, twice::<64>),
+        _ => copy_rows_by(job, ahead, any_length),
+    }
+}
+
+/// The loop over all planes stands inside the choice of the move: planes may be many and have few rows each.
+#[inline(never)]
+fn copy_rows_by(job: &mut Gather<'_>, ahead: usize, copy: impl Fn(&[u8], &mut [u8]) + Copy) {
+    let [planes, len, _] = *job.flow.as_piece().shape();
+    let (has_gaps, value) = (job.list.has_gaps(), job.list.fill_value());
+    for_each_block(job, [planes, len], None, ahead, |table, flow, p, block| {
+        block.gather(&table.rows(p), &mut flow.rows(p), copy);
         if has_gaps {
             block.gaps(table.shape()[K]).for_each(|k| fill_row(flow, [p, k, 0], &value));
         }

@@ -176,20 +176,20 @@ pub(super) fn keep(offsets: &mut [u64], first: usize, n: usize, kept: &mut [u8; 
 }
 
 #[inline(always)]
-fn exactly<const N: usize>(from: &[u8], to: &mut [u8]) {
+pub(super) fn exactly<const N: usize>(from: &[u8], to: &mut [u8]) {
     if let (Some(from), Some(to)) = (from.first_chunk::<N>(), to.first_chunk_mut::<N>()) {
         *to = *from;
     }
 }
 
 #[inline(always)]
-fn any_length(from: &[u8], to: &mut [u8]) {
+pub(super) fn any_length(from: &[u8], to: &mut [u8]) {
     to.copy_from_slice(from);
 }
 
 /// A length from `N` to `2 * N`: the first `N` bytes and the last.
 #[inline(always)]
-fn twice<const N: usize>(from: &[u8], to: &mut [u8]) {
+pub(super) fn twice<const N: usize>(from: &[u8], to: &mut [u8]) {
     if let (Some(first), Some(last)) = (from.first_chunk::<N>(), from.last_chunk::<N>()) {
         let (first, last) = (*first, *last); // both read before either is written
         if let Some(to) = to.first_chunk_mut::<N>() {
@@ -201,21 +201,7 @@ fn twice<const N: usize>(from: &[u8], to: &mut [u8]) {
     }
 }
 
-/// Copies the rows of a gather's block: up to 64 bytes by moves of 16, longer ones by `memcpy`, which knows the CPU.
-#[inline(never)]
-pub(super) fn gather_block(block: Block<'_>, from: &Rows<'_, u8>, to: &mut RowsMut<'_, u8>) {
-    match from.row_len() {
-        4 => block.gather(from, to, exactly::<4>),
-        8 => block.gather(from, to, exactly::<8>),
-        9..16 => block.gather(from, to, twice::<8>),
-        16 => block.gather(from, to, exactly::<16>),
-        17..=32 => block.gather(from, to, twice::<16>),
-        33..=64 => block.gather(from, to, twice::<32>),
-        _ => block.gather(from, to, any_length),
-    }
-}
-
-/// Copies the rows of a put's block, likewise.
+/// Copies the rows of a put's block: up to 64 bytes by moves of 16, longer ones by `memcpy`, which knows the CPU.
 #[inline(never)]
 pub(super) fn put_block(block: Block<'_>, from: &Rows<'_, u8>, to: &mut RowsMut<'_, u8>) {
     match from.row_len() {
