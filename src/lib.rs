@@ -121,20 +121,26 @@
 //!
 //! Kernels are written once and compiled for three [`Level`]s: `portable`, `avx2` and `avx512`. The best that the CPU
 //! has is found at run time, so no `target-cpu` is needed; [`Level::run`] and the environment variable `GRADIX_LEVEL`
-//! choose another. Threads are those of the current [rayon] pool.
+//! choose another.
+//!
+//! # Threads
+//!
+//! A call starts on the calling thread at once. If more than 100 us of work is left then, as far as what it has done
+//! shows, it offers the rest to the current [rayon] pool, whose threads help if they come in time. The call waits only
+//! for threads that have begun to help, and runs no work but its own.
 //!
 //! # Floor plan
 //!
 //! Each floor uses only those below it.
 //!
 //! ```text
-//! 4  lib                                             names and this page
-//! 3  ops/{gather, scatter, select, softmax_xent}     checks at the door, division of the work, kernels
-//! 2  parallel   simd/{slices, exp}   index           threads; loops over vectors; index lists proven in bounds
-//! 1  simd/{mod, float, portable, …}   array          instructions; arrays proven in bounds
-//! 0  error                                           what bad input gets
-//!
-//!    reference                                       the definitions; for tests, benches and docs, never for ops
+//! lib                                      names and this page
+//! ops/{indexed, select, softmax_xent}      checks at the door, division of the work, kernels
+//! reference                                the definitions; for tests, benches and docs, never for ops
+//! index                                    index lists and the check that they are in bounds
+//! parallel    simd                         threads; levels and their instructions
+//! array                                    strided arrays, proven in bounds
+//! error                                    what bad input gets
 //! ```
 //!
 //! [rayon]: https://docs.rs/rayon
