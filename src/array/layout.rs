@@ -64,28 +64,29 @@ impl Layout {
         Layout::whole_of_any_rank(len, shape)
     }
 
-    #[cold]
     #[inline(never)]
     fn whole_of_any_rank(len: usize, shape: &[usize]) -> Result<Self> {
-        let layout = Layout::c_order(shape)?;
-        if layout.len() == len {
+        let rank = shape.len();
+        if rank > MAX_RANK {
+            count(shape)?;
+            return Layout::new(shape, &[0; MAX_RANK]); // an error
+        }
+        // C order: the last axis is dense, each earlier one steps over all later ones.
+        let mut layout = Layout { rank, shape: [1; MAX_RANK], strides: [0; MAX_RANK] };
+        let (mut step, mut elements) = (1usize, 1usize);
+        for d in (0..rank).rev() {
+            (layout.shape[d], layout.strides[d]) = (shape[d], step as isize);
+            step = match step.checked_mul(shape[d].max(1)) {
+                Some(step) if step <= isize::MAX as usize => step,
+                _ => return Err(Error::Overflow { shape: shape.to_vec() }),
+            };
+            elements *= shape[d]; // at most `step`
+        }
+        if elements == len {
             Ok(layout)
         } else {
             Err(Error::Shape { what: "the data", expected: shape.to_vec(), got: vec![len] })
         }
-    }
-
-    /// C order: the last axis is dense, each earlier one steps over all later ones.
-    fn c_order(shape: &[usize]) -> Result<Self> {
-        count(shape)?;
-        let mut strides = [0; MAX_RANK];
-        let mut step = 1isize;
-        // Axes beyond MAX_RANK are refused by `new`, which sees the whole shape.
-        for (stride, &n) in strides.iter_mut().zip(shape).take(shape.len()).rev() {
-            *stride = step;
-            step *= n.max(1) as isize; // below isize::MAX: `count` has multiplied the same numbers
-        }
-        Layout::new(shape, &strides[..shape.len().min(MAX_RANK)])
     }
 
     /// The lowest and highest offset that an index inside the shape reaches; `None` where no such index exists.
@@ -402,8 +403,9 @@ pub(crate) struct Plan {
     pub(super) layouts: [Layout; 3],
     pub(super) shapes: [[usize; 3]; 3],
     pub(super) strides: [[isize; 3]; 3],
-    /// Empty nearly always, and then nothing is allocated for it.
-    outer: Vec<Axis>,
+    /// The first `outside` are the axes that are looped over outside: nearly always none.
+    outer: [Axis; MAX_AXES],
+    outside: usize,
     pieces: usize,
 }
 
@@ -425,18 +427,24 @@ impl Plan {
                 return Err(Error::Shape { what: "the index array", expected, got: list.shape().to_vec() });
             }
         }
-        let mut axes: Vec<Axis> = Vec::with_capacity(MAX_AXES);
-        let other =
-            |d: usize| (table.shape[d], [table.strides[d], if along { list.strides[d] } else { 0 }, 0]);
         let listed = if along { axis..axis + 1 } else { 0..list.rank };
         let (first_k, first_m) = (axis, axis + listed.len());
-        axes.extend((0..axis).map(other));
-        axes.extend(listed.map(|d| (list.shape[d], [0, list.strides[d], 0])));
-        axes.extend((axis + 1..table.rank).map(other));
+        let rank = first_m + table.rank - axis - 1;
+        let mut axes: [Axis; MAX_AXES] = [(1, [0; 3]); MAX_AXES];
+        let other =
+            |d: usize| (table.shape[d], [table.strides[d], if along { list.strides[d] } else { 0 }, 0]);
+        let of_list = listed.map(|d| (list.shape[d], [0, list.strides[d], 0]));
+        let all = (0..axis).map(other).chain(of_list).chain((axis + 1..table.rank).map(other));
+        axes.iter_mut().zip(all).for_each(|(axis, found)| *axis = found);
+        let axes = &mut axes[..rank];
 
-        let shape: Vec<usize> = axes.iter().map(|axis| axis.0).collect();
-        let len = count(&shape)?;
-        if flow.shape() == shape {
+        let shape = || axes.iter().map(|axis| axis.0).collect::<Vec<usize>>();
+        let product = axes.iter().try_fold(1usize, |product, axis| product.checked_mul(axis.0.max(1)));
+        if product.is_none_or(|product| product > isize::MAX as usize) {
+            return Err(Error::Overflow { shape: shape() });
+        }
+        let len: usize = axes.iter().map(|axis| axis.0).product();
+        if flow.rank == rank && flow.shape().iter().zip(&*axes).all(|(&n, axis)| n == axis.0) {
             axes.iter_mut().zip(flow.strides()).for_each(|(axis, &stride)| axis.1[FLOW] = stride);
         } else if flow.rank == 1 && flow.shape[0] == len {
             // C order over the array's own stride. No product overflows where there is an element; nothing is read
@@ -447,14 +455,15 @@ impl Plan {
                 step = step.wrapping_mul(axis.0 as isize);
             }
         } else {
-            return Err(Error::Shape { what: name, expected: shape, got: flow.shape().to_vec() });
+            return Err(Error::Shape { what: name, expected: shape(), got: flow.shape().to_vec() });
         }
 
         let mut plan = Plan {
             layouts: [*table, *list, *flow],
             shapes: [[1; 3]; 3],
             strides: [[0; 3]; 3],
-            outer: Vec::new(),
+            outer: [(1, [0; 3]); MAX_AXES],
+            outside: 0,
             pieces: usize::from(len > 0),
         };
         if len > 0 {
@@ -477,8 +486,11 @@ impl Plan {
             last = match (continued, last) {
                 (Some((m, _)), _) => Some((m * n, strides)),
                 (None, before) => {
-                    self.pieces *= before.map_or(1, |axis| axis.0);
-                    self.outer.extend(before);
+                    if let Some(axis) = before {
+                        self.pieces *= axis.0;
+                        self.outer[self.outside] = axis;
+                        self.outside += 1;
+                    }
                     Some((n, strides))
                 }
             };
@@ -498,7 +510,7 @@ impl Plan {
     pub(super) fn offset(&self, array: usize, mut i: usize) -> isize {
         assert!(i < self.pieces, "a piece beyond the last");
         let mut offset = 0;
-        for &(n, strides) in self.outer.iter().rev() {
+        for &(n, strides) in self.outer[..self.outside].iter().rev() {
             offset += (i % n) as isize * strides[array];
             i /= n;
         }

@@ -5,7 +5,10 @@
 
 use super::element::Element;
 use super::layout::{LIST, Layout, Plan, Walk, count};
-use super::raw::{Erased3, Erased3Mut, Lanes, LanesMut, Run, RunMut, Start, Word, debug_assert_inside};
+use super::raw::{
+    Erased3, Erased3Mut, ErasedSlice, ErasedSliceMut, Lanes, LanesMut, Run, RunMut, Start, Word,
+    debug_assert_inside,
+};
 use crate::error::{Error, Result};
 use std::marker::PhantomData;
 
@@ -462,6 +465,11 @@ impl<'a> ErasedView<'a> {
         &self.layout
     }
 
+    /// Whether the elements stand one after the other in C order.
+    pub(crate) fn is_c_order(&self) -> bool {
+        self.layout.is_c_order()
+    }
+
     /// See [`Layout::is_plainly_dense`].
     #[inline(always)]
     pub(crate) fn is_plainly_dense(&self) -> bool {
@@ -487,6 +495,15 @@ impl<'a> ErasedView<'a> {
     /// The same elements with one axis more, the last, of length 1.
     pub(crate) fn with_axis_of_one(self) -> Result<Self> {
         Ok(ErasedView { layout: self.layout.with_axis_of_one()?, ..self })
+    }
+
+    /// The elements as a dense vector, if they are one.
+    #[inline(always)]
+    pub(crate) fn as_vector(&self) -> Option<ErasedSlice<'a>> {
+        match (self.shape(), self.strides()) {
+            (&[len], &[1]) => Some(ErasedSlice::new(self.start, self.width, len)),
+            _ => None,
+        }
     }
 
     /// These elements, all the view's own, as a 3-d piece that starts at the first.
@@ -523,9 +540,15 @@ impl<'a> ErasedViewMut<'a> {
         Some(ErasedViewMut(self.0.flattened()?, PhantomData))
     }
 
+    /// As [`ErasedView::as_vector`].
+    #[inline(always)]
+    pub(crate) fn as_vector(&mut self) -> Option<ErasedSliceMut<'_>> {
+        self.0.as_vector().map(ErasedSliceMut::new)
+    }
+
     /// As [`ErasedView::piece`]; no element twice.
     #[inline(always)]
-    pub(crate) fn piece(self, shape: [usize; 3], strides: [isize; 3]) -> Erased3Mut<'a> {
+    pub(crate) fn piece(&mut self, shape: [usize; 3], strides: [isize; 3]) -> Erased3Mut<'_> {
         Erased3Mut::new(self.0.piece(shape, strides))
     }
 

@@ -136,9 +136,7 @@ impl List<'_> {
     pub(crate) fn check_in_place(&mut self, level: Level) -> bool {
         #[inline(always)]
         fn look<X: Word>(list: &List<'_>, level: Level) -> Option<usize> {
-            // Of a signed type, what is at least half of the range is negative.
-            let half = usize::try_from(1u64 << (8 * size_of::<X>() - 1)).unwrap_or(usize::MAX);
-            let bound = if list.is_signed { list.bound.min(half) } else { list.bound };
+            let bound = in_place_bound::<X>(list.bound, list.is_signed);
             let inside = match list.words.as_slice::<X>() {
                 Some(list) => are_all_below(list, bound, level),
                 None => list
@@ -258,6 +256,14 @@ fn each<I: Word>(run: Run<'_, I>, block: &mut [u64], resolve: impl Fn(i64) -> u6
         Some(slice) => block.iter_mut().zip(&slice[..len]).for_each(|(o, &i)| *o = resolve(i.to_i64())),
         None => block.iter_mut().enumerate().for_each(|(k, o)| *o = resolve(run.get(k).to_i64())),
     }
+}
+
+/// Below this an index of the type can be read where it stands, without a sign: of a signed type, what is at least
+/// half of the range is negative.
+#[inline(always)]
+pub(crate) fn in_place_bound<X: Word>(bound: usize, is_signed: bool) -> usize {
+    let half = usize::try_from(1u64 << (8 * size_of::<X>() - 1)).unwrap_or(usize::MAX);
+    if is_signed { bound.min(half) } else { bound }
 }
 
 /// A block of offsets as a list of one run along `axis`, each shown to be below `bound`.

@@ -1,9 +1,11 @@
 //! Gather: `flow = table[list]`. Elements are moved by their size, whatever their type.
 
-use super::plan::{Form, Job, are_rows, as_column, run_axis};
+use super::plan::{
+    Form, Job, Numbers, Vectors, are_rows, as_column, dense, run_axis, with_index, with_widths,
+};
 use super::rows::{any_length, exactly, for_each_block, rows_ahead, twice};
 use crate::array::{
-    Erased3, Erased3Mut, ErasedView, ErasedViewMut, FLOW, K, LIST, M, P, Plan, Runs, RunsMut, TABLE, Word,
+    Erased3, Erased3Mut, ErasedSlice, ErasedSliceMut, ErasedView, ErasedViewMut, FLOW, K, LIST, M, P, Plan, Runs, RunsMut, TABLE, Word,
     Words,
 };
 use crate::error::Result;
@@ -39,6 +41,32 @@ const STREAM_FROM: usize = 32 << 20;
 /// The shortest rows that are, in bytes.
 const STREAM_ROWS_FROM: usize = 128;
 
+/// A few elements of dense vectors. `false` where an index cannot be read where it stands, and nothing is done.
+#[inline(never)]
+pub(super) fn few(vectors: &mut Vectors<'_, ErasedSlice<'_>, ErasedSliceMut<'_>>) -> bool {
+    fn run<W: Word, X: Word>(vectors: &mut Vectors<'_, ErasedSlice<'_>, ErasedSliceMut<'_>>) -> bool {
+        let table = vectors.table.typed::<W>();
+        let Some(list) = vectors.checked::<X>(table.len(), vectors.flow.as_slice().len()) else { return false };
+        let flow = vectors.flow.typed::<W>();
+        flow.iter_mut().zip(list).for_each(|(flow, i)| *flow = table[i.to_offset()]);
+        true
+    }
+    Level::current().is_ok() && with_widths!(vectors.table.width(), vectors.list.width(), run(vectors))
+}
+
+/// The pieces that these numbers describe.
+#[inline(always)]
+pub(super) fn job<'a>(
+    numbers: Numbers,
+    src: &ErasedView<'a>,
+    idx: &ErasedIndices<'a>,
+    out: &'a mut ErasedViewMut<'_>,
+) -> Gather<'a> {
+    let Numbers { table, list, flow } = numbers;
+    let list = idx.piece(idx.list.piece(flow.0, list), table.0[K]);
+    Job { table: src.piece(table.0, table.1), list, flow: out.piece(flow.0, flow.1), axis: P }
+}
+
 /// The short way. See [`super::plan`].
 #[inline(never)]
 pub(super) fn short(job: &mut Gather<'_>) -> Result<()> {
@@ -49,7 +77,6 @@ pub(super) fn short(job: &mut Gather<'_>) -> Result<()> {
 }
 
 /// The long way.
-#[cold]
 #[inline(never)]
 pub(super) fn long(
     form: Form,
@@ -57,6 +84,9 @@ pub(super) fn long(
     idx: &ErasedIndices<'_>,
     out: &mut ErasedViewMut<'_>,
 ) -> Result<()> {
+    if let Some(numbers) = dense(form, src, &idx.list, out.as_view()) {
+        return short(&mut job(numbers, src, idx, out));
+    }
     match form {
         Form::Axis(axis) => along(src, axis, (idx, false), out),
         Form::Along(axis) => along(src, axis, (idx, true), out),
@@ -183,10 +213,10 @@ fn copy_rows(job: &mut Gather<'_>, hints: Hints, level: Level) {
 fn copy_rows_by(job: &mut Gather<'_>, ahead: usize, copy: impl Fn(&[u8], &mut [u8]) + Copy) {
     let [planes, len, _] = *job.flow.as_piece().shape();
     let (has_gaps, value) = (job.list.has_gaps(), job.list.fill_value());
-    for_each_block(job, [planes, len], None, ahead, |table, flow, p, block| {
-        block.gather(&table.rows(p), &mut flow.rows(p), copy);
+    for_each_block(job, [planes, len], None, ahead, |table, flow, at, block| {
+        block.gather(&table.rows(at.axis, at.table), &mut flow.rows(at.axis, at.flow), copy);
         if has_gaps {
-            block.gaps(table.shape()[K]).for_each(|k| fill_row(flow, [p, k, 0], &value));
+            block.gaps(table.shape()[K]).for_each(|k| fill_row(flow, [at.flow, k, 0], &value));
         }
     });
 }
@@ -221,10 +251,10 @@ impl Kernel<f32> for Streamed<'_, '_> {
             None,
             ahead,
             #[inline(always)]
-            |table, flow, p, block| {
+            |table, flow, at, block| {
                 block.gather::<f32>(
-                    &table.rows(p),
-                    &mut flow.rows(p),
+                    &table.rows(at.axis, at.table),
+                    &mut flow.rows(at.axis, at.flow),
                     #[inline(always)]
                     |from, to| {
                         slices::map_past_caches(
@@ -264,28 +294,7 @@ fn elements(job: &mut Gather<'_>, reach: usize) {
 /// Straight from the list, by its size and that of an element.
 #[inline(always)]
 fn in_place(runs: RunsMut<'_>, table: &Erased3<'_>, words: &Words<'_>) {
-    match (table.width(), words.piece().width()) {
-        (1, 1) => gather::<u8, u8>(runs),
-        (1, 2) => gather::<u8, u16>(runs),
-        (1, 4) => gather::<u8, u32>(runs),
-        (1, _) => gather::<u8, u64>(runs),
-        (2, 1) => gather::<u16, u8>(runs),
-        (2, 2) => gather::<u16, u16>(runs),
-        (2, 4) => gather::<u16, u32>(runs),
-        (2, _) => gather::<u16, u64>(runs),
-        (4, 1) => gather::<u32, u8>(runs),
-        (4, 2) => gather::<u32, u16>(runs),
-        (4, 4) => gather::<u32, u32>(runs),
-        (4, _) => gather::<u32, u64>(runs),
-        (8, 1) => gather::<u64, u8>(runs),
-        (8, 2) => gather::<u64, u16>(runs),
-        (8, 4) => gather::<u64, u32>(runs),
-        (8, _) => gather::<u64, u64>(runs),
-        (_, 1) => gather::<u128, u8>(runs),
-        (_, 2) => gather::<u128, u16>(runs),
-        (_, 4) => gather::<u128, u32>(runs),
-        (_, _) => gather::<u128, u64>(runs),
-    }
+    with_widths!(table.width(), words.piece().width(), gather(runs))
 }
 
 /// The kernel, for an element size and an index size.

@@ -25,23 +25,29 @@ mod plan;
 mod rows;
 mod scatter;
 
-use crate::array::{Element, ErasedView, ErasedViewMut, K, P, View, ViewMut, zeros};
+use crate::array::{Element, ErasedView, ErasedViewMut, View, ViewMut, zeros};
 use crate::error::Result;
 use crate::index::{ErasedIndices, Index, Indices};
 use crate::simd::Float;
-use plan::{Form, Job, Numbers};
+use plan::{Form, Vectors};
 use scatter::Op;
+
+/// Dense vectors of at most so many indices are checked and moved by a function that does nothing else.
+const FEW: usize = 64;
 
 /// A gather, the short way where it is one for it.
 #[inline(always)]
-fn gather(form: Form, src: ErasedView<'_>, idx: ErasedIndices<'_>, out: ErasedViewMut<'_>) -> Result<()> {
+fn gather(form: Form, src: ErasedView<'_>, idx: ErasedIndices<'_>, mut out: ErasedViewMut<'_>) -> Result<()> {
+    if form != Form::Pick
+        && let (Some(table), Some(list)) = (src.as_vector(), idx.list.as_vector())
+        && list.len() <= FEW
+        && let Some(flow) = out.as_vector()
+        && gather::few(&mut Vectors { table, list, is_signed: idx.is_signed, flow })
+    {
+        return Ok(());
+    }
     match plan::short(form, &src, &idx, out.as_view()) {
-        Some(Numbers { table, list, flow }) => gather::short(&mut Job {
-            table: src.piece(table.0, table.1),
-            list: idx.piece(idx.list.piece(flow.0, list), table.0[K]),
-            flow: out.piece(flow.0, flow.1),
-            axis: P,
-        }),
+        Some(numbers) => gather::short(&mut gather::job(numbers, &src, &idx, &mut out)),
         None => {
             let (src, idx, mut out) = (src, idx, out); // copies: the others need never stand in memory
             gather::long(form, &src, &idx, &mut out)
@@ -53,17 +59,21 @@ fn gather(form: Form, src: ErasedView<'_>, idx: ErasedIndices<'_>, out: ErasedVi
 #[inline(always)]
 fn scatter(
     form: Form,
-    dst: ErasedViewMut<'_>,
+    mut dst: ErasedViewMut<'_>,
     idx: ErasedIndices<'_>,
     src: ErasedView<'_>,
     op: Op,
 ) -> Result<()> {
+    if form != Form::Pick
+        && let (Some(list), Some(flow)) = (idx.list.as_vector(), src.as_vector())
+        && list.len() <= FEW
+        && let Some(table) = dst.as_vector()
+        && scatter::few(&mut Vectors { table, list, is_signed: idx.is_signed, flow }, op)
+    {
+        return Ok(());
+    }
     match plan::short(form, dst.as_view(), &idx, &src) {
-        Some(Numbers { table, list, flow }) => {
-            let list = idx.piece(idx.list.piece(flow.0, list), table.0[K]);
-            let (table, flow) = (dst.piece(table.0, table.1), src.piece(flow.0, flow.1));
-            scatter::short(&mut Job { table, list, flow, axis: P }, op)
-        }
+        Some(numbers) => scatter::short(&mut scatter::job(numbers, &mut dst, &idx, &src), op),
         None => {
             let (mut dst, idx, src) = (dst, idx, src); // as above
             scatter::long(form, &mut dst, &idx, &src, op)

@@ -7,10 +7,10 @@
 //! The *short way* takes what small calls are made of, vectors and matrices with a dense list: it is inlined into the
 //! caller, where views made for the call dissolve into a few numbers. The *long way* takes everything, by a [`Plan`].
 
-use crate::array::{Erased3, Erased3Mut, ErasedView, K, M, P, Split};
+use crate::array::{Erased3, Erased3Mut, ErasedSlice, ErasedView, K, M, P, Split, Word, are_below};
 use crate::error::{Error, Result};
 use crate::index::ErasedIndices;
-use crate::index::checked::List;
+use crate::index::checked::{List, in_place_bound};
 use crate::simd::Level;
 
 /// How the list goes over the table.
@@ -102,6 +102,55 @@ impl<A: Piece, B: Piece> Job<'_, A, B> {
         if self.list.check_in_place(level) { Ok(()) } else { self.list.check_run() }
     }
 }
+
+/// Three dense vectors, `flow[k]` with `table[list[k]]`: what the smallest calls are made of.
+pub(crate) struct Vectors<'a, A, B> {
+    pub(crate) table: A,
+    pub(crate) list: ErasedSlice<'a>,
+    pub(crate) is_signed: bool,
+    pub(crate) flow: B,
+}
+
+impl<'a, A, B> Vectors<'a, A, B> {
+    /// The list, if it has as many indices as the flow has elements, and each, as it stands, is below `bound`.
+    #[inline(always)]
+    pub(crate) fn checked<X: Word>(&self, bound: usize, len: usize) -> Option<&'a [X]> {
+        let list = self.list.typed::<X>();
+        let bound = in_place_bound::<X>(bound, self.is_signed);
+        let inside = match list.len() {
+            ..=8 => list.iter().all(|x| x.to_offset() < bound),
+            _ => are_below(list, bound),
+        };
+        (inside && list.len() == len).then_some(list)
+    }
+}
+
+/// Calls a function for the index type of this width.
+macro_rules! with_index {
+    ($width:expr, $f:ident::<$t:ty>($($a:expr),*)) => {
+        match $width {
+            1 => $f::<$t, u8>($($a),*),
+            2 => $f::<$t, u16>($($a),*),
+            4 => $f::<$t, u32>($($a),*),
+            _ => $f::<$t, u64>($($a),*),
+        }
+    };
+}
+pub(super) use with_index;
+
+/// Calls a function for the element type of this width and the index type of that.
+macro_rules! with_widths {
+    ($element:expr, $index:expr, $f:ident($($a:expr),*)) => {
+        match $element {
+            1 => with_index!($index, $f::<u8>($($a),*)),
+            2 => with_index!($index, $f::<u16>($($a),*)),
+            4 => with_index!($index, $f::<u32>($($a),*)),
+            8 => with_index!($index, $f::<u64>($($a),*)),
+            _ => with_index!($index, $f::<u128>($($a),*)),
+        }
+    };
+}
+pub(super) use with_widths;
 
 /// Shapes and strides of the table and the flow, and strides of the list: what the short way finds.
 pub(crate) struct Numbers {
@@ -200,6 +249,56 @@ pub(crate) fn short(
         }
         _ => None,
     }
+}
+
+/// The numbers of a call whose arrays are all in C order, of any rank, where there is an element to move and the
+/// shapes fit.
+pub(crate) fn dense(
+    form: Form,
+    table: &ErasedView<'_>,
+    list: &ErasedView<'_>,
+    flow: &ErasedView<'_>,
+) -> Option<Numbers> {
+    if !table.is_c_order() || !list.is_c_order() || !flow.is_c_order() {
+        return None;
+    }
+    let shape = table.shape();
+    let (before, n, after, is_along) = match form {
+        Form::Flat => (&shape[..0], table.len(), &shape[..0], false),
+        Form::Axis(axis) => (&shape[..axis], shape[axis], &shape[axis + 1..], false),
+        Form::Along(axis) => (&shape[..axis], shape[axis], &shape[axis + 1..], true),
+        Form::Pick => return None, // matrices go the short way
+    };
+    let listed = if is_along {
+        let &len = list.shape().get(before.len())?;
+        if list.rank() != shape.len() || !list.shape().starts_with(before) || !list.shape().ends_with(after) {
+            return None;
+        }
+        &[len][..]
+    } else {
+        list.shape()
+    };
+    let product = |axes: &[usize]| axes.iter().product::<usize>(); // of axes of arrays that exist
+    let (p, k, m) = (product(before), product(listed), product(after));
+    let len = p.checked_mul(k)?.checked_mul(m)?;
+    if len == 0 || n == 0 {
+        return None;
+    }
+    let fits = match flow.rank() {
+        1 if flow.shape()[0] == len => true,
+        rank if rank == before.len() + listed.len() + after.len() => {
+            let (a, bc) = flow.shape().split_at(before.len());
+            let (b, c) = bc.split_at(listed.len());
+            a == before && b == listed && c == after
+        }
+        _ => false,
+    };
+    let strides = |n: usize| [(n * m) as isize, m as isize, 1];
+    fits.then(|| Numbers {
+        table: ([p, n, m], strides(n)),
+        list: if is_along { strides(k) } else { [0, 1, 0] },
+        flow: ([p, k, m], strides(k)),
+    })
 }
 
 /// The strides of an array of shape a × b, or of one of rank 1 with as many dense elements.

@@ -1,10 +1,12 @@
 //! Scatter: `table[list] += a · flow`, or `table[list] = flow`.
 
-use super::plan::{Form, Job, are_rows, as_column, run_axis};
+use super::plan::{
+    Form, Job, Numbers, Vectors, are_rows, as_column, dense, run_axis, with_index, with_widths,
+};
 use super::rows::{Block, Own, for_each_block, keep, put_block, rows_ahead};
 use crate::array::{
-    Erased3, Erased3Mut, ErasedView, ErasedViewMut, FLOW, K, LIST, M, P, Plan, Rows, RowsMut, Runs, RunsMut,
-    TABLE, Update, Word, Words,
+    Erased3, Erased3Mut, ErasedSlice, ErasedSliceMut, ErasedView, ErasedViewMut, FLOW, K, LIST, M, P, Plan, Rows, RowsMut, Runs, RunsMut,
+    TABLE, Update, Word,
 };
 use crate::error::Result;
 use crate::index::ErasedIndices;
@@ -76,6 +78,43 @@ const PREFETCH_ROWS_FROM: usize = 3 << 20;
 const PREFETCH_FROM: usize = 16 << 20;
 const DISTANCE: usize = 64;
 
+/// A few elements of dense vectors. `false` where an index cannot be read where it stands, and nothing is done.
+#[inline(never)]
+pub(super) fn few(vectors: &mut Vectors<'_, ErasedSliceMut<'_>, ErasedSlice<'_>>, op: Op) -> bool {
+    fn run<T: Word, X: Word>(
+        vectors: &mut Vectors<'_, ErasedSliceMut<'_>, ErasedSlice<'_>>,
+        update: impl Update<T>,
+    ) -> bool {
+        let flow = vectors.flow.typed::<T>();
+        let Some(list) = vectors.checked::<X>(vectors.table.as_slice().len(), flow.len()) else { return false };
+        let table = vectors.table.typed::<T>();
+        flow.iter().zip(list).for_each(|(&x, i)| update.update(&mut table[i.to_offset()], x));
+        true
+    }
+    if Level::current().is_err() {
+        return false;
+    }
+    let (element, index) = (vectors.flow.width(), vectors.list.width());
+    match op {
+        Op::AddF32(a) => with_index!(index, run::<f32>(vectors, Add(a))),
+        Op::AddF64(a) => with_index!(index, run::<f64>(vectors, Add(a))),
+        Op::Put => with_widths!(element, index, run(vectors, Put)),
+    }
+}
+
+/// The pieces that these numbers describe.
+#[inline(always)]
+pub(super) fn job<'a>(
+    numbers: Numbers,
+    dst: &'a mut ErasedViewMut<'_>,
+    idx: &ErasedIndices<'a>,
+    src: &ErasedView<'a>,
+) -> Scatter<'a> {
+    let Numbers { table, list, flow } = numbers;
+    let list = idx.piece(idx.list.piece(flow.0, list), table.0[K]);
+    Job { table: dst.piece(table.0, table.1), list, flow: src.piece(flow.0, flow.1), axis: P }
+}
+
 /// The short way. See [`super::plan`].
 #[inline(never)]
 pub(super) fn short(job: &mut Scatter<'_>, op: Op) -> Result<()> {
@@ -86,7 +125,6 @@ pub(super) fn short(job: &mut Scatter<'_>, op: Op) -> Result<()> {
 }
 
 /// The long way.
-#[cold]
 #[inline(never)]
 pub(super) fn long(
     form: Form,
@@ -95,6 +133,9 @@ pub(super) fn long(
     src: &ErasedView<'_>,
     op: Op,
 ) -> Result<()> {
+    if let Some(numbers) = dense(form, dst.as_view(), &idx.list, src) {
+        return short(&mut job(numbers, dst, idx, src), op);
+    }
     match form {
         Form::Axis(axis) => along(dst, axis, (idx, false), src, op),
         Form::Along(axis) => along(dst, axis, (idx, true), src, op),
@@ -232,14 +273,18 @@ fn update_rows(job: &mut Scatter<'_>, own: Own, op: Op, level: Level) {
     let adds_ahead =
         if reach < PREFETCH_ROWS_FROM || simd::is_intel() { 0 } else { ((32 << 10) / row).min(16) };
     let ahead = if matches!(op, Op::Put) { rows_ahead(row, reach) } else { adds_ahead };
-    for_each_block(job, [planes, len], own, ahead, |table, flow, p, block| match op {
+    for_each_block(job, [planes, len], own, ahead, |table, flow, at, block| match op {
         Op::AddF32(a) => {
-            f32::dispatch(level, AddRows { block, from: &flow.rows(p), to: &mut table.rows(p), a })
+            let (from, to) = (&flow.rows(at.axis, at.flow), &mut table.rows(at.axis, at.table));
+            f32::dispatch(level, AddRows { block, from, to, a })
         }
         Op::AddF64(a) => {
-            f64::dispatch(level, AddRows { block, from: &flow.rows(p), to: &mut table.rows(p), a })
+            let (from, to) = (&flow.rows(at.axis, at.flow), &mut table.rows(at.axis, at.table));
+            f64::dispatch(level, AddRows { block, from, to, a })
         }
-        Op::Put => put_block(block, &flow.rows(p), &mut table.rows(p)),
+        Op::Put => {
+            put_block(block, &flow.rows(at.axis, at.flow), &mut table.rows(at.axis, at.table));
+        }
     });
 }
 
@@ -275,7 +320,8 @@ impl<T: Float + Word> Kernel<T> for AddRows<'_, '_, T> {
                 #[inline(always)]
                 |from, to| add_exactly::<T, 8>(from, to, a),
             ),
-            ..64 => block.scatter(
+            // Of `f64`, eight are wider than the vectors that the compiler makes of an array, and went one by one.
+            width if width < 64 || size_of::<T>() == 8 => block.scatter(
                 to,
                 from,
                 #[inline(always)]
@@ -342,25 +388,11 @@ fn elements(job: &mut Scatter<'_>, own: Own, is_part: bool, op: Op) {
         && !simd::is_intel();
     let (ahead, width, words) = (if is_far { DISTANCE } else { 0 }, job.flow.width(), job.list.words);
     let runs = Runs::of_scatter(&mut job.table, &words, &job.flow, axis, ahead);
-    match (op, width) {
-        (Op::AddF32(a), _) => in_place::<f32>(runs, &words, Add(a)),
-        (Op::AddF64(a), _) => in_place::<f64>(runs, &words, Add(a)),
-        (Op::Put, 1) => in_place::<u8>(runs, &words, Put),
-        (Op::Put, 2) => in_place::<u16>(runs, &words, Put),
-        (Op::Put, 4) => in_place::<u32>(runs, &words, Put),
-        (Op::Put, 8) => in_place::<u64>(runs, &words, Put),
-        (Op::Put, _) => in_place::<u128>(runs, &words, Put),
-    }
-}
-
-/// Straight from the list, by its size.
-#[inline(always)]
-fn in_place<T: Word>(runs: RunsMut<'_>, words: &Words<'_>, update: impl Update<T>) {
-    match words.piece().width() {
-        1 => scatter::<T, u8>(runs, update),
-        2 => scatter::<T, u16>(runs, update),
-        4 => scatter::<T, u32>(runs, update),
-        _ => scatter::<T, u64>(runs, update),
+    let index = words.piece().width();
+    match op {
+        Op::AddF32(a) => with_index!(index, scatter::<f32>(runs, Add(a))),
+        Op::AddF64(a) => with_index!(index, scatter::<f64>(runs, Add(a))),
+        Op::Put => with_widths!(width, index, scatter(runs, Put)),
     }
 }
 
