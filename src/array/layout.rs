@@ -46,8 +46,8 @@ impl Layout {
         Layout { strides: [0; MAX_RANK], ..self }
     }
 
-    /// The layout of all of `len` elements in C order. Inlined for a matrix, so that a view which is made for one
-    /// call need never stand in memory.
+    /// The layout of all of `len` elements in C order. Inlined for two axes and three, so that a view which is
+    /// made for one call need never stand in memory.
     #[inline(always)]
     pub(super) fn whole(len: usize, shape: &[usize]) -> Result<Self> {
         if let &[rows, columns] = shape
@@ -59,6 +59,18 @@ impl Layout {
                 rank: 2,
                 shape: [rows, columns, 1, 1, 1, 1, 1, 1],
                 strides: [columns as isize, 1, 0, 0, 0, 0, 0, 0],
+            });
+        }
+        if let &[a, b, c] = shape
+            && let Some(plane) = b.checked_mul(c)
+            && let Some(product) = a.checked_mul(plane)
+            && product == len
+            && len.wrapping_sub(1) < isize::MAX as usize
+        {
+            return Ok(Layout {
+                rank: 3,
+                shape: [a, b, c, 1, 1, 1, 1, 1],
+                strides: [plane as isize, c as isize, 1, 0, 0, 0, 0, 0],
             });
         }
         Layout::whole_of_any_rank(len, shape)
@@ -145,6 +157,7 @@ impl Layout {
         match self.rank {
             1 => self.shape[0],
             2 => self.shape[0] * self.shape[1],
+            3 => self.shape[0] * self.shape[1] * self.shape[2],
             _ => self.shape().iter().product(),
         }
     }
@@ -161,13 +174,18 @@ impl Layout {
         true
     }
 
-    /// Whether this is an array of rank 1 or 2 in C order: what the short way of a small call takes. Other layouts in
-    /// C order go the long way.
+    /// Whether this is an array of rank 1, 2 or 3 whose strides are those of C order, for axes of length 1, too.
     #[inline(always)]
     pub(super) fn is_plainly_dense(&self) -> bool {
         match self.rank {
             1 => self.strides[0] == 1,
             2 => self.strides[1] == 1 && self.strides[0] == self.shape[1] as isize,
+            3 => {
+                let [_, b, c, ..] = self.shape;
+                self.strides[2] == 1
+                    && self.strides[1] == c as isize
+                    && self.strides[0] == (b * c) as isize
+            }
             _ => false,
         }
     }

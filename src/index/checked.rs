@@ -110,7 +110,8 @@ fn check_run<I: Word>((run, number): (Run<'_, I>, usize), is_signed: bool, bound
 
 /// As [`check_run`], for any view.
 fn check_view<I: Word>(list: &ErasedView<'_>, is_signed: bool, bound: usize) -> Result<()> {
-    let one = list.flattened().unwrap_or(*list); // of rank 1, or at least 2
+    let mut flat = None;
+    let one = list.flattened(&mut flat).unwrap_or(*list); // of rank 1, or at least 2
     let lanes = one.lanes::<I>(one.rank() - 1);
     let len = lanes.lane_len();
     (0..list.len() / len).try_for_each(|l| check_run((lanes.lane(l), l * len), is_signed, bound))

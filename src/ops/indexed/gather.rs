@@ -1,7 +1,7 @@
 //! Gather: `flow = table[list]`. Elements are moved by their size, whatever their type.
 
 use super::plan::{
-    Form, Job, Numbers, Vectors, are_rows, as_column, dense, run_axis, with_index, with_widths,
+    Form, Job, Numbers, Vectors, are_rows, check_labels, of_dense, run_axis, with_index, with_widths,
 };
 use super::rows::{any_length, exactly, for_each_block, rows_ahead, twice};
 use crate::array::{
@@ -57,12 +57,11 @@ pub(super) fn few(vectors: &mut Vectors<'_, ErasedSlice<'_>, ErasedSliceMut<'_>>
 /// The pieces that these numbers describe.
 #[inline(always)]
 pub(super) fn job<'a>(
-    numbers: Numbers,
+    Numbers { table, list, flow }: Numbers,
     src: &ErasedView<'a>,
     idx: &ErasedIndices<'a>,
     out: &'a mut ErasedViewMut<'_>,
 ) -> Gather<'a> {
-    let Numbers { table, list, flow } = numbers;
     let list = idx.piece(idx.list.piece(flow.0, list), table.0[K]);
     Job { table: src.piece(table.0, table.1), list, flow: out.piece(flow.0, flow.1), axis: P }
 }
@@ -84,17 +83,19 @@ pub(super) fn long(
     idx: &ErasedIndices<'_>,
     out: &mut ErasedViewMut<'_>,
 ) -> Result<()> {
-    if let Some(numbers) = dense(form, src, &idx.list, out.as_view()) {
+    if let Some(numbers) = of_dense(form, src, &idx.list, out.as_view()) {
         return short(&mut job(numbers, src, idx, out));
     }
+    let mut layout = None;
     match form {
         Form::Axis(axis) => along(src, axis, (idx, false), out),
         Form::Along(axis) => along(src, axis, (idx, true), out),
         Form::Pick => {
-            let labels = as_column(src.shape(), idx, (out.as_view().shape(), "the output"))?;
-            along(src, 1, (&labels, true), out)
+            check_labels(src.shape(), &idx.list, (out.as_view().shape(), "the output"))?;
+            let list = idx.list.with_axis_of_one(&mut layout)?;
+            along(src, 1, (&ErasedIndices { list, ..*idx }, true), out)
         }
-        Form::Flat => match src.flattened() {
+        Form::Flat => match src.flattened(&mut layout) {
             Some(src) => along(&src, 0, (idx, false), out),
             None => scattered(src, idx, out),
         },
@@ -294,12 +295,12 @@ fn elements(job: &mut Gather<'_>, reach: usize) {
 /// Straight from the list, by its size and that of an element.
 #[inline(always)]
 fn in_place(runs: RunsMut<'_>, table: &Erased3<'_>, words: &Words<'_>) {
-    with_widths!(table.width(), words.piece().width(), gather(runs))
+    with_widths!(table.width(), words.piece().width(), move_runs(runs))
 }
 
 /// The kernel, for an element size and an index size.
 #[inline(never)]
-fn gather<W: Word, X: Word>(runs: RunsMut<'_>) {
+fn move_runs<W: Word, X: Word>(runs: RunsMut<'_>) {
     runs.gather::<W, X>();
 }
 

@@ -4,12 +4,12 @@
 //! axis of it, and a third array with one element for each index and each place on the table's other axes:
 //! the *flow*, which a gather writes and a scatter reads.
 //!
-//! The *short way* takes what small calls are made of, vectors and matrices with a dense list: it is inlined into the
-//! caller, where views made for the call dissolve into a few numbers. The *long way* takes everything, by a [`Plan`].
+//! The *short way* takes what most calls are made of, by a few numbers: vectors and matrices, for which it is inlined
+//! into the caller, where views made for the call dissolve into these numbers; and arrays in C order. The *long way*
+//! takes everything, by a [`Plan`].
 
 use crate::array::{Erased3, Erased3Mut, ErasedSlice, ErasedView, K, M, P, Split, Word, are_below};
 use crate::error::{Error, Result};
-use crate::index::ErasedIndices;
 use crate::index::checked::{List, in_place_bound};
 use crate::simd::Level;
 
@@ -160,15 +160,14 @@ pub(crate) struct Numbers {
 }
 
 /// The numbers of a call whose arrays are vectors or matrices and whose list is one run or dense, where there
-/// is an element to move and the shapes fit; what else there is goes the long way, errors of shape included.
+/// is an element to move and the shapes fit.
 #[inline(always)]
-pub(crate) fn short(
+pub(crate) fn of_matrices(
     form: Form,
     table: &ErasedView<'_>,
-    idx: &ErasedIndices<'_>,
+    list: &ErasedView<'_>,
     flow: &ErasedView<'_>,
 ) -> Option<Numbers> {
-    let list = &idx.list;
     let is_one_run = list.rank() == 1 || list.is_plainly_dense();
     if !is_one_run || list.len() == 0 {
         return None;
@@ -183,10 +182,7 @@ pub(crate) fn short(
     if is_flat {
         let (n, len) = (table.len(), list.len());
         let fits = flow.rank() == 1 && flow.shape()[0] == len
-            || flow.rank() == 2
-                && flow.is_plainly_dense()
-                && list.rank() == 2
-                && flow.shape() == list.shape();
+            || flow.is_plainly_dense() && flow.shape() == list.shape();
         if !fits || n == 0 || !(table.rank() == 1 || table.is_plainly_dense()) {
             return None;
         }
@@ -197,6 +193,9 @@ pub(crate) fn short(
             list: [0, step, 0],
             flow: ([1, len, 1], [0, flow_stride, 0]),
         });
+    }
+    if let &[a, b, c] = table.shape() {
+        return of_three_axes(form, (table, [a, b, c]), list, flow);
     }
     let (&[rows, columns], &[row, column]) = (table.shape(), table.strides()) else { return None };
     if rows == 0 || columns == 0 {
@@ -251,9 +250,38 @@ pub(crate) fn short(
     }
 }
 
+/// The numbers of a call whose table and flow have three axes in C order.
+#[inline(always)]
+fn of_three_axes(
+    form: Form,
+    (table, [a, b, c]): (&ErasedView<'_>, [usize; 3]),
+    list: &ErasedView<'_>,
+    flow: &ErasedView<'_>,
+) -> Option<Numbers> {
+    let &[x, y, z] = flow.shape() else { return None };
+    let (axis, is_along) = match form {
+        Form::Axis(axis) => (axis, false),
+        Form::Along(axis) => (axis, true),
+        Form::Flat | Form::Pick => return None,
+    };
+    let ([p, n, m], k, fits) = match axis {
+        0 => ([1, a, b * c], x, y == b && z == c),
+        1 => ([a, b, c], y, x == a && z == c),
+        _ => ([a * b, c, 1], z, x == a && y == b),
+    };
+    let is_listed = if is_along { list.shape() == flow.shape() } else { list.shape() == [k] };
+    let is_dense = table.is_plainly_dense() && list.is_plainly_dense() && flow.is_plainly_dense();
+    let strides = |n: usize| [(n * m) as isize, m as isize, 1];
+    (fits && is_listed && is_dense && p * n * m > 0).then(|| Numbers {
+        table: ([p, n, m], strides(n)),
+        list: if is_along { strides(k) } else { [0, 1, 0] },
+        flow: ([p, k, m], strides(k)),
+    })
+}
+
 /// The numbers of a call whose arrays are all in C order, of any rank, where there is an element to move and the
 /// shapes fit.
-pub(crate) fn dense(
+pub(crate) fn of_dense(
     form: Form,
     table: &ErasedView<'_>,
     list: &ErasedView<'_>,
@@ -311,13 +339,12 @@ fn strides(flow: &ErasedView<'_>, a: usize, b: usize) -> Option<[isize; 2]> {
     }
 }
 
-/// The labels of a matrix of this shape, one for each row, as a matrix of one column, if the third array,
-/// which goes by `name`, has one element for each row too.
-pub(crate) fn as_column<'a>(
+/// Refuses labels, and a third array, which goes by `name`, that are not one for each row of a matrix.
+pub(crate) fn check_labels(
     matrix: &[usize],
-    labels: &ErasedIndices<'a>,
+    labels: &ErasedView<'_>,
     (flow, name): (&[usize], &'static str),
-) -> Result<ErasedIndices<'a>> {
+) -> Result<()> {
     let &[rows, _] = matrix else {
         return Err(Error::Rank { what: "the array", expected: "2 is needed", got: matrix.len() });
     };
@@ -325,9 +352,8 @@ pub(crate) fn as_column<'a>(
         true => Ok(()),
         false => Err(Error::Shape { what, expected: vec![rows], got: got.to_vec() }),
     };
-    one_per_row("the list of labels", labels.list.shape())?;
-    one_per_row(name, flow)?;
-    Ok(ErasedIndices { list: labels.list.with_axis_of_one()?, ..*labels })
+    one_per_row("the list of labels", labels.shape())?;
+    one_per_row(name, flow)
 }
 
 /// The axis along which to go element by element: where the flow's elements are neighbours and so are the

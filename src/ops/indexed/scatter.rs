@@ -1,7 +1,7 @@
 //! Scatter: `table[list] += a · flow`, or `table[list] = flow`.
 
 use super::plan::{
-    Form, Job, Numbers, Vectors, are_rows, as_column, dense, run_axis, with_index, with_widths,
+    Form, Job, Numbers, Vectors, are_rows, check_labels, of_dense, run_axis, with_index, with_widths,
 };
 use super::rows::{Block, Own, for_each_block, keep, put_block, rows_ahead};
 use crate::array::{
@@ -105,12 +105,11 @@ pub(super) fn few(vectors: &mut Vectors<'_, ErasedSliceMut<'_>, ErasedSlice<'_>>
 /// The pieces that these numbers describe.
 #[inline(always)]
 pub(super) fn job<'a>(
-    numbers: Numbers,
+    Numbers { table, list, flow }: Numbers,
     dst: &'a mut ErasedViewMut<'_>,
     idx: &ErasedIndices<'a>,
     src: &ErasedView<'a>,
 ) -> Scatter<'a> {
-    let Numbers { table, list, flow } = numbers;
     let list = idx.piece(idx.list.piece(flow.0, list), table.0[K]);
     Job { table: dst.piece(table.0, table.1), list, flow: src.piece(flow.0, flow.1), axis: P }
 }
@@ -133,17 +132,19 @@ pub(super) fn long(
     src: &ErasedView<'_>,
     op: Op,
 ) -> Result<()> {
-    if let Some(numbers) = dense(form, dst.as_view(), &idx.list, src) {
+    if let Some(numbers) = of_dense(form, dst.as_view(), &idx.list, src) {
         return short(&mut job(numbers, dst, idx, src), op);
     }
+    let mut layout = None;
     match form {
         Form::Axis(axis) => along(dst, axis, (idx, false), src, op),
         Form::Along(axis) => along(dst, axis, (idx, true), src, op),
         Form::Pick => {
-            let labels = as_column(dst.as_view().shape(), idx, (src.shape(), "the source"))?;
-            along(dst, 1, (&labels, true), src, op)
+            check_labels(dst.as_view().shape(), &idx.list, (src.shape(), "the source"))?;
+            let list = idx.list.with_axis_of_one(&mut layout)?;
+            along(dst, 1, (&ErasedIndices { list, ..*idx }, true), src, op)
         }
-        Form::Flat => match dst.flattened() {
+        Form::Flat => match dst.flattened(&mut layout) {
             Some(mut dst) => along(&mut dst, 0, (idx, false), src, op),
             None => scattered(dst, idx, src, op),
         },
@@ -390,15 +391,15 @@ fn elements(job: &mut Scatter<'_>, own: Own, is_part: bool, op: Op) {
     let runs = Runs::of_scatter(&mut job.table, &words, &job.flow, axis, ahead);
     let index = words.piece().width();
     match op {
-        Op::AddF32(a) => with_index!(index, scatter::<f32>(runs, Add(a))),
-        Op::AddF64(a) => with_index!(index, scatter::<f64>(runs, Add(a))),
-        Op::Put => with_widths!(width, index, scatter(runs, Put)),
+        Op::AddF32(a) => with_index!(index, update_runs::<f32>(runs, Add(a))),
+        Op::AddF64(a) => with_index!(index, update_runs::<f64>(runs, Add(a))),
+        Op::Put => with_widths!(width, index, update_runs(runs, Put)),
     }
 }
 
 /// The kernel, for an element type and an index size.
 #[inline(never)]
-fn scatter<T: Word, X: Word>(runs: RunsMut<'_>, update: impl Update<T>) {
+fn update_runs<T: Word, X: Word>(runs: RunsMut<'_>, update: impl Update<T>) {
     runs.scatter::<T, X>(update);
 }
 
@@ -434,7 +435,7 @@ fn blocks<T: Word>(job: &mut Scatter<'_>, own: Own, axis: usize, update: impl Up
                     let words = checked_block(offsets, axis, n);
                     let (mut table, flow) =
                         (job.table.table_part(axis, index, len), job.flow.part(axis, index, len));
-                    scatter::<T, u64>(Runs::of_scatter(&mut table, &words, &flow, axis, 0), update);
+                    update_runs::<T, u64>(Runs::of_scatter(&mut table, &words, &flow, axis, 0), update);
                     continue;
                 }
                 let room = &mut room[..len];
@@ -445,7 +446,7 @@ fn blocks<T: Word>(job: &mut Scatter<'_>, own: Own, axis: usize, update: impl Up
                     let words = checked_block(&offsets[..len], axis, n);
                     let (mut table, flow) =
                         (job.table.table_part(axis, index, len), Erased3::from_slice(&room[..len], axis));
-                    scatter::<T, u64>(Runs::of_scatter(&mut table, &words, &flow, axis, 0), update);
+                    update_runs::<T, u64>(Runs::of_scatter(&mut table, &words, &flow, axis, 0), update);
                 } else {
                     job.table.typed().update_inside((axis, index), offsets, room, update);
                 }
@@ -516,8 +517,9 @@ mod tests {
         crate::scatter_add_scaled(&mut alone, &idx, &src, -0.3).expect("indices in bounds");
         for pieces in [2, 3, 7] {
             let mut shared = vec![1.0f32; places as usize];
-            let mut dst = ViewMut::from(&mut shared).erased();
-            let (src, idx) = (View::from(&src).erased(), Indices::<u32, f32>::from(&idx).erased());
+            let mut dst = ViewMut::from(&mut shared);
+            let (src, idx) = (View::from(&src), Indices::<u32, f32>::from(&idx));
+            let (mut dst, src, idx) = (dst.erased(), src.erased(), idx.erased());
             let plan = Plan::new(dst.as_view().layout(), 0, (idx.list.layout(), false), (src.layout(), ""))
                 .expect("a fit");
             let list = idx.piece(idx.list.piece_of(&plan, LIST, 0), places as usize);
