@@ -182,9 +182,7 @@ impl Layout {
             2 => self.strides[1] == 1 && self.strides[0] == self.shape[1] as isize,
             3 => {
                 let [_, b, c, ..] = self.shape;
-                self.strides[2] == 1
-                    && self.strides[1] == c as isize
-                    && self.strides[0] == (b * c) as isize
+                self.strides[2] == 1 && self.strides[1] == c as isize && self.strides[0] == (b * c) as isize
             }
             _ => false,
         }

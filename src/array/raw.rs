@@ -886,7 +886,7 @@ impl<'a> Words<'a> {
         self.below = bound;
     }
 
-    /// A block of offsets as one run along `axis`, if each is below `bound`.
+    /// A block of offsets as one run along `axis`, if each is below `bound`: to be compiled for the caller's level.
     #[inline(always)]
     pub(crate) fn from_block(block: &'a [u64], axis: usize, bound: usize) -> Option<Self> {
         are_below(block, bound).then(|| Words { piece: Erased3::from_slice(block, axis), below: bound })
@@ -1103,6 +1103,17 @@ impl RunsMut<'_> {
             runs.for_each::<W, X>(|Steps { table, list, flow }| {
                 (0..len as isize).for_each(|t| store(flow, t, [read(table, t * step + index(list, t))]));
             });
+        } else if runs.are_dense() {
+            runs.for_each::<W, X>(|Steps { table, list, flow }| {
+                (0..len as isize)
+                    .for_each(|t| store(flow, t, [read(table, t * step + index(list, t) * stride)]));
+            });
+        } else if list_step == 0 {
+            // One index a run.
+            runs.for_each::<W, X>(|Steps { table, list, flow }| {
+                let table = table.at(index(list, 0) * stride);
+                (0..len as isize).for_each(|t| store(flow, t * flow_step, [read(table, t * step)]));
+            });
         } else {
             runs.for_each::<W, X>(|Steps { table, list, flow }| {
                 for t in 0..len as isize {
@@ -1135,6 +1146,16 @@ impl RunsMut<'_> {
                     }
                 }
                 (t..len).for_each(|t| one(table, index(list, t), flow, t));
+            });
+        } else if runs.are_dense() {
+            runs.for_each::<T, X>(|Steps { table, list, flow }| {
+                (0..len as isize).for_each(|t| one(table, t * step + index(list, t) * stride, flow, t));
+            });
+        } else if list_step == 0 {
+            // One index a run.
+            runs.for_each::<T, X>(|Steps { table, list, flow }| {
+                let table = table.at(index(list, 0) * stride);
+                (0..len as isize).for_each(|t| one(table, t * step, flow, t * flow_step));
             });
         } else {
             runs.for_each::<T, X>(|Steps { table, list, flow }| {

@@ -83,7 +83,8 @@ impl<'a> ErasedIndices<'a> {
     /// A piece of the list.
     #[inline(always)]
     pub(crate) fn piece(&self, piece: Erased3<'a>, bound: usize) -> List<'a> {
-        List { words: Words::new(piece), is_signed: self.is_signed, mode: self.mode, bound }
+        let (is_signed, mode, level) = (self.is_signed, self.mode, Level::Portable);
+        List { words: Words::new(piece), is_signed, mode, bound, level }
     }
 }
 
@@ -121,6 +122,29 @@ fn check_view<I: Word>(list: &ErasedView<'_>, is_signed: bool, bound: usize) -> 
 /// of a block.
 pub(crate) const BLOCK: usize = 256;
 
+/// Declares a block of offsets for a list of so many indices. Short lists have a shorter block: they would feel the
+/// other's being zeroed.
+macro_rules! block_for {
+    ($block:ident, $len:expr) => {
+        let (mut small, mut middle, mut large);
+        let $block: &mut [u64] = match $len {
+            ..=16 => {
+                small = [0; 16];
+                &mut small
+            }
+            ..=64 => {
+                middle = [0; 64];
+                &mut middle
+            }
+            _ => {
+                large = [0; $crate::index::checked::BLOCK];
+                &mut large
+            }
+        };
+    };
+}
+pub(crate) use block_for;
+
 /// A piece of a list of any type, mode and strides. It gives offsets, a block at a time, or itself where it stands.
 #[derive(Clone, Copy)]
 pub(crate) struct List<'a> {
@@ -128,6 +152,8 @@ pub(crate) struct List<'a> {
     is_signed: bool,
     mode: Mode<[u8; 16]>,
     bound: usize,
+    /// At which indices are resolved: the call's, once the list was looked at.
+    level: Level,
 }
 
 impl List<'_> {
@@ -146,6 +172,7 @@ impl List<'_> {
             };
             inside.then_some(bound)
         }
+        self.level = level;
         let below = match self.words.piece().width() {
             1 => look::<u8>(self, level),
             2 => look::<u16>(self, level),
@@ -191,6 +218,12 @@ impl List<'_> {
         matches!(self.mode, Mode::Fill(_)) && !self.words.are_checked()
     }
 
+    /// The level of the call.
+    #[inline(always)]
+    pub(crate) fn level(&self) -> Level {
+        self.level
+    }
+
     /// The bytes of the value that fills.
     pub(crate) fn fill_value(&self) -> [u8; 16] {
         match self.mode {
@@ -213,49 +246,63 @@ impl List<'_> {
         with_integer!(
             self.words.piece().width(),
             self.is_signed,
-            resolve(self, self.words.piece().typed().run(axis, index), block)
-        )
+            widen(self.words.piece().typed().run(axis, index), block, self.level)
+        );
+        let is_plain = match self.mode {
+            Mode::Raise => !self.is_signed,
+            Mode::Fill(_) => true, // what is outside stays so: a negative one is beyond all lengths, too
+            Mode::Wrap | Mode::Clip => false,
+        };
+        if !is_plain && !self.words.are_checked() {
+            f32::dispatch(self.level, Resolve { list: self, block });
+        }
     }
 }
 
-fn resolve<I: Word>(list: &List<'_>, run: Run<'_, I>, block: &mut [u64]) {
-    let (bound, is_signed) = (list.bound as u64, list.is_signed);
-    match list.mode {
-        _ if list.words.are_checked() => each(run, block, |i| i as u64),
-        Mode::Raise if !is_signed => each(run, block, |i| i as u64),
-        // The sign, spread over all bits, lets `bound` through where the index is negative.
-        Mode::Raise => each(run, block, |i| i.wrapping_add(bound as i64 & i >> 63) as u64),
-        Mode::Wrap if !is_signed => {
-            each(run, block, |i| if (i as u64) < bound { i as u64 } else { i as u64 % bound })
+/// The indices of a run as numbers of 64 bits, their signs spread.
+fn widen<I: Word>(run: Run<'_, I>, block: &mut [u64], level: Level) {
+    struct Widen<'a, I>(&'a [I], &'a mut [u64]);
+    impl<I: Word> Kernel<f32> for Widen<'_, I> {
+        type Output = ();
+        #[inline(always)]
+        fn run<S: Simd<f32>>(self, _: S) {
+            self.1.iter_mut().zip(self.0).for_each(|(o, &i)| *o = i.to_i64() as u64);
         }
-        Mode::Wrap => {
-            each(
-                run,
-                block,
-                |i| if (i as u64) < bound { i as u64 } else { i.rem_euclid(bound as i64) as u64 },
-            )
-        }
-        // By a function of its own, so that the compiler does not make vectors of it, which are slow to
-        // compare 64 bits.
-        Mode::Clip => {
-            each(run, block, |i| if (i as u64) < bound { i as u64 } else { clipped(i, bound, is_signed) })
-        }
-        // What is outside stays so: a negative one is beyond all lengths, too.
-        Mode::Fill(_) => each(run, block, |i| i as u64),
     }
-}
-
-#[inline(never)]
-fn clipped(i: i64, bound: u64, is_signed: bool) -> u64 {
-    if is_signed && i < 0 { 0 } else { bound - 1 }
-}
-
-#[inline(always)]
-fn each<I: Word>(run: Run<'_, I>, block: &mut [u64], resolve: impl Fn(i64) -> u64) {
     let len = block.len();
     match run.as_slice() {
-        Some(slice) => block.iter_mut().zip(&slice[..len]).for_each(|(o, &i)| *o = resolve(i.to_i64())),
-        None => block.iter_mut().enumerate().for_each(|(k, o)| *o = resolve(run.get(k).to_i64())),
+        Some(slice) if len <= SHORT => {
+            block.iter_mut().zip(&slice[..len]).for_each(|(o, &i)| *o = i.to_i64() as u64);
+        }
+        Some(slice) => f32::dispatch(level, Widen(&slice[..len], block)),
+        None => block.iter_mut().enumerate().for_each(|(k, o)| *o = run.get(k).to_i64() as u64),
+    }
+}
+
+/// Makes offsets of a block of indices, at a level.
+struct Resolve<'r, 'a> {
+    list: &'r List<'a>,
+    block: &'r mut [u64],
+}
+
+impl Kernel<f32> for Resolve<'_, '_> {
+    type Output = ();
+    #[inline(always)]
+    fn run<S: Simd<f32>>(self, _: S) {
+        let Resolve { list, block } = self;
+        let (bound, last) = (list.bound as u64, list.bound as i64 - 1);
+        match (list.mode, list.is_signed) {
+            // The sign, spread over all bits, lets `bound` through where the index is negative.
+            (Mode::Raise, _) => {
+                block.iter_mut().for_each(|o| *o = o.wrapping_add(bound & (*o as i64 >> 63) as u64))
+            }
+            (Mode::Clip, true) => block.iter_mut().for_each(|o| *o = (*o as i64).min(last).max(0) as u64),
+            (Mode::Clip, false) => block.iter_mut().for_each(|o| *o = (*o).min(last as u64)),
+            // Only what is outside is divided: most indices are not.
+            (_, is_signed) => block.iter_mut().filter(|o| **o >= bound).for_each(|o| {
+                *o = if is_signed { (*o as i64).rem_euclid(bound as i64) as u64 } else { *o % bound };
+            }),
+        }
     }
 }
 
@@ -269,7 +316,15 @@ pub(crate) fn in_place_bound<X: Word>(bound: usize, is_signed: bool) -> usize {
 
 /// A block of offsets as a list of one run along `axis`, each shown to be below `bound`.
 #[inline(always)]
-pub(crate) fn checked_block(block: &[u64], axis: usize, bound: usize) -> Words<'_> {
+pub(crate) fn checked_block(block: &[u64], axis: usize, bound: usize, level: Level) -> Words<'_> {
+    struct Checked<'a>(&'a [u64], usize, usize);
+    impl<'a> Kernel<f32> for Checked<'a> {
+        type Output = Option<Words<'a>>;
+        #[inline(always)]
+        fn run<S: Simd<f32>>(self, _: S) -> Self::Output {
+            Words::from_block(self.0, self.1, self.2)
+        }
+    }
     // What resolves indices is right, or this fails: nothing that reads memory rests on it.
-    Words::from_block(block, axis, bound).expect("resolved offsets are in bounds")
+    f32::dispatch(level, Checked(block, axis, bound)).expect("resolved offsets are in bounds")
 }

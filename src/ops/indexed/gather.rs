@@ -5,12 +5,12 @@ use super::plan::{
 };
 use super::rows::{any_length, exactly, for_each_block, rows_ahead, twice};
 use crate::array::{
-    Erased3, Erased3Mut, ErasedSlice, ErasedSliceMut, ErasedView, ErasedViewMut, FLOW, K, LIST, M, P, Plan, Runs, RunsMut, TABLE, Word,
-    Words,
+    Erased3, Erased3Mut, ErasedSlice, ErasedSliceMut, ErasedView, ErasedViewMut, FLOW, K, LIST, M, P, Plan,
+    Runs, RunsMut, TABLE, Word, Words,
 };
 use crate::error::Result;
 use crate::index::ErasedIndices;
-use crate::index::checked::{BLOCK, checked_block};
+use crate::index::checked::{BLOCK, block_for, checked_block};
 use crate::parallel;
 use crate::simd::{self, Float, Kernel, Level, Simd, Streaming, slices};
 
@@ -46,7 +46,9 @@ const STREAM_ROWS_FROM: usize = 128;
 pub(super) fn few(vectors: &mut Vectors<'_, ErasedSlice<'_>, ErasedSliceMut<'_>>) -> bool {
     fn run<W: Word, X: Word>(vectors: &mut Vectors<'_, ErasedSlice<'_>, ErasedSliceMut<'_>>) -> bool {
         let table = vectors.table.typed::<W>();
-        let Some(list) = vectors.checked::<X>(table.len(), vectors.flow.as_slice().len()) else { return false };
+        let Some(list) = vectors.checked::<X>(table.len(), vectors.flow.as_slice().len()) else {
+            return false;
+        };
         let flow = vectors.flow.typed::<W>();
         flow.iter_mut().zip(list).for_each(|(flow, i)| *flow = table[i.to_offset()]);
         true
@@ -310,14 +312,7 @@ fn move_runs<W: Word, X: Word>(runs: RunsMut<'_>) {
 fn resolved(job: &mut Gather<'_>, axis: usize) {
     let shape = *job.flow.as_piece().shape();
     let [a, b] = [[K, M], [P, M], [P, K]][axis];
-    let (mut small, mut large);
-    let block: &mut [u64] = if shape[axis] <= 16 {
-        small = [0; 16];
-        &mut small
-    } else {
-        large = [0; BLOCK];
-        &mut large
-    };
+    block_for!(block, shape[axis]);
     for i in 0..shape[a] {
         for j in 0..shape[b] {
             for first in (0..shape[axis]).step_by(block.len()) {
@@ -329,7 +324,7 @@ fn resolved(job: &mut Gather<'_>, axis: usize) {
                 if job.list.has_gaps() {
                     gather_or(job, (axis, index), offsets);
                 } else {
-                    let words = checked_block(offsets, axis, job.table.shape()[K]);
+                    let words = checked_block(offsets, axis, job.table.shape()[K], job.list.level());
                     let (table, mut flow) =
                         (job.table.table_part(axis, index, len), job.flow.part(axis, index, len));
                     in_place(Runs::of_gather(&table, &words, &mut flow, axis, 0), &table, &words);

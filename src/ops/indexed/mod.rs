@@ -51,7 +51,8 @@ fn gather<T: Element, I: Index>(
     {
         return Ok(());
     }
-    if let Some(numbers) = plan::of_matrices(form, &src.erased(), &idx.list.erased(), out.erased().as_view()) {
+    if let Some(numbers) = plan::of_matrices(form, &src.erased(), &idx.list.erased(), out.erased().as_view())
+    {
         return gather::short(&mut gather::job(numbers, &src.erased(), &idx.erased(), &mut out.erased()));
     }
     let (src, idx, mut out) = (src, idx, out); // copies: the others need never stand in memory
@@ -75,8 +76,12 @@ fn scatter<T: Element, I: Index>(
     {
         return Ok(());
     }
-    if let Some(numbers) = plan::of_matrices(form, dst.erased().as_view(), &idx.list.erased(), &src.erased()) {
-        return scatter::short(&mut scatter::job(numbers, &mut dst.erased(), &idx.erased(), &src.erased()), op);
+    if let Some(numbers) = plan::of_matrices(form, dst.erased().as_view(), &idx.list.erased(), &src.erased())
+    {
+        return scatter::short(
+            &mut scatter::job(numbers, &mut dst.erased(), &idx.erased(), &src.erased()),
+            op,
+        );
     }
     let (mut dst, idx, src) = (dst, idx, src); // as above
     scatter::long(form, &mut dst.erased(), &idx.erased(), &src.erased(), op)

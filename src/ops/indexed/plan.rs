@@ -378,7 +378,9 @@ fn run_axis_of_any(shape: &[usize; 3], flow: &[isize; 3], list: &List<'_>) -> us
     if let Some(axis) = [K, P, M].into_iter().find(is_dense) {
         return axis;
     }
-    let worth = |&axis: &usize| shape[axis] >= 16;
+    // Short runs cost less than going over a flow that leaves the first-level cache, again and again.
+    let is_large = shape.iter().product::<usize>() >= 4096;
+    let worth = |&axis: &usize| shape[axis] >= if is_large { 2 } else { 16 };
     let nearest = (0..3).filter(worth).min_by_key(|&axis| flow[axis].unsigned_abs());
     nearest.unwrap_or_else(|| (0..3).max_by_key(|&axis| shape[axis]).unwrap_or(K))
 }

@@ -3,7 +3,7 @@
 
 use super::plan::Job;
 use crate::array::{K, P, Rows, RowsMut, Word};
-use crate::index::checked::BLOCK;
+use crate::index::checked::{BLOCK, block_for};
 use crate::simd;
 
 /// Bytes of a table from which on rows are prefetched: no second-level cache holds it.
@@ -15,8 +15,8 @@ const PREFETCH_SHORT_FROM: usize = 16 << 20;
 /// Rows longer than this many bytes are not prefetched: the CPU foresees their lines, but for the first few.
 const LONGEST_PREFETCHED: usize = 2 << 10;
 
-/// Short lists have a block of their own: they would feel the other's being zeroed.
-const SMALL: usize = 16;
+/// At most so many indices are few beside many planes.
+const FEW: usize = 16;
 
 /// Planes that are gone through together for each index: their rows stay in the first-level cache.
 const PLANES: usize = 32;
@@ -132,12 +132,13 @@ pub(super) fn for_each_block<A, B>(
     mut work: impl FnMut(&mut A, &mut B, At, Block<'_>),
 ) {
     let Job { table, list, flow, .. } = job;
-    if own.is_none() && planes > len && len <= SMALL && list.stride(P) == 0 && !list.has_gaps() {
+    if own.is_none() && planes > len && len <= FEW && list.stride(P) == 0 && !list.has_gaps() {
         // Index after index, along the planes: a plane would cost more than its few rows.
-        let offsets = &mut [0; SMALL][..len];
+        let offsets = &mut [0; FEW][..len];
         list.fill(K, [0; 3], offsets);
         for first in (0..planes).step_by(PLANES) {
-            let block = Block { offsets: None, first, kept: None, len: (planes - first).min(PLANES), ahead: 0 };
+            let block =
+                Block { offsets: None, first, kept: None, len: (planes - first).min(PLANES), ahead: 0 };
             for (k, &o) in offsets.iter().enumerate() {
                 work(table, flow, At { axis: P, table: o as usize, flow: k }, block);
             }
@@ -157,14 +158,7 @@ pub(super) fn for_each_block<A, B>(
         }
         return;
     }
-    let (mut small, mut large);
-    let block: &mut [u64] = if len <= SMALL {
-        small = [0; SMALL];
-        &mut small
-    } else {
-        large = [0; BLOCK];
-        &mut large
-    };
+    block_for!(block, len);
     if own.is_none() && planes > 0 && len <= block.len() && list.stride(P) == 0 {
         // All planes read the same indices, and one block holds them.
         let offsets = &mut block[..len];
@@ -175,7 +169,7 @@ pub(super) fn for_each_block<A, B>(
         }
         return;
     }
-    let mut kept = [0; BLOCK];
+    let mut kept = own.map(|_| [0; BLOCK]);
     // A block sees some indices more than it takes, to prefetch their rows, unless some are left out.
     let step = if own.is_some() { block.len() } else { block.len() - ahead.min(block.len() - 1) };
     for p in 0..planes {
@@ -183,12 +177,12 @@ pub(super) fn for_each_block<A, B>(
             let seen = (len - first).min(if own.is_some() { step } else { step + ahead });
             let offsets = &mut block[..seen];
             list.fill(K, [p, first, 0], offsets);
-            let block = match own {
-                None => Block { offsets: Some(offsets), first, kept: None, len: seen.min(step), ahead },
-                Some((from, n)) => {
-                    let len = keep(offsets, from, n, &mut kept);
-                    Block { offsets: Some(&offsets[..len]), first, kept: Some(&kept), len, ahead }
+            let block = match (own, &mut kept) {
+                (Some((from, n)), Some(kept)) => {
+                    let len = keep(offsets, from, n, kept);
+                    Block { offsets: Some(&offsets[..len]), first, kept: Some(kept), len, ahead }
                 }
+                _ => Block { offsets: Some(offsets), first, kept: None, len: seen.min(step), ahead },
             };
             work(table, flow, At { axis: K, table: p, flow: p }, block);
         }

@@ -5,12 +5,12 @@ use super::plan::{
 };
 use super::rows::{Block, Own, for_each_block, keep, put_block, rows_ahead};
 use crate::array::{
-    Erased3, Erased3Mut, ErasedSlice, ErasedSliceMut, ErasedView, ErasedViewMut, FLOW, K, LIST, M, P, Plan, Rows, RowsMut, Runs, RunsMut,
-    TABLE, Update, Word,
+    Erased3, Erased3Mut, ErasedSlice, ErasedSliceMut, ErasedView, ErasedViewMut, FLOW, K, LIST, M, P, Plan,
+    Rows, RowsMut, Runs, RunsMut, TABLE, Update, Word,
 };
 use crate::error::Result;
 use crate::index::ErasedIndices;
-use crate::index::checked::{BLOCK, checked_block};
+use crate::index::checked::{BLOCK, block_for, checked_block};
 use crate::parallel;
 use crate::simd::{self, Float, Kernel, Level, Simd};
 
@@ -86,7 +86,9 @@ pub(super) fn few(vectors: &mut Vectors<'_, ErasedSliceMut<'_>, ErasedSlice<'_>>
         update: impl Update<T>,
     ) -> bool {
         let flow = vectors.flow.typed::<T>();
-        let Some(list) = vectors.checked::<X>(vectors.table.as_slice().len(), flow.len()) else { return false };
+        let Some(list) = vectors.checked::<X>(vectors.table.as_slice().len(), flow.len()) else {
+            return false;
+        };
         let table = vectors.table.typed::<T>();
         flow.iter().zip(list).for_each(|(&x, i)| update.update(&mut table[i.to_offset()], x));
         true
@@ -422,36 +424,51 @@ fn resolved(job: &mut Scatter<'_>, own: Own, axis: usize, op: Op) {
 fn blocks<T: Word>(job: &mut Scatter<'_>, own: Own, axis: usize, update: impl Update<T>) {
     let shape = *job.flow.shape();
     let [a, b] = [[M, K], [P, M], [P, K]][axis];
-    let (block, room, kept) = (&mut [0u64; BLOCK], &mut [T::default(); BLOCK], &mut [0; BLOCK]);
+    block_for!(block, shape[axis]);
     for i in 0..shape[a] {
         for j in 0..shape[b] {
-            for first in (0..shape[axis]).step_by(BLOCK) {
+            for first in (0..shape[axis]).step_by(block.len()) {
                 let mut index = [0; 3];
                 (index[a], index[b], index[axis]) = (i, j, first);
-                let len = (shape[axis] - first).min(BLOCK);
-                let (offsets, n) = (&mut block[..len], job.table.as_piece().shape()[K]);
+                let len = (shape[axis] - first).min(block.len());
+                let offsets = &mut block[..len];
                 job.list.fill(axis, index, offsets);
-                if own.is_none() {
-                    let words = checked_block(offsets, axis, n);
-                    let (mut table, flow) =
-                        (job.table.table_part(axis, index, len), job.flow.part(axis, index, len));
-                    update_runs::<T, u64>(Runs::of_scatter(&mut table, &words, &flow, axis, 0), update);
-                    continue;
-                }
-                let room = &mut room[..len];
-                job.flow.typed().run(axis, index).copy_to(0, room);
-                if axis == K {
-                    let len = keep(offsets, own.map_or(0, |own| own.0), n, kept);
-                    (0..len).for_each(|k| room[k] = room[kept[k] as usize]); // never behind `k`
-                    let words = checked_block(&offsets[..len], axis, n);
-                    let (mut table, flow) =
-                        (job.table.table_part(axis, index, len), Erased3::from_slice(&room[..len], axis));
-                    update_runs::<T, u64>(Runs::of_scatter(&mut table, &words, &flow, axis, 0), update);
-                } else {
-                    job.table.typed().update_inside((axis, index), offsets, room, update);
+                match own {
+                    Some(own) => update_some(job, own.0, (axis, index), offsets, update),
+                    None => {
+                        let words =
+                            checked_block(offsets, axis, job.table.as_piece().shape()[K], job.list.level());
+                        let (mut table, flow) =
+                            (job.table.table_part(axis, index, len), job.flow.part(axis, index, len));
+                        update_runs::<T, u64>(Runs::of_scatter(&mut table, &words, &flow, axis, 0), update);
+                    }
                 }
             }
         }
+    }
+}
+
+/// The run along `axis` from `index` on, of whose offsets only those are meant that the table has, counted from `from`.
+#[inline(never)]
+fn update_some<T: Word>(
+    job: &mut Scatter<'_>,
+    from: usize,
+    (axis, index): (usize, [usize; 3]),
+    offsets: &mut [u64],
+    update: impl Update<T>,
+) {
+    let (len, n) = (offsets.len(), job.table.as_piece().shape()[K]);
+    let (room, kept) = (&mut [T::default(); BLOCK][..len], &mut [0; BLOCK]);
+    job.flow.typed().run(axis, index).copy_to(0, room);
+    if axis == K {
+        let len = keep(offsets, from, n, kept);
+        (0..len).for_each(|k| room[k] = room[kept[k] as usize]); // never behind `k`
+        let words = checked_block(&offsets[..len], axis, n, job.list.level());
+        let (mut table, flow) =
+            (job.table.table_part(axis, index, len), Erased3::from_slice(&room[..len], axis));
+        update_runs::<T, u64>(Runs::of_scatter(&mut table, &words, &flow, axis, 0), update);
+    } else {
+        job.table.typed().update_inside((axis, index), offsets, room, update);
     }
 }
 
