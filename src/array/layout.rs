@@ -107,6 +107,51 @@ impl Layout {
         extent(self.shape(), self.strides())
     }
 
+    /// The layout with these axes, shown to reach only `len` elements from element `offset` on, and where its first
+    /// element stands. Inlined for up to three axes of everyday size, so that a view which is made for one call need
+    /// never stand in memory.
+    #[inline(always)]
+    pub(super) fn strided(
+        len: usize,
+        given: &[usize],
+        steps: &[isize],
+        offset: usize,
+    ) -> Result<(Self, usize)> {
+        let axes = match (given, steps) {
+            (&[a], &[x]) => Some(([a, 1, 1], [x, 0, 0])),
+            (&[a, b], &[x, y]) => Some(([a, b, 1], [x, y, 0])),
+            (&[a, b, c], &[x, y, z]) => Some(([a, b, c], [x, y, z])),
+            _ => None,
+        };
+        // Lengths from 1 to 2^20 and strides up to 2^40: no product or sum below overflows.
+        let reach = |n: usize, stride: isize| {
+            let is_everyday = n.wrapping_sub(1) < 1 << 20 && stride.unsigned_abs() as u64 <= 1 << 40;
+            is_everyday.then(|| (n as i64 - 1) * stride as i64)
+        };
+        if let Some(([a, b, c], [x, y, z])) = axes
+            && let (Some(i), Some(j), Some(k)) = (reach(a, x), reach(b, y), reach(c, z))
+            && offset <= len
+            && i.min(0) + j.min(0) + k.min(0) >= -(offset as i64)
+            && i.max(0) + j.max(0) + k.max(0) < (len - offset) as i64
+        {
+            let (shape, strides) = ([a, b, c, 1, 1, 1, 1, 1], [x, y, z, 0, 0, 0, 0, 0]);
+            return Ok((Layout { rank: given.len(), shape, strides }, offset));
+        }
+        Layout::strided_of_any_rank(len, given, steps, offset)
+    }
+
+    #[inline(never)]
+    fn strided_of_any_rank(
+        len: usize,
+        shape: &[usize],
+        strides: &[isize],
+        offset: usize,
+    ) -> Result<(Self, usize)> {
+        let layout = Layout::new(shape, strides)?;
+        let offset = layout.checked_start(len, offset)?;
+        Ok((layout, offset))
+    }
+
     /// Where the element (0, 0, …) stands in `len` elements, shown to reach only these.
     pub(super) fn checked_start(&self, len: usize, offset: usize) -> Result<usize> {
         match self.extent() {
@@ -125,10 +170,18 @@ impl Layout {
     }
 
     /// Whether no two indices share an element: each axis steps over all that the finer axes reach together.
+    #[inline(always)]
     pub(super) fn is_injective(&self) -> bool {
-        if self.rank == 1 {
-            return self.strides[0] != 0 || self.shape[0] <= 1;
+        match (self.shape(), self.strides()) {
+            (&[n], &[stride]) => stride != 0 || n <= 1,
+            // A matrix whose rows are dense and apart.
+            (&[_, columns], &[row, 1]) if row >= columns as isize => true,
+            _ => self.is_injective_of_any_rank(),
         }
+    }
+
+    #[inline(never)]
+    fn is_injective_of_any_rank(&self) -> bool {
         let mut axes: Vec<(u128, u128)> = (self.shape().iter().zip(self.strides()))
             .filter(|&(&n, _)| n > 1)
             .map(|(&n, &stride)| (stride.unsigned_abs() as u128, n as u128))

@@ -1071,7 +1071,9 @@ impl RunsMut<'_> {
             unsafe { *flow.at(t).0.cast() = words }
         }
         let is_flat = runs.are_dense() && stride == 1 && step == 0;
-        if is_flat && len < 8 {
+        // Eight of 16 bytes would be an array in memory; of short runs too many would be among the last ones.
+        let is_short = len < 8 || len < 32 && runs.counts != [1, 1];
+        if is_flat && (is_short || size_of::<W>() == 16) {
             runs.for_each::<W, X>(|Steps { table, list, flow }| {
                 (0..len as isize).for_each(|t| store(flow, t, [read(table, index(list, t))]));
             });

@@ -97,9 +97,9 @@ impl<'a, T> View<'a, T> {
     /// # Errors
     /// [`Error::Extent`] if one does not; [`Error::Rank`] and [`Error::Overflow`] as for [`View::new`], or if
     /// there are not as many strides as axes.
+    #[inline(always)]
     pub fn strided(data: &'a [T], shape: &[usize], strides: &[isize], offset: usize) -> Result<Self> {
-        let layout = Layout::new(shape, strides)?;
-        let offset = layout.checked_start(data.len(), offset)?;
+        let (layout, offset) = Layout::strided(data.len(), shape, strides, offset)?;
         // From the whole slice: negative strides lead to what stands before the first element.
         Ok(View { start: Start::new(data.as_ptr()).at(offset as isize), layout, borrow: PhantomData })
     }
@@ -208,9 +208,9 @@ impl<'a, T> ViewMut<'a, T> {
     ///
     /// # Errors
     /// [`Error::Alias`] if two indices may meet; those of [`View::strided`].
+    #[inline(always)]
     pub fn strided(data: &'a mut [T], shape: &[usize], strides: &[isize], offset: usize) -> Result<Self> {
-        let layout = Layout::new(shape, strides)?;
-        let offset = layout.checked_start(data.len(), offset)?;
+        let (layout, offset) = Layout::strided(data.len(), shape, strides, offset)?;
         if !layout.is_injective() {
             return Err(Error::Alias { shape: shape.to_vec(), strides: strides.to_vec() });
         }

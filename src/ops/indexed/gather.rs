@@ -197,31 +197,64 @@ fn copy_rows(job: &mut Gather<'_>, hints: Hints, level: Level) {
     if hints.is_streamed && !has_gaps {
         return f32::dispatch(level, Streamed { job, ahead: rows_ahead(row, usize::MAX) });
     }
-    // Up to 128 bytes by moves of registers, longer ones by `memcpy`, which knows the CPU.
+    // Short rows by moves of registers, those of more than 32 bytes by the level's; longer ones by `memcpy`, which
+    // knows the CPU.
     let ahead = rows_ahead(row, hints.reach);
+    let longest = if level == Level::Portable { 64 } else { 256 };
     match row {
+        1 => copy_rows_by(job, ahead, exactly::<1>),
+        2 => copy_rows_by(job, ahead, exactly::<2>),
         4 => copy_rows_by(job, ahead, exactly::<4>),
+        5..8 => copy_rows_by(job, ahead, twice::<4>),
         8 => copy_rows_by(job, ahead, exactly::<8>),
         9..16 => copy_rows_by(job, ahead, twice::<8>),
         16 => copy_rows_by(job, ahead, exactly::<16>),
         17..=32 => copy_rows_by(job, ahead, twice::<16>),
-        33..=64 => copy_rows_by(job, ahead, twice::<32>),
-        65..=128 => copy_rows_by(job, ahead, twice::<64>),
+        33..=64 => f32::dispatch(level, CopyRows { job, ahead, copy: twice::<32> }),
+        65..=128 if row <= longest => f32::dispatch(level, CopyRows { job, ahead, copy: twice::<64> }),
+        129..=256 if row <= longest => f32::dispatch(level, CopyRows { job, ahead, copy: twice::<128> }),
         _ => copy_rows_by(job, ahead, any_length),
     }
 }
 
-/// The loop over all planes stands inside the choice of the move: planes may be many and have few rows each.
+/// [`copy_rows_by`], at a level.
+struct CopyRows<'j, 'a, C> {
+    job: &'j mut Gather<'a>,
+    ahead: usize,
+    copy: C,
+}
+
+impl<C: Fn(&[u8], &mut [u8]) + Copy> Kernel<f32> for CopyRows<'_, '_, C> {
+    type Output = ();
+    #[inline(always)]
+    fn run<S: Simd<f32>>(self, _: S) {
+        copy_all_rows(self.job, self.ahead, self.copy);
+    }
+}
+
 #[inline(never)]
 fn copy_rows_by(job: &mut Gather<'_>, ahead: usize, copy: impl Fn(&[u8], &mut [u8]) + Copy) {
+    copy_all_rows(job, ahead, copy);
+}
+
+/// The loop over all planes stands inside the choice of the move: planes may be many and have few rows each.
+#[inline(always)]
+fn copy_all_rows(job: &mut Gather<'_>, ahead: usize, copy: impl Fn(&[u8], &mut [u8]) + Copy) {
     let [planes, len, _] = *job.flow.as_piece().shape();
     let (has_gaps, value) = (job.list.has_gaps(), job.list.fill_value());
-    for_each_block(job, [planes, len], None, ahead, |table, flow, at, block| {
-        block.gather(&table.rows(at.axis, at.table), &mut flow.rows(at.axis, at.flow), copy);
-        if has_gaps {
-            block.gaps(table.shape()[K]).for_each(|k| fill_row(flow, [at.flow, k, 0], &value));
-        }
-    });
+    for_each_block(
+        job,
+        [planes, len],
+        None,
+        ahead,
+        #[inline(always)]
+        |table, flow, at, block| {
+            block.gather(&table.rows(at.axis, at.table), &mut flow.rows(at.axis, at.flow), copy);
+            if has_gaps {
+                block.gaps(table.shape()[K]).for_each(|k| fill_row(flow, [at.flow, k, 0], &value));
+            }
+        },
+    );
 }
 
 /// Overwrites a row with the value that fills.

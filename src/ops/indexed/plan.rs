@@ -360,6 +360,9 @@ pub(crate) fn check_labels(
 /// indices; else where the flow's are nearest to each other, as long as it is worth a run; else the longest.
 #[inline(always)]
 pub(crate) fn run_axis(shape: &[usize; 3], flow: &[isize; 3], list: &List<'_>) -> usize {
+    if shape[M] == 1 && shape[K] < 4 && (32..1 << 16).contains(&shape[P]) && list.stride(P) == 0 {
+        return P; // a run for each plane would cost more than its two or three elements, as long as all stay in cache
+    }
     if shape[P] == 1 && shape[M] == 1 || shape[K] > 1 && flow[K] == 1 && list.stride(K) == 1 {
         return K;
     }
@@ -390,3 +393,12 @@ fn run_axis_of_any(shape: &[usize; 3], flow: &[isize; 3], list: &List<'_>) -> us
 pub(crate) fn are_rows(table: &[isize; 3], list: &List<'_>, flow: &impl Piece) -> bool {
     flow.shape()[M] > 1 && table[M] == 1 && flow.strides()[M] == 1 && list.stride(M) == 0
 }
+
+/// Whether rows are gone through index after index, along the planes: a plane would cost more than its few rows.
+#[inline(always)]
+pub(crate) fn goes_along_planes(list: &List<'_>, [planes, len]: [usize; 2]) -> bool {
+    planes > len && len <= FEW && list.stride(P) == 0 && !list.has_gaps()
+}
+
+/// At most so many indices are few beside many planes.
+pub(crate) const FEW: usize = 16;

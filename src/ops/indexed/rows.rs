@@ -1,7 +1,7 @@
 //! Rows: one index names a run of neighbours. What gathers, puts and scatter-adds of rows share: a block of
 //! offsets at a time, and for each the two rows that belong together.
 
-use super::plan::Job;
+use super::plan::{FEW, Job, goes_along_planes};
 use crate::array::{K, P, Rows, RowsMut, Word};
 use crate::index::checked::{BLOCK, block_for};
 use crate::simd;
@@ -14,9 +14,6 @@ const PREFETCH_SHORT_FROM: usize = 16 << 20;
 
 /// Rows longer than this many bytes are not prefetched: the CPU foresees their lines, but for the first few.
 const LONGEST_PREFETCHED: usize = 2 << 10;
-
-/// At most so many indices are few beside many planes.
-const FEW: usize = 16;
 
 /// Planes that are gone through together for each index: their rows stay in the first-level cache.
 const PLANES: usize = 32;
@@ -132,8 +129,7 @@ pub(super) fn for_each_block<A, B>(
     mut work: impl FnMut(&mut A, &mut B, At, Block<'_>),
 ) {
     let Job { table, list, flow, .. } = job;
-    if own.is_none() && planes > len && len <= FEW && list.stride(P) == 0 && !list.has_gaps() {
-        // Index after index, along the planes: a plane would cost more than its few rows.
+    if own.is_none() && goes_along_planes(list, [planes, len]) {
         let offsets = &mut [0; FEW][..len];
         list.fill(K, [0; 3], offsets);
         for first in (0..planes).step_by(PLANES) {
@@ -233,7 +229,10 @@ pub(super) fn twice<const N: usize>(from: &[u8], to: &mut [u8]) {
 #[inline(never)]
 pub(super) fn put_block(block: Block<'_>, from: &Rows<'_, u8>, to: &mut RowsMut<'_, u8>) {
     match from.row_len() {
+        1 => block.scatter(to, from, exactly::<1>),
+        2 => block.scatter(to, from, exactly::<2>),
         4 => block.scatter(to, from, exactly::<4>),
+        5..8 => block.scatter(to, from, twice::<4>),
         8 => block.scatter(to, from, exactly::<8>),
         9..16 => block.scatter(to, from, twice::<8>),
         16 => block.scatter(to, from, exactly::<16>),

@@ -305,11 +305,23 @@ impl<T: Float + Word> Kernel<T> for AddRows<'_, '_, T> {
     fn run<S: Simd<T>>(self, _: S) {
         let AddRows { block, from, to, a } = self;
         match from.row_len() {
+            1 => block.scatter(
+                to,
+                from,
+                #[inline(always)]
+                |from, to| add_exactly::<T, 1>(from, to, a),
+            ),
             2 => block.scatter(
                 to,
                 from,
                 #[inline(always)]
                 |from, to| add_exactly::<T, 2>(from, to, a),
+            ),
+            3 => block.scatter(
+                to,
+                from,
+                #[inline(always)]
+                |from, to| add_exactly::<T, 3>(from, to, a),
             ),
             4 => block.scatter(
                 to,
@@ -324,7 +336,7 @@ impl<T: Float + Word> Kernel<T> for AddRows<'_, '_, T> {
                 |from, to| add_exactly::<T, 8>(from, to, a),
             ),
             // Of `f64`, eight are wider than the vectors that the compiler makes of an array, and went one by one.
-            width if width < 64 || size_of::<T>() == 8 => block.scatter(
+            width if width < 16 || size_of::<T>() == 8 => block.scatter(
                 to,
                 from,
                 #[inline(always)]
