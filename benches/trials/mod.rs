@@ -222,15 +222,18 @@ impl Axes {
         data: &'a [T],
     ) -> gradix::View<'a, T> {
         let ([a, b, c], [x, y, z]) = (self.shape, self.strides.map(|stride| stride as isize));
-        match (DENSE, START, END) {
+        let view = match (DENSE, START, END) {
             (true, 1, 3) => gradix::View::new(data, &[b, c]),
             (true, 0, 2) => gradix::View::new(data, &[a, b]),
             (true, ..) => gradix::View::new(data, &[a, b, c]),
             (_, 1, 3) => gradix::View::strided(data, &[b, c], &[y, z], 0),
             (_, 0, 2) => gradix::View::strided(data, &[a, b], &[x, y], 0),
             _ => gradix::View::strided(data, &[a, b, c], &[x, y, z], 0),
+        };
+        match view {
+            Ok(view) => view,
+            Err(error) => panic!("{error}"), // written out: `expect` is not always inlined
         }
-        .expect("its shape")
     }
 
     /// As `view_as`, to write through.
@@ -240,15 +243,18 @@ impl Axes {
         data: &'a mut [T],
     ) -> gradix::ViewMut<'a, T> {
         let ([a, b, c], [x, y, z]) = (self.shape, self.strides.map(|stride| stride as isize));
-        match (DENSE, START, END) {
+        let view = match (DENSE, START, END) {
             (true, 1, 3) => gradix::ViewMut::new(data, &[b, c]),
             (true, 0, 2) => gradix::ViewMut::new(data, &[a, b]),
             (true, ..) => gradix::ViewMut::new(data, &[a, b, c]),
             (_, 1, 3) => gradix::ViewMut::strided(data, &[b, c], &[y, z], 0),
             (_, 0, 2) => gradix::ViewMut::strided(data, &[a, b], &[x, y], 0),
             _ => gradix::ViewMut::strided(data, &[a, b, c], &[x, y, z], 0),
+        };
+        match view {
+            Ok(view) => view,
+            Err(error) => panic!("{error}"), // written out: `expect` is not always inlined
         }
-        .expect("its shape")
     }
 
     /// A view where it does not matter how it was made.

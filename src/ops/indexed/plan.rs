@@ -204,7 +204,10 @@ pub(crate) fn of_matrices(
     match form {
         Form::Pick => {
             let fits = list.rank() == 1 && list.len() == rows && flow.rank() == 1 && flow.shape()[0] == rows;
-            fits.then(|| Numbers {
+            if !fits {
+                return None;
+            }
+            Some(Numbers {
                 table: ([rows, columns, 1], [row, column, 0]),
                 list: [step, 0, 0],
                 flow: ([rows, 1, 1], [flow.strides()[0], 0, 0]),
@@ -271,11 +274,14 @@ fn of_three_axes(
     };
     let is_listed = if is_along { list.shape() == flow.shape() } else { list.shape() == [k] };
     let is_dense = table.is_plainly_dense() && list.is_plainly_dense() && flow.is_plainly_dense();
-    let strides = |n: usize| [(n * m) as isize, m as isize, 1];
-    (fits && is_listed && is_dense && p * n * m > 0).then(|| Numbers {
-        table: ([p, n, m], strides(n)),
-        list: if is_along { strides(k) } else { [0, 1, 0] },
-        flow: ([p, k, m], strides(k)),
+    if !(fits && is_listed && is_dense && p * n * m > 0) {
+        return None;
+    }
+    let (step, nm, km) = (m as isize, (n * m) as isize, (k * m) as isize);
+    Some(Numbers {
+        table: ([p, n, m], [nm, step, 1]),
+        list: if is_along { [km, step, 1] } else { [0, 1, 0] },
+        flow: ([p, k, m], [km, step, 1]),
     })
 }
 
@@ -333,8 +339,8 @@ pub(crate) fn of_dense(
 #[inline(always)]
 fn strides(flow: &ErasedView<'_>, a: usize, b: usize) -> Option<[isize; 2]> {
     match (flow.shape(), flow.strides()) {
-        (&[rows, columns], &[row, column]) => (rows == a && columns == b).then_some([row, column]),
-        (&[len], &[1]) => (a.checked_mul(b) == Some(len)).then_some([b as isize, 1]), // others are rare
+        (&[rows, columns], &[row, column]) if rows == a && columns == b => Some([row, column]),
+        (&[len], &[1]) if a.checked_mul(b) == Some(len) => Some([b as isize, 1]), // others are rare
         _ => None,
     }
 }
