@@ -67,7 +67,7 @@ macro_rules! with_integer {
 impl<'a> ErasedIndices<'a> {
     /// Refuses a list with an index that names no element.
     #[cold]
-    pub(crate) fn check(&self, bound: usize) -> Result<()> {
+    pub(crate) fn check(&self, bound: usize, level: Level) -> Result<()> {
         let bound = match self.mode {
             Mode::Fill(_) => return Ok(()),
             Mode::Wrap | Mode::Clip if bound > 0 => return Ok(()),
@@ -77,7 +77,7 @@ impl<'a> ErasedIndices<'a> {
         if self.list.len() == 0 {
             return Ok(());
         }
-        with_integer!(self.list.width(), self.is_signed, check_view(&self.list, self.is_signed, bound))
+        with_integer!(self.list.width(), self.is_signed, check_view(&self.list, self.is_signed, bound, level))
     }
 
     /// A piece of the list.
@@ -90,13 +90,28 @@ impl<'a> ErasedIndices<'a> {
 
 /// Refuses a run with an index outside `-bound..bound`, or outside `0..bound` if the type has no sign. The
 /// run's first index has the given number in its list.
-fn check_run<I: Word>((run, number): (Run<'_, I>, usize), is_signed: bool, bound: usize) -> Result<()> {
+fn check_run<I: Word>(
+    (run, number): (Run<'_, I>, usize),
+    is_signed: bool,
+    bound: usize,
+    level: Level,
+) -> Result<()> {
+    struct Range<'a, I>(&'a [I], u64, u64);
+    impl<I: Word> Kernel<f32> for Range<'_, I> {
+        type Output = bool;
+        #[inline(always)]
+        fn run<S: Simd<f32>>(self, _: S) -> bool {
+            let Range(list, low, count) = self;
+            list.iter().fold(true, |all, &i| all & ((i.to_i64() as u64).wrapping_add(low) < count))
+        }
+    }
+
     // From −bound on, where there are negative ones: one comparison without a sign. Twice a length does not
     // overflow u64.
     let (low, count) = if is_signed { (bound as u64, 2 * bound as u64) } else { (0, bound as u64) };
     let is_inside = |i: I| (i.to_i64() as u64).wrapping_add(low) < count;
     let all = match run.as_slice() {
-        Some(slice) => slice.iter().fold(true, |all, &i| all & is_inside(i)),
+        Some(slice) => f32::dispatch(level, Range(slice, low, count)),
         None => (0..run.len()).fold(true, |all, k| all & is_inside(run.get(k))),
     };
     match if all { None } else { (0..run.len()).find(|&k| !is_inside(run.get(k))) } {
@@ -110,12 +125,12 @@ fn check_run<I: Word>((run, number): (Run<'_, I>, usize), is_signed: bool, bound
 }
 
 /// As [`check_run`], for any view.
-fn check_view<I: Word>(list: &ErasedView<'_>, is_signed: bool, bound: usize) -> Result<()> {
+fn check_view<I: Word>(list: &ErasedView<'_>, is_signed: bool, bound: usize, level: Level) -> Result<()> {
     let mut flat = None;
     let one = list.flattened(&mut flat).unwrap_or(*list); // of rank 1, or at least 2
     let lanes = one.lanes::<I>(one.rank() - 1);
     let len = lanes.lane_len();
-    (0..list.len() / len).try_for_each(|l| check_run((lanes.lane(l), l * len), is_signed, bound))
+    (0..list.len() / len).try_for_each(|l| check_run((lanes.lane(l), l * len), is_signed, bound, level))
 }
 
 /// How many offsets a block has at most: few enough to stay in L1 beside the data, enough to forget the cost
@@ -196,7 +211,7 @@ impl List<'_> {
                     piece.typed::<I>().run(axis.unwrap_or(K), [0; 3])
                 }
             };
-            check_run((run, 0), list.is_signed, bound)
+            check_run((run, 0), list.is_signed, bound, list.level)
         }
         let bound = match self.mode {
             Mode::Fill(_) => return Ok(()),
@@ -236,6 +251,51 @@ impl List<'_> {
     pub(crate) fn split_at(self, axis: usize, mid: usize) -> (Self, Self) {
         let (a, b) = self.words.split_at(axis, mid);
         (List { words: a, ..self }, List { words: b, ..self })
+    }
+
+    /// `out[k]` = what index number `k` means in the table, by its mode, where the list is one dense run. The list has
+    /// been checked.
+    pub(crate) fn gather_by_mode<W: Word, X: Word>(&self, table: &[W], list: &[X], out: &mut [W]) {
+        // The bound, once more: what is below it needs no look at the table's length.
+        let Some(table) = table.get(..self.bound) else { return };
+        let (bound, last) = (table.len() as u64, table.len() as i64 - 1);
+        // As the type is signed: the sign spread over 64 bits.
+        let signed =
+            |x: X| ((x.to_i64() as u64) << (64 - 8 * size_of::<X>())) as i64 >> (64 - 8 * size_of::<X>());
+        let unsigned = |x: X| x.to_i64() as u64;
+        let each = out.iter_mut().zip(list);
+        match (self.mode, self.is_signed) {
+            // One without a sign stands as it is, and is read so.
+            (Mode::Raise, _) => each.for_each(|(out, &x)| {
+                let i = signed(x);
+                *out = table[if i < 0 { i + bound as i64 } else { i } as usize];
+            }),
+            (Mode::Wrap, true) => each.for_each(|(out, &x)| {
+                let i = signed(x);
+                *out = table[if (i as u64) < bound { i } else { i.rem_euclid(bound as i64) } as usize];
+            }),
+            (Mode::Wrap, false) => each.for_each(|(out, &x)| {
+                let (i, bound) = (unsigned(x), self.bound as u64);
+                *out = table[if i < bound { i } else { i % bound } as usize];
+            }),
+            (Mode::Clip, true) => each.for_each(|(out, &x)| {
+                *out = table[signed(x).min(last).max(0) as usize];
+            }),
+            (Mode::Clip, false) => {
+                each.for_each(|(out, &x)| *out = table[unsigned(x).min(last as u64) as usize])
+            }
+            (Mode::Fill(fill), is_signed) => {
+                let fill = W::from_bytes(&fill);
+                let at = |i: u64| match usize::try_from(i).ok().and_then(|i| table.get(i)) {
+                    Some(&x) => x,
+                    None => fill,
+                };
+                match is_signed {
+                    true => each.for_each(|(out, &x)| *out = at(signed(x) as u64)),
+                    false => each.for_each(|(out, &x)| *out = at(unsigned(x))),
+                }
+            }
+        }
     }
 
     /// Overwrites the block with the offsets that the indices along `axis` from `index` on name; what names

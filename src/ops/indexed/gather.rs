@@ -118,7 +118,7 @@ fn along(
     // All indices are checked before anything is written: those of an only piece where they stand, if that will do.
     let mut only = (plan.pieces() == 1).then(|| list(0));
     if !only.as_mut().is_some_and(|list| list.check_in_place(level)) {
-        idx.check(bound)?;
+        idx.check(bound, level)?;
     }
     for i in 0..plan.pieces() {
         let list = only.take().unwrap_or_else(|| {
@@ -339,11 +339,33 @@ fn move_runs<W: Word, X: Word>(runs: RunsMut<'_>) {
     runs.gather::<W, X>();
 }
 
-/// By blocks of resolved offsets: where an index may be negative, or means what its mode says.
-#[cold]
+/// One dense run of indices, each resolved as it is read. `false` where something is not dense, and nothing is done.
+fn by_mode<W: Word, X: Word>(job: &mut Gather<'_>) -> bool {
+    let n = job.table.shape()[K];
+    let table = if n > 0 { job.table.typed::<W>().run(K, [0; 3]).as_slice() } else { Some(&[][..]) };
+    let mut flow = job.flow.typed::<W>();
+    let mut flow = flow.run(K, [0; 3]);
+    let (Some(table), Some(list), Some(flow)) = (table, job.list.words.as_slice::<X>(), flow.as_slice_mut())
+    else {
+        return false;
+    };
+    // A list that is one index for all places is a slice of one.
+    if list.len() != flow.len() {
+        return false;
+    }
+    job.list.gather_by_mode(table, list, flow);
+    true
+}
+
+/// Where an index may be negative, or means what its mode says: one dense run at once, others by blocks of resolved
+/// offsets.
 #[inline(never)]
 fn resolved(job: &mut Gather<'_>, axis: usize) {
     let shape = *job.flow.as_piece().shape();
+    let (width, index) = (job.table.width(), job.list.words.piece().width());
+    if shape[P] == 1 && shape[M] == 1 && with_widths!(width, index, by_mode(job)) {
+        return;
+    }
     let [a, b] = [[K, M], [P, M], [P, K]][axis];
     block_for!(block, shape[axis]);
     for i in 0..shape[a] {
@@ -400,10 +422,10 @@ fn scattered_of<W: Word>(
     out: &mut ErasedViewMut<'_>,
 ) -> Result<()> {
     let flat = src.as_if_flat();
-    Level::current()?;
+    let level = Level::current()?;
     let flow = (out.as_view().layout(), "the output");
     let plan = Plan::new(&flat, 0, (idx.list.layout(), false), flow)?;
-    idx.check(src.len())?;
+    idx.check(src.len(), level)?;
     let lanes = src.lanes::<W>(src.rank() - 1); // an array of rank 0 is flat
     let width = lanes.lane_len();
     let mut offsets = [0; BLOCK];

@@ -168,7 +168,7 @@ fn along(
     // All indices are checked before anything is written: those of an only piece where they stand, if that will do.
     let mut only = (plan.pieces() == 1).then(|| list(0));
     if !only.as_mut().is_some_and(|list| list.check_in_place(level)) {
-        idx.check(bound)?;
+        idx.check(bound, level)?;
     }
     for i in 0..plan.pieces() {
         let list = only.take().unwrap_or_else(|| {
@@ -509,9 +509,9 @@ fn scattered_of<T: Word>(
     update: impl Update<T>,
 ) -> Result<()> {
     let (places, flat) = (dst.as_view().len(), dst.as_view().as_if_flat());
-    Level::current()?;
+    let level = Level::current()?;
     let plan = Plan::new(&flat, 0, (idx.list.layout(), false), (src.layout(), "the source"))?;
-    idx.check(places)?;
+    idx.check(places, level)?;
     let rank = dst.as_view().rank(); // at least 2: others are flat
     let mut lanes = dst.lanes::<T>(rank - 1);
     let width = lanes.lane_len();
