@@ -137,6 +137,7 @@
 //! lib                                      names and this page
 //! ops/{indexed, select, softmax_xent}      checks at the door, division of the work, kernels
 //! reference                                the definitions; for tests, benches and docs, never for ops
+//! order                                    the order of sums, from the shape alone
 //! index                                    index lists and the check that they are in bounds
 //! parallel    simd                         threads; levels and their instructions
 //! array                                    strided arrays, proven in bounds
@@ -150,6 +151,7 @@ mod array;
 mod error;
 mod index;
 mod ops;
+mod order;
 mod parallel;
 pub mod reference;
 mod simd;

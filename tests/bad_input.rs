@@ -1186,6 +1186,134 @@ fn axes_that_claim_much_and_hold_nothing() {
     assert_eq!(gradix::scatter_add_along_axis(to, 1, list, &[]), Ok(()));
 }
 
+/// Numbers from a seed.
+struct Draw(u64);
+
+impl Draw {
+    fn below(&mut self, n: usize) -> usize {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        (self.0 >> 33) as usize % n
+    }
+
+    /// What is right, but once in `n` times one of these.
+    fn or<A: Copy>(&mut self, n: usize, right: A, wrong: &[A]) -> A {
+        if self.below(n) > 0 { right } else { wrong[self.below(wrong.len())] }
+    }
+}
+
+/// Options, shapes and labels in which each thing is right or, now and then, wrong: both sides, which check them apart,
+/// must say the same, and what is wrong first is what both name.
+#[test]
+fn faults_by_the_thousand_are_told_alike_by_the_definition() {
+    const WRONG: [f32; 6] = [f32::NAN, f32::INFINITY, f32::NEG_INFINITY, -1.0, -f32::MIN_POSITIVE, 2.0];
+    let mut seen = std::collections::BTreeMap::<String, usize>::new();
+    for seed in 1..=20_000 {
+        let mut draw = Draw(u64::wrapping_mul(seed, 0x9e37_79b9_7f4a_7c15) | 1);
+        for _ in 0..4 {
+            draw.below(2);
+        }
+        let rank = draw.or(30, 2, &[0, 1, 3]);
+        let shape: Vec<usize> = (0..rank).map(|_| draw.or(20, 1 + seed as usize % 5, &[0, 1, 3])).collect();
+        let axis = draw.or(10, -1, &[0, -2, 1, 2, -3, isize::MIN, isize::MAX]);
+        let at = if axis < 0 { axis.wrapping_add(rank as isize) } else { axis } as usize;
+        let here = shape.get(at).copied().unwrap_or(2);
+        let rows: usize = shape.iter().enumerate().filter(|axis| axis.0 != at).map(|axis| axis.1).product();
+        let (first, all) = (draw.below(3), here + 3);
+        let is_shard = draw.below(4) == 0;
+        let classes = if is_shard { all } else { here };
+        let mut xent = SoftmaxXent::new().class_axis(axis);
+        if is_shard {
+            xent = xent.shard(draw.or(10, first, &[4, usize::MAX, all]), draw.or(10, all, &[0, usize::MAX]));
+        }
+        if draw.below(3) == 0 {
+            xent = xent.ignore_index(-100);
+        }
+        let factors = |draw: &mut Draw, n: usize| -> Vec<f32> {
+            let n = draw.or(10, n, &[0, n + 1]);
+            (0..n).map(|_| draw.or(15, 1.0, &WRONG)).collect()
+        };
+        if draw.below(3) == 0 {
+            xent = xent.class_weights(&factors(&mut draw, classes));
+        }
+        if draw.below(3) == 0 {
+            xent = xent.row_weights(&factors(&mut draw, rows));
+        }
+        xent = xent.label_smoothing(draw.or(10, 0.1, &WRONG)).z_loss(draw.or(10, 0.1, &WRONG));
+        if draw.below(3) == 0 {
+            xent = xent.softcap(draw.or(10, 5.0, &[WRONG[0], WRONG[1], WRONG[2], WRONG[3], 0.0, -0.0]));
+        }
+        if draw.below(3) == 0 {
+            xent = xent.normalizer(draw.or(10, 7.0, &[WRONG[0], WRONG[1], WRONG[2], WRONG[3], 0.0]));
+        }
+        xent = xent.reduction(draw.or(4, Reduction::Mean, &[Reduction::Sum, Reduction::None]));
+        let count = draw.or(15, rows, &[0, rows + 1]);
+        let wrong = [-1, classes as i64, i64::MIN, i64::MAX, -100];
+        let labels: Vec<i64> =
+            (0..count).map(|row| draw.or(10, row as i64 % classes.max(1) as i64, &wrong)).collect();
+        let len = shape.iter().product();
+        let x = vec![0.5_f32; len];
+        let logits = View::new(&x, &shape).expect("as many elements");
+        let upstream = vec![1.0; if draw.below(2) == 0 { 1 } else { draw.or(5, rows, &[0, rows + 1]) }];
+        let known = vec![Partial::empty(); draw.or(10, rows, &[0, rows + 1])];
+        let mut targets_shape = shape.clone();
+        if draw.below(10) == 0 {
+            targets_shape.reverse();
+        }
+        let targets = View::new(&x, &targets_shape).expect("as many elements");
+        let grad_len = draw.or(10, len, &[0, len + 1]);
+        macro_rules! errors {
+            ($xent:expr) => {{
+                let xent = $xent;
+                let (mut grad, mut place) = (vec![7.0; grad_len], x.clone());
+                let errors = [
+                    xent.forward_backward(logits, &labels, &mut grad).err(),
+                    xent.forward(logits, &labels).err(),
+                    xent.backward(logits, &labels, &upstream, &mut grad).err(),
+                    xent.partials(logits, &labels).err(),
+                    xent.backward_from(logits, &labels, &known, &upstream, &mut grad).err(),
+                    xent.forward_backward_soft(logits, targets, &mut grad).err(),
+                    xent.forward_backward_in_place(ViewMut::new(&mut place, &shape).unwrap(), &labels).err(),
+                ];
+                assert!(errors.iter().any(Option::is_none) || grad.iter().all(|&x| x == 7.0), "seed {seed}");
+                errors
+            }};
+        }
+        let fast = errors!(&xent);
+        assert_eq!(
+            fast,
+            errors!(reference::SoftmaxXent(&xent)),
+            "seed {seed}: {xent:?} {shape:?} {labels:?}"
+        );
+        for error in fast.iter().flatten() {
+            let text = error.to_string();
+            let option = text.split([' ', '=']).next().unwrap_or_default();
+            *seen.entry(format!("{} {option}", variant(error))).or_default() += 1;
+        }
+    }
+    // Each kind of fault comes first now and then.
+    for kind in [
+        "Axis axis",
+        "Rank the",
+        "Shape the",
+        "Shape class_weights",
+        "Shape row_weights",
+        "Label label",
+        "Option class_weights",
+        "Option row_weights",
+        "Option label_smoothing",
+        "Option z_loss",
+        "Option softcap",
+        "Option normalizer",
+        "Option shard",
+        "Conflict normalizer",
+        "Conflict shard",
+    ] {
+        assert!(seen.get(kind).is_some_and(|&n| n > 100), "{kind}: {seen:?}");
+    }
+}
+
 fn wrong_calls() -> Vec<Row> {
     let tables = [views(), gathers(), scatters(), selections(), cross_entropies()];
     tables.into_iter().flatten().collect()

@@ -11,8 +11,38 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("parallel", &["array", "error"]),
     ("simd", &["array", "error"]),
     ("index", &["parallel", "simd", "array", "error"]),
-    ("ops", &["parallel", "simd", "index", "array", "error"]),
-    ("reference", &["simd", "index", "array", "error", "ops"]),
+    ("order", &["simd"]),
+    ("ops", &["order", "parallel", "simd", "index", "array", "error"]),
+    ("reference", &["order", "simd", "index", "array", "error"]),
+];
+
+/// What the definitions use of the public names: options, and what calls answer. And what of the rooms: nothing that an
+/// operation does with them.
+const REFERENCE_MAY_USE: &[&str] = &[
+    "Loss",
+    "Partial",
+    "Reduction",
+    "Rows",
+    "SoftmaxXent",
+    "select::By",
+    "select::Mask",
+    "select::NanPolicy",
+    "select::Position",
+    "select::Predicate",
+    "select::TopK",
+    "array::Element",
+    "array::View",
+    "array::ViewMut",
+    "array::count",
+    "array::zeros",
+    "error::Error",
+    "error::Result",
+    "index::Index",
+    "index::Indices",
+    "index::Mode",
+    "order",
+    "simd::Float",
+    "simd::scaled",
 ];
 
 fn sources(folder: &Path, found: &mut Vec<PathBuf>) {
@@ -52,7 +82,7 @@ fn paths(code: &str) -> Vec<String> {
     fn read(text: &str, prefix: &str) -> (Vec<String>, usize) {
         let end = text.find(|c: char| !(c.is_alphanumeric() || c == '_' || c == ':')).unwrap_or(text.len());
         let path = format!("{prefix}{}", &text[..end]);
-        if !text[end..].starts_with('{') || !path.ends_with("::") {
+        if !text[end..].starts_with('{') || !(path.is_empty() || path.ends_with("::")) {
             return (vec![path], end);
         }
         let (mut found, mut at) = (Vec::new(), end + 1);
@@ -72,8 +102,8 @@ fn paths(code: &str) -> Vec<String> {
 
 #[test]
 fn paths_are_read_with_their_groups() {
-    let found = paths("use crate::a::{self, b, c::{d as e, f}, g};\nuse crate::h;\ncrate::i::j(1)");
-    assert_eq!(found, ["a::self", "a::b", "a::c::d", "a::c::f", "a::g", "h", "i::j"]);
+    let found = paths("use crate::a::{self, b, c::{d as e, f}, g};\nuse crate::{h, i};\ncrate::j::k(1)");
+    assert_eq!(found, ["a::self", "a::b", "a::c::d", "a::c::f", "a::g", "h", "i", "j::k"]);
 }
 
 #[test]
@@ -108,6 +138,19 @@ fn no_import_goes_upward_or_round() {
         );
     }
     assert!(used["ops"].contains("parallel"), "the reader of imports finds none");
+}
+
+/// A fault in what operations share must not be one of the definitions', too.
+#[test]
+fn definitions_use_no_part_of_an_operation() {
+    for (file, text) in files().iter().filter(|(file, _)| file.starts_with("reference/")) {
+        for path in paths(&code(text)) {
+            let is_listed = |name: &&str| {
+                path.strip_prefix(name).is_some_and(|rest| rest.is_empty() || rest.starts_with("::"))
+            };
+            assert!(REFERENCE_MAY_USE.iter().any(|name| is_listed(name)), "{file} uses {path}");
+        }
+    }
 }
 
 /// Families of operations know nothing of each other, but for what is built of another one.

@@ -3,7 +3,7 @@
 use super::{collect, push};
 use crate::array::{View, ViewMut, zeros};
 use crate::error::{Error, Result};
-use crate::ops::select::{By, Mask, NanPolicy, Position, Predicate, TopK};
+use crate::select::{By, Mask, NanPolicy, Position, Predicate, TopK};
 use crate::simd::Float;
 use std::cmp::Ordering;
 

@@ -7,21 +7,22 @@ mod by_class;
 mod drive;
 mod lanes;
 mod partial;
-pub(crate) mod plan;
+mod plan;
 mod rows;
-pub(crate) mod scale;
-pub(crate) mod soft;
-pub(crate) mod softmax;
+mod scale;
+mod soft;
+mod softmax;
 mod tile;
 
 use crate::array::{View, ViewMut, zeros};
 use crate::error::{Error, Result};
 use crate::index::{Extent, Index};
+use crate::order;
 use crate::simd::scaled::{self, Scaled};
 use crate::simd::{self, Float, Level};
 use drive::{Drive, LabelList, Rows as Work, Targets, class_of};
 pub use partial::Partial;
-use plan::{Classes, Plan, Weights, chunk_classes, is_factor};
+use plan::{Classes, Plan, Weights, is_factor};
 use rows::NO_CLASS;
 use scale::{CallScale, LossSum, RowWeights};
 pub use softmax::{
@@ -115,16 +116,16 @@ pub struct Rows<T> {
 /// gradient is strided, or rows of 64 KiB (one, if it is longer) where that goes past the caches.
 #[derive(Debug, Clone, PartialEq)]
 pub struct SoftmaxXent<T> {
-    class_axis: isize,
-    ignore_index: Option<i128>,
-    class_weights: Option<Weights<T>>,
-    row_weights: Option<RowWeights<T>>,
-    label_smoothing: T,
-    z_loss: T,
-    softcap: Option<T>,
-    reduction: Reduction,
-    normalizer: Option<T>,
-    shard: Option<(usize, usize)>,
+    pub(crate) class_axis: isize,
+    pub(crate) ignore_index: Option<i128>,
+    pub(crate) class_weights: Option<Weights<T>>,
+    pub(crate) row_weights: Option<RowWeights<T>>,
+    pub(crate) label_smoothing: T,
+    pub(crate) z_loss: T,
+    pub(crate) softcap: Option<T>,
+    pub(crate) reduction: Reduction,
+    pub(crate) normalizer: Option<T>,
+    pub(crate) shard: Option<(usize, usize)>,
     /// Whether logarithms of probabilities are wanted in place of gradients.
     log: bool,
 }
@@ -526,7 +527,7 @@ impl<T: Float> SoftmaxXent<T> {
     /// Whether rows sit in lanes.
     fn is_across(&self, axis: usize, shape: &[usize]) -> bool {
         let finds_maxima = self.label_smoothing > T::ZERO || self.z_loss > T::ZERO;
-        axis + 1 != shape.len() || plan::is_across::<T>(shape[axis], finds_maxima)
+        axis + 1 != shape.len() || order::is_across::<T>(shape[axis], finds_maxima)
     }
 
     /// A call for rows that have no target.
@@ -708,11 +709,11 @@ fn wrong_option<T: Float>(option: &'static str, value: T, expected: &'static str
     Err(Error::Option { option, value: format!("{value:?}"), expected })
 }
 
-/// The sum of numbers, as eight sums by turns, so that none waits for the one before.
+/// The sum of numbers, as several sums by turns, so that none waits for the one before.
 fn sum_in_turn(numbers: impl Iterator<Item = f64>) -> f64 {
-    let mut sums = [0.0; 8];
+    let mut sums = [0.0; order::SUMS_OF_WEIGHTS];
     for (i, x) in numbers.enumerate() {
-        sums[i % 8] += x;
+        sums[i % order::SUMS_OF_WEIGHTS] += x;
     }
     sums.iter().sum()
 }
@@ -747,9 +748,6 @@ pub(crate) struct Call<'c, T: Float, I: Index> {
     counted: Counted<T>,
 }
 
-/// Elements of a block of rows: what a task has at least, and what losses are summed over before the blocks are.
-const BLOCK: usize = 16_384;
-
 /// Bytes of logits from which on they, and the gradient's lines, are asked for ahead: a second-level cache
 /// holds no more.
 const FAR: usize = 2 << 20;
@@ -761,21 +759,7 @@ const PAST_CACHES: usize = 12 << 20;
 /// Bytes of a row from which on that pays: shorter ones are bound by what a row costs beside its elements.
 const ROW_PAST_CACHES: usize = 1024;
 
-/// Rows of a block: a multiple of a vector's lanes, or one where a row has more elements.
-pub(crate) fn rows_per_block<T: Float>(classes: usize) -> usize {
-    match BLOCK / classes.max(1) {
-        0 => 1,
-        rows if rows < T::LANES => rows,
-        rows => rows / T::LANES * T::LANES,
-    }
-}
-
 impl<T: Float, I: Index> Call<'_, T, I> {
-    /// The class of a row's target, if it counts.
-    pub(crate) fn class(&self, row: usize) -> Option<usize> {
-        Some(class_of(self.labels[row], self.xent.ignored())).filter(|&class| class != NO_CLASS)
-    }
-
     /// The partials, one a row.
     pub(crate) fn checked<'p>(&self, partials: &'p [Partial<T>]) -> Result<&'p [Partial<T>]> {
         if partials.len() == self.rows {
@@ -787,9 +771,7 @@ impl<T: Float, I: Index> Call<'_, T, I> {
 
     /// Rows of a block.
     pub(crate) fn block(&self) -> usize {
-        let rows = rows_per_block::<T>(self.here);
-        let is_by_class = self.here <= chunk_classes::<T, false>();
-        if self.across || is_by_class { rows.next_multiple_of(T::LANES) } else { rows }
+        order::rows_per_block::<T>(self.here, self.across)
     }
 
     /// Room for each block's loss.

@@ -1,32 +1,9 @@
 //! The options of a call, turned into the numbers that the kernel multiplies by.
 
 use super::SoftmaxXent;
+pub(super) use crate::order::{CLASSES_ACROSS, chunk_classes};
 use crate::simd::{Float, scaled};
 use std::borrow::Cow;
-
-/// Bytes of a row's chunk: with the next one and what is written, half of a 32 KiB cache. Not a multiple of 4
-/// KiB, or logits and gradients of neighbouring chunks get in each other's way: a tenth slower. Shorter ones
-/// cost rows in cache a twelfth, longer ones a twentieth of rows from memory (results/tried/softmax_xent.md).
-pub(crate) const CHUNK_BYTES: usize = 5120;
-
-/// Classes of a chunk where rows sit in lanes; rows of at most so many classes are put there: what a row
-/// along vectors costs beside its elements is more than the way into lanes and back.
-pub(crate) const CLASSES_ACROSS: usize = 128;
-
-/// Rows along the last axis sit in lanes if their classes fill at most so many vectors: what a row along
-/// vectors costs beside its elements is more than the way into lanes and back. The second number is for
-/// smoothing and the z-loss, with which by_class has to find each row's maximum.
-const VECTORS_IN_LANES: [usize; 2] = [3, 5];
-
-/// Whether dense rows of `classes` classes sit in lanes.
-pub(crate) fn is_across<T: Float>(classes: usize, finds_maxima: bool) -> bool {
-    classes <= VECTORS_IN_LANES[usize::from(finds_maxima)] * T::LANES
-}
-
-/// Classes of a chunk.
-pub(crate) const fn chunk_classes<T: Float, const ACROSS: bool>() -> usize {
-    if ACROSS { CLASSES_ACROSS } else { CHUNK_BYTES / size_of::<T>() }
-}
 
 /// Whether an option can be a factor of losses: finite and not negative.
 pub(crate) fn is_factor<T: Float>(x: T) -> bool {

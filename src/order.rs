@@ -1,0 +1,45 @@
+//! The order of the sums of softmax cross-entropy. It follows from the shape and the options alone, and is said here
+//! once: the kernels and their definition in [`reference`](mod@crate::reference) both read it.
+
+use crate::simd::Float;
+
+/// Bytes of a row's chunk: with the next one and what is written, half of a 32 KiB cache. Not a multiple of 4
+/// KiB, or logits and gradients of neighbouring chunks get in each other's way: a tenth slower. Shorter ones
+/// cost rows in cache a twelfth, longer ones a twentieth of rows from memory (results/tried/softmax_xent.md).
+const CHUNK_BYTES: usize = 5120;
+
+/// Classes of a chunk where rows sit in lanes; rows of at most so many classes are put there: what a row
+/// along vectors costs beside its elements is more than the way into lanes and back.
+pub(crate) const CLASSES_ACROSS: usize = 128;
+
+/// Rows along the last axis sit in lanes if their classes fill at most so many vectors: what a row along
+/// vectors costs beside its elements is more than the way into lanes and back. The second number is for
+/// smoothing and the z-loss, with which by_class has to find each row's maximum.
+const VECTORS_IN_LANES: [usize; 2] = [3, 5];
+
+/// Elements of a block of rows: what a task has at least, and what losses are summed over before the blocks are.
+const BLOCK: usize = 16_384;
+
+/// Sums by turns into which the weights of rows are added, so that none waits for the one before.
+pub(crate) const SUMS_OF_WEIGHTS: usize = 8;
+
+/// Whether dense rows of `classes` classes sit in lanes.
+pub(crate) fn is_across<T: Float>(classes: usize, finds_maxima: bool) -> bool {
+    classes <= VECTORS_IN_LANES[usize::from(finds_maxima)] * T::LANES
+}
+
+/// Classes of a chunk.
+pub(crate) const fn chunk_classes<T: Float, const ACROSS: bool>() -> usize {
+    if ACROSS { CLASSES_ACROSS } else { CHUNK_BYTES / size_of::<T>() }
+}
+
+/// Rows of a block: a multiple of a vector's lanes, or, where a row has more than a chunk, as few as fill it.
+pub(crate) fn rows_per_block<T: Float>(classes: usize, across: bool) -> usize {
+    let rows = match BLOCK / classes.max(1) {
+        0 => 1,
+        rows if rows < T::LANES => rows,
+        rows => rows / T::LANES * T::LANES,
+    };
+    let is_one_chunk = classes <= chunk_classes::<T, false>();
+    if across || is_one_chunk { rows.next_multiple_of(T::LANES) } else { rows }
+}
