@@ -10,7 +10,7 @@ use crate::error::Result;
 use crate::index::Index;
 use crate::ops::softmax_xent::plan::{Plan, Term, chunk_classes};
 use crate::ops::softmax_xent::scale::{LossSum, RowFactors, RowScale};
-use crate::ops::softmax_xent::soft::{Soft, first_of, has_target};
+use crate::ops::softmax_xent::soft::{Soft, first_of};
 use crate::ops::softmax_xent::softmax::options;
 use crate::ops::softmax_xent::{Call, Loss, Partial, Rows, shaped};
 use crate::simd::Float;
@@ -176,7 +176,8 @@ fn soft_gradient<T: Float>(
 ) -> Loss<T> {
     let (targets, classes) = (targets.lanes(soft.axis), grad.shape()[soft.axis]);
     let rows = grad.len().checked_div(classes).unwrap_or(0);
-    let (mut losses, mut counts, mut correct) = (vec![], vec![], 0);
+    let lanes = if soft.across { 1 } else { T::LANES };
+    let (mut losses, mut count, mut correct) = (vec![], 0, 0);
     for row in 0..rows {
         let capped = |x: T| match soft.cap {
             Some(cap) if x != T::NEG_INFINITY => cap * tanh(x / cap),
@@ -194,10 +195,9 @@ fn soft_gradient<T: Float>(
         let t: Vec<T> = (0..classes).map(|j| targets.lane(row).get(j)).enumerate().map(weigh).collect();
         let mut to = grad.reborrow().into_lanes(soft.axis);
         let mut to = to.lane(row);
-        if !has_target(targets, row) {
+        if (0..classes).all(|j| targets.lane(row).get(j) == T::ZERO) {
             to.fill(T::ZERO);
             losses.push(T::ZERO);
-            counts.push(false);
             continue;
         }
         let largest = |list: &[T]| list.iter().fold(T::NEG_INFINITY, |max, &x| if x > max { x } else { max });
@@ -208,9 +208,9 @@ fn soft_gradient<T: Float>(
         let [mut z, mut total, mut gaps] = [0.0; 3];
         let chunk = chunk_classes::<T, false>();
         for (x, t) in x.chunks(chunk).zip(t.chunks(chunk)) {
-            let [mut sum, mut sum_t, mut gap] = [(); 3].map(|()| vec![T::ZERO; T::LANES]);
+            let [mut sum, mut sum_t, mut gap] = [(); 3].map(|()| vec![T::ZERO; lanes]);
             for (j, (&x, &t)) in x.iter().zip(t).enumerate() {
-                let lane = j % T::LANES;
+                let lane = j % lanes;
                 sum[lane] += shift.exp(x);
                 sum_t[lane] += t;
                 gap[lane] = t.mul_add(if t == T::ZERO { T::ZERO } else { half_max - x * half }, gap[lane]);
@@ -219,18 +219,34 @@ fn soft_gradient<T: Float>(
             total += join_lanes(sum_t).to_f64();
             gaps += join_lanes(gap).to_f64();
         }
-        let weight = soft.row_weights.map(|weights| weights[row]);
-        let found = soft.row([z, total, gaps], max, shift.exponent(max), weight);
-        correct += usize::from(is_first && !found.loss.is_nan());
-        losses.push(found.loss);
-        counts.push(true);
-        let [by, less] = found.factors;
+        let by = soft.scale.of_row(None, soft.row_weights.map(|weights| weights[row]));
+        let [z, total, gaps] = [z, total, gaps].map(T::from_f64);
+        let z = if z > T::ZERO { z } else { T::NAN };
+        // Without the lift of the exponentials.
+        let ln_z = ln(z * scaled::scale(T::ONE, -T::CHUNK_LIFT));
+        let above_max = shift.lifted(-T::CHUNK_LIFT).exponent(max).mul_add(-T::LN_2, ln_z);
+        let (mut loss, mut all) = (total.mul_add(above_max, gaps + gaps), total);
+        if soft.z_loss != T::ZERO {
+            let lse = max + above_max;
+            let z_loss = soft.z_loss * lse;
+            (loss, all) = (z_loss.mul_add(lse, loss), all + (z_loss + z_loss));
+        }
+        let [loss, _] = by.losses_of_row(loss);
+        let RowScale { first, last: [a, b], .. } = by.gradient;
+        // Without the lift that sums of rows with labels have.
+        let scale = first * scaled::scale(T::ONE, T::ROW_LIFT);
+        let (by, less) = (scale * (all / z) * a * b, scale * a * b);
+        correct += u64::from(is_first && !loss.is_nan());
+        losses.push(loss);
+        count += 1;
         for (j, (&x, &t)) in x.iter().zip(&t).enumerate() {
             let gradient = shift.exp(x) * by - t * less;
             to.set(j, soft.cap.map_or(gradient, |cap| gradient * slope(cap, x)));
         }
     }
-    soft.loss(losses.into_iter(), &counts, correct)
+    let mut sum = LossSum::ZERO;
+    losses.chunks(soft.block).for_each(|losses| sum.add(block_sum(losses)));
+    soft.loss(LossSum { correct, ..sum }, count)
 }
 
 /// The derivative of a cap, at a capped logit.
@@ -298,20 +314,22 @@ fn gradient<T: Float, I: Index>(
     self::mean(call, &losses, correct)
 }
 
-/// The loss of all rows: block by block, in each as many sums by turns as a vector has lanes, joined by halves.
+/// The sum of a block's losses: as many sums by turns as a vector has lanes, joined by halves.
+fn block_sum<T: Float>(losses: &[T]) -> LossSum {
+    let mut sums = vec![LossSum::ZERO; T::LANES];
+    for (i, &loss) in losses.iter().enumerate() {
+        sums[i % T::LANES].add_row(loss);
+    }
+    while sums.len() > 1 {
+        let upper = sums.split_off(sums.len() / 2);
+        sums.iter_mut().zip(upper).for_each(|(sum, x)| sum.add(x));
+    }
+    sums[0]
+}
+
+/// The loss of all rows, block by block.
 fn mean<T: Float, I: Index>(call: &Call<'_, T, I>, losses: &[T], correct: usize) -> Loss<T> {
-    let total = |losses: &[T]| {
-        let mut sums = vec![LossSum::ZERO; T::LANES];
-        for (i, &loss) in losses.iter().enumerate() {
-            sums[i % T::LANES].add_row(loss);
-        }
-        while sums.len() > 1 {
-            let upper = sums.split_off(sums.len() / 2);
-            sums.iter_mut().zip(upper).for_each(|(sum, x)| sum.add(x));
-        }
-        sums[0]
-    };
-    let loss = call.loss(&losses.chunks(call.block()).map(total).collect::<Vec<_>>());
+    let loss = call.loss(&losses.chunks(call.block()).map(block_sum).collect::<Vec<_>>());
     Loss { correct, ..loss }
 }
 
