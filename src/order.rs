@@ -28,6 +28,11 @@ pub(crate) fn is_across<T: Float>(classes: usize, finds_maxima: bool) -> bool {
     classes <= VECTORS_IN_LANES[usize::from(finds_maxima)] * T::LANES
 }
 
+/// Whether rows of `classes` classes whose targets are probabilities sit in lanes.
+pub(crate) fn is_soft_across(classes: usize) -> bool {
+    classes <= CLASSES_ACROSS
+}
+
 /// Classes of a chunk.
 pub(crate) const fn chunk_classes<T: Float, const ACROSS: bool>() -> usize {
     if ACROSS { CLASSES_ACROSS } else { CHUNK_BYTES / size_of::<T>() }

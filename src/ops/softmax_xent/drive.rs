@@ -95,13 +95,13 @@ pub(super) struct Total {
     ordinary: [f64; 16],
     /// See [`LossSum`].
     huge: [f64; 16],
-    correct: u64,
+    pub(super) correct: u64,
 }
 
 impl Total {
     /// Adds the losses of the block's rows from `row` on.
     #[inline(always)]
-    fn add<T: Float>(&mut self, row: usize, losses: &[T]) {
+    pub(super) fn add<T: Float>(&mut self, row: usize, losses: &[T]) {
         let Total { ordinary, huge, .. } = self;
         if losses.len() == T::LANES && row.is_multiple_of(T::LANES) {
             for ((sum, huge), &loss) in ordinary.iter_mut().zip(huge).zip(losses) {

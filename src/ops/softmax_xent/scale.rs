@@ -82,11 +82,6 @@ pub(crate) struct LossSum {
 impl LossSum {
     pub(crate) const ZERO: Self = LossSum { ordinary: 0.0, huge: 0.0, correct: 0 };
 
-    /// Adds the loss of one row.
-    pub(crate) fn add_row<T: Float>(&mut self, loss: T) {
-        add_loss(loss, &mut self.ordinary, &mut self.huge);
-    }
-
     pub(crate) fn add(&mut self, other: Self) {
         self.ordinary += other.ordinary;
         self.huge += other.huge;
@@ -262,14 +257,6 @@ impl<V: Copy> RowFactors<V> {
         }
         let loss = s.mul(loss, self.weight);
         [s.mul(loss, self.in_total), s.mul(s.mul(loss, self.in_answer[0]), self.in_answer[1])]
-    }
-}
-
-impl<T: Float> RowFactors<T> {
-    /// The same of one row.
-    pub(crate) fn losses_of_row(&self, loss: T) -> [T; 2] {
-        let loss = loss * self.weight;
-        [loss * self.in_total, loss * self.in_answer[0] * self.in_answer[1]]
     }
 }
 

@@ -5,21 +5,23 @@
 //! loss = Σ t'_j·(lse − x_j) + c·lse²     ∂loss/∂x_j = (T + 2c·lse)·p_j − t'_j
 //! ```
 //!
-//! A row at a time: its logits become exponentials in scratch while all sums are made, and these the
-//! gradient. Within a chunk sums are added lane by lane and then by halves; those of chunks are added in
-//! `f64`.
+//! Rows of up to 128 classes sit in lanes, each sum one chain. Longer ones each lie along vectors: within a chunk sums are
+//! added lane by lane and then by halves, those of chunks in `f64`. Either way logits become exponentials in scratch while
+//! all sums are made, and these the gradient; losses are added up as those of rows with labels are.
 
-use super::plan::chunk_classes;
+use super::drive::{Total, aligned};
+use super::plan::{CLASSES_ACROSS, chunk_classes};
 use super::rows::{self, Shift};
 use super::scale::{CallScale, LossSum};
-use super::{Counted, Loss, Reduction, SoftmaxXent, shaped};
-use crate::array::{Lanes, LanesMut, View, ViewMut, zeros};
+use super::tile::Columns;
+use super::{Loss, Reduction, SoftmaxXent, shaped};
+use crate::array::{Lanes, LanesMut, View, ViewMut};
 use crate::error::{Error, Result};
-use crate::parallel;
+use crate::order;
+use crate::parallel::{self, Split};
 use crate::simd::scaled::{self, Scaled};
-use crate::simd::slices::{self, Bounds};
-use crate::simd::{Compiled, Float, Kernel, Level, Simd};
-use std::ops::Range;
+use crate::simd::slices::{self, Bounds, stored};
+use crate::simd::{Compiled, Float, Kernel, Level, Simd, exp};
 
 /// The options of a call, as numbers.
 pub(crate) struct Soft<'a, T: Float> {
@@ -32,21 +34,32 @@ pub(crate) struct Soft<'a, T: Float> {
     pub(crate) weights: Option<&'a [T]>,
     pub(crate) unit: i32,
     /// c, in units
-    pub(crate) z_loss: f64,
+    pub(crate) z_loss: T,
     pub(crate) cap: Option<T>,
     pub(crate) scale: CallScale<T>,
     pub(crate) row_weights: Option<&'a [T]>,
-    count: Option<usize>,
-    weight: Scaled<f64>,
+    /// Whether rows sit in lanes.
+    pub(crate) across: bool,
+    /// Rows of a block, the unit of work.
+    pub(crate) block: usize,
+    /// The sum of the weights of rows that count, where the mean or the answer needs it.
+    weight: Option<Scaled<f64>>,
     divisor: Scaled<f64>,
+    level: Level,
 }
 
-/// What a row's sums are, and what they make of its gradient.
-#[derive(Clone, Copy)]
-pub(crate) struct SoftRow<T> {
-    pub(crate) loss: T,
-    /// The gradient is the exponentials times the first, less the targets times the second.
-    pub(crate) factors: [T; 2],
+/// Sums of rows, one a lane.
+struct Sums<V> {
+    /// Of the exponentials.
+    z: V,
+    /// Of the targets.
+    total: V,
+    /// Σ t'_j·(max − x_j)/2
+    gaps: V,
+    /// The largest logit.
+    max: V,
+    /// What the exponentials are taken from.
+    shift: Shift<V>,
 }
 
 impl<T: Float> SoftmaxXent<T> {
@@ -62,8 +75,9 @@ impl<T: Float> SoftmaxXent<T> {
     /// row none.
     ///
     /// Errors, edges and equality class as for [`SoftmaxXent`]; the targets' shape is checked like the
-    /// gradient's. Cost: one read of logits and targets, one write of the gradient; a mean without a
-    /// `normalizer` first reads each row's targets as far as the first that is not 0.
+    /// gradient's. Cost: one read of logits and targets, one write of the gradient; with row weights,
+    /// and for a mean without a `normalizer`, each row's targets are first read as far as the first that is
+    /// not 0.
     ///
     /// ```
     /// # use gradix::{SoftmaxXent, View};
@@ -129,21 +143,17 @@ impl<T: Float> SoftmaxXent<T> {
             false => unit,
         };
         let rows_exponent = row_weights.map_or(0, |weights| weights.exponent);
-        let mut counted = Counted { rows, weight: Scaled::ONE, heaviest: T::ONE };
-        let needs_count = self.reduction == Reduction::Mean && self.normalizer.is_none();
-        if needs_count {
-            let lanes = targets.lanes(axis);
-            let counts = (0..rows).filter(|&row| has_target(lanes, row));
-            let (mut count, mut weight) = (0, 0.0);
-            for row in counts {
-                count += 1;
-                weight += row_weights.map_or(1.0, |w| scaled::scale(w.all[row].to_f64(), -rows_exponent));
-            }
-            counted =
-                Counted { rows: count, weight: Scaled::of_f64(weight).lifted(rows_exponent), ..counted };
-        }
-        let divisor = self.divisor(counted.weight);
+        let level = Level::current()?;
+        let is_mean = self.reduction == Reduction::Mean && self.normalizer.is_none();
+        let weight = (is_mean || row_weights.is_some()).then(|| {
+            let (targets, weights) = (targets.lanes(axis), row_weights.map(|weights| &*weights.all));
+            let rows = if classes == 0 { 0 } else { rows };
+            let weight = T::dispatch(level, Weigh { targets, rows, weights, exponent: rows_exponent });
+            Scaled::of_f64(weight).lifted(rows_exponent)
+        });
+        let divisor = self.divisor(weight.unwrap_or(Scaled::ONE));
         let shift = self.class_weights.as_ref().map_or(0, |weights| weights.exponent) - unit;
+        let across = order::is_soft_across(classes);
         let own = if self.label_smoothing > T::ZERO { T::ONE - self.label_smoothing } else { T::ONE };
         Ok(Soft {
             axis,
@@ -151,71 +161,118 @@ impl<T: Float> SoftmaxXent<T> {
             share: scaled::scale(T::from_f64(self.label_smoothing.to_f64() / classes as f64), shift),
             weights,
             unit,
-            z_loss: scaled::scale(self.z_loss, -unit).to_f64(),
+            z_loss: scaled::scale(self.z_loss, -unit),
             cap: self.softcap,
             scale: CallScale::new(super::mean(divisor), 0, unit, rows_exponent),
             row_weights: row_weights.map(|weights| &*weights.all),
-            count: needs_count.then_some(counted.rows),
-            weight: counted.weight,
+            across,
+            block: order::rows_per_block::<T>(classes, across),
+            weight,
             divisor,
+            level,
         })
     }
 }
 
 /// Whether one of a row's targets is not 0.
-pub(crate) fn has_target<T: Float>(targets: Lanes<'_, T>, row: usize) -> bool {
+#[inline(always)]
+fn has_target<T: Float, S: Simd<T>>(s: S, targets: Lanes<'_, T>, row: usize) -> bool {
     let lane = targets.lane(row);
-    match lane.as_slice() {
-        // By blocks, which are compared without a branch for each.
-        Some(t) => t.chunks(64).any(|t| t.iter().fold(false, |any, &t| any | (t != T::ZERO))),
-        None => (0..targets.lane_len()).any(|j| lane.get(j) != T::ZERO),
+    let Some(t) = lane.as_slice() else { return (0..targets.lane_len()).any(|j| lane.get(j) != T::ZERO) };
+    let (blocks, rest) = T::blocks(t);
+    let has_rest = !rest.is_empty() && s.bits(s.ne(s.load_up_to(rest, T::ZERO), s.splat(T::ZERO))) != 0;
+    has_rest
+        || blocks.iter().any(
+            #[inline(always)]
+            |t| s.bits(s.ne(s.load(t), s.splat(T::ZERO))) != 0,
+        )
+}
+
+/// The sum of the weights of rows that have a target, less 2^`exponent`; their number, where there are none.
+struct Weigh<'a, T> {
+    targets: Lanes<'a, T>,
+    rows: usize,
+    weights: Option<&'a [T]>,
+    exponent: i32,
+}
+
+impl<T: Float> Kernel<T> for Weigh<'_, T> {
+    type Output = f64;
+    #[inline(always)]
+    fn run<S: Simd<T>>(self, s: S) -> f64 {
+        let Weigh { targets, rows, weights, exponent } = self;
+        let counts = (0..rows).filter(
+            #[inline(always)]
+            |&row| has_target(s, targets, row),
+        );
+        match weights {
+            None => counts.count() as f64,
+            Some(weights) => counts.map(|row| scaled::scale(weights[row].to_f64(), -exponent)).sum(),
+        }
     }
 }
 
 /// Rows on their way.
 struct Piece<'p, 'a, T: Float> {
     soft: &'p Soft<'p, T>,
-    first: usize,
+    rows: usize,
     logits: Option<Lanes<'a, T>>,
     targets: Lanes<'a, T>,
     grad: LanesMut<'a, T>,
-    found: &'p mut [Found<T>],
+    weights: Option<&'a [T]>,
+    /// Of each block the sum of the losses, and how many rows count.
+    totals: &'a mut [(LossSum, usize)],
 }
 
-/// What is found out about a row: its losses to be added up, whether it counts, whether it is right.
-#[derive(Debug, Clone, Copy, Default)]
-struct Found<T> {
-    loss: T,
-    counts: bool,
-    is_correct: bool,
+impl<T: Float> Split for Piece<'_, '_, T> {
+    fn len(&self) -> usize {
+        self.totals.len()
+    }
+
+    fn split_at(self, mid: usize) -> (Self, Self) {
+        let Piece { soft, rows, logits, targets, grad, weights, totals } = self;
+        let at = rows.min(mid * soft.block);
+        let (targets, targets_b) = targets.split_at(at);
+        let (logits, logits_b) = logits.map(|logits| logits.split_at(at)).unzip();
+        let (grad, grad_b) = grad.split_at(at);
+        let (weights, weights_b) = weights.map(|weights| weights.split_at(at)).unzip();
+        let (totals, totals_b) = totals.split_at_mut(mid);
+        let rows_b = rows - at;
+        (
+            Piece { soft, rows: at, logits, targets, grad, weights, totals },
+            Piece {
+                soft,
+                rows: rows_b,
+                logits: logits_b,
+                targets: targets_b,
+                grad: grad_b,
+                weights: weights_b,
+                totals: totals_b,
+            },
+        )
+    }
 }
 
 struct Run<'p, 'a>(std::marker::PhantomData<(&'p (), &'a ())>);
 
 impl<'p, 'a> Compiled for Run<'p, 'a> {
-    type Of<T: Float> = (Piece<'p, 'a, T>, Level);
-    fn f32((piece, level): Self::Of<f32>) {
-        piece.run_at(level);
+    type Of<T: Float> = Piece<'p, 'a, T>;
+    fn f32(piece: Self::Of<f32>) {
+        piece.run();
     }
-    fn f64((piece, level): Self::Of<f64>) {
-        piece.run_at(level);
+    fn f64(piece: Self::Of<f64>) {
+        piece.run();
     }
 }
 
 impl<T: Float> Piece<'_, '_, T> {
-    fn run_at(self, level: Level) {
-        let Piece { soft, first, logits, targets, grad, found } = self;
-        let (rows, classes) = (found.len(), targets.lane_len());
-        let grain = (16_384 / classes.max(1)).max(1);
-        type Work<'w, T> = (Range<usize>, LanesMut<'w, T>, &'w mut [Found<T>]);
-        let work: Work<'_, T> = (first..first + rows, grad, found);
-        parallel::for_each(work, grain, |_, (rows, grad, found): Work<'_, T>| {
-            T::dispatch(level, Piece { soft, first: rows.start, logits, targets, grad, found });
-        });
+    fn run(self) {
+        let level = self.soft.level;
+        parallel::for_each(self, 1, |_, piece| T::dispatch(level, piece));
     }
 }
 
-/// Scratch for a row.
+/// Scratch for a row, or for the rows in the lanes.
 #[derive(Default)]
 struct Scratch<T> {
     exponentials: Vec<T>,
@@ -227,74 +284,212 @@ impl<T: Float> Kernel<T> for Piece<'_, '_, T> {
     type Output = ();
     #[inline(always)]
     fn run<S: Simd<T>>(self, s: S) {
-        let Piece { soft, first, logits, targets, mut grad, found } = self;
-        let classes = targets.lane_len();
         parallel::with_kept(
             #[inline(always)]
-            |scratch: &mut Scratch<T>| {
-                let Scratch { exponentials, logits: capped, targets: room } = scratch;
-                for list in [&mut *exponentials, &mut *capped, &mut *room] {
-                    list.resize(classes, T::ZERO);
-                }
-                for (i, found) in found.iter_mut().enumerate() {
-                    if !has_target(targets, first + i) {
-                        grad.lane(i).fill(T::ZERO);
-                        continue;
-                    }
-                    let x = &mut exponentials[..classes];
-                    match logits {
-                        Some(logits) => logits.lane(first + i).copy_to(0, x),
-                        None => grad.lane(i).as_lane().copy_to(0, x),
-                    }
-                    rows::softcap(s, soft.cap, x);
-                    if soft.cap.is_some() {
-                        capped.copy_from_slice(x);
-                    }
-                    let lane = targets.lane(first + i);
-                    let dense = lane.as_slice();
-                    let t = match dense {
-                        Some(t) if soft.is_plain() => t,
-                        _ => {
-                            lane.copy_to(0, room);
-                            soft.weigh(s, room);
-                            &*room
-                        }
-                    };
-                    let weight = soft.row_weights.map(|weights| weights[first + i]);
-                    let (row, is_correct) = soft.sums(s, x, t, weight);
-                    let is_correct = is_correct && !row.loss.is_nan();
-                    *found = Found { loss: row.loss, counts: true, is_correct };
-                    let [by, less] = row.factors.map(
-                        #[inline(always)]
-                        |x| s.splat(x),
-                    );
-                    slices::map_with(
-                        s,
-                        x,
-                        t,
-                        T::ZERO,
-                        #[inline(always)]
-                        |e, t| s.sub(s.mul(e, by), s.mul(t, less)),
-                    );
-                    if let Some(cap) = soft.cap {
-                        slices::map_with(
-                            s,
-                            x,
-                            capped,
-                            T::ZERO,
-                            #[inline(always)]
-                            |g, x| s.mul(g, rows::slope(s, cap, x)),
-                        );
-                    }
-                    let mut to = grad.lane(i);
-                    match to.as_slice_mut() {
-                        Some(to) => to.copy_from_slice(x),
-                        None => to.copy_from(0, x),
-                    }
-                }
+            |scratch: &mut Scratch<T>| match self.soft.across {
+                true => rows::apart(s, Across { piece: self, scratch }),
+                false => self.along(s, scratch),
             },
         );
     }
+}
+
+/// Rows in lanes, a function of its own.
+struct Across<'s, 'p, 'a, T: Float> {
+    piece: Piece<'p, 'a, T>,
+    scratch: &'s mut Scratch<T>,
+}
+
+impl<T: Float> Kernel<T> for Across<'_, '_, '_, T> {
+    type Output = ();
+    #[inline(always)]
+    fn run<S: Simd<T>>(self, s: S) {
+        let Across { piece, scratch } = self;
+        let Piece { soft, rows, logits, targets, mut grad, weights, totals } = piece;
+        let classes = targets.lane_len();
+        let len = classes * T::LANES;
+        let (room, targets_room) =
+            (aligned(&mut scratch.exponentials, len), aligned(&mut scratch.targets, len));
+        let capped = aligned(&mut scratch.logits, if soft.cap.is_some() { len } else { 0 });
+        for (start, found) in (0..rows).step_by(soft.block).zip(totals) {
+            let (mut total, mut count) = (Total::default(), 0);
+            let end = rows.min(start + soft.block);
+            for first in (start..end).step_by(T::LANES) {
+                let here = T::LANES.min(end - first);
+                let (from, room_t) = (Some(&targets), &mut *targets_room);
+                let mut t = Columns { from, to: None, first, count: here, classes, room: room_t };
+                t.open(s, 0);
+                let (from, to) = (logits.as_ref(), Some(&mut grad));
+                let mut x = Columns { from, to, first, count: here, classes, room: &mut *room };
+                x.open(s, 0);
+                rows::softcap(s, soft.cap, x.buffer(0));
+                if soft.cap.is_some() {
+                    capped.copy_from_slice(x.buffer(0));
+                }
+                let (power, t) = (T::blocks_mut(x.buffer(0)).0, T::blocks_mut(t.buffer(0)).0);
+                let counts = soft.weigh_columns(s, t);
+                let (sums, is_correct) = sums_of_columns(s, power, t);
+                let weights = weights.map(|weights| &weights[first..first + here]);
+                let (loss, [by, less]) = soft.row(s, &sums, weights);
+                let loss = s.select(counts, loss, s.splat(T::ZERO));
+                total.add(first - start, &stored(s, loss).as_ref()[..here]);
+                let counted = s.bits(counts) & ((1u64 << here) - 1) as u32;
+                count += counted.count_ones() as usize;
+                total.correct +=
+                    u64::from((counted & s.bits(is_correct) & s.bits(s.ge(loss, loss))).count_ones());
+                for (i, (power, t)) in power.iter_mut().zip(&*t).enumerate() {
+                    let mut g = s.sub(s.mul(s.load(power), by), s.mul(s.load(t), less));
+                    if let Some(cap) = soft.cap {
+                        g = s.mul(g, rows::slope(s, cap, s.load(&T::blocks(capped).0[i])));
+                    }
+                    s.store(s.select(counts, g, s.splat(T::ZERO)), power);
+                }
+                x.done(s, 0);
+            }
+            *found = (total.value(), count);
+        }
+    }
+}
+
+impl<T: Float> Piece<'_, '_, T> {
+    /// Row after row, each along vectors.
+    #[inline(always)]
+    fn along<S: Simd<T>>(self, s: S, scratch: &mut Scratch<T>) {
+        let Piece { soft, rows, logits, targets, mut grad, weights, totals } = self;
+        let classes = targets.lane_len();
+        let Scratch { exponentials, logits: capped, targets: room } = scratch;
+        for list in [&mut *exponentials, &mut *capped, &mut *room] {
+            list.resize(classes.max(list.len()), T::ZERO);
+        }
+        let (x, capped, room) = (&mut exponentials[..classes], &mut capped[..classes], &mut room[..classes]);
+        for (start, found) in (0..rows).step_by(soft.block).zip(totals) {
+            let (mut total, mut count) = (Total::default(), 0);
+            for i in start..rows.min(start + soft.block) {
+                if !has_target(s, targets, i) {
+                    grad.lane(i).fill(T::ZERO);
+                    continue;
+                }
+                match logits {
+                    Some(logits) => logits.lane(i).copy_to(0, x),
+                    None => grad.lane(i).as_lane().copy_to(0, x),
+                }
+                rows::softcap(s, soft.cap, x);
+                if soft.cap.is_some() {
+                    capped.copy_from_slice(x);
+                }
+                let lane = targets.lane(i);
+                let t = match lane.as_slice() {
+                    Some(t) if soft.is_plain() => t,
+                    _ => {
+                        lane.copy_to(0, room);
+                        soft.weigh(s, room);
+                        &*room
+                    }
+                };
+                let (sums, is_correct) = sums_along(s, x, t);
+                let (loss, [by, less]) = soft.row(s, &sums, weights.map(|weights| &weights[i..=i]));
+                let loss = stored(s, loss).as_ref()[0];
+                let [by, less] = [by, less].map(
+                    #[inline(always)]
+                    |x| s.splat(stored(s, x).as_ref()[0]),
+                );
+                total.add(i - start, &[loss]);
+                total.correct += u64::from(is_correct && !loss.is_nan());
+                count += 1;
+                slices::map_with(
+                    s,
+                    x,
+                    t,
+                    T::ZERO,
+                    #[inline(always)]
+                    |e, t| s.sub(s.mul(e, by), s.mul(t, less)),
+                );
+                if let Some(cap) = soft.cap {
+                    slices::map_with(
+                        s,
+                        x,
+                        capped,
+                        T::ZERO,
+                        #[inline(always)]
+                        |g, x| s.mul(g, rows::slope(s, cap, x)),
+                    );
+                }
+                let mut to = grad.lane(i);
+                match to.as_slice_mut() {
+                    Some(to) => to.copy_from_slice(x),
+                    None => to.copy_from(0, x),
+                }
+            }
+            *found = (total.value(), count);
+        }
+    }
+}
+
+/// Adds up a row: its exponential and target, and how far the logit is below the largest.
+#[inline(always)]
+fn add_class<T: Float, S: Simd<T>>(s: S, sums: &mut Sums<S::V>, half_max: S::V, x: S::V, t: S::V) -> S::V {
+    let zero = s.splat(T::ZERO);
+    let power = sums.shift.exp(s, x);
+    let below = s.sub(half_max, s.mul(x, s.splat(T::from_f64(0.5))));
+    sums.z = s.add(sums.z, power);
+    sums.total = s.add(sums.total, t);
+    sums.gaps = s.mul_add(t, s.select(s.ne(t, zero), below, zero), sums.gaps);
+    power
+}
+
+/// The sums of rows along a vector's lanes, whose logits become their exponentials; and whether each one's
+/// largest logit is that of its largest target, of equal ones the first.
+#[inline(always)]
+fn sums_of_columns<T: Float, S: Simd<T>>(s: S, x: &mut [T::Block], t: &[T::Block]) -> (Sums<S::V>, S::M) {
+    const { assert!(CLASSES_ACROSS <= T::NUMBERS.len()) }; // or a row's last classes would be left out
+    let (zero, masked) = (s.splat(T::ZERO), s.splat(T::NEG_INFINITY));
+    let mut largest = [(masked, zero); 2];
+    for ((x, t), &number) in x.iter().zip(t).zip(T::NUMBERS) {
+        for ((max, at), x) in largest.iter_mut().zip([x, t]) {
+            let x = s.load(x);
+            let is_more = s.gt(x, *max);
+            (*max, *at) = (s.select(is_more, x, *max), s.select(is_more, s.splat(number), *at));
+        }
+    }
+    let [(max, first), (_, first_target)] = largest;
+    let half_max = s.mul(rows::finite_or_0(s, max), s.splat(T::from_f64(0.5)));
+    let mut sums = Sums { z: zero, total: zero, gaps: zero, max, shift: Shift::of_chunk(s, max) };
+    for (x, t) in x.iter_mut().zip(t) {
+        let power = add_class(s, &mut sums, half_max, s.load(x), s.load(t));
+        s.store(power, x);
+    }
+    (sums, s.eq(first, first_target))
+}
+
+/// The same of one row along vectors, its sums in all lanes.
+#[inline(always)]
+fn sums_along<T: Float, S: Simd<T>>(s: S, x: &mut [T], t: &[T]) -> (Sums<S::V>, bool) {
+    let largest = Bounds::of(s, x).of_all(s).max;
+    let is_correct = first_of(x, largest) == first_of(t, Bounds::of(s, t).of_all(s).max);
+    let (max, zero, masked) = (s.splat(largest), s.splat(T::ZERO), s.splat(T::NEG_INFINITY));
+    let half_max = s.mul(rows::finite_or_0(s, max), s.splat(T::from_f64(0.5)));
+    let shift = Shift::of_chunk(s, max);
+    let mut all = [0.0; 3];
+    for (x, t) in x.chunks_mut(chunk_classes::<T, false>()).zip(t.chunks(chunk_classes::<T, false>())) {
+        let mut sums = Sums { z: zero, total: zero, gaps: zero, max, shift };
+        // Filled up with masked classes, whose targets are none.
+        slices::map_with(
+            s,
+            x,
+            t,
+            T::NEG_INFINITY,
+            #[inline(always)]
+            |x, t| add_class(s, &mut sums, half_max, x, s.select(s.eq(t, masked), zero, t)),
+        );
+        for (all, sum) in all.iter_mut().zip([sums.z, sums.total, sums.gaps]) {
+            *all += s.sum_lanes(sum).to_f64();
+        }
+    }
+    let [z, total, gaps] = all.map(
+        #[inline(always)]
+        |sum| s.splat(T::from_f64(sum)),
+    );
+    (Sums { z, total, gaps, max, shift }, is_correct)
 }
 
 impl<T: Float> Soft<'_, T> {
@@ -329,60 +524,46 @@ impl<T: Float> Soft<'_, T> {
         }
     }
 
-    /// Turns a row's logits into their exponentials, and sums up.
+    /// The same of rows in lanes; and which of them have a target.
     #[inline(always)]
-    fn sums<S: Simd<T>>(&self, s: S, x: &mut [T], t: &[T], weight: Option<T>) -> (SoftRow<T>, bool) {
-        let largest = Bounds::of(s, x).of_all(s).max;
-        let is_correct = first_of(x, largest) == first_of(t, Bounds::of(s, t).of_all(s).max);
-        let max = s.splat(largest);
-        let (shift, half, zero) = (Shift::of_chunk(s, max), s.splat(T::from_f64(0.5)), s.splat(T::ZERO));
-        let half_max = s.mul(rows::finite_or_0(s, max), half);
-        let masked = s.splat(T::NEG_INFINITY);
-        let [mut z, mut total, mut gaps] = [0.0; 3];
-        for (x, t) in x.chunks_mut(chunk_classes::<T, false>()).zip(t.chunks(chunk_classes::<T, false>())) {
-            let (mut sum, mut sum_t, mut gap) = (zero, zero, zero);
-            // Filled up with masked classes, whose targets are none.
-            slices::map_with(
-                s,
-                x,
-                t,
-                T::NEG_INFINITY,
-                #[inline(always)]
-                |x, t| {
-                    let t = s.select(s.eq(t, masked), zero, t);
-                    let power = shift.exp(s, x);
-                    let below = s.select(s.ne(t, zero), s.sub(half_max, s.mul(x, half)), zero);
-                    (sum, sum_t) = (s.add(sum, power), s.add(sum_t, t));
-                    gap = s.mul_add(t, below, gap);
-                    power
-                },
-            );
-            z += s.sum_lanes(sum).to_f64();
-            total += s.sum_lanes(sum_t).to_f64();
-            gaps += s.sum_lanes(gap).to_f64();
+    fn weigh_columns<S: Simd<T>>(&self, s: S, t: &mut [T::Block]) -> S::M {
+        let (zero, one) = (s.splat(T::ZERO), s.splat(T::ONE));
+        let mut has_target = zero;
+        for t in &*t {
+            has_target = s.select(s.ne(s.load(t), zero), one, has_target);
         }
-        let t_max = slices::stored(s, shift.exponent(s, max)).as_ref()[0];
-        (self.row([z, total, gaps], largest, t_max, weight), is_correct)
+        if !self.is_plain() {
+            let (own, share) = (s.splat(self.own), s.splat(self.share));
+            for (j, t) in t.iter_mut().enumerate() {
+                let smoothed = s.mul_add(s.load(t), own, share);
+                let weight = self.weights.map(|weights| s.splat(weights[j]));
+                s.store(weight.map_or(smoothed, |weight| s.mul(smoothed, weight)), t);
+            }
+        }
+        s.gt(has_target, zero)
     }
 
-    /// From the sums of exponentials, targets and half gaps, the row's largest logit, and the exponent of its
-    /// exponential.
-    pub(crate) fn row(&self, [z, total, gaps]: [f64; 3], max: T, t_max: T, weight: Option<T>) -> SoftRow<T> {
-        let z = if z > 0.0 { z } else { f64::NAN };
-        let above_max = z.ln() - t_max.to_f64() * std::f64::consts::LN_2;
-        let lse = max.to_f64() + above_max;
-        let by = self.scale.of_row(None, weight);
-        let mut loss = total * above_max + 2.0 * gaps;
-        let mut all = total;
-        if self.z_loss != 0.0 {
-            loss += self.z_loss * lse * lse;
-            all += 2.0 * self.z_loss * lse;
+    /// From the sums of the rows in the lanes, and their weights, where there are any: what is added up of
+    /// their losses; and what their exponentials, and what their targets are multiplied by in the gradient.
+    #[inline(always)]
+    fn row<S: Simd<T>>(&self, s: S, sums: &Sums<S::V>, weights: Option<&[T]>) -> (S::V, [S::V; 2]) {
+        let Sums { z, total, gaps, max, shift } = *sums;
+        let z = s.select(s.gt(z, s.splat(T::ZERO)), z, s.splat(T::NAN));
+        // Without the lift of the exponentials.
+        let ln_z = exp::ln(s, s.mul(z, s.splat(scaled::scale(T::ONE, -T::CHUNK_LIFT))));
+        let t_max = shift.lifted(s, -T::CHUNK_LIFT).exponent(s, max);
+        let above_max = s.mul_add(t_max, s.splat(-T::LN_2), ln_z);
+        let (mut loss, mut all) = (s.mul_add(total, above_max, s.add(gaps, gaps)), total);
+        if self.z_loss != T::ZERO {
+            let lse = s.add(max, above_max);
+            let z_loss = s.mul(s.splat(self.z_loss), lse);
+            (loss, all) = (s.mul_add(z_loss, lse, loss), s.add(all, s.add(z_loss, z_loss)));
         }
-        let [loss, _] = by.losses_of_row(T::from_f64(loss));
+        let by = self.scale.of_rows(s, None, weights);
+        let [loss, _] = by.losses(s, loss);
         // Without the lift that sums of rows with labels have.
-        let scale = by.gradient.first * scaled::scale(T::ONE, T::ROW_LIFT);
-        let last = |x: T| x * by.gradient.last[0] * by.gradient.last[1];
-        SoftRow { loss, factors: [last(scale * T::from_f64(all / z)), last(scale)] }
+        let scale = s.mul(by.gradient.first, s.splat(scaled::scale(T::ONE, T::ROW_LIFT)));
+        (loss, [by.gradient.last(s, s.mul(scale, s.div(all, z))), by.gradient.last(s, scale)])
     }
 
     fn run(
@@ -391,43 +572,41 @@ impl<T: Float> Soft<'_, T> {
         targets: View<'_, T>,
         grad: ViewMut<'_, T>,
     ) -> Result<Loss<T>> {
-        let (shape, targets) = (grad.shape().to_vec(), targets.lanes(self.axis));
-        let rows =
-            shape.iter().enumerate().filter(|&(k, _)| k != self.axis).map(|(_, &n)| n).product::<usize>();
-        let mut found: Vec<Found<T>> = zeros(&[rows])?;
-        let level = Level::current()?;
-        if rows > 0 && shape[self.axis] > 0 {
-            let (logits, grad) = (logits.map(|x| x.lanes(self.axis)), grad.into_lanes(self.axis));
-            T::compiled::<Run<'_, '_>>((
-                Piece { soft: self, first: 0, logits, targets, grad, found: &mut found },
-                level,
-            ));
+        let (classes, grad_len) = (grad.shape()[self.axis], grad.shape().iter().product::<usize>());
+        let rows = grad_len.checked_div(classes).unwrap_or(0);
+        let mut totals = vec![(LossSum::ZERO, 0); rows.div_ceil(self.block)];
+        if rows > 0 {
+            T::compiled::<Run<'_, '_>>(Piece {
+                soft: self,
+                rows,
+                logits: logits.map(|x| x.lanes(self.axis)),
+                targets: targets.lanes(self.axis),
+                grad: grad.into_lanes(self.axis),
+                weights: self.row_weights,
+                totals: &mut totals,
+            });
         }
-        let correct = found.iter().filter(|row| row.is_correct && row.counts).count();
-        let counts: Vec<bool> = found.iter().map(|row| row.counts).collect();
-        Ok(self.loss(found.iter().map(|row| row.loss), &counts, correct))
+        let (mut sum, mut count) = (LossSum::ZERO, 0);
+        for (total, counted) in totals {
+            sum.add(total);
+            count += counted;
+        }
+        Ok(self.loss(sum, count))
     }
 
-    /// The loss of all rows from those of each.
-    pub(crate) fn loss(&self, losses: impl Iterator<Item = T>, counts: &[bool], correct: usize) -> Loss<T> {
-        let mut sum = LossSum::ZERO;
-        losses.for_each(|loss| sum.add_row(loss));
-        let count = counts.iter().filter(|&&counts| counts).count();
-        let weight = match (self.count, self.row_weights) {
-            (Some(_), _) => scaled::scale(self.weight.mantissa, self.weight.exponent),
-            (None, None) => count as f64,
-            (None, Some(weights)) => {
-                weights.iter().zip(counts).filter(|of| *of.1).map(|of| of.0.to_f64()).sum()
-            }
-        };
+    /// The loss of all rows, given the sum of their losses and how many count.
+    pub(crate) fn loss(&self, sum: LossSum, count: usize) -> Loss<T> {
+        let weight =
+            self.weight.map_or(count as f64, |weight| scaled::scale(weight.mantissa, weight.exponent));
         let Scaled { mantissa, exponent } = self.divisor;
         let divisor = if mantissa == 0.0 { 1.0 } else { mantissa };
         let value = sum.over(divisor, self.unit + self.scale.rows_exponent - exponent);
+        let correct = sum.correct as usize;
         Loss { value: T::from_f64(value), count, weight: T::from_f64(weight), correct }
     }
 }
 
 /// The place of the first element with this value.
-pub(crate) fn first_of<T: Float>(list: &[T], value: T) -> Option<usize> {
+fn first_of<T: Float>(list: &[T], value: T) -> Option<usize> {
     list.iter().position(|&x| x == value)
 }

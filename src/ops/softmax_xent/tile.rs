@@ -333,10 +333,21 @@ fn read<T: Float, S: Simd<T>>(
     } else if let Some(rows) = from.run(first, count).filter(|_| count == T::LANES) {
         read_squares(s, rows, from.lane_len(), classes, room);
     } else {
-        for i in 0..T::LANES {
-            let lane = (i < count).then(|| from.lane(first + i));
-            for (k, class) in classes.clone().enumerate() {
-                room[k * T::LANES + i] = lane.map_or(T::ZERO, |lane| lane.get(class));
+        let columns = &mut T::blocks_mut(room).0[..classes.len()];
+        if count < T::LANES {
+            columns.fill(T::Block::default());
+        }
+        for i in 0..count {
+            let lane = from.lane(first + i);
+            match lane.as_slice() {
+                Some(row) => {
+                    let row = &row[classes.clone()];
+                    columns.iter_mut().zip(row).for_each(|(column, &x)| column.as_mut()[i] = x);
+                }
+                None => {
+                    let each = columns.iter_mut().zip(classes.clone());
+                    each.for_each(|(column, class)| column.as_mut()[i] = lane.get(class));
+                }
             }
         }
     }

@@ -200,8 +200,9 @@ fn gradient<T: Float>(
     total_loss(call, &losses, correct)
 }
 
-/// The loss of all rows: block by block, in each as many sums by turns as a vector has lanes, joined by halves.
-fn total_loss<T: Float>(call: &Numbers<'_, T>, losses: &[T], correct: usize) -> Loss<T> {
+/// The sum of the losses of all rows: block by block, in each as many sums by turns as a vector has lanes, joined by
+/// halves.
+fn total_of_blocks<T: Float>(losses: &[T], block: usize) -> Total {
     let of_block = |losses: &[T]| {
         let mut sums = vec![Total::ZERO; T::LANES];
         for (i, &loss) in losses.iter().enumerate() {
@@ -213,9 +214,13 @@ fn total_loss<T: Float>(call: &Numbers<'_, T>, losses: &[T], correct: usize) -> 
         }
         sums[0]
     };
+    losses.chunks(block).map(of_block).fold(Total::ZERO, Total::plus)
+}
+
+/// The loss of all rows.
+fn total_loss<T: Float>(call: &Numbers<'_, T>, losses: &[T], correct: usize) -> Loss<T> {
     let Arguments { here, across, .. } = call.arguments;
-    let blocks = losses.chunks(rows_per_block::<T>(here, across));
-    let total = blocks.map(of_block).fold(Total::ZERO, Total::plus);
+    let total = total_of_blocks(losses, rows_per_block::<T>(here, across));
     let exponent = call.multiplier.unit + call.multiplier.rows_exponent;
     let weight = scaled::scale(call.count.weight.mantissa, call.count.weight.exponent);
     Loss {

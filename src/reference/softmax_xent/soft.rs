@@ -1,12 +1,12 @@
 //! Targets that are probabilities: the equations are in `ops/softmax_xent/soft.rs`.
 
 use super::checks::{self, row_weights};
-use super::factors::{Multiplier, ScaledWeights, Total, divisor, rows_exponent, unit};
-use super::math::tanh;
-use super::{Shift, join_lanes, slope};
+use super::factors::{Multiplier, ScaledWeights, divisor, rows_exponent, unit};
+use super::math::{ln, tanh};
+use super::{Shift, join_lanes, slope, total_of_blocks};
 use crate::array::{View, ViewMut};
 use crate::error::Result;
-use crate::order::chunk_classes;
+use crate::order::{chunk_classes, is_soft_across, rows_per_block};
 use crate::simd::Float;
 use crate::simd::scaled::{self, Scaled};
 use crate::{Loss, Reduction, SoftmaxXent};
@@ -28,10 +28,10 @@ fn largest<T: Float>(list: &[T]) -> T {
     list.iter().fold(T::NEG_INFINITY, |max, &x| if x > max { x } else { max })
 }
 
-/// The sum within a chunk: one by turns for each lane, joined by halves.
-fn by_lanes<T: Float>(terms: impl Iterator<Item = T>) -> f64 {
-    let mut sums = vec![T::ZERO; T::LANES];
-    terms.enumerate().for_each(|(j, x)| sums[j % T::LANES] += x);
+/// The sum within a chunk: one by turns for each of so many lanes, joined by halves.
+fn by_lanes<T: Float>(lanes: usize, terms: impl Iterator<Item = T>) -> f64 {
+    let mut sums = vec![T::ZERO; lanes];
+    terms.enumerate().for_each(|(j, x)| sums[j % lanes] += x);
     join_lanes(sums).to_f64()
 }
 
@@ -65,9 +65,11 @@ pub(super) fn gradient<T: Float>(
     let share = T::from_f64(smoothing.to_f64() / classes as f64);
     let [own, share] = [T::ONE - smoothing, share].map(|x| scaled::scale(x, exponent - unit));
     let is_plain = class_weights.is_none() && share == T::ZERO && own == T::ONE;
-    let z_loss = scaled::scale(xent.z_loss, -unit).to_f64();
+    let z_loss = scaled::scale(xent.z_loss, -unit);
+    let across = is_soft_across(classes);
+    let lanes = if across { 1 } else { T::LANES };
 
-    let (mut total, mut correct) = (Total::ZERO, 0);
+    let (mut losses, mut correct) = (vec![T::ZERO; count], 0);
     for row in 0..count {
         let mut to = grad.reborrow().into_lanes(axis);
         let mut to = to.lane(row);
@@ -95,42 +97,46 @@ pub(super) fn gradient<T: Float>(
         let [mut z, mut all, mut gaps] = [0.0; 3];
         let chunk = chunk_classes::<T, false>();
         for (x, t) in x.chunks(chunk).zip(t.chunks(chunk)) {
-            z += by_lanes(x.iter().map(|&x| shift.exp(x)));
-            all += by_lanes(t.iter().copied());
-            let mut gap = vec![T::ZERO; T::LANES];
+            z += by_lanes(lanes, x.iter().map(|&x| shift.exp(x)));
+            all += by_lanes(lanes, t.iter().copied());
+            let mut gap = vec![T::ZERO; lanes];
             for (j, (&x, &t)) in x.iter().zip(t).enumerate() {
-                gap[j % T::LANES] = t.mul_add(below_max(x, t), gap[j % T::LANES]);
+                gap[j % lanes] = t.mul_add(below_max(x, t), gap[j % lanes]);
             }
             gaps += join_lanes(gap).to_f64();
         }
 
-        let z = if z > 0.0 { z } else { f64::NAN };
-        let above_max = z.ln() - shift.exponent(max).to_f64() * std::f64::consts::LN_2;
-        let lse = max.to_f64() + above_max;
-        let mut loss = all * above_max + 2.0 * gaps;
-        if z_loss != 0.0 {
-            loss += z_loss * lse * lse;
-            all += 2.0 * z_loss * lse;
+        let [z, mut all, gaps] = [z, all, gaps].map(T::from_f64);
+        let z = if z > T::ZERO { z } else { T::NAN };
+        // Without the lift of the exponentials.
+        let ln_z = ln(z * scaled::scale(T::ONE, -T::CHUNK_LIFT));
+        let above_max = shift.lifted(-T::CHUNK_LIFT).exponent(max).mul_add(-T::LN_2, ln_z);
+        let mut loss = all.mul_add(above_max, gaps + gaps);
+        if z_loss != T::ZERO {
+            let lse = max + above_max;
+            let z_loss = z_loss * lse;
+            (loss, all) = (z_loss.mul_add(lse, loss), all + (z_loss + z_loss));
         }
         let by = multiplier.of_row(row_weights.map(|all| all[row]));
-        let [loss, _] = by.losses(T::from_f64(loss));
-        total = total.plus(Total::of(loss));
+        let [loss, _] = by.losses(loss);
+        losses[row] = loss;
         correct += usize::from(first_largest(&x) == first_largest(&t) && !loss.is_nan());
 
         // Without the lift that sums of rows with labels have.
         let scale = by.first * scaled::scale(T::ONE, T::ROW_LIFT);
-        let [by, less] = [scale * T::from_f64(all / z), scale].map(|x| by.last(x));
+        let [by, less] = [scale * (all / z), scale].map(|x| by.last(x));
         for (j, (&x, &t)) in x.iter().zip(&t).enumerate() {
             let gradient = shift.exp(x) * by - t * less;
             to.set(j, xent.softcap.map_or(gradient, |cap| gradient * slope(cap, x)));
         }
     }
 
-    let is_scaled = xent.reduction == Reduction::Mean && xent.normalizer.is_none();
+    let is_mean = xent.reduction == Reduction::Mean && xent.normalizer.is_none();
     let weight = match row_weights {
-        Some(weights) if !is_scaled => counting().map(|row| weights[row].to_f64()).sum(),
+        None if !is_mean => counting().count() as f64,
         _ => scaled::scale(weight.mantissa, weight.exponent),
     };
+    let total = total_of_blocks(&losses, rows_per_block::<T>(classes, across));
     Loss {
         value: T::from_f64(total.over(divisor, unit + rows_exponent)),
         count: counting().count(),
