@@ -165,6 +165,8 @@ pub use ops::indexed::{
     scatter_add_axis, scatter_add_axis_scaled, scatter_add_scaled, take, take_along_axis,
     take_along_axis_into, take_axis, take_axis_into, take_into,
 };
+#[cfg(feature = "linear")]
+pub use ops::linear_xent::{Gemm, Linear, LinearGradients, LinearXent, Product};
 pub use ops::select::{
     self, AbsBetween, AbsGe, AbsGt, Between, Ge, Gt, IsNan, Le, Lt, NanPolicy, Ne, NotNan, Position,
     Predicate,

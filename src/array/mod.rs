@@ -7,6 +7,8 @@
 
 mod element;
 mod layout;
+#[cfg(feature = "linear")]
+mod matrix;
 #[cfg(feature = "ndarray")]
 mod ndarray;
 mod raw;

@@ -149,8 +149,8 @@ impl<'a, T> Run<'a, T> {
         T: Copy,
     {
         assert!(i < self.len, "an element beyond the end");
-        // SAFETY: a place of the piece, as asserted.
-        unsafe { *self.start.at(i as isize * self.stride).0 }
+        let one = Run::new(self.start.at(i as isize * self.stride), 1, 1);
+        one.as_slice().expect("a run of one is dense")[0]
     }
 
     /// Copies the elements from `first` on into `out`.
@@ -200,9 +200,8 @@ impl<'a, T> RunMut<'a, T> {
     #[inline(always)]
     pub(crate) fn at(self, i: usize) -> &'a mut T {
         assert!(i < self.len, "an element beyond the end");
-        // SAFETY: a place of the piece, as asserted, exclusively borrowed for 'a; and `self`, the way to it,
-        // is consumed.
-        unsafe { &mut *self.start.at(i as isize * self.stride).0 }
+        let one = RunMut::new(self.start.at(i as isize * self.stride), 1, 1);
+        &mut one.into_slice_mut().expect("a run of one is dense")[0]
     }
 
     /// Writes element number `i`.
@@ -1058,13 +1057,15 @@ impl RunsMut<'_> {
     pub(crate) fn gather<W: Word, X: Word>(self) {
         let RunsMut(runs) = self;
         let Runs { len, step, stride, list_step, flow_step, ahead, .. } = runs;
-        // SAFETY: `Runs::along` has asserted that the three pieces are of one shape, so that step `t` below
-        // `len` of each run is a place of the list and of the flow, and that each index is below the table's
-        // length along the indexed axis: with the run's place on the other axes, a place of the table. Nobody
-        // else has the flow: `Runs::of_gather` borrows it exclusively.
-        let index = |list: Start<X>, t: isize| unsafe { *list.at(t).0 }.to_offset() as isize;
-        // SAFETY: as above.
-        let read = |table: Start<W>, offset: isize| unsafe { *table.at(offset).0 };
+        #[inline(always)]
+        fn read<V: Copy>(from: Start<V>, at: isize) -> V {
+            // SAFETY: `Runs::along` has asserted that the three pieces are of one shape, so that step `t` below
+            // `len` of each run is a place of the list and of the flow, and that each index is below the table's
+            // length along the indexed axis: with the run's place on the other axes, a place of the table. Nobody
+            // else has the flow: `Runs::of_gather` borrows it exclusively.
+            unsafe { *from.at(at).0 }
+        }
+        let index = |list: Start<X>, t: isize| read(list, t).to_offset() as isize;
         #[inline(always)]
         fn store<W: Copy, const N: usize>(flow: Start<W>, t: isize, words: [W; N]) {
             // SAFETY: as above: steps `t` to `t + N − 1` of a run, whose elements are neighbours where N is not 1.
@@ -1172,6 +1173,53 @@ impl RunsMut<'_> {
 /// What a scatter does with an element of the table and the one that is meant for it.
 pub(crate) trait Update<T>: Copy + Send + Sync {
     fn update(self, to: &mut T, from: T);
+}
+
+/// A matrix: a piece of two axes.
+#[cfg(feature = "linear")]
+pub(super) struct Matrix<'a, T> {
+    pub(super) start: Start<T>,
+    pub(super) shape: [usize; 2],
+    pub(super) strides: [isize; 2],
+    pub(super) borrow: PhantomData<&'a [T]>,
+}
+
+/// A [`Matrix`] to write through.
+#[cfg(feature = "linear")]
+pub(super) struct MatrixMut<'a, T>(pub(super) Matrix<'a, T>, pub(super) PhantomData<&'a mut [T]>);
+
+#[cfg(feature = "linear")]
+impl<T: Copy + Send + Sync + 'static> MatrixMut<'_, T> {
+    /// Makes of this c, which is m × n, a·b or c + a·b. `T` is `f32` or `f64`, and `one` its 1.
+    pub(super) fn multiply(self, [a, b]: [Matrix<'_, T>; 2], add: bool, one: T) {
+        let (c, [m, k], n) = (self.0, a.shape, b.shape[1]);
+        assert!(c.shape == [m, n] && b.shape == [k, n], "matrices that do not belong together");
+        // SAFETY: each place inside the three shapes, which are what is asserted, is an element that is borrowed;
+        // those of c exclusively, and no two of them are the same.
+        unsafe {
+            gemm::gemm(
+                m,
+                n,
+                k,
+                c.start.0,
+                c.strides[1],
+                c.strides[0],
+                add,
+                a.start.0.cast_const(),
+                a.strides[1],
+                a.strides[0],
+                b.start.0.cast_const(),
+                b.strides[1],
+                b.strides[0],
+                one,
+                one,
+                false,
+                false,
+                false,
+                gemm::Parallelism::None,
+            );
+        }
+    }
 }
 
 /// Asserts, in debug builds, that a piece stays inside the array it is cut from.

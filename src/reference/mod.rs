@@ -3,6 +3,8 @@
 //! Tests hold the fast code to these; nothing in the crate calls them.
 
 mod gather;
+#[cfg(feature = "linear")]
+mod linear_xent;
 mod scatter;
 pub mod select;
 mod softmax_xent;
@@ -10,6 +12,8 @@ mod softmax_xent;
 pub use gather::{
     pick, pick_into, take, take_along_axis, take_along_axis_into, take_axis, take_axis_into, take_into,
 };
+#[cfg(feature = "linear")]
+pub use linear_xent::LinearXent;
 pub use scatter::{
     pick_add, pick_add_scaled, put, put_along_axis, put_axis, put_value, put_value_along_axis,
     put_value_axis, scatter_add, scatter_add_along_axis, scatter_add_along_axis_scaled, scatter_add_axis,

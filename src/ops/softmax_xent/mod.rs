@@ -29,6 +29,8 @@ pub use softmax::{
     log_softmax, log_softmax_in_place, log_softmax_into, softmax, softmax_in_place, softmax_into,
 };
 use std::borrow::Cow;
+#[cfg(feature = "linear")]
+use std::ops::Range;
 
 /// How the losses of the rows become one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -385,12 +387,7 @@ impl<T: Float> SoftmaxXent<T> {
     {
         let logits = logits.into();
         let call = self.call(logits.shape(), labels.into(), false)?;
-        let mut rows = Rows {
-            losses: zeros(&[call.labels.len()])?,
-            lse: zeros(&[call.labels.len()])?,
-            partials: zeros(&[call.labels.len()])?,
-            loss: call.loss(&[]),
-        };
+        let mut rows = call.found()?;
         let mut totals = call.totals();
         let list = call.label_list();
         call.run(Work {
@@ -696,6 +693,7 @@ fn mean<T: Float>(Scaled { mantissa, exponent }: Scaled<f64>) -> Scaled<T> {
 }
 
 /// What the rows that count amount to.
+#[derive(Clone, Copy)]
 struct Counted<T> {
     /// Their number.
     rows: usize,
@@ -772,6 +770,12 @@ impl<T: Float, I: Index> Call<'_, T, I> {
     /// Rows of a block.
     pub(crate) fn block(&self) -> usize {
         order::rows_per_block::<T>(self.here, self.across)
+    }
+
+    /// Room for what is found out about each row.
+    pub(crate) fn found(&self) -> Result<Rows<T>> {
+        let shape = &[self.rows];
+        Ok(Rows { losses: zeros(shape)?, lse: zeros(shape)?, partials: zeros(shape)?, loss: self.loss(&[]) })
     }
 
     /// Room for each block's loss.
@@ -899,6 +903,101 @@ impl<T: Float, I: Index> Call<'_, T, I> {
             to: Some(out.into_lanes(self.axis)),
             ..self.work(&drive::NoTargets)
         });
+    }
+}
+
+/// What a linear layer wants of some of its rows, a multiple of [`Call::block`] or the last.
+#[cfg(feature = "linear")]
+impl<T: Float, I: Index> Call<'_, T, I> {
+    /// The same call for some of its classes, which are numbered on.
+    pub(crate) fn panel(&self, classes: Range<usize>) -> Call<'_, T, I> {
+        let (all, first, here) = (self.plan.all_classes, classes.start, classes.len());
+        let across = self.xent.is_across(1, &[self.rows, here]);
+        let plan = Plan::new(self.xent, Classes { all, first, here, across }, self.counted.heaviest);
+        let labels = Cow::Borrowed(&*self.labels);
+        let &Call { xent, rows, axis, level, counted, .. } = self;
+        Call { xent, plan, labels, rows, axis, here, across, level, counted }
+    }
+
+    /// Runs the kernel for these rows, a part of all.
+    fn run_rows(&self, rows: Range<usize>, work: Work<'_, T>) {
+        let row_weights = self.row_weights().map(|weights| &weights[rows.clone()]);
+        let far = rows.len().saturating_mul(self.row_bytes()) >= FAR;
+        let targets = Targets { rows, ..work.targets.clone() };
+        let drive = self.drive(Work { targets, row_weights, ..work }, self.mean(), false);
+        Drive { far, ..drive }.run_at(self.level);
+    }
+
+    /// The blocks of some rows.
+    fn blocks(&self, rows: &Range<usize>) -> Range<usize> {
+        rows.start / self.block()..rows.end.div_ceil(self.block())
+    }
+
+    /// The gradient of whole rows in the place of their logits, and their losses.
+    pub(crate) fn gradient_in_place(
+        &self,
+        rows: Range<usize>,
+        logits: ViewMut<'_, T>,
+        totals: &mut [LossSum],
+    ) {
+        let list = self.label_list();
+        let totals = Some(&mut totals[self.blocks(&rows)]);
+        self.run_rows(rows, Work { to: Some(logits.into_lanes(1)), totals, ..self.work(&list) });
+    }
+
+    /// The gradient of these classes from the rows' sums over all.
+    pub(crate) fn gradient_known(&self, rows: Range<usize>, logits: ViewMut<'_, T>, known: &[Partial<T>]) {
+        let list = self.label_list();
+        let to = Some(logits.into_lanes(1));
+        self.run_rows(rows, Work { to, known: Some(known), ..self.work(&list) });
+    }
+
+    /// The losses from the rows' sums over all, and all else that they tell.
+    pub(crate) fn losses_known(
+        &self,
+        rows: Range<usize>,
+        known: &[Partial<T>],
+        found: Option<&mut Rows<T>>,
+        totals: &mut [LossSum],
+    ) {
+        let list = self.label_list();
+        let losses = found.map(|found| {
+            found.partials[rows.clone()].copy_from_slice(known);
+            // Not by the kernel, which does not look at the sums of ignored rows.
+            found.lse[rows.clone()].iter_mut().zip(known).for_each(|(lse, known)| *lse = known.lse());
+            &mut found.losses[rows.clone()]
+        });
+        let (totals, block) = (Some(&mut totals[self.blocks(&rows)]), self.block());
+        // As many classes as need no scratch: none is looked at.
+        let panel = self.panel(0..self.here.min(1));
+        panel.run_rows(rows, Work { known: Some(known), losses, totals, block, ..panel.work(&list) });
+    }
+
+    /// The sums of some rows over these classes.
+    pub(crate) fn partials_of(&self, rows: Range<usize>, logits: View<'_, T>, found: &mut [Partial<T>]) {
+        let list = self.label_list();
+        let from = Some(logits.lanes(1));
+        self.run_rows(rows, Work { from, found: Some(found), ..self.work(&list) });
+    }
+
+    /// What there is to find out about whole rows.
+    pub(crate) fn forward_rows(
+        &self,
+        rows: Range<usize>,
+        logits: View<'_, T>,
+        found: &mut Rows<T>,
+        totals: &mut [LossSum],
+    ) {
+        let list = self.label_list();
+        let work = Work {
+            from: Some(logits.lanes(1)),
+            losses: Some(&mut found.losses[rows.clone()]),
+            lse: Some(&mut found.lse[rows.clone()]),
+            found: Some(&mut found.partials[rows.clone()]),
+            totals: Some(&mut totals[self.blocks(&rows)]),
+            ..self.work(&list)
+        };
+        self.run_rows(rows, work);
     }
 }
 

@@ -9,7 +9,7 @@ use crate::simd::{Float, Kernel, Level, Simd, exp};
 /// exchanges per row, and that [`SoftmaxXent::forward`](crate::SoftmaxXent::forward) keeps for a later backward pass.
 ///
 /// More than a log-sum-exp: the target is kept apart from the others, so that no digit is lost when the target's
-/// probability goes to 1.
+/// probability goes to 1. With the feature `bytemuck` it is `Pod`: a list of them is the bytes of a message.
 ///
 /// ```
 /// use gradix::{Partial, SoftmaxXent, View};
@@ -168,5 +168,29 @@ impl<T: Float> Partial<T> {
             }
         }
         T::dispatch(Level::detected(), Lse(self))
+    }
+}
+
+#[cfg(feature = "bytemuck")]
+#[allow(unsafe_code)]
+mod pod {
+    use super::Partial;
+    use bytemuck::{Pod, Zeroable};
+
+    // SAFETY: six numbers of a type whose zero bits are a value.
+    unsafe impl<T: Zeroable> Zeroable for Partial<T> {}
+    // SAFETY: six numbers of one type, one after the other (`repr(C)`), so that there is no padding between or behind
+    // them; each of them may have any bits, and holds no reference.
+    unsafe impl<T: Pod> Pod for Partial<T> {}
+
+    #[cfg(test)]
+    #[test]
+    fn partials_are_their_numbers_as_bytes() {
+        let partials = [Partial::from_lse(3.5_f64, 2.0), Partial::empty()];
+        let numbers: &[f64] = bytemuck::cast_slice(&partials);
+        assert_eq!(numbers, partials.map(Partial::to_array).concat());
+        let bytes = bytemuck::bytes_of(&partials);
+        assert_eq!(bytes.len(), 2 * 6 * 8);
+        assert_eq!(bytemuck::pod_read_unaligned::<[Partial<f64>; 2]>(bytes), partials);
     }
 }
