@@ -200,7 +200,8 @@ fn gradient<T: Float>(
     total_loss(call, &losses, correct)
 }
 
-/// The loss of all rows: block by block, in each as many sums by turns as a vector has lanes, joined by halves.
+/// The loss of all rows: block by block, in each as many sums by turns as a vector has lanes, joined by
+/// halves.
 fn total_loss<T: Float>(call: &Numbers<'_, T>, losses: &[T], correct: usize) -> Loss<T> {
     let of_block = |losses: &[T]| {
         let mut sums = vec![Total::ZERO; T::LANES];
