@@ -1,5 +1,5 @@
-//! The order of the sums of softmax cross-entropy. It follows from the shape and the options alone, and is said here
-//! once: the kernels and their definition in [`reference`](mod@crate::reference) both read it.
+//! The order of the sums of softmax cross-entropy. It follows from the shape and the options alone, and is
+//! said here once: the kernels and their definition in [`reference`](mod@crate::reference) both read it.
 
 use crate::simd::Float;
 
@@ -17,7 +17,8 @@ pub(crate) const CLASSES_ACROSS: usize = 128;
 /// smoothing and the z-loss, with which by_class has to find each row's maximum.
 const VECTORS_IN_LANES: [usize; 2] = [3, 5];
 
-/// Elements of a block of rows: what a task has at least, and what losses are summed over before the blocks are.
+/// Elements of a block of rows: what a task has at least, and what losses are summed over before the blocks
+/// are.
 const BLOCK: usize = 16_384;
 
 /// Sums by turns into which the weights of rows are added, so that none waits for the one before.

@@ -1,5 +1,5 @@
-//! What a fused linear layer takes of memory: at most 32 MiB, whatever the shape. A process of its own, whose allocator
-//! counts.
+//! What a fused linear layer takes of memory: at most 32 MiB, whatever the shape. A process of its own,
+//! whose allocator counts.
 #![cfg(feature = "linear")]
 #![allow(unsafe_code)]
 

@@ -1,5 +1,5 @@
-//! The fused linear layer against its definition and against exact sums, within the bound that its documentation states;
-//! the same bits for any number of threads; errors, and the caller's own products.
+//! The fused linear layer against its definition and against exact sums, within the bound that its
+//! documentation states; the same bits for any number of threads; errors, and the caller's own products.
 #![cfg(feature = "linear")]
 
 mod common;
@@ -416,8 +416,43 @@ fn the_callers_own_product_is_used_for_all() {
     assert!(own.iter().zip(&gemm).all(|(a, b)| (a - b).abs() < 1e-13));
 }
 
-/// Shapes, options and labels in which now and then something is wrong: both sides name the same culprit, and nothing is
-/// written.
+#[test]
+fn products_have_the_same_bits_on_any_number_of_threads() {
+    let pools =
+        [1, 2, 3, 8].map(|n| rayon::ThreadPoolBuilder::new().num_threads(n).build().expect("threads"));
+    fn check<T: Float>(draw: &mut Draw, pools: &[rayon::ThreadPool]) {
+        // Beside where panels and rows may be cut, and enough that threads share them.
+        let long = draw.one_of(&[96, 192, 384, 768, 1056, 2112]) + draw.below(4);
+        let short = draw.one_of(&[1, 2, 3, 4, 7, 8, 33, 64, 65, 97, 200]);
+        let k = (12_000_000 / (long * short)).clamp(1, 3000) + draw.below(3);
+        let [m, n] = if draw.below(2) == 0 { [long, short] } else { [short, long] };
+        let (a, b) = (cast::<T>(&draw.numbers(m * k, 1.0)), cast::<T>(&draw.numbers(k * n, 1.0)));
+        let (turn_a, turn_b, add) = (draw.below(2) == 0, draw.below(2) == 0, draw.below(2) == 0);
+        let answers = pools.iter().map(|pool| {
+            let mut c = vec![if add { T::ONE } else { T::NAN }; m * n];
+            let of = |data, [rows, columns]: [usize; 2], turn| {
+                if turn {
+                    View::new(data, &[columns, rows]).map(|view| view.transposed())
+                } else {
+                    View::new(data, &[rows, columns])
+                }
+                .expect("a matrix")
+            };
+            let to = ViewMut::new(&mut c, &[m, n]).expect("a matrix");
+            pool.install(|| Gemm.multiply(of(&a, [m, k], turn_a), of(&b, [k, n], turn_b), to, add));
+            bits(&c)
+        });
+        let answers: Vec<_> = answers.collect();
+        assert!(answers.iter().all(|c| *c == answers[0]), "{m} x {k} x {n}, {turn_a} {turn_b} {add}");
+    }
+    for seed in 0..60 {
+        check::<f32>(&mut Draw::new(seed), &pools);
+        check::<f64>(&mut Draw::new(seed + 1000), &pools);
+    }
+}
+
+/// Shapes, options and labels in which now and then something is wrong: both sides name the same culprit,
+/// and nothing is written.
 #[test]
 fn faults_are_told_alike_by_the_definition() {
     let mut seen = std::collections::BTreeSet::new();

@@ -4,9 +4,10 @@
 //! logits = x·Wᵀ + b        G = ∂loss/∂logits        dx = G·W        dW = Gᵀ·x        db = Σ rows of G
 //! ```
 //!
-//! The divisor of a mean follows from the labels alone, so each chunk's gradient is final. Where a chunk would hold
-//! too few rows, because there are very many classes, it holds but some of the classes of more rows: a first pass
-//! over them finds each row's sums (see [`Partial`]), a second one makes the logits again and the gradients.
+//! The divisor of a mean follows from the labels alone, so each chunk's gradient is final. Where a chunk
+//! would hold too few rows, because there are very many classes, it holds but some of the classes of more
+//! rows: a first pass over them finds each row's sums (see [`Partial`]), a second one makes the logits
+//! again and the gradients.
 
 mod product;
 
@@ -19,8 +20,8 @@ use crate::simd::Float;
 pub use product::{Gemm, Product};
 use std::ops::Range;
 
-/// What a linear layer computes with: `x`, of N rows and K columns; `weight`, of C rows and K columns; and a bias of C
-/// elements, if there is one. Any strides.
+/// What a linear layer computes with: `x`, of N rows and K columns; `weight`, of C rows and K columns; and
+/// a bias of C elements, if there is one. Any strides.
 #[derive(Debug, Clone, Copy)]
 pub struct Linear<'a, T> {
     pub(crate) x: View<'a, T>,
@@ -41,8 +42,8 @@ impl<'a, T> Linear<'a, T> {
     }
 }
 
-/// Where the gradients go: those that are not named are not computed. Each has the shape of what it is the gradient
-/// of and any strides, or is a slice of as many elements in C order. It is overwritten.
+/// Where the gradients go: those that are not named are not computed. Each has the shape of what it is the
+/// gradient of and any strides, or is a slice of as many elements in C order. It is overwritten.
 #[derive(Debug)]
 pub struct LinearGradients<'g, T> {
     pub(crate) x: Option<ViewMut<'g, T>>,
@@ -81,9 +82,9 @@ impl<'g, T> LinearGradients<'g, T> {
     }
 }
 
-/// A linear layer and the softmax cross-entropy of what it answers, in one: `F.linear_cross_entropy(x, weight, y)` of
-/// PyTorch, or `F.cross_entropy(x @ weight.T + bias, y)` and its backward pass, in memory that does not grow with the
-/// number of rows.
+/// A linear layer and the softmax cross-entropy of what it answers, in one: `F.linear_cross_entropy(x,
+/// weight, y)` of PyTorch, or `F.cross_entropy(x @ weight.T + bias, y)` and its backward pass, in memory
+/// that does not grow with the number of rows.
 ///
 /// ```
 /// use gradix::{Linear, LinearGradients, LinearXent, SoftmaxXent, View};
@@ -102,27 +103,29 @@ impl<'g, T> LinearGradients<'g, T> {
 /// # Ok::<(), gradix::Error>(())
 /// ```
 ///
-/// *Layer*: [`Linear`], of `f32` or `f64`. *Labels*: one per row of `x`, as [`SoftmaxXent`] takes them. *Options*:
-/// those of [`SoftmaxXent`], but for `class_axis` and `shard`; weights of rows are those of the rows of `x`.
+/// *Layer*: [`Linear`], of `f32` or `f64`. *Labels*: one per row of `x`, as [`SoftmaxXent`] takes them.
+/// *Options*: those of [`SoftmaxXent`], but for `class_axis` and `shard`; weights of rows are those of the
+/// rows of `x`.
 ///
-/// **Errors.** [`Error::Rank`] where `x` or the weight is no matrix, [`Error::Shape`] where the weight's columns are not
-/// as many as those of `x`, or a bias or gradient has another shape; [`Error::Conflict`] with a `class_axis` other than
-/// the last; [`Error::Memory`] where there is none for the scratch; and those of [`SoftmaxXent`]. All before anything
-/// is written.
+/// **Errors.** [`Error::Rank`] where `x` or the weight is no matrix, [`Error::Shape`] where the weight's
+/// columns are not as many as those of `x`, or a bias or gradient has another shape; [`Error::Conflict`]
+/// with a `class_axis` other than the last; [`Error::Memory`] where there is none for the scratch; and
+/// those of [`SoftmaxXent`]. All before anything is written.
 ///
-/// **Edges.** The gradient of an ignored row of logits is 0, and takes part in the products as such: a row of `x` that
-/// is no number makes its columns of the weight's gradient none, ignored or not (0·NaN), as anywhere. Without rows the
-/// weight's and the bias' gradients are 0.
+/// **Edges.** The gradient of an ignored row of logits is 0, and takes part in the products as such: a row
+/// of `x` that is no number makes its columns of the weight's gradient none, ignored or not (0·NaN), as
+/// anywhere. Without rows the weight's and the bias' gradients are 0.
 ///
-/// **Equality class.** The same bits for any number of threads, as long as the product's are; those of [`Gemm`] are.
-/// They depend on the CPU, as those of any product of matrices do. Against exact sums, a logit is off by at most
-/// (K + 2)·ε·(Σ |x|·|w| + |b|), a gradient of the logits by what that makes of the probabilities, besides the bound of
-/// [`SoftmaxXent`], and the sums over C classes or N rows by (C + 2)·ε or (N + 2)·ε times the sum of magnitudes.
+/// **Equality class.** The same bits for any number of threads, as long as the product's are; those of
+/// [`Gemm`] are. They depend on the CPU, as those of any product of matrices do. Against exact sums, a
+/// logit is off by at most (K + 2)·ε·(Σ |x|·|w| + |b|), a gradient of the logits by what that makes of the
+/// probabilities, besides the bound of [`SoftmaxXent`], and the sums over C classes or N rows by (C + 2)·ε
+/// or (N + 2)·ε times the sum of magnitudes.
 ///
-/// **Cost.** Three products of matrices, 6·N·K·C operations; four, 8·N·K·C, where there are so many classes that too few
-/// rows of logits fit: from about 200,000 for `f32`. Scratch of at most 24 MiB for logits, whatever the shape, beside
-/// what `gemm` takes for each thread, at most 2 MiB. For each chunk of rows the weight is read twice, and its gradient
-/// read and written once.
+/// **Cost.** Three products of matrices, 6·N·K·C operations; four, 8·N·K·C, where there are so many classes
+/// that too few rows of logits fit: from about 200,000 for `f32`. Scratch of at most 26 MiB for logits,
+/// whatever the shape, beside what `gemm` takes for each thread, at most 3 MiB. For each chunk of rows the
+/// weight is read twice, and its gradient read and written once.
 #[derive(Debug, Clone, PartialEq)]
 pub struct LinearXent<T, P = Gemm> {
     xent: SoftmaxXent<T>,
@@ -130,13 +133,14 @@ pub struct LinearXent<T, P = Gemm> {
 }
 
 /// Bytes of a chunk's logits, at most.
-const MOST_BYTES: usize = 24 << 20;
+const MOST_BYTES: usize = 26 << 20;
 
 /// Bytes of a chunk's logits if that is as many rows as [`ENOUGH_ROWS`]: they should stay in cache.
-const BYTES: usize = 4 << 20;
+const BYTES: usize = 8 << 20;
 
-/// Rows of a chunk from which on a product with the weight is bound by arithmetic, no more by reading the weight.
-const ENOUGH_ROWS: usize = 512;
+/// Rows of a chunk from which on a product with the weight is bound by arithmetic, no more by reading the
+/// weight.
+const ENOUGH_ROWS: usize = 1024;
 
 /// Rows of a chunk below which making all logits twice, of more rows at a time, is quicker.
 const FEW_ROWS: usize = 32;

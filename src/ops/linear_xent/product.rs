@@ -4,8 +4,8 @@ use crate::array::{View, ViewMut};
 use crate::parallel::{self, Split};
 use crate::simd::Float;
 
-/// What multiplies matrices for [`LinearXent`](crate::LinearXent): [`Gemm`], or the caller's own, which may be a
-/// closure.
+/// What multiplies matrices for [`LinearXent`](crate::LinearXent): [`Gemm`], or the caller's own, which may
+/// be a closure.
 ///
 /// ```
 /// use gradix::{Product, View, ViewMut};
@@ -25,9 +25,9 @@ use crate::simd::Float;
 /// # Ok::<(), gradix::Error>(())
 /// ```
 pub trait Product<T> {
-    /// Makes c, of m × n elements, the product of `a`, m × k, and `b`, k × n; or adds that to it. `b` or `a` may be
-    /// transposed, and all have the strides of the caller's arrays, if those have some. What c holds before is to be
-    /// ignored unless `add`.
+    /// Makes c, of m × n elements, the product of `a`, m × k, and `b`, k × n; or adds that to it. `b` or
+    /// `a` may be transposed, and all have the strides of the caller's arrays, if those have some. What c
+    /// holds before is to be ignored unless `add`.
     fn multiply(&self, a: View<'_, T>, b: View<'_, T>, c: ViewMut<'_, T>, add: bool);
 }
 
@@ -37,28 +37,37 @@ impl<T, F: Fn(View<'_, T>, View<'_, T>, ViewMut<'_, T>, bool)> Product<T> for F 
     }
 }
 
-/// The crate [gemm](https://docs.rs/gemm), on the threads of the current rayon pool. c is cut into tiles by its shape
-/// alone, so that the bits do not depend on the number of threads.
+/// The crate [gemm](https://docs.rs/gemm), on the threads of the current rayon pool. It makes c in tiles of
+/// registers; threads share it where these end, so that each element is the same sum for any number of
+/// threads.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Gemm;
 
-/// The longest side of a tile. With it what `gemm` copies for a thread stays below 2 MiB, in a second-level cache.
-const TILE: usize = 512;
+/// Where c may be cut: a multiple of the sides of `gemm`'s tiles of registers, which are 2, 3 or 6 vectors
+/// by 4 or 8.
+const CUT: usize = 96;
 
-/// Tiles that a side is cut into, as far as each keeps [`LEAST`].
-const TILES: usize = 16;
+/// Rows that `gemm` is given at most. It keeps a copy of a part of them, up to some 1,000 columns.
+const ROWS: usize = 11 * CUT;
 
-/// The least side that a tile is cut to.
-const LEAST: usize = 64;
+/// Multiplications that are worth a second thread: 100 us.
+const WORTH_SHARING: usize = 10_000_000;
+
+/// The side of a piece from which on a thread has two of them: what is not cut is copied once more for each
+/// piece.
+const LONG: usize = 4 * CUT;
 
 impl<T: Float> Product<T> for Gemm {
     fn multiply(&self, a: View<'_, T>, b: View<'_, T>, c: ViewMut<'_, T>, add: bool) {
-        let &[m, n] = c.shape() else { return };
+        let (&[m, n], k) = (c.shape(), a.shape()[1]) else { return };
         let axis = usize::from(n >= m);
-        let len = c.shape()[axis];
-        let width = len.div_ceil(TILES).next_multiple_of(LEAST).min(TILE);
-        let panels = Panels { a, b, c, axis, width };
-        parallel::for_each(panels, 1, |_, panels| panels.multiply(add));
+        let (len, other) = (m.max(n), m.min(n));
+        // `gemm` sums otherwise where few elements, or one row or column, are wanted: not in a piece alone.
+        let is_worth_it = other > 2 && m.saturating_mul(n).saturating_mul(k) >= WORTH_SHARING;
+        let threads = if is_worth_it { parallel::threads() } else { 1 };
+        let pieces = if len / threads >= 2 * LONG && threads > 1 { 2 * threads } else { threads };
+        let width = len.div_ceil(pieces).next_multiple_of(CUT);
+        parallel::for_each(Panels { a, b, c, axis, width }, 1, |_, panels| panels.multiply(add));
     }
 }
 
@@ -72,30 +81,29 @@ struct Panels<'a, T> {
 }
 
 impl<T: Float> Panels<'_, T> {
-    /// Tile after tile.
     fn multiply(self, add: bool) {
-        let Panels { a, b, mut c, axis, width } = self;
-        let side = |d: usize| if d == axis { width } else { TILE };
-        let [m, n] = [c.shape()[0], c.shape()[1]];
-        for i in (0..m).step_by(side(0)) {
-            for j in (0..n).step_by(side(1)) {
-                let [rows, columns] = [i..m.min(i + side(0)), j..n.min(j + side(1))];
-                let tile = c.reborrow().part(0, rows.clone()).part(1, columns.clone());
-                tile.multiply(a.part(0, rows), b.part(1, columns), add, T::ONE);
-            }
+        let Panels { a, b, mut c, .. } = self;
+        let (rows, mut first) = (c.shape()[0], 0);
+        while first < rows {
+            // The last ones are no few.
+            let end = if rows - first < ROWS + CUT { rows } else { first + ROWS };
+            let range = first..end;
+            c.reborrow().part(0, range.clone()).multiply(a.part(0, range), b, add, T::ONE);
+            first = end;
         }
     }
 }
 
 impl<T: Float> Split for Panels<'_, T> {
+    /// The last panel is the widest: none is of a few rows or columns, which `gemm` would sum otherwise.
     fn len(&self) -> usize {
-        self.c.shape()[self.axis].div_ceil(self.width.max(1))
+        (self.c.shape()[self.axis] / self.width.max(1)).max(1)
     }
 
     fn split_at(self, mid: usize) -> (Self, Self) {
+        let len = self.c.shape()[self.axis];
+        let mid = if mid < self.len() { mid * self.width } else { len };
         let Panels { a, b, c, axis, width } = self;
-        let len = c.shape()[axis];
-        let mid = len.min(mid * width);
         let (c, c_b) = c.split_at(axis, mid);
         let (of_a, of_b) = if axis == 0 {
             ([a.part(0, 0..mid), a.part(0, mid..len)], [b, b])

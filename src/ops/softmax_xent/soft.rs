@@ -207,7 +207,10 @@ impl<T: Float> Kernel<T> for Weigh<'_, T> {
         );
         match weights {
             None => counts.count() as f64,
-            Some(weights) => counts.map(|row| scaled::scale(weights[row].to_f64(), -exponent)).sum(),
+            // Not by `sum`, which is -0 where nothing counts.
+            Some(weights) => {
+                counts.map(|row| scaled::scale(weights[row].to_f64(), -exponent)).fold(0.0, |sum, w| sum + w)
+            }
         }
     }
 }

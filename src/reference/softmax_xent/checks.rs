@@ -1,4 +1,5 @@
-//! The arguments of a call, checked one after the other: what the documentation of [`crate::SoftmaxXent`] says of each.
+//! The arguments of a call, checked one after the other: what the documentation of [`crate::SoftmaxXent`]
+//! says of each.
 
 use super::super::{collect, expect};
 use crate::array::{View, ViewMut};

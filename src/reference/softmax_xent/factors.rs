@@ -1,8 +1,8 @@
-//! What losses and gradients of rows are multiplied by: class weights, row weights, the reduction, the upstream
-//! gradient.
+//! What losses and gradients of rows are multiplied by: class weights, row weights, the reduction, the
+//! upstream gradient.
 //!
-//! Any of these may be tiny or huge where their product is not. So each is a mantissa and an exponent, and losses
-//! are counted in a *unit*, a power of two that depends on the class weights and the z-loss.
+//! Any of these may be tiny or huge where their product is not. So each is a mantissa and an exponent, and
+//! losses are counted in a *unit*, a power of two that depends on the class weights and the z-loss.
 
 use super::checks::{Arguments, class_weights, row_weights};
 use crate::order::{SUMS_OF_WEIGHTS, chunk_classes};
@@ -147,7 +147,8 @@ impl<T: Float> Multiplier<T> {
         let Scaled { mantissa, exponent } = weight.map_or(self, |weight| self.times(weight)).factor;
         let first_exponent = exponent.clamp(0, self.first_exponent);
         let weight = weight.unwrap_or(T::ONE);
-        // Where the weights' exponent is taken from the total, each weight is a mantissa and an exponent, too.
+        // Where the weights' exponent is taken from the total, each weight is a mantissa and an exponent,
+        // too.
         let (weight, exponents) = match self.rows_exponent {
             0 => (weight, [0, 0]),
             rows_exponent => {
@@ -291,7 +292,8 @@ impl<'x, T: Float> Numbers<'x, T> {
         Some(&weights.scaled[self.arguments.first_class..][..self.arguments.here])
     }
 
-    /// The sum of the scaled weights of a chunk of the logits' classes; their number where there are no weights.
+    /// The sum of the scaled weights of a chunk of the logits' classes; their number where there are no
+    /// weights.
     pub(super) fn chunk_weight(&self, chunk: usize) -> T {
         let len = chunk_len(&self.arguments);
         let first = chunk * len;
@@ -301,8 +303,8 @@ impl<'x, T: Float> Numbers<'x, T> {
         }
     }
 
-    /// (1 − ε)·w_y; A, the factor of the probabilities; and (ε/C)·(W − w_y), which is left to the target's gradient
-    /// when p_y = 1. Without a target 1, 1, 0.
+    /// (1 − ε)·w_y; A, the factor of the probabilities; and (ε/C)·(W − w_y), which is left to the target's
+    /// gradient when p_y = 1. Without a target 1, 1, 0.
     pub(super) fn of_target(&self, class: Option<usize>) -> [T; 3] {
         let Some(class) = class else { return [T::ONE, T::ONE, T::ZERO] };
         let [a, b] = scaled::powers(-self.weight_exponent);

@@ -18,7 +18,8 @@ fn rows<T: Float>(x: View<'_, T>, axis: usize, rows: usize) -> Vec<Vec<T>> {
     (0..rows).map(row).collect()
 }
 
-/// The place of the largest element; of equal ones the first, and none where all are −∞ or NaN, or that is not found.
+/// The place of the largest element; of equal ones the first, and none where all are −∞ or NaN, or that is
+/// not found.
 fn first_largest<T: Float>(list: &[T]) -> Option<usize> {
     let largest = largest(list);
     list.iter().position(|&x| x == largest)
