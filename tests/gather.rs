@@ -157,6 +157,64 @@ fn few_and_many_columns() {
 }
 
 /// The culprit, with the output as it was.
+/// Few indices for each of many planes, in rows of every width, with and without indices outside.
+#[test]
+fn few_indices_and_many_planes() {
+    let (planes, n) = (75, 6);
+    for (width, len) in (1..70).map(|width| (width, width % 19 + 1)).chain([(90, 2), (200, 16), (300, 3)]) {
+        let src = counted(planes * n * width);
+        let view = View::new(&src, &[planes, n, width]).unwrap();
+        let idx: Vec<i32> = scrambled(n, len).iter().map(|&i| i as i32 - 2).collect();
+        let plain: Vec<i32> = idx.iter().map(|i| i.rem_euclid(n as i32)).collect();
+        let mut expected = [vec![0.0; planes * len * width], vec![0.0; planes * len * width]];
+        let [all, filled] = &mut expected;
+        reference::take_axis_into(view, 1, &plain, &mut *all).unwrap();
+        reference::take_axis_into(view, 1, Fill(&idx, -1.0), &mut *filled).unwrap();
+        everywhere(|level, threads| {
+            let what = format!("{level}, {threads} threads, {len} of {planes} x {n} x {width}");
+            assert!(gradix::take_axis(view, 1, &plain).unwrap() == *all, "{what}");
+            assert!(gradix::take_axis(view, 1, &idx).unwrap() == *all, "{what}, negative");
+            assert!(gradix::take_axis(view, 1, Fill(&idx, -1.0)).unwrap() == *filled, "{what}, filled");
+        });
+    }
+}
+
+/// One dense run whose indices a mode or a sign changes, of every type and length about a vector's.
+#[test]
+fn modes_of_every_index_type() {
+    fn check<I: Index + TryFrom<i64>>(len: usize) {
+        let src = counted(90);
+        let of = |k: usize| {
+            let i = (k as i64 * 7919 + k as i64 / 3) % 197 - 70; // from −70 to 126
+            I::try_from(i)
+                .or_else(|_| I::try_from(i + 70))
+                .unwrap_or_else(|_| panic!("{i} is in no index type"))
+        };
+        let idx: Vec<I> = (0..len).map(of).collect();
+        let expected = [
+            reference::take(&src, Wrap(&idx)).unwrap(),
+            reference::take(&src, Clip(&idx)).unwrap(),
+            reference::take(&src, Fill(&idx, -1.0)).unwrap(),
+        ];
+        everywhere(|level, _| {
+            assert!(gradix::take(&src, Wrap(&idx)).unwrap() == expected[0], "{level}, {len}");
+            assert!(gradix::take(&src, Clip(&idx)).unwrap() == expected[1], "{level}, {len}");
+            assert!(gradix::take(&src, Fill(&idx, -1.0)).unwrap() == expected[2], "{level}, {len}");
+        });
+    }
+    for len in (0..40).chain([63, 64, 65, 255, 256, 257, 1_000]) {
+        check::<u8>(len);
+        check::<i8>(len);
+        check::<u16>(len);
+        check::<i16>(len);
+        check::<u32>(len);
+        check::<i32>(len);
+        check::<u64>(len);
+        check::<i64>(len);
+        check::<usize>(len);
+    }
+}
+
 fn refused<I: Index>(src: &[f32], idx: &[I], position: usize, value: i128) {
     let mut out = vec![-1.0; idx.len()];
     everywhere(|_, _| {

@@ -97,6 +97,36 @@ fn rows_of_every_width_in_order() {
     }
 }
 
+/// Few indices for each of many planes, some of them twice.
+#[test]
+fn few_indices_and_many_planes() {
+    fn check<T: Float>(width: usize, len: usize, like: usize) {
+        let (planes, n) = (75, 6);
+        let (before, src): (Vec<T>, Vec<T>) =
+            (values(planes * n * width, 5), values(planes * len * width, 6));
+        let idx = scrambled(n, len, like);
+        let mut expected = before.clone();
+        for (dst, src) in expected.chunks_exact_mut(n * width).zip(src.chunks_exact(len * width)) {
+            for (&i, row) in idx.iter().zip(src.chunks_exact(width)) {
+                let dst = &mut dst[i as usize * width..][..width];
+                dst.iter_mut().zip(row).for_each(|(dst, &x)| *dst += x);
+            }
+        }
+        everywhere(|level, threads| {
+            let mut dst = before.clone();
+            let view = ViewMut::new(&mut dst, &[planes, n, width]).unwrap();
+            gradix::scatter_add_axis(view, 1, &idx, &src).unwrap();
+            assert!(dst == expected, "{level}, {threads} threads, {len} to {planes} x {n} x {width}, {like}");
+        });
+    }
+    for width in (1..36).chain([64, 100]) {
+        for like in 0..3 {
+            check::<f32>(width, width % 19 + 1, like);
+            check::<f64>(width, width % 17 + 2, like);
+        }
+    }
+}
+
 #[test]
 fn columns_and_labels_in_parallel() {
     let (planes, n) = (3_000, 40);
