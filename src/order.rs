@@ -24,9 +24,11 @@ const BLOCK: usize = 16_384;
 /// Sums by turns into which the weights of rows are added, so that none waits for the one before.
 pub(crate) const SUMS_OF_WEIGHTS: usize = 8;
 
-/// Whether dense rows of `classes` classes sit in lanes.
-pub(crate) fn is_across<T: Float>(classes: usize, finds_maxima: bool) -> bool {
-    classes <= VECTORS_IN_LANES[usize::from(finds_maxima)] * T::LANES
+/// Whether rows of logits of this shape, whose classes are on `axis`, sit in lanes: where there are few classes, or
+/// these are not the last axis. Axes of length 1 after that of the classes leave it the last.
+pub(crate) fn is_across<T: Float>(shape: &[usize], axis: usize, finds_maxima: bool) -> bool {
+    let is_last = shape[axis + 1..].iter().all(|&n| n == 1);
+    !is_last || shape[axis] <= VECTORS_IN_LANES[usize::from(finds_maxima)] * T::LANES
 }
 
 /// Whether rows of `classes` classes whose targets are probabilities sit in lanes.

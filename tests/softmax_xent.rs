@@ -1201,6 +1201,8 @@ fn softmax_and_its_logarithm_are_those_of_the_reference() {
             vec![2, 5000],
             vec![3, 21, 17],
             vec![1, 40_000],
+            vec![300, 1],
+            vec![1, 90, 1],
         ] {
             let len = shape.iter().product();
             let mut x: Vec<T> = numbers(len as u64 + 3, len, 9.0);
@@ -1313,6 +1315,14 @@ fn targets_may_be_probabilities() {
             (vec![19, 10], 1),
             (vec![5, 33], 1),
             (vec![40, 2], 1),
+            (vec![32, 48], 1),
+            (vec![17, 128], 1),
+            (vec![18, 129], 1),
+            (vec![33, 31], 1),
+            (vec![130, 1], 0),
+            (vec![3, 40, 17], 1),
+            (vec![2, 130, 3], 1),
+            (vec![1500, 16], 1),
             (vec![3, 300], 1),
             (vec![2, 3000], 1),
             (vec![4, 7, 6], 1),

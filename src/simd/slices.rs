@@ -75,22 +75,30 @@ pub(crate) fn stored<T: Float, S: Simd<T>>(s: S, v: S::V) -> T::Block {
     block
 }
 
-/// Writes `f` of each vector of `xs` (where `None`, of `to` itself) to `to`, which is as long, and adds them
-/// up. The element `hole`, if there is one, and what the last vector lacks count as `pad`; a vector with any
-/// of these goes to `f_of_pad`. Meanwhile reads `next`, so that memory has something to do, and finds its
-/// bounds; `meanwhile` is called with `to` before each of its whole vectors is overwritten.
+/// What [`map_and_sum`] reads and writes.
+pub(crate) struct Mapped<'a, T> {
+    /// What is mapped; `None` for `to` itself.
+    pub(crate) xs: Option<&'a [T]>,
+    pub(crate) to: &'a mut [T],
+    /// What is read meanwhile, so that memory has something to do.
+    pub(crate) next: &'a [T],
+    /// The element that counts as `pad`, if there is one.
+    pub(crate) hole: Option<usize>,
+    pub(crate) pad: T,
+}
+
+/// Writes `f` of each vector of `xs` to `to`, which is as long, and adds them up; finds the bounds of `next`.
+/// What the last vector lacks counts as `pad`; a vector with that or with the hole goes to `f_of_pad`.
+/// `meanwhile` is called with `to` before each of its whole vectors is overwritten.
 #[inline(always)]
-#[allow(clippy::too_many_arguments)]
 pub(crate) fn map_and_sum<T: Float, S: Simd<T>>(
     s: S,
-    xs: Option<&[T]>,
-    to: &mut [T],
-    next: &[T],
-    (hole, pad): (Option<usize>, T),
+    mapped: Mapped<'_, T>,
     f: impl Fn(S::V) -> S::V,
     f_of_pad: impl Fn(S::V) -> S::V,
     mut meanwhile: impl FnMut(&[T]),
 ) -> (S::V, Bounds<S::V>) {
+    let Mapped { xs, to, next, hole, pad } = mapped;
     let xs = xs.map(T::blocks);
     let ((next, next_rest), len) = (T::blocks(next), T::blocks(to).0.len());
     let (mut sum, mut bounds, mut unread) = (s.splat(T::ZERO), Bounds::empty(s), next.iter());

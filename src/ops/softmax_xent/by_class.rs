@@ -262,7 +262,7 @@ impl<'a, T: Float> Drive<'_, 'a, T> {
         before.group.count = 0;
         let (rows, block) = (self.rows.targets.len(), self.rows.block);
         for (number, start) in (0..rows).step_by(block).enumerate() {
-            let mut total = Total::default();
+            let mut total = Total::of_block(start);
             let end = rows.min(start + block);
             for first in (start..end).step_by(step) {
                 let count = step.min(end - first);
@@ -294,11 +294,11 @@ impl<'a, T: Float> Drive<'_, 'a, T> {
                     }
                 }
                 let have_target = now.group.have_target(s);
-                let (wanted, parts) = (self.rows.to.is_some(), std::slice::from_mut(&mut now.part));
-                self.account(s, &mut now.group, parts, have_target, wanted, start, &mut total);
+                let parts = std::slice::from_mut(&mut now.part);
+                self.account(s, &mut now.group, parts, have_target, &mut total);
                 self.store_gradient(s, before, stored, &mut slots);
                 std::mem::swap(&mut now, &mut before);
-                if !wanted {
+                if self.rows.to.is_none() {
                     before.group.count = 0;
                 }
             }

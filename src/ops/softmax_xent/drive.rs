@@ -4,7 +4,7 @@ use super::by_class::ByClass;
 use super::lanes::{self, Square};
 use super::partial::Partial;
 use super::plan::{Plan, chunk_classes};
-use super::rows::{self, Group, NO_CLASS, Normalizer, Part, Pass, Scratch, Sum, Sums, Write};
+use super::rows::{self, Group, NO_CLASS, Normalizer, Part, Pass, Scratch, Stats, Sum, Sums, Write};
 use super::scale::{CallScale, LossSum, add_loss};
 use super::tile::{Columns, Lagging, Row, RowBefore, Tile};
 use crate::array::{Lane, LaneMut, Lanes, LanesMut};
@@ -92,6 +92,8 @@ impl Split for Targets<'_> {
 /// waits for the one before.
 #[derive(Default)]
 pub(super) struct Total {
+    /// The block's first row.
+    start: usize,
     ordinary: [f64; 16],
     /// See [`LossSum`].
     huge: [f64; 16],
@@ -99,10 +101,17 @@ pub(super) struct Total {
 }
 
 impl Total {
-    /// Adds the losses of the block's rows from `row` on.
+    /// Of no row yet, of a block that begins at the row `start`.
+    #[inline(always)]
+    pub(super) fn of_block(start: usize) -> Self {
+        Total { start, ..Total::default() }
+    }
+
+    /// Adds the losses of the rows from `row` on.
     #[inline(always)]
     pub(super) fn add<T: Float>(&mut self, row: usize, losses: &[T]) {
-        let Total { ordinary, huge, .. } = self;
+        let Total { start, ordinary, huge, .. } = self;
+        let row = row - *start;
         if losses.len() == T::LANES && row.is_multiple_of(T::LANES) {
             for ((sum, huge), &loss) in ordinary.iter_mut().zip(huge).zip(losses) {
                 add_loss(loss, sum, huge);
@@ -191,12 +200,19 @@ impl<'a, T: Float> Rows<'a, T> {
     }
 }
 
-impl<T: Float> Split for Rows<'_, T> {
+impl<T: Float> Split for Box<Rows<'_, T>> {
     fn len(&self) -> usize {
         self.targets.len().div_ceil(self.block)
     }
 
     fn split_at(self, mid: usize) -> (Self, Self) {
+        let (a, b) = self.split_at_block(mid);
+        (Box::new(a), Box::new(b))
+    }
+}
+
+impl<T: Float> Rows<'_, T> {
+    fn split_at_block(self, mid: usize) -> (Self, Self) {
         let at = self.targets.len().min(mid * self.block);
         let (targets, targets_b) = self.targets.split_at(at);
         let (from, from_b) = cut(self.from, at);
@@ -231,7 +247,8 @@ impl<T: Float> Split for Rows<'_, T> {
 /// The kernel for a piece of the rows.
 pub(super) struct Drive<'p, 'a, T: Float> {
     pub(super) plan: &'p Plan<'p, T>,
-    pub(super) rows: Rows<'a, T>,
+    /// By way of a pointer: it goes through many hands, and is large.
+    pub(super) rows: Box<Rows<'a, T>>,
     pub(super) classes: usize,
     pub(super) scale: CallScale<T>,
     /// Whether rows sit in lanes.
@@ -395,7 +412,7 @@ impl<'a, T: Float> Drive<'_, 'a, T> {
         }
         let (rows, block) = (self.rows.targets.len(), self.rows.block);
         for (number, start) in (0..rows).step_by(block).enumerate() {
-            let mut total = Total::default();
+            let mut total = Total::of_block(start);
             let end = rows.min(start + block);
             for first in (start..end).step_by(step * at_once) {
                 // Each step for all groups before the next step: so that one's operations fill the pauses of
@@ -418,7 +435,7 @@ impl<'a, T: Float> Drive<'_, 'a, T> {
                 let mut parts_of = parts.chunks_exact_mut(chunks.max(1));
                 for group in &mut groups[..count] {
                     let (parts, have_target) = (parts_of.next().unwrap_or_default(), group.have_target(s));
-                    self.account(s, group, parts, have_target, self.rows.to.is_some(), start, &mut total);
+                    self.account(s, group, parts, have_target, &mut total);
                 }
                 let mut parts_of = parts.chunks_exact(chunks.max(1));
                 for (i, group) in groups[..count].iter().enumerate() {
@@ -439,10 +456,8 @@ impl<'a, T: Float> Drive<'_, 'a, T> {
         squares.resize_with(GROUPS, Square::default);
         let whole = aligned(room, width * T::LANES); // in place of fewer rows than that
         let from = self.rows.from.and_then(|from| from.run(0, rows));
-        let mut lanes = self.rows.to.take();
-        let mut to = lanes.as_mut().and_then(|to| to.run_mut(0, rows));
         for (number, start) in (0..rows).step_by(block).enumerate() {
-            let mut total = Total::default();
+            let mut total = Total::of_block(start);
             let end = rows.min(start + block);
             for first in (start..end).step_by(GROUPS * T::LANES) {
                 let firsts = (first..end.min(first + GROUPS * T::LANES)).step_by(T::LANES);
@@ -450,6 +465,7 @@ impl<'a, T: Float> Drive<'_, 'a, T> {
                 for (first, Square { group, .. }) in firsts.zip(&mut *squares) {
                     self.rows.begin(self.plan, group, first, T::LANES.min(end - first));
                 }
+                let to = self.rows.to.as_mut().and_then(|to| to.run_mut(0, rows));
                 let logits = from.or(to.as_deref()).unwrap_or_default();
                 // One is read while the exponentials of the one before are made: these wait for other units
                 // of the CPU.
@@ -473,9 +489,9 @@ impl<'a, T: Float> Drive<'_, 'a, T> {
                 for square in &mut *squares {
                     let have_target = square.have_target(s);
                     let (group, parts) = (&mut square.group, std::slice::from_mut(&mut square.part));
-                    self.account(s, group, parts, have_target, to.is_some(), start, &mut total);
+                    self.account(s, group, parts, have_target, &mut total);
                 }
-                let Some(to) = &mut to else { continue };
+                let Some(to) = self.rows.to.as_mut().and_then(|to| to.run_mut(0, rows)) else { continue };
                 for square in squares {
                     let to = &mut to[square.group.first * width..][..square.group.count * width];
                     let is_whole = square.group.count == T::LANES;
@@ -520,7 +536,7 @@ impl<'a, T: Float> Drive<'_, 'a, T> {
         self.rows.begin(self.plan, before.group, 0, 0);
         let (rows, block) = (self.rows.targets.len(), self.rows.block);
         for (number, start) in (0..rows).step_by(block).enumerate() {
-            let mut total = Total::default();
+            let mut total = Total::of_block(start);
             let end = rows.min(start + block);
             for first in (start..end).step_by(step) {
                 self.rows.begin(self.plan, now.group, first, step.min(end - first));
@@ -532,7 +548,7 @@ impl<'a, T: Float> Drive<'_, 'a, T> {
                 }
                 self.join(s, now.group, now.parts);
                 let have_target = now.group.have_target(s);
-                self.account(s, now.group, now.parts, have_target, true, start, &mut total);
+                self.account(s, now.group, now.parts, have_target, &mut total);
                 if !is_ignored {
                     std::mem::swap(&mut now, &mut before);
                 }
@@ -628,17 +644,14 @@ impl<'a, T: Float> Drive<'_, 'a, T> {
     }
 
     /// From what `join` has found, what makes the gradient, and all else that is asked for; adds the losses to
-    /// those of their block, which begins at the row `block`.
+    /// those of their block.
     #[inline(always)]
-    #[allow(clippy::too_many_arguments)]
     pub(super) fn account<S: Simd<T>>(
         &mut self,
         s: S,
         group: &mut Group<T>,
         parts: &mut [Part<T>],
         have_target: S::M,
-        with_gradient: bool,
-        block: usize,
         total: &mut Total,
     ) {
         let plan = self.plan;
@@ -648,16 +661,16 @@ impl<'a, T: Float> Drive<'_, 'a, T> {
         let zero = s.splat(T::ZERO);
         let of_rows = |list: Option<&'a [T]>| list.map(|list| &list[rows.clone()]);
         let by = self.scale.of_rows(s, of_rows(self.rows.upstream), of_rows(self.rows.row_weights));
-        if with_gradient {
+        if self.rows.to.is_some() {
             let parts = if self.rows.known.is_some() { &mut [] } else { parts };
             let mut by = by.gradient;
             by.first = s.select(have_target, by.first, zero);
-            rows::set_factors(s, plan, &mut group.factors, parts, &sums, &row, &term, &by);
+            rows::set_factors(s, plan, &mut group.factors, parts, &Stats { sums, row, term, by });
         }
         // A select, not a branch: ignored rows come at random.
         let loss = s.select(have_target, row.loss(s, plan, &sums, term.own), zero);
         let [in_total, in_answer] = by.losses(s, loss);
-        total.add(group.first - block, &stored(s, in_total).as_ref()[..count]);
+        total.add(group.first, &stored(s, in_total).as_ref()[..count]);
         let has_won = s.bits(have_target) & s.bits(row.is_number(s)) & !group.lost;
         total.correct += u64::from((has_won & ((1u64 << count) - 1) as u32).count_ones());
         if let Some(losses) = &mut self.rows.losses {
@@ -818,10 +831,9 @@ impl<T: Float> Drive<'_, '_, T> {
         fn is_dense<T: Float>(lanes: Option<Lanes<'_, T>>) -> bool {
             lanes.is_none_or(|lanes| lanes.lane(0).as_slice().is_some())
         }
-        let rows = self.rows.targets.len();
-        (1..parallel::threads()).contains(&rows)
-            && !self.across
+        !self.across
             && self.classes >= 2 * CHUNKS_OF_PIECE * chunk_classes::<T, false>()
+            && (1..parallel::threads()).contains(&self.rows.targets.len())
             && is_dense(self.rows.from)
             && is_dense(self.rows.to.as_ref().map(LanesMut::as_lanes))
     }
@@ -886,10 +898,10 @@ impl<T: Float> Kernel<T> for Join<'_, '_, '_, T> {
     type Output = LossSum;
     #[inline(always)]
     fn run<S: Simd<T>>(self, s: S) -> LossSum {
-        let (first, mut total) = (self.group.first, Total::default());
+        let mut total = Total::of_block(self.group.first);
         self.drive.join(s, self.group, self.parts);
-        let (have_target, with_gradient) = (self.group.have_target(s), self.drive.rows.to.is_some());
-        self.drive.account(s, self.group, self.parts, have_target, with_gradient, first, &mut total);
+        let have_target = self.group.have_target(s);
+        self.drive.account(s, self.group, self.parts, have_target, &mut total);
         total.value()
     }
 }

@@ -341,7 +341,7 @@ impl<T: Float> SoftmaxXent<T> {
         let logits = logits.into();
         let call = self.call(logits.shape(), labels.into(), false)?;
         let grad = shaped(grad.into(), logits.shape())?;
-        call.gradient(Some(logits), grad, None, None)
+        call.gradient(Some(&logits), grad, None, None)
     }
 
     /// The loss; the logits become its gradient.
@@ -427,7 +427,7 @@ impl<T: Float> SoftmaxXent<T> {
         let call = self.call(logits.shape(), labels.into(), false)?;
         let upstream = self.upstream(upstream.into(), call.labels.len())?;
         let grad = shaped(grad.into(), logits.shape())?;
-        call.gradient(Some(logits), grad, Some(&upstream), None).map(|_| ())
+        call.gradient(Some(&logits), grad, Some(&upstream), None).map(|_| ())
     }
 
     /// The sums that these classes contribute to each row: see [`Partial`]. Reads the logits once and writes
@@ -495,7 +495,7 @@ impl<T: Float> SoftmaxXent<T> {
         let partials = call.checked(partials)?;
         let upstream = self.upstream(upstream.into(), call.labels.len())?;
         let grad = shaped(grad.into(), logits.shape())?;
-        call.gradient(Some(logits), grad, Some(&upstream), Some(partials))
+        call.gradient(Some(&logits), grad, Some(&upstream), Some(partials))
     }
 
     /// One value, or one for each of `rows` rows, in C order.
@@ -524,7 +524,7 @@ impl<T: Float> SoftmaxXent<T> {
     /// Whether rows sit in lanes.
     fn is_across(&self, axis: usize, shape: &[usize]) -> bool {
         let finds_maxima = self.label_smoothing > T::ZERO || self.z_loss > T::ZERO;
-        axis + 1 != shape.len() || order::is_across::<T>(shape[axis], finds_maxima)
+        order::is_across::<T>(shape, axis, finds_maxima)
     }
 
     /// A call for rows that have no target.
@@ -558,9 +558,10 @@ impl<T: Float> SoftmaxXent<T> {
             });
         }
         let rows = shape.iter().enumerate().filter(|&(k, _)| k != axis).map(|(_, &n)| n).product::<usize>();
-        let mut expected = shape.to_vec();
-        expected.remove(axis);
-        if labels.len() != rows || labels.rank() != 1 && labels.shape() != expected {
+        let without_classes = || shape[..axis].iter().chain(&shape[axis + 1..]).copied();
+        if labels.len() != rows || labels.rank() != 1 && !without_classes().eq(labels.shape().iter().copied())
+        {
+            let expected = without_classes().collect();
             return Err(Error::Shape { what: "the labels", expected, got: labels.shape().to_vec() });
         }
         let labels = labels.as_slice().map_or_else(|| Cow::Owned(labels.to_vec()), Cow::Borrowed);
@@ -717,17 +718,19 @@ fn sum_in_turn(numbers: impl Iterator<Item = f64>) -> f64 {
 }
 
 /// `grad` in the logits' shape: as it is, or a slice of as many elements taken in C order.
+#[inline(always)]
 pub(crate) fn shaped<'g, T>(grad: ViewMut<'g, T>, shape: &[usize]) -> Result<ViewMut<'g, T>> {
     if grad.shape() == shape {
         return Ok(grad);
     }
-    let got = grad.shape().to_vec();
-    let wrong = || Error::Shape { what: "the gradient", expected: shape.to_vec(), got: got.clone() };
+    let wrong =
+        |got: &[usize]| Error::Shape { what: "the gradient", expected: shape.to_vec(), got: got.to_vec() };
     if grad.rank() != 1 {
-        return Err(wrong());
+        return Err(wrong(grad.shape()));
     }
-    let slice = grad.into_slice().map_err(|_| wrong())?;
-    ViewMut::new(slice, shape).map_err(|_| wrong())
+    let len = grad.len();
+    let slice = grad.into_slice().map_err(|_| wrong(&[len]))?;
+    ViewMut::new(slice, shape).map_err(|_| wrong(&[len]))
 }
 
 /// A call whose inputs are checked.
@@ -821,6 +824,7 @@ impl<T: Float, I: Index> Call<'_, T, I> {
     fn drive<'w>(&'w self, rows: Work<'w, T>, scale: Scaled<T>, past_caches: bool) -> Drive<'w, 'w, T> {
         let (plan, classes, across) = (&self.plan, self.here, self.across);
         let scale = self.scale(scale);
+        let rows = Box::new(rows);
         Drive { plan, rows, classes, scale, across, past_caches, far: self.bytes() >= FAR }
     }
 
@@ -872,7 +876,7 @@ impl<T: Float, I: Index> Call<'_, T, I> {
 
     fn gradient(
         &self,
-        logits: Option<View<'_, T>>,
+        logits: Option<&View<'_, T>>,
         grad: ViewMut<'_, T>,
         upstream: Option<&[T]>,
         known: Option<&[Partial<T>]>,
@@ -882,18 +886,28 @@ impl<T: Float, I: Index> Call<'_, T, I> {
             Some(&[upstream]) => (mean.times(Scaled::of(upstream)), None),
             upstream => (mean, upstream),
         };
-        let mut totals = self.totals();
+        let (mut one, mut many);
+        let totals = match self.rows.div_ceil(self.block()) {
+            count @ 0..=1 => {
+                one = [LossSum::ZERO];
+                &mut one[..count]
+            }
+            _ => {
+                many = self.totals();
+                &mut many[..]
+            }
+        };
         let list = self.label_list();
         let work = Work {
             from: logits.map(|logits| logits.lanes(self.axis)),
             to: Some(grad.into_lanes(self.axis)),
             upstream,
             known,
-            totals: Some(&mut totals),
+            totals: Some(&mut *totals),
             ..self.work(&list)
         };
         self.run_scaled(work, scale);
-        Ok(self.loss(&totals))
+        Ok(self.loss(totals))
     }
 
     /// The softmax of every row, or its logarithm: `x` to `out`; in place where there is no `x`.

@@ -57,7 +57,7 @@ use super::partial::Partial;
 use super::plan::{Plan, Term, chunk_classes};
 use super::scale::RowScale;
 use super::tile::{Row, Tile, Unopened};
-use crate::simd::slices::{self, Bounds, stored};
+use crate::simd::slices::{self, Bounds, Mapped, stored};
 use crate::simd::{Float, Kernel, Simd, exp, scaled};
 use std::cmp::Ordering;
 
@@ -515,10 +515,7 @@ impl<T: Float, const LAGS: bool, const NORMAL: bool, const WEIGHTED: bool>
         let mut lines = slices::Lines::begin(s, &buffer[..to.len()], to, gradient!());
         slices::map_and_sum(
             s,
-            logits,
-            buffer,
-            next,
-            (target, T::NEG_INFINITY),
+            Mapped { xs: logits, to: buffer, next, hole: target, pad: T::NEG_INFINITY },
             #[inline(always)]
             |x| if NORMAL { exp::exp2_of_normal(s, x, T::LOG2_E, k) } else { shift.exp(s, x) },
             #[inline(always)]
@@ -836,20 +833,25 @@ impl<T: Float> Factors<T> {
     }
 }
 
-/// Finds what makes the gradient, given the rows' sums and what it is multiplied by; each part's sum becomes
-/// the factor of its chunk's exponentials.
+/// What is known of the rows in the lanes before their gradient is made.
+pub(super) struct Stats<V> {
+    pub(super) sums: Sums<V>,
+    pub(super) row: Normalizer<V>,
+    pub(super) term: Term<V>,
+    /// What the gradient is multiplied by.
+    pub(super) by: RowScale<V>,
+}
+
+/// Finds what makes the gradient; each part's sum becomes the factor of its chunk's exponentials.
 #[inline(always)]
-#[allow(clippy::too_many_arguments)]
 pub(super) fn set_factors<T: Float, S: Simd<T>>(
     s: S,
     plan: &Plan<'_, T>,
     to: &mut Factors<T>,
     parts: &mut [Part<T>],
-    sums: &Sums<S::V>,
-    row: &Normalizer<S::V>,
-    term: &Term<S::V>,
-    by: &RowScale<S::V>,
+    stats: &Stats<S::V>,
 ) {
+    let Stats { sums, row, term, by } = stats;
     if plan.log {
         // What is taken from each logit: the maximum, and then what is left of the logarithm.
         s.store(row.above_max(s, sums), &mut to.factor);

@@ -315,7 +315,7 @@ impl<T: Float> Kernel<T> for Across<'_, '_, '_, T> {
             (aligned(&mut scratch.exponentials, len), aligned(&mut scratch.targets, len));
         let capped = aligned(&mut scratch.logits, if soft.cap.is_some() { len } else { 0 });
         for (start, found) in (0..rows).step_by(soft.block).zip(totals) {
-            let (mut total, mut count) = (Total::default(), 0);
+            let (mut total, mut count) = (Total::of_block(start), 0);
             let end = rows.min(start + soft.block);
             for first in (start..end).step_by(T::LANES) {
                 let here = T::LANES.min(end - first);
@@ -335,7 +335,7 @@ impl<T: Float> Kernel<T> for Across<'_, '_, '_, T> {
                 let weights = weights.map(|weights| &weights[first..first + here]);
                 let (loss, [by, less]) = soft.row(s, &sums, weights);
                 let loss = s.select(counts, loss, s.splat(T::ZERO));
-                total.add(first - start, &stored(s, loss).as_ref()[..here]);
+                total.add(first, &stored(s, loss).as_ref()[..here]);
                 let counted = s.bits(counts) & ((1u64 << here) - 1) as u32;
                 count += counted.count_ones() as usize;
                 total.correct +=
@@ -366,7 +366,7 @@ impl<T: Float> Piece<'_, '_, T> {
         }
         let (x, capped, room) = (&mut exponentials[..classes], &mut capped[..classes], &mut room[..classes]);
         for (start, found) in (0..rows).step_by(soft.block).zip(totals) {
-            let (mut total, mut count) = (Total::default(), 0);
+            let (mut total, mut count) = (Total::of_block(start), 0);
             for i in start..rows.min(start + soft.block) {
                 if !has_target(s, targets, i) {
                     grad.lane(i).fill(T::ZERO);
@@ -396,7 +396,7 @@ impl<T: Float> Piece<'_, '_, T> {
                     #[inline(always)]
                     |x| s.splat(stored(s, x).as_ref()[0]),
                 );
-                total.add(i - start, &[loss]);
+                total.add(i, &[loss]);
                 total.correct += u64::from(is_correct && !loss.is_nan());
                 count += 1;
                 slices::map_with(

@@ -122,7 +122,7 @@ pub(super) fn labelled<'x, T: Float, I: Index>(
     };
     let targets = labels.to_vec().into_iter().enumerate().map(target).collect::<Result<_>>()?;
     let finds_maxima = xent.label_smoothing > T::ZERO || xent.z_loss > T::ZERO;
-    let across = axis + 1 < shape.len() || order::is_across::<T>(here, finds_maxima);
+    let across = order::is_across::<T>(shape, axis, finds_maxima);
     Ok(Arguments { xent, axis, rows, here, first_class, all_classes, across, targets })
 }
 
@@ -133,7 +133,7 @@ pub(super) fn untargeted<'x, T: Float>(
 ) -> Result<Arguments<'x, T>> {
     let axis = axis_of(shape, xent.class_axis)?;
     let (here, rows) = (shape[axis], others(shape, axis).iter().product());
-    let across = axis + 1 < shape.len() || order::is_across::<T>(here, false);
+    let across = order::is_across::<T>(shape, axis, false);
     let targets = collect((0..rows).map(|_| None))?;
     Ok(Arguments { xent, axis, rows, here, first_class: 0, all_classes: here, across, targets })
 }
