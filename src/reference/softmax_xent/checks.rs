@@ -1,7 +1,7 @@
 //! The arguments of a call, checked one after the other: what the documentation of [`crate::SoftmaxXent`]
 //! says of each.
 
-use super::super::{collect, expect};
+use super::super::{collect, expect, push};
 use crate::array::{View, ViewMut};
 use crate::error::{Error, Result};
 use crate::index::Index;
@@ -120,7 +120,16 @@ pub(super) fn labelled<'x, T: Float, I: Index>(
         value if (0..all_classes as i128).contains(&value) => Ok(Some(value as usize)),
         value => Err(Error::Label { row, value, classes: all_classes }),
     };
-    let targets = labels.to_vec().into_iter().enumerate().map(target).collect::<Result<_>>()?;
+    let mut targets = Vec::new();
+    for row in 0..rows {
+        let label = match labels.rank().checked_sub(1).map(|last| labels.lanes(last)) {
+            None => labels.get(&[]),
+            Some(lanes) => Some(lanes.lane(row / lanes.lane_len()).get(row % lanes.lane_len())),
+        };
+        if let Some(label) = label {
+            push(&mut targets, target((row, label))?)?;
+        }
+    }
     let finds_maxima = xent.label_smoothing > T::ZERO || xent.z_loss > T::ZERO;
     let across = order::is_across::<T>(shape, axis, finds_maxima);
     Ok(Arguments { xent, axis, rows, here, first_class, all_classes, across, targets })
