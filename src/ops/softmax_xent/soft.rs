@@ -5,9 +5,10 @@
 //! loss = Σ t'_j·(lse − x_j) + c·lse²     ∂loss/∂x_j = (T + 2c·lse)·p_j − t'_j
 //! ```
 //!
-//! Rows of up to 128 classes sit in lanes, each sum one chain. Longer ones each lie along vectors: within a chunk sums are added lane by lane and then by halves, those of
-//! chunks in `f64`. Either way logits become exponentials in scratch while all sums are made, and these the
-//! gradient; losses are added up as those of rows with labels are.
+//! Rows of up to 128 classes sit in lanes, each sum one chain. Longer ones each lie along vectors: within a
+//! chunk sums are added lane by lane and then by halves, those of chunks in `f64`. Either way logits become
+//! exponentials in scratch while all sums are made, and these the gradient; losses are added up as those of
+//! rows with labels are.
 
 use super::drive::{Total, aligned};
 use super::plan::{CLASSES_ACROSS, chunk_classes};
