@@ -250,7 +250,7 @@ fn close<T: Float, S: Simd<T>>(
 }
 
 /// A group of rows that fill a square, as many as there are lanes and dense, of at most as many classes; and
-/// all that is known of it. Vectors across two cache lines would cost two reads.
+/// all that is known of it.
 #[repr(C, align(64))]
 pub(super) struct Square<T: Float> {
     /// Class after class, a vector of rows each: logits, then their exponentials.

@@ -163,8 +163,9 @@ impl<V: Copy> Shift<V> {
     }
 }
 
-/// What is known of one chunk of each row in the lanes.
+/// What is known of one chunk of each row in the lanes. Vectors across two cache lines would cost two reads.
 #[derive(Clone, Copy)]
+#[repr(C, align(64))]
 pub(super) struct Part<T: Float> {
     /// The largest logit, the target's left out.
     pub(super) max: T::Block,
@@ -268,20 +269,21 @@ impl<V: Copy> Sums<V> {
     }
 }
 
-/// Rows in flight, one a lane.
+/// Rows in flight, one a lane. In this order each vector is a cache line.
 #[derive(Default)]
+#[repr(C, align(64))]
 pub(super) struct Group<T: Float> {
-    pub(super) first: usize,
-    pub(super) count: usize,
-    /// Each row's target, `NO_CLASS` where it has none.
-    pub(super) classes: [usize; 16],
-    /// The weights of these, where there are any.
-    pub(super) weights: T::Block,
     pub(super) sums: Sums<T::Block>,
-    /// A bit for each whose target is not the largest logit.
-    pub(super) lost: u32,
     pub(super) row: Normalizer<T::Block>,
     pub(super) factors: Factors<T>,
+    /// The weights of the targets, where there are any.
+    pub(super) weights: T::Block,
+    /// Each row's target, `NO_CLASS` where it has none.
+    pub(super) classes: [usize; 16],
+    pub(super) first: usize,
+    pub(super) count: usize,
+    /// A bit for each whose target is not the largest logit.
+    pub(super) lost: u32,
 }
 
 impl<T: Float> Group<T> {
