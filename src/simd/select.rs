@@ -4,10 +4,13 @@
 //! A word holds the truth values of 64 consecutive elements, bit i that of element i. Comparing makes words;
 //! everything after that is done by words, whatever the comparison was.
 
-use super::{Float, Simd};
+use super::Float;
 
 /// The elements of a word.
 pub(crate) const WORD: usize = 64;
+
+/// How many places after the hits of four vectors may be written with them: a vector's.
+pub(crate) const SLACK: usize = 16;
 
 /// Positions and truth values: nothing here depends on an element type.
 pub(crate) trait Bits: Copy {
@@ -30,20 +33,6 @@ pub(crate) trait Bits: Copy {
 pub(crate) trait Compress<T: Float>: Bits {
     /// Writes the elements whose bits are set to the front of `to`, in order. What follows in `to` is unspecified.
     fn compress(self, bits: u64, from: &[T; WORD], to: &mut [T; WORD]);
-}
-
-/// The word of 64 elements under a comparison.
-#[inline(always)] // as all that is between a kernel and the operations, closures too
-pub(crate) fn word<T: Float, S: Simd<T>>(s: S, x: &[T; WORD], compare: impl Fn(S::V) -> S::M) -> u64 {
-    let (blocks, _) = T::blocks(x).0.as_chunks();
-    let low = word_of_4(s, &blocks[0], &compare);
-    if T::LANES == 16 { low } else { low | word_of_4(s, &blocks[1], &compare) << 32 }
-}
-
-#[inline(always)]
-fn word_of_4<T: Float, S: Simd<T>>(s: S, x: &[T::Block; 4], compare: &impl Fn(S::V) -> S::M) -> u64 {
-    let v = [s.load(&x[0]), s.load(&x[1]), s.load(&x[2]), s.load(&x[3])];
-    s.bits_of_4([compare(v[0]), compare(v[1]), compare(v[2]), compare(v[3])])
 }
 
 /// The first `n` bits set, or all.
