@@ -2,7 +2,6 @@
 
 #![allow(unsafe_code)]
 
-use super::select::WORD;
 use super::{Kernel, Simd, Streaming, slices};
 use std::arch::x86_64::*;
 
@@ -56,7 +55,7 @@ macro_rules! level {
      $max:ident $min:ident $and:ident $or:ident $andnot:ident $cmp:ident $blendv:ident $movemask:ident
      $xor:ident $to_int:ident $from_int:ident $columns:ident $rows:ident
      $sum_half:ident $max_of_half:ident;
-     $mask_load:ident $mask_store:ident $stream:ident $first_lanes:ident $join:ident $compress_4:ident
+     $mask_load:ident $mask_store:ident $stream:ident $first_lanes:ident $join:ident
     ) => {
         impl Simd<$t> for Avx2 {
             type V = ($v, $v);
@@ -198,10 +197,6 @@ macro_rules! level {
                 }
                 fn bits(m: ($v, $v)) -> u32 { ($movemask(m.0) | $movemask(m.1) << $half) as u32 }
                 fn bits_of_4(m: [($v, $v); 4]) -> u64 { select::$join(m) }
-                fn compress_4(bits: u64, m: [($v, $v); 4], v: [($v, $v); 4], to: &mut [$t; WORD]) {
-                    let _ = m;
-                    select::$compress_4(bits, v, to)
-                }
             }
         }
     };
@@ -388,7 +383,7 @@ level! {
     _mm256_div_ps _mm256_fmadd_ps _mm256_max_ps _mm256_min_ps _mm256_and_ps _mm256_or_ps _mm256_andnot_ps
     _mm256_cmp_ps _mm256_blendv_ps _mm256_movemask_ps _mm256_xor_ps _mm256_castps_si256 _mm256_castsi256_ps columns_ps rows_ps
     sum_of_8 max_of_8;
-    _mm256_maskload_ps _mm256_maskstore_ps _mm256_stream_ps first_of_16 join_16 compress_4_ps
+    _mm256_maskload_ps _mm256_maskstore_ps _mm256_stream_ps first_of_16 join_16
 }
 
 level! {
@@ -398,5 +393,5 @@ level! {
     _mm256_div_pd _mm256_fmadd_pd _mm256_max_pd _mm256_min_pd _mm256_and_pd _mm256_or_pd _mm256_andnot_pd
     _mm256_cmp_pd _mm256_blendv_pd _mm256_movemask_pd _mm256_xor_pd _mm256_castpd_si256 _mm256_castsi256_pd columns_pd rows_pd
     sum_of_4 max_of_4;
-    _mm256_maskload_pd _mm256_maskstore_pd _mm256_stream_pd first_of_8 join_8 compress_4_pd
+    _mm256_maskload_pd _mm256_maskstore_pd _mm256_stream_pd first_of_8 join_8
 }

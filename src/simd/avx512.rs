@@ -170,7 +170,8 @@ macro_rules! level {
                 fn select(m: $m, a: $v, b: $v) -> $v { $blend(m, b, a) }
                 fn bits(m: $m) -> u32 { m as u32 }
                 fn bits_of_4(m: [$m; 4]) -> u64 { select::$join(m) }
-                fn compress_4(bits: u64, m: [$m; 4], v: [$v; 4], to: &mut [$t; WORD]) {
+                fn compress_4(bits: u64, m: [$m; 4], v: [$v; 4], from: &[[$t; $lanes]; 4], to: &mut [$t; WORD]) {
+                    let _ = from; // which is in registers
                     select::$compress_4(s, bits, m, v, to)
                 }
                 fn positions_32_of_4(bits: u64, m: [$m; 4], first: u32, to: &mut [u32; WORD]) {

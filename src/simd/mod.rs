@@ -231,16 +231,20 @@ pub(crate) trait Simd<T: Float>: select::Compress<T> + Copy + Send + Sync + 'sta
         a | b << T::LANES | c << (2 * T::LANES) | d << (3 * T::LANES)
     }
 
-    /// Writes the elements of four vectors where `m`, whose bits are `bits`, to the front of `to`, in order. What
-    /// follows in `to` is unspecified as far as [`select::SLACK`] places, and as it was after those.
+    /// Writes the elements of four vectors, which were loaded from `from`, where `m`, whose bits are `bits`, to
+    /// the front of `to`, in order. What follows in `to` is unspecified as far as [`select::SLACK`] places, and as
+    /// it was after those.
     #[inline(always)]
-    fn compress_4(self, bits: u64, m: [Self::M; 4], v: [Self::V; 4], to: &mut [T; select::WORD]) {
-        let _ = m;
-        let mut from = [T::ZERO; select::WORD];
-        for (v, to) in v.into_iter().zip(T::blocks_mut(&mut from).0) {
-            self.store(v, to);
-        }
-        self.compress(bits, &from, to);
+    fn compress_4(
+        self,
+        bits: u64,
+        m: [Self::M; 4],
+        v: [Self::V; 4],
+        from: &[T::Block; 4],
+        to: &mut [T; select::WORD],
+    ) {
+        let _ = (m, v);
+        self.compress(bits, T::elements(from), to);
     }
     /// Writes `first + i` for each lane i of four vectors where `m` as [`Simd::compress_4`] writes elements.
     #[inline(always)]

@@ -31,8 +31,9 @@ pub(crate) trait Bits: Copy {
 
 /// Elements moved by words.
 pub(crate) trait Compress<T: Float>: Bits {
-    /// Writes the elements whose bits are set to the front of `to`, in order. What follows in `to` is unspecified.
-    fn compress(self, bits: u64, from: &[T; WORD], to: &mut [T; WORD]);
+    /// Writes those of 64 elements, or as many as four vectors have, whose bits are set to the front of `to`, in
+    /// order. What follows in `to` is unspecified.
+    fn compress(self, bits: u64, from: &[T], to: &mut [T; WORD]);
 }
 
 /// The first `n` bits set, or all.

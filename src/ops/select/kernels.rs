@@ -297,7 +297,7 @@ impl<T: Float> Kernel<T> for Select<'_, T> {
         match (to.positions, to.values) {
             (Positions::None, None) => 0,
             (Positions::None, Some(values)) => {
-                fill!(values, nothing; x _at to _no: s.compress_4(x.bits, x.m, x.v, to))
+                fill!(values, nothing; x _at to _no: s.compress_4(x.bits, x.m, x.v, x.from, to))
             }
             (Positions::U32(positions), None) => fill!(positions, nothing; x at to _no:
                 s.positions_32_of_4(x.bits, x.m, first.wrapping_add(at) as u32, to)),
@@ -305,25 +305,26 @@ impl<T: Float> Kernel<T> for Select<'_, T> {
                 s.positions_64_of_4(x.bits, x.m, (first + at) as u64, to)),
             (Positions::U32(positions), Some(values)) => fill!(positions, values; x at to to_values: {
                 s.positions_32_of_4(x.bits, x.m, first.wrapping_add(at) as u32, to);
-                s.compress_4(x.bits, x.m, x.v, to_values);
+                s.compress_4(x.bits, x.m, x.v, x.from, to_values);
             }),
             (Positions::U64(positions), Some(values)) => fill!(positions, values; x at to to_values: {
                 s.positions_64_of_4(x.bits, x.m, (first + at) as u64, to);
-                s.compress_4(x.bits, x.m, x.v, to_values);
+                s.compress_4(x.bits, x.m, x.v, x.from, to_values);
             }),
         }
     }
 }
 
 /// Four vectors, and which of their lanes are hits.
-struct Group<T: Float, S: Simd<T>> {
+struct Group<'a, T: Float, S: Simd<T>> {
+    from: &'a [T::Block; VECTORS],
     v: [S::V; VECTORS],
     m: [S::M; VECTORS],
     bits: u64,
 }
 
 /// The elements of which the end is looked at before most are written, so that it is still in a cache then.
-const STRETCH: usize = 16 << 10;
+const STRETCH: usize = 64 << 10;
 /// The hits from which on a stretch's end is looked at.
 const STAGED: usize = 64;
 /// The places of our own: for those hits, and a word's for whatever the last of them is written with.
@@ -340,10 +341,10 @@ struct Dense<'a, T: Float, S: Simd<T>> {
 
 impl<T: Float, S: Simd<T>> Dense<'_, T, S> {
     #[inline(always)]
-    fn look(s: S, comparison: Comparison<S::V>, group: &[T::Block; VECTORS]) -> Group<T, S> {
-        let v = load_4(s, group);
+    fn look(s: S, comparison: Comparison<S::V>, from: &[T::Block; VECTORS]) -> Group<'_, T, S> {
+        let v = load_4(s, from);
         let m = comparison.of_4(s, v);
-        Group { v, m, bits: s.bits_of_4(m) }
+        Group { from, v, m, bits: s.bits_of_4(m) }
     }
 
     /// Calls `put` for each group with the number of its first element, and places in `a` and `b`, which it
@@ -357,7 +358,7 @@ impl<T: Float, S: Simd<T>> Dense<'_, T, S> {
         &self,
         a: &mut [A],
         b: &mut [B],
-        put: impl Fn(Group<T, S>, usize, &mut [A; WORD], &mut [B; WORD]),
+        put: impl Fn(Group<'_, T, S>, usize, &mut [A; WORD], &mut [B; WORD]),
     ) -> usize {
         let Dense { s, comparison, .. } = *self;
         let (mut own_a, mut own_b) = ([A::default(); STAGE], [B::default(); STAGE]);

@@ -123,10 +123,10 @@ impl Bits for Avx2 {
 
 impl Compress<f32> for Avx2 {
     ops! {
-        fn compress(bits: u64, from: &[f32; WORD], to: &mut [f32; WORD]) {
+        fn compress(bits: u64, from: &[f32], to: &mut [f32; WORD]) {
             if bits.count_ones() <= SPARSE {
                 for (to, bit) in to.iter_mut().zip(first_four(bits)) {
-                    *to = from[bit as usize % WORD];
+                    *to = from.get(bit as usize).copied().unwrap_or_default();
                 }
                 return;
             }
@@ -145,10 +145,10 @@ impl Compress<f32> for Avx2 {
 
 impl Compress<f64> for Avx2 {
     ops! {
-        fn compress(bits: u64, from: &[f64; WORD], to: &mut [f64; WORD]) {
+        fn compress(bits: u64, from: &[f64], to: &mut [f64; WORD]) {
             if bits.count_ones() <= SPARSE {
                 for (to, bit) in to.iter_mut().zip(first_four(bits)) {
-                    *to = from[bit as usize % WORD];
+                    *to = from.get(bit as usize).copied().unwrap_or_default();
                 }
                 return;
             }
@@ -189,38 +189,4 @@ pub(super) fn join_8(m: [(__m256d, __m256d); 4]) -> u64 {
     let [a, b, c, d] =
         m.map(|m| (_mm256_movemask_pd(m.0) as u32 | (_mm256_movemask_pd(m.1) as u32) << 4) as u64);
     a | b << 8 | c << 16 | d << 24
-}
-
-/// `Simd::compress_4` of f32.
-#[inline]
-#[target_feature(enable = "avx2,popcnt")]
-pub(super) fn compress_4_ps(bits: u64, v: [(__m256, __m256); 4], to: &mut [f32; WORD]) {
-    let (mut k, mut bits) = (0, bits);
-    for v in v.into_iter().flat_map(|(low, high)| [low, high]) {
-        let part = bits as u8;
-        // SAFETY: `k` is at most 8 for each earlier part, so the store of 8 stays inside the 64.
-        unsafe {
-            let front = _mm256_permutevar8x32_ps(v, row(&FRONT[part as usize]));
-            _mm256_storeu_ps(to.as_mut_ptr().add(k), front);
-        }
-        k += part.count_ones() as usize;
-        bits >>= 8;
-    }
-}
-
-/// `Simd::compress_4` of f64.
-#[inline]
-#[target_feature(enable = "avx2,popcnt")]
-pub(super) fn compress_4_pd(bits: u64, v: [(__m256d, __m256d); 4], to: &mut [f64; WORD]) {
-    let (mut k, mut bits) = (0, bits);
-    for v in v.into_iter().flat_map(|(low, high)| [low, high]) {
-        let part = bits as usize & 15;
-        // SAFETY: `k` is at most 4 for each earlier part, so the store of 4 stays inside the 64.
-        unsafe {
-            let front = _mm256_permutevar8x32_ps(_mm256_castpd_ps(v), row(&FRONT_PAIRS[part]));
-            _mm256_storeu_ps(to.as_mut_ptr().add(k).cast(), front);
-        }
-        k += part.count_ones() as usize;
-        bits >>= 4;
-    }
 }

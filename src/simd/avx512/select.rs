@@ -104,7 +104,7 @@ impl Bits for Avx512 {
 
 impl Compress<f32> for Avx512 {
     ops! { s;
-        fn compress(bits: u64, from: &[f32; WORD], to: &mut [f32; WORD]) {
+        fn compress(bits: u64, from: &[f32], to: &mut [f32; WORD]) {
             // SAFETY: a quarter of the 64 elements.
             let load = |i: usize| unsafe { _mm512_loadu_ps(from[16 * i..][..16].as_ptr()) };
             let v = [load(0), load(1), load(2), load(3)];
@@ -132,7 +132,7 @@ impl Compress<f32> for Avx512 {
 
 impl Compress<f64> for Avx512 {
     ops! { s;
-        fn compress(bits: u64, from: &[f64; WORD], to: &mut [f64; WORD]) {
+        fn compress(bits: u64, from: &[f64], to: &mut [f64; WORD]) {
             let mut k = 0;
             for (half, from) in from.as_chunks::<32>().0.iter().enumerate() {
                 let bits = bits >> (32 * half) & u64::from(u32::MAX);
