@@ -1,6 +1,6 @@
 //! Gathers.
 
-use super::{Axes, Draw, Drawn, Idx, SLICES, Trial, VIEWS, copy_of, one_in, size};
+use super::{Axes, Draw, Drawn, Idx, SLICES, Trial, VIEWS, as_written, copy_of, one_in, size};
 use rand::RngExt;
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
@@ -182,11 +182,19 @@ impl<T: Element, I: Idx> Trial for Gather<T, I> {
                 let view = gradix::View::strided(src, &[from.shape[1]], &[stride], 0).expect("within");
                 gradix::take_into(view, &idx[..], &mut out[..])
             }
-            Form::Axis => gradix::take_axis_into(from.view(src), from.axis(), &idx[..], to.view_mut(out)),
+            Form::Axis => as_written!(from, S, E, DENSE => {
+                let (src, out) = (from.view_as::<T, S, E, DENSE>(src), to.view_mut_as::<T, S, E, true>(out));
+                gradix::take_axis_into(src, 1 - S as isize, &idx[..], out)
+            }),
             Form::Along => {
-                gradix::take_along_axis_into(from.view(src), from.axis(), to.view(idx), to.view_mut(out))
+                as_written!(from, S, E, DENSE => {
+                    let (src, idx) = (from.view_as::<T, S, E, DENSE>(src), to.view_as::<I, S, E, true>(idx));
+                    gradix::take_along_axis_into(src, 1 - S as isize, idx, to.view_mut_as::<T, S, E, true>(out))
+                })
             }
-            Form::Pick => gradix::pick_into(from.view(src), &idx[..], &mut out[..]),
+            Form::Pick => as_written!(from, S, E, DENSE => {
+                gradix::pick_into(from.view_as::<T, S, E, DENSE>(src), &idx[..], &mut out[..])
+            }),
             Form::Fill => gradix::take_into(&src[..], gradix::Fill(&idx[..], T::default()), &mut out[..]),
             Form::Wrap => gradix::take_into(&src[..], gradix::Wrap(&idx[..]), &mut out[..]),
             Form::Clip => gradix::take_into(&src[..], gradix::Clip(&idx[..]), &mut out[..]),

@@ -143,6 +143,28 @@ macro_rules! copy_of {
 }
 pub(crate) use copy_of;
 
+/// Evaluates an expression with constants that say which of the axes a caller would write, and whether they are contiguous:
+/// one of six copies, as callers know these of their arrays.
+macro_rules! as_written {
+    ($axes:expr, $start:ident, $end:ident, $dense:ident => $value:expr) => {{
+        let (written, is_dense) = ($axes.written(), $axes.is_contiguous());
+        crate::trials::as_written!(@arms (written.start, written.end, is_dense), $start, $end, $dense, $value,
+            (1, 3, true) (1, 3, false) (0, 2, true) (0, 2, false) (0, 3, true) (0, 3, false))
+    }};
+    (@arms $given:expr, $start:ident, $end:ident, $dense:ident, $value:expr, $(($s:literal, $e:literal, $d:literal))*) => {
+        match $given {
+            $(($s, $e, $d) => {
+                const $start: usize = $s;
+                const $end: usize = $e;
+                const $dense: bool = $d;
+                $value
+            })*
+            _ => unreachable!("axes are written as 1..3, 0..2 or 0..3"),
+        }
+    };
+}
+pub(crate) use as_written;
+
 /// The three axes that any gather or scatter along an axis comes down to, and their strides in elements.
 #[derive(Clone, Copy)]
 pub struct Axes {
@@ -177,7 +199,7 @@ impl Axes {
     }
 
     /// The axes that a caller would write: those of length 1 beside the axis are left out, as far as a matrix remains.
-    fn written(&self) -> std::ops::Range<usize> {
+    pub fn written(&self) -> std::ops::Range<usize> {
         let [outer, _, inner] = self.shape;
         if outer == 1 {
             1..3
@@ -193,22 +215,56 @@ impl Axes {
         1 - self.written().start as isize
     }
 
-    pub fn view<'a, T>(&self, data: &'a [T]) -> gradix::View<'a, T> {
-        let axes = self.written();
-        if self.is_contiguous() {
-            return gradix::View::new(data, &self.shape[axes]).expect("its shape");
+    /// The view that a caller would make, its rank (axes `START` to `END`) and layout known where it is made.
+    #[inline(always)]
+    pub fn view_as<'a, T, const START: usize, const END: usize, const DENSE: bool>(
+        &self,
+        data: &'a [T],
+    ) -> gradix::View<'a, T> {
+        let ([a, b, c], [x, y, z]) = (self.shape, self.strides.map(|stride| stride as isize));
+        let view = match (DENSE, START, END) {
+            (true, 1, 3) => gradix::View::new(data, &[b, c]),
+            (true, 0, 2) => gradix::View::new(data, &[a, b]),
+            (true, ..) => gradix::View::new(data, &[a, b, c]),
+            (_, 1, 3) => gradix::View::strided(data, &[b, c], &[y, z], 0),
+            (_, 0, 2) => gradix::View::strided(data, &[a, b], &[x, y], 0),
+            _ => gradix::View::strided(data, &[a, b, c], &[x, y, z], 0),
+        };
+        match view {
+            Ok(view) => view,
+            Err(error) => panic!("{error}"), // written out: `expect` is not always inlined
         }
-        let strides = self.strides.map(|stride| stride as isize);
-        gradix::View::strided(data, &self.shape[axes.clone()], &strides[axes], 0).expect("within")
     }
 
-    pub fn view_mut<'a, T>(&self, data: &'a mut [T]) -> gradix::ViewMut<'a, T> {
-        let axes = self.written();
-        if self.is_contiguous() {
-            return gradix::ViewMut::new(data, &self.shape[axes]).expect("its shape");
+    /// As `view_as`, to write through.
+    #[inline(always)]
+    pub fn view_mut_as<'a, T, const START: usize, const END: usize, const DENSE: bool>(
+        &self,
+        data: &'a mut [T],
+    ) -> gradix::ViewMut<'a, T> {
+        let ([a, b, c], [x, y, z]) = (self.shape, self.strides.map(|stride| stride as isize));
+        let view = match (DENSE, START, END) {
+            (true, 1, 3) => gradix::ViewMut::new(data, &[b, c]),
+            (true, 0, 2) => gradix::ViewMut::new(data, &[a, b]),
+            (true, ..) => gradix::ViewMut::new(data, &[a, b, c]),
+            (_, 1, 3) => gradix::ViewMut::strided(data, &[b, c], &[y, z], 0),
+            (_, 0, 2) => gradix::ViewMut::strided(data, &[a, b], &[x, y], 0),
+            _ => gradix::ViewMut::strided(data, &[a, b, c], &[x, y, z], 0),
+        };
+        match view {
+            Ok(view) => view,
+            Err(error) => panic!("{error}"), // written out: `expect` is not always inlined
         }
-        let strides = self.strides.map(|stride| stride as isize);
-        gradix::ViewMut::strided(data, &self.shape[axes.clone()], &strides[axes], 0).expect("within")
+    }
+
+    /// A view where it does not matter how it was made.
+    pub fn view<'a, T>(&self, data: &'a [T]) -> gradix::View<'a, T> {
+        as_written!(self, START, END, DENSE => self.view_as::<T, START, END, DENSE>(data))
+    }
+
+    /// As `view`, to write through.
+    pub fn view_mut<'a, T>(&self, data: &'a mut [T]) -> gradix::ViewMut<'a, T> {
+        as_written!(self, START, END, DENSE => self.view_mut_as::<T, START, END, DENSE>(data))
     }
 
     /// The same with another length of the axis, contiguous.

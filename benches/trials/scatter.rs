@@ -1,7 +1,8 @@
 //! Scatters.
 
 use super::{
-    Axes, Draw, Drawn, Idx, SLICES, Trial, VIEWS, copy_of, drawn_types, number, one_in, signed, size,
+    Axes, Draw, Drawn, Idx, SLICES, Trial, VIEWS, as_written, copy_of, drawn_types, number, one_in, signed,
+    size,
 };
 use crate::common::data::Element;
 use rand::SeedableRng;
@@ -127,19 +128,31 @@ fn drawn<T: Element, I: Idx>(
 impl<T: Element, I: Idx> Trial for Scatter<T, I> {
     fn gradix(&mut self) {
         let Scatter { form, to, from, dst, idx, src, scale } = self;
-        let (idx, axis, scale) = (&idx[..], to.axis(), *scale);
+        let (idx, scale) = (&idx[..], *scale);
         match form {
             Form::Elements if scale == T::one() => gradix::scatter_add(&mut dst[..], idx, &src[..]),
             Form::Elements => gradix::scatter_add_scaled(&mut dst[..], idx, &src[..], scale),
-            Form::Axis => gradix::scatter_add_axis_scaled(to.view_mut(dst), axis, idx, from.view(src), scale),
-            Form::Along => {
-                let idx = from.view(idx);
-                gradix::scatter_add_along_axis_scaled(to.view_mut(dst), axis, idx, from.view(src), scale)
-            }
+            Form::Axis => as_written!(to, S, E, DENSE => {
+                let (dst, src) = (to.view_mut_as::<T, S, E, DENSE>(dst), from.view_as::<T, S, E, true>(src));
+                gradix::scatter_add_axis_scaled(dst, 1 - S as isize, idx, src, scale)
+            }),
+            Form::Along => as_written!(to, S, E, DENSE => {
+                let (dst, src) = (to.view_mut_as::<T, S, E, DENSE>(dst), from.view_as::<T, S, E, true>(src));
+                let idx = from.view_as::<I, S, E, true>(idx);
+                gradix::scatter_add_along_axis_scaled(dst, 1 - S as isize, idx, src, scale)
+            }),
             Form::Put => gradix::put(&mut dst[..], idx, &src[..]),
-            Form::PutAxis => gradix::put_axis(to.view_mut(dst), axis, idx, from.view(src)),
-            Form::Pick if scale == T::one() => gradix::pick_add(to.view_mut(dst), idx, number(-1.0)),
-            Form::Pick => gradix::pick_add_scaled(to.view_mut(dst), idx, &src[..], scale),
+            Form::PutAxis => as_written!(to, S, E, DENSE => {
+                let (dst, src) = (to.view_mut_as::<T, S, E, DENSE>(dst), from.view_as::<T, S, E, true>(src));
+                gradix::put_axis(dst, 1 - S as isize, idx, src)
+            }),
+            Form::Pick => as_written!(to, S, E, DENSE => {
+                let dst = to.view_mut_as::<T, S, E, DENSE>(dst);
+                match scale == T::one() {
+                    true => gradix::pick_add(dst, idx, number(-1.0)),
+                    false => gradix::pick_add_scaled(dst, idx, &src[..], scale),
+                }
+            }),
         }
         .expect("indices in bounds");
         black_box(dst);

@@ -46,8 +46,8 @@ impl Layout {
         Layout { strides: [0; MAX_RANK], ..self }
     }
 
-    /// The layout of all of `len` elements in C order. Inlined for a matrix, so that a view which is made for one
-    /// call need never stand in memory.
+    /// The layout of all of `len` elements in C order. Inlined for two axes and three, so that a view which is
+    /// made for one call need never stand in memory.
     #[inline(always)]
     pub(super) fn whole(len: usize, shape: &[usize]) -> Result<Self> {
         if let &[rows, columns] = shape
@@ -61,37 +61,95 @@ impl Layout {
                 strides: [columns as isize, 1, 0, 0, 0, 0, 0, 0],
             });
         }
+        if let &[a, b, c] = shape
+            && let Some(plane) = b.checked_mul(c)
+            && let Some(product) = a.checked_mul(plane)
+            && product == len
+            && len.wrapping_sub(1) < isize::MAX as usize
+        {
+            return Ok(Layout {
+                rank: 3,
+                shape: [a, b, c, 1, 1, 1, 1, 1],
+                strides: [plane as isize, c as isize, 1, 0, 0, 0, 0, 0],
+            });
+        }
         Layout::whole_of_any_rank(len, shape)
     }
 
-    #[cold]
     #[inline(never)]
     fn whole_of_any_rank(len: usize, shape: &[usize]) -> Result<Self> {
-        let layout = Layout::c_order(shape)?;
-        if layout.len() == len {
+        let rank = shape.len();
+        if rank > MAX_RANK {
+            count(shape)?;
+            return Layout::new(shape, &[0; MAX_RANK]); // an error
+        }
+        // C order: the last axis is dense, each earlier one steps over all later ones.
+        let mut layout = Layout { rank, shape: [1; MAX_RANK], strides: [0; MAX_RANK] };
+        let (mut step, mut elements) = (1usize, 1usize);
+        for d in (0..rank).rev() {
+            (layout.shape[d], layout.strides[d]) = (shape[d], step as isize);
+            step = match step.checked_mul(shape[d].max(1)) {
+                Some(step) if step <= isize::MAX as usize => step,
+                _ => return Err(Error::Overflow { shape: shape.to_vec() }),
+            };
+            elements *= shape[d]; // at most `step`
+        }
+        if elements == len {
             Ok(layout)
         } else {
             Err(Error::Shape { what: "the data", expected: shape.to_vec(), got: vec![len] })
         }
     }
 
-    /// C order: the last axis is dense, each earlier one steps over all later ones.
-    fn c_order(shape: &[usize]) -> Result<Self> {
-        count(shape)?;
-        let mut strides = [0; MAX_RANK];
-        let mut step = 1isize;
-        // Axes beyond MAX_RANK are refused by `new`, which sees the whole shape.
-        for (stride, &n) in strides.iter_mut().zip(shape).take(shape.len()).rev() {
-            *stride = step;
-            step *= n.max(1) as isize; // below isize::MAX: `count` has multiplied the same numbers
-        }
-        Layout::new(shape, &strides[..shape.len().min(MAX_RANK)])
-    }
-
     /// The lowest and highest offset that an index inside the shape reaches; `None` where no such index exists.
     /// Exact: computed wide enough not to wrap.
     pub(super) fn extent(&self) -> Option<(i128, i128)> {
         extent(self.shape(), self.strides())
+    }
+
+    /// The layout with these axes, shown to reach only `len` elements from element `offset` on, and where its first
+    /// element stands. Inlined for up to three axes of everyday size, so that a view which is made for one call need
+    /// never stand in memory.
+    #[inline(always)]
+    pub(super) fn strided(
+        len: usize,
+        given: &[usize],
+        steps: &[isize],
+        offset: usize,
+    ) -> Result<(Self, usize)> {
+        let axes = match (given, steps) {
+            (&[a], &[x]) => Some(([a, 1, 1], [x, 0, 0])),
+            (&[a, b], &[x, y]) => Some(([a, b, 1], [x, y, 0])),
+            (&[a, b, c], &[x, y, z]) => Some(([a, b, c], [x, y, z])),
+            _ => None,
+        };
+        // Lengths from 1 to 2^20 and strides up to 2^40: no product or sum below overflows.
+        let reach = |n: usize, stride: isize| {
+            let is_everyday = n.wrapping_sub(1) < 1 << 20 && stride.unsigned_abs() as u64 <= 1 << 40;
+            is_everyday.then(|| (n as i64 - 1) * stride as i64)
+        };
+        if let Some(([a, b, c], [x, y, z])) = axes
+            && let (Some(i), Some(j), Some(k)) = (reach(a, x), reach(b, y), reach(c, z))
+            && offset <= len
+            && i.min(0) + j.min(0) + k.min(0) >= -(offset as i64)
+            && i.max(0) + j.max(0) + k.max(0) < (len - offset) as i64
+        {
+            let (shape, strides) = ([a, b, c, 1, 1, 1, 1, 1], [x, y, z, 0, 0, 0, 0, 0]);
+            return Ok((Layout { rank: given.len(), shape, strides }, offset));
+        }
+        Layout::strided_of_any_rank(len, given, steps, offset)
+    }
+
+    #[inline(never)]
+    fn strided_of_any_rank(
+        len: usize,
+        shape: &[usize],
+        strides: &[isize],
+        offset: usize,
+    ) -> Result<(Self, usize)> {
+        let layout = Layout::new(shape, strides)?;
+        let offset = layout.checked_start(len, offset)?;
+        Ok((layout, offset))
     }
 
     /// Where the element (0, 0, …) stands in `len` elements, shown to reach only these.
@@ -112,10 +170,18 @@ impl Layout {
     }
 
     /// Whether no two indices share an element: each axis steps over all that the finer axes reach together.
+    #[inline(always)]
     pub(super) fn is_injective(&self) -> bool {
-        if self.rank == 1 {
-            return self.strides[0] != 0 || self.shape[0] <= 1;
+        match (self.shape(), self.strides()) {
+            (&[n], &[stride]) => stride != 0 || n <= 1,
+            // A matrix whose rows are dense and apart.
+            (&[_, columns], &[row, 1]) if row >= columns as isize => true,
+            _ => self.is_injective_of_any_rank(),
         }
+    }
+
+    #[inline(never)]
+    fn is_injective_of_any_rank(&self) -> bool {
         let mut axes: Vec<(u128, u128)> = (self.shape().iter().zip(self.strides()))
             .filter(|&(&n, _)| n > 1)
             .map(|(&n, &stride)| (stride.unsigned_abs() as u128, n as u128))
@@ -144,6 +210,7 @@ impl Layout {
         match self.rank {
             1 => self.shape[0],
             2 => self.shape[0] * self.shape[1],
+            3 => self.shape[0] * self.shape[1] * self.shape[2],
             _ => self.shape().iter().product(),
         }
     }
@@ -160,13 +227,16 @@ impl Layout {
         true
     }
 
-    /// Whether this is an array of rank 1 or 2 in C order: what the short way of a small call takes. Other layouts in
-    /// C order go the long way.
+    /// Whether this is an array of rank 1, 2 or 3 whose strides are those of C order, for axes of length 1, too.
     #[inline(always)]
     pub(super) fn is_plainly_dense(&self) -> bool {
         match self.rank {
             1 => self.strides[0] == 1,
             2 => self.strides[1] == 1 && self.strides[0] == self.shape[1] as isize,
+            3 => {
+                let [_, b, c, ..] = self.shape;
+                self.strides[2] == 1 && self.strides[1] == c as isize && self.strides[0] == (b * c) as isize
+            }
             _ => false,
         }
     }
@@ -402,8 +472,9 @@ pub(crate) struct Plan {
     pub(super) layouts: [Layout; 3],
     pub(super) shapes: [[usize; 3]; 3],
     pub(super) strides: [[isize; 3]; 3],
-    /// Empty nearly always, and then nothing is allocated for it.
-    outer: Vec<Axis>,
+    /// The first `outside` are the axes that are looped over outside: nearly always none.
+    outer: [Axis; MAX_AXES],
+    outside: usize,
     pieces: usize,
 }
 
@@ -425,18 +496,24 @@ impl Plan {
                 return Err(Error::Shape { what: "the index array", expected, got: list.shape().to_vec() });
             }
         }
-        let mut axes: Vec<Axis> = Vec::with_capacity(MAX_AXES);
-        let other =
-            |d: usize| (table.shape[d], [table.strides[d], if along { list.strides[d] } else { 0 }, 0]);
         let listed = if along { axis..axis + 1 } else { 0..list.rank };
         let (first_k, first_m) = (axis, axis + listed.len());
-        axes.extend((0..axis).map(other));
-        axes.extend(listed.map(|d| (list.shape[d], [0, list.strides[d], 0])));
-        axes.extend((axis + 1..table.rank).map(other));
+        let rank = first_m + table.rank - axis - 1;
+        let mut axes: [Axis; MAX_AXES] = [(1, [0; 3]); MAX_AXES];
+        let other =
+            |d: usize| (table.shape[d], [table.strides[d], if along { list.strides[d] } else { 0 }, 0]);
+        let of_list = listed.map(|d| (list.shape[d], [0, list.strides[d], 0]));
+        let all = (0..axis).map(other).chain(of_list).chain((axis + 1..table.rank).map(other));
+        axes.iter_mut().zip(all).for_each(|(axis, found)| *axis = found);
+        let axes = &mut axes[..rank];
 
-        let shape: Vec<usize> = axes.iter().map(|axis| axis.0).collect();
-        let len = count(&shape)?;
-        if flow.shape() == shape {
+        let shape = || axes.iter().map(|axis| axis.0).collect::<Vec<usize>>();
+        let product = axes.iter().try_fold(1usize, |product, axis| product.checked_mul(axis.0.max(1)));
+        if product.is_none_or(|product| product > isize::MAX as usize) {
+            return Err(Error::Overflow { shape: shape() });
+        }
+        let len: usize = axes.iter().map(|axis| axis.0).product();
+        if flow.rank == rank && flow.shape().iter().zip(&*axes).all(|(&n, axis)| n == axis.0) {
             axes.iter_mut().zip(flow.strides()).for_each(|(axis, &stride)| axis.1[FLOW] = stride);
         } else if flow.rank == 1 && flow.shape[0] == len {
             // C order over the array's own stride. No product overflows where there is an element; nothing is read
@@ -447,14 +524,15 @@ impl Plan {
                 step = step.wrapping_mul(axis.0 as isize);
             }
         } else {
-            return Err(Error::Shape { what: name, expected: shape, got: flow.shape().to_vec() });
+            return Err(Error::Shape { what: name, expected: shape(), got: flow.shape().to_vec() });
         }
 
         let mut plan = Plan {
             layouts: [*table, *list, *flow],
             shapes: [[1; 3]; 3],
             strides: [[0; 3]; 3],
-            outer: Vec::new(),
+            outer: [(1, [0; 3]); MAX_AXES],
+            outside: 0,
             pieces: usize::from(len > 0),
         };
         if len > 0 {
@@ -477,8 +555,11 @@ impl Plan {
             last = match (continued, last) {
                 (Some((m, _)), _) => Some((m * n, strides)),
                 (None, before) => {
-                    self.pieces *= before.map_or(1, |axis| axis.0);
-                    self.outer.extend(before);
+                    if let Some(axis) = before {
+                        self.pieces *= axis.0;
+                        self.outer[self.outside] = axis;
+                        self.outside += 1;
+                    }
                     Some((n, strides))
                 }
             };
@@ -498,7 +579,7 @@ impl Plan {
     pub(super) fn offset(&self, array: usize, mut i: usize) -> isize {
         assert!(i < self.pieces, "a piece beyond the last");
         let mut offset = 0;
-        for &(n, strides) in self.outer.iter().rev() {
+        for &(n, strides) in self.outer[..self.outside].iter().rev() {
             offset += (i % n) as isize * strides[array];
             i /= n;
         }

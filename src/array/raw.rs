@@ -378,6 +378,67 @@ impl<T: Send> Split for LanesMut<'_, T> {
     }
 }
 
+/// A dense vector whose type is forgotten but for its elements' size, as that of an [`Erased3`].
+#[derive(Clone, Copy)]
+pub(crate) struct ErasedSlice<'a> {
+    start: Start<u8>,
+    width: usize,
+    len: usize,
+    borrow: PhantomData<&'a [u8]>,
+}
+
+/// An [`ErasedSlice`] to write through.
+pub(crate) struct ErasedSliceMut<'a>(ErasedSlice<'a>, PhantomData<&'a mut [u8]>);
+
+impl<'a> ErasedSlice<'a> {
+    /// For this folder, which has shown that these elements, of so many bytes each, are borrowed for `'a`.
+    #[inline(always)]
+    pub(super) fn new(start: Start<u8>, width: usize, len: usize) -> Self {
+        ErasedSlice { start, width, len, borrow: PhantomData }
+    }
+
+    /// The size of an element, in bytes.
+    #[inline(always)]
+    pub(crate) fn width(&self) -> usize {
+        self.width
+    }
+
+    #[inline(always)]
+    pub(crate) fn len(&self) -> usize {
+        self.len
+    }
+
+    /// The same elements, each read as a `W`.
+    #[inline(always)]
+    pub(crate) fn typed<W: Word>(&self) -> &'a [W] {
+        let start: Start<W> = self.start.cast();
+        assert!(size_of::<W>() == self.width && start.0.is_aligned(), "elements of another size");
+        Run::new(start, self.len, 1).as_slice().unwrap_or_default()
+    }
+}
+
+impl<'a> ErasedSliceMut<'a> {
+    /// As [`ErasedSlice::new`]; the elements are borrowed exclusively.
+    #[inline(always)]
+    pub(super) fn new(slice: ErasedSlice<'a>) -> Self {
+        ErasedSliceMut(slice, PhantomData)
+    }
+
+    /// The same elements, to read.
+    #[inline(always)]
+    pub(crate) fn as_slice(&self) -> &ErasedSlice<'_> {
+        &self.0
+    }
+
+    /// As [`ErasedSlice::typed`].
+    #[inline(always)]
+    pub(crate) fn typed<W: Word>(&mut self) -> &mut [W] {
+        let start: Start<W> = self.0.start.cast();
+        assert!(size_of::<W>() == self.0.width && start.0.is_aligned(), "elements of another size");
+        RunMut::new(start, self.0.len, 1).into_slice_mut().unwrap_or_default()
+    }
+}
+
 /// A 3-d piece of an array, planes × indexed axis × rows, of elements whose type is forgotten but for its
 /// size. It was an [`Element`](super::Element)'s, so any [`Word`] of that size will do to read it. Strides
 /// are in elements.
@@ -432,19 +493,24 @@ impl<'a> Erased3<'a> {
         Strided3 { start, shape: self.shape, strides: self.strides, borrow: PhantomData }
     }
 
-    /// The rows of plane `p`, which must be dense, as `T`s, of which one or more make an element.
+    /// The rows along `axis`, those of plane `at`, or (along the planes) those with the number `at` of each plane. They
+    /// must be dense, and are read as `T`s, of which one or more make an element.
     #[inline(always)]
-    pub(crate) fn rows<T: Word>(&self, p: usize) -> Rows<'a, T> {
-        assert!(p < self.shape[P] && (self.strides[M] == 1 || self.shape[M] <= 1), "no dense rows");
+    pub(crate) fn rows<T: Word>(&self, axis: usize, at: usize) -> Rows<'a, T> {
+        let other = if axis == K { P } else { K };
+        assert!(
+            axis != M && at < self.shape[other] && (self.strides[M] == 1 || self.shape[M] <= 1),
+            "no dense rows"
+        );
         let (start, each) = (self.start.cast::<T>(), self.width / size_of::<T>());
         assert!(
             self.width.is_multiple_of(size_of::<T>()) && start.0.is_aligned(),
             "elements of another size"
         );
         Rows {
-            start: start.at(p as isize * self.strides[P] * each as isize),
-            n: self.shape[K],
-            stride: self.strides[K] * each as isize,
+            start: start.at(at as isize * self.strides[other] * each as isize),
+            n: self.shape[axis],
+            stride: self.strides[axis] * each as isize,
             len: self.shape[M] * each,
             borrow: PhantomData,
         }
@@ -488,8 +554,8 @@ impl<'a> Erased3Mut<'a> {
 
     /// As [`Erased3::rows`].
     #[inline(always)]
-    pub(crate) fn rows<T: Word>(&mut self, p: usize) -> RowsMut<'_, T> {
-        RowsMut(self.0.rows(p), PhantomData)
+    pub(crate) fn rows<T: Word>(&mut self, axis: usize, at: usize) -> RowsMut<'_, T> {
+        RowsMut(self.0.rows(axis, at), PhantomData)
     }
 
     /// The first `mid` of an axis, and the rest: no element is in both.
@@ -820,7 +886,7 @@ impl<'a> Words<'a> {
         self.below = bound;
     }
 
-    /// A block of offsets as one run along `axis`, if each is below `bound`.
+    /// A block of offsets as one run along `axis`, if each is below `bound`: to be compiled for the caller's level.
     #[inline(always)]
     pub(crate) fn from_block(block: &'a [u64], axis: usize, bound: usize) -> Option<Self> {
         are_below(block, bound).then(|| Words { piece: Erased3::from_slice(block, axis), below: bound })
@@ -1005,7 +1071,9 @@ impl RunsMut<'_> {
             unsafe { *flow.at(t).0.cast() = words }
         }
         let is_flat = runs.are_dense() && stride == 1 && step == 0;
-        if is_flat && len < 8 {
+        // Eight of 16 bytes would be an array in memory; of short runs too many would be among the last ones.
+        let is_short = len < 8 || len < 32 && runs.counts != [1, 1];
+        if is_flat && (is_short || size_of::<W>() == 16) {
             runs.for_each::<W, X>(|Steps { table, list, flow }| {
                 (0..len as isize).for_each(|t| store(flow, t, [read(table, index(list, t))]));
             });
@@ -1036,6 +1104,17 @@ impl RunsMut<'_> {
         } else if runs.are_dense() && stride == 1 {
             runs.for_each::<W, X>(|Steps { table, list, flow }| {
                 (0..len as isize).for_each(|t| store(flow, t, [read(table, t * step + index(list, t))]));
+            });
+        } else if runs.are_dense() {
+            runs.for_each::<W, X>(|Steps { table, list, flow }| {
+                (0..len as isize)
+                    .for_each(|t| store(flow, t, [read(table, t * step + index(list, t) * stride)]));
+            });
+        } else if list_step == 0 {
+            // One index a run.
+            runs.for_each::<W, X>(|Steps { table, list, flow }| {
+                let table = table.at(index(list, 0) * stride);
+                (0..len as isize).for_each(|t| store(flow, t * flow_step, [read(table, t * step)]));
             });
         } else {
             runs.for_each::<W, X>(|Steps { table, list, flow }| {
@@ -1069,6 +1148,16 @@ impl RunsMut<'_> {
                     }
                 }
                 (t..len).for_each(|t| one(table, index(list, t), flow, t));
+            });
+        } else if runs.are_dense() {
+            runs.for_each::<T, X>(|Steps { table, list, flow }| {
+                (0..len as isize).for_each(|t| one(table, t * step + index(list, t) * stride, flow, t));
+            });
+        } else if list_step == 0 {
+            // One index a run.
+            runs.for_each::<T, X>(|Steps { table, list, flow }| {
+                let table = table.at(index(list, 0) * stride);
+                (0..len as isize).for_each(|t| one(table, t * step, flow, t * flow_step));
             });
         } else {
             runs.for_each::<T, X>(|Steps { table, list, flow }| {

@@ -5,7 +5,10 @@
 
 use super::element::Element;
 use super::layout::{LIST, Layout, Plan, Walk, count};
-use super::raw::{Erased3, Erased3Mut, Lanes, LanesMut, Run, RunMut, Start, Word, debug_assert_inside};
+use super::raw::{
+    Erased3, Erased3Mut, ErasedSlice, ErasedSliceMut, Lanes, LanesMut, Run, RunMut, Start, Word,
+    debug_assert_inside,
+};
 use crate::error::{Error, Result};
 use std::marker::PhantomData;
 
@@ -94,9 +97,9 @@ impl<'a, T> View<'a, T> {
     /// # Errors
     /// [`Error::Extent`] if one does not; [`Error::Rank`] and [`Error::Overflow`] as for [`View::new`], or if
     /// there are not as many strides as axes.
+    #[inline(always)]
     pub fn strided(data: &'a [T], shape: &[usize], strides: &[isize], offset: usize) -> Result<Self> {
-        let layout = Layout::new(shape, strides)?;
-        let offset = layout.checked_start(data.len(), offset)?;
+        let (layout, offset) = Layout::strided(data.len(), shape, strides, offset)?;
         // From the whole slice: negative strides lead to what stands before the first element.
         Ok(View { start: Start::new(data.as_ptr()).at(offset as isize), layout, borrow: PhantomData })
     }
@@ -205,9 +208,9 @@ impl<'a, T> ViewMut<'a, T> {
     ///
     /// # Errors
     /// [`Error::Alias`] if two indices may meet; those of [`View::strided`].
+    #[inline(always)]
     pub fn strided(data: &'a mut [T], shape: &[usize], strides: &[isize], offset: usize) -> Result<Self> {
-        let layout = Layout::new(shape, strides)?;
-        let offset = layout.checked_start(data.len(), offset)?;
+        let (layout, offset) = Layout::strided(data.len(), shape, strides, offset)?;
         if !layout.is_injective() {
             return Err(Error::Alias { shape: shape.to_vec(), strides: strides.to_vec() });
         }
@@ -396,38 +399,54 @@ mod bytes {
 }
 
 /// A [`View`] of an [`Element`] whose type is forgotten but for its size, so that what works on it is
-/// compiled here, once.
+/// compiled here, once. It borrows the view's layout, too: nothing is copied for it.
 #[derive(Clone, Copy)]
 pub(crate) struct ErasedView<'a> {
     start: Start<u8>,
     width: usize,
-    layout: Layout,
+    layout: &'a Layout,
     borrow: PhantomData<&'a [u8]>,
 }
 
 /// An [`ErasedView`] to write through.
 pub(crate) struct ErasedViewMut<'a>(ErasedView<'a>, PhantomData<&'a mut [u8]>);
 
-impl<'a, T: Element> View<'a, T> {
+impl<T: Element> View<'_, T> {
     /// The same elements, the type forgotten.
     #[inline(always)]
-    pub(crate) fn erased(self) -> ErasedView<'a> {
-        ErasedView {
-            start: self.start.cast(),
-            width: size_of::<T>(),
-            layout: self.layout,
-            borrow: PhantomData,
+    pub(crate) fn erased(&self) -> ErasedView<'_> {
+        let (start, layout) = (self.start.cast(), &self.layout);
+        ErasedView { start, width: size_of::<T>(), layout, borrow: PhantomData }
+    }
+
+    /// The elements as a dense vector, if they are one, the type forgotten.
+    #[inline(always)]
+    pub(crate) fn as_vector(&self) -> Option<ErasedSlice<'_>> {
+        match (self.shape(), self.strides()) {
+            (&[len], &[1]) => Some(ErasedSlice::new(self.start.cast(), size_of::<T>(), len)),
+            _ => None,
         }
     }
 }
 
-impl<'a, T: Element> ViewMut<'a, T> {
+impl<T: Element> ViewMut<'_, T> {
     /// The same elements, the type forgotten.
     #[inline(always)]
-    pub(crate) fn erased(self) -> ErasedViewMut<'a> {
-        let View { start, layout, .. } = self.as_view();
-        let view = ErasedView { start: start.cast(), width: size_of::<T>(), layout, borrow: PhantomData };
+    pub(crate) fn erased(&mut self) -> ErasedViewMut<'_> {
+        let (start, layout) = (self.start.cast(), &self.layout);
+        let view = ErasedView { start, width: size_of::<T>(), layout, borrow: PhantomData };
         ErasedViewMut(view, PhantomData)
+    }
+
+    /// As [`View::as_vector`].
+    #[inline(always)]
+    pub(crate) fn as_vector(&mut self) -> Option<ErasedSliceMut<'_>> {
+        match (self.shape(), self.strides()) {
+            (&[len], &[1]) => {
+                Some(ErasedSliceMut::new(ErasedSlice::new(self.start.cast(), size_of::<T>(), len)))
+            }
+            _ => None,
+        }
     }
 }
 
@@ -459,7 +478,12 @@ impl<'a> ErasedView<'a> {
     }
 
     pub(crate) fn layout(&self) -> &Layout {
-        &self.layout
+        self.layout
+    }
+
+    /// Whether the elements stand one after the other in C order.
+    pub(crate) fn is_c_order(&self) -> bool {
+        self.layout.is_c_order()
     }
 
     /// See [`Layout::is_plainly_dense`].
@@ -468,25 +492,27 @@ impl<'a> ErasedView<'a> {
         self.layout.is_plainly_dense()
     }
 
-    /// The axis that `axis` names, negative ones counted from the end.
-    #[inline(always)]
-    pub(crate) fn axis(&self, axis: isize) -> Result<usize> {
-        self.layout.axis(axis)
-    }
-
     /// The layout of as many elements as one dense axis, for the numbers alone.
     pub(crate) fn as_if_flat(&self) -> Layout {
         Layout::flat(self.len())
     }
 
     /// All elements in C order as one axis, where one stride leads through them.
-    pub(crate) fn flattened(&self) -> Option<Self> {
-        Some(ErasedView { layout: self.layout.flattened()?, ..*self })
+    pub(crate) fn flattened<'b>(&self, layout: &'b mut Option<Layout>) -> Option<ErasedView<'b>>
+    where
+        'a: 'b,
+    {
+        let layout = layout.insert(self.layout.flattened()?);
+        Some(ErasedView { layout, ..*self })
     }
 
     /// The same elements with one axis more, the last, of length 1.
-    pub(crate) fn with_axis_of_one(self) -> Result<Self> {
-        Ok(ErasedView { layout: self.layout.with_axis_of_one()?, ..self })
+    pub(crate) fn with_axis_of_one<'b>(&self, layout: &'b mut Option<Layout>) -> Result<ErasedView<'b>>
+    where
+        'a: 'b,
+    {
+        let layout = layout.insert(self.layout.with_axis_of_one()?);
+        Ok(ErasedView { layout, ..*self })
     }
 
     /// These elements, all the view's own, as a 3-d piece that starts at the first.
@@ -498,7 +524,7 @@ impl<'a> ErasedView<'a> {
 
     /// Piece number `i` of this array, which has the given place in the plan.
     pub(crate) fn piece_of(&self, plan: &Plan, array: usize, i: usize) -> Erased3<'a> {
-        assert!(self.layout == plan.layouts[array], "a plan made for another array");
+        assert!(*self.layout == plan.layouts[array], "a plan made for another array");
         let (offset, shape, strides) = (plan.offset(array, i), &plan.shapes[array], &plan.strides[array]);
         debug_assert_inside((offset, shape, strides), (self.layout.shape(), self.layout.strides()));
         Erased3::new(self.start.at(offset * self.width as isize), self.width, *shape, *strides)
@@ -507,7 +533,7 @@ impl<'a> ErasedView<'a> {
     /// The slices along `axis` (which exists), each element read as a `W`.
     pub(crate) fn lanes<W: Word>(&self, axis: usize) -> Lanes<'a, W> {
         assert!(self.width == size_of::<W>(), "elements of another size");
-        Lanes::new(self.start.cast(), Walk::new(&self.layout, axis))
+        Lanes::new(self.start.cast(), Walk::new(self.layout, axis))
     }
 }
 
@@ -519,13 +545,13 @@ impl<'a> ErasedViewMut<'a> {
     }
 
     /// All elements in C order as one axis, where one stride leads through them.
-    pub(crate) fn flattened(&mut self) -> Option<ErasedViewMut<'_>> {
-        Some(ErasedViewMut(self.0.flattened()?, PhantomData))
+    pub(crate) fn flattened<'b>(&'b mut self, layout: &'b mut Option<Layout>) -> Option<ErasedViewMut<'b>> {
+        Some(ErasedViewMut(self.0.flattened(layout)?, PhantomData))
     }
 
     /// As [`ErasedView::piece`]; no element twice.
     #[inline(always)]
-    pub(crate) fn piece(self, shape: [usize; 3], strides: [isize; 3]) -> Erased3Mut<'a> {
+    pub(crate) fn piece(&mut self, shape: [usize; 3], strides: [isize; 3]) -> Erased3Mut<'_> {
         Erased3Mut::new(self.0.piece(shape, strides))
     }
 
@@ -538,6 +564,6 @@ impl<'a> ErasedViewMut<'a> {
     /// As [`ErasedView::lanes`].
     pub(crate) fn lanes<W: Word>(&mut self, axis: usize) -> LanesMut<'_, W> {
         assert!(self.0.width == size_of::<W>(), "elements of another size");
-        LanesMut::new(self.0.start.cast(), Walk::new(&self.0.layout, axis))
+        LanesMut::new(self.0.start.cast(), Walk::new(self.0.layout, axis))
     }
 }

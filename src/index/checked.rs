@@ -67,7 +67,7 @@ macro_rules! with_integer {
 impl<'a> ErasedIndices<'a> {
     /// Refuses a list with an index that names no element.
     #[cold]
-    pub(crate) fn check(&self, bound: usize) -> Result<()> {
+    pub(crate) fn check(&self, bound: usize, level: Level) -> Result<()> {
         let bound = match self.mode {
             Mode::Fill(_) => return Ok(()),
             Mode::Wrap | Mode::Clip if bound > 0 => return Ok(()),
@@ -77,25 +77,41 @@ impl<'a> ErasedIndices<'a> {
         if self.list.len() == 0 {
             return Ok(());
         }
-        with_integer!(self.list.width(), self.is_signed, check_view(&self.list, self.is_signed, bound))
+        with_integer!(self.list.width(), self.is_signed, check_view(&self.list, self.is_signed, bound, level))
     }
 
     /// A piece of the list.
     #[inline(always)]
     pub(crate) fn piece(&self, piece: Erased3<'a>, bound: usize) -> List<'a> {
-        List { words: Words::new(piece), is_signed: self.is_signed, mode: self.mode, bound }
+        let (is_signed, mode, level) = (self.is_signed, self.mode, Level::Portable);
+        List { words: Words::new(piece), is_signed, mode, bound, level }
     }
 }
 
 /// Refuses a run with an index outside `-bound..bound`, or outside `0..bound` if the type has no sign. The
 /// run's first index has the given number in its list.
-fn check_run<I: Word>((run, number): (Run<'_, I>, usize), is_signed: bool, bound: usize) -> Result<()> {
+fn check_run<I: Word>(
+    (run, number): (Run<'_, I>, usize),
+    is_signed: bool,
+    bound: usize,
+    level: Level,
+) -> Result<()> {
+    struct Range<'a, I>(&'a [I], u64, u64);
+    impl<I: Word> Kernel<f32> for Range<'_, I> {
+        type Output = bool;
+        #[inline(always)]
+        fn run<S: Simd<f32>>(self, _: S) -> bool {
+            let Range(list, low, count) = self;
+            list.iter().fold(true, |all, &i| all & ((i.to_i64() as u64).wrapping_add(low) < count))
+        }
+    }
+
     // From −bound on, where there are negative ones: one comparison without a sign. Twice a length does not
     // overflow u64.
     let (low, count) = if is_signed { (bound as u64, 2 * bound as u64) } else { (0, bound as u64) };
     let is_inside = |i: I| (i.to_i64() as u64).wrapping_add(low) < count;
     let all = match run.as_slice() {
-        Some(slice) => slice.iter().fold(true, |all, &i| all & is_inside(i)),
+        Some(slice) => f32::dispatch(level, Range(slice, low, count)),
         None => (0..run.len()).fold(true, |all, k| all & is_inside(run.get(k))),
     };
     match if all { None } else { (0..run.len()).find(|&k| !is_inside(run.get(k))) } {
@@ -109,16 +125,40 @@ fn check_run<I: Word>((run, number): (Run<'_, I>, usize), is_signed: bool, bound
 }
 
 /// As [`check_run`], for any view.
-fn check_view<I: Word>(list: &ErasedView<'_>, is_signed: bool, bound: usize) -> Result<()> {
-    let one = list.flattened().unwrap_or(*list); // of rank 1, or at least 2
+fn check_view<I: Word>(list: &ErasedView<'_>, is_signed: bool, bound: usize, level: Level) -> Result<()> {
+    let mut flat = None;
+    let one = list.flattened(&mut flat).unwrap_or(*list); // of rank 1, or at least 2
     let lanes = one.lanes::<I>(one.rank() - 1);
     let len = lanes.lane_len();
-    (0..list.len() / len).try_for_each(|l| check_run((lanes.lane(l), l * len), is_signed, bound))
+    (0..list.len() / len).try_for_each(|l| check_run((lanes.lane(l), l * len), is_signed, bound, level))
 }
 
 /// How many offsets a block has at most: few enough to stay in L1 beside the data, enough to forget the cost
 /// of a block.
 pub(crate) const BLOCK: usize = 256;
+
+/// Declares a block of offsets for a list of so many indices. Short lists have a shorter block: they would feel the
+/// other's being zeroed.
+macro_rules! block_for {
+    ($block:ident, $len:expr) => {
+        let (mut small, mut middle, mut large);
+        let $block: &mut [u64] = match $len {
+            ..=16 => {
+                small = [0; 16];
+                &mut small
+            }
+            ..=64 => {
+                middle = [0; 64];
+                &mut middle
+            }
+            _ => {
+                large = [0; $crate::index::checked::BLOCK];
+                &mut large
+            }
+        };
+    };
+}
+pub(crate) use block_for;
 
 /// A piece of a list of any type, mode and strides. It gives offsets, a block at a time, or itself where it stands.
 #[derive(Clone, Copy)]
@@ -127,6 +167,8 @@ pub(crate) struct List<'a> {
     is_signed: bool,
     mode: Mode<[u8; 16]>,
     bound: usize,
+    /// At which indices are resolved: the call's, once the list was looked at.
+    level: Level,
 }
 
 impl List<'_> {
@@ -136,9 +178,7 @@ impl List<'_> {
     pub(crate) fn check_in_place(&mut self, level: Level) -> bool {
         #[inline(always)]
         fn look<X: Word>(list: &List<'_>, level: Level) -> Option<usize> {
-            // Of a signed type, what is at least half of the range is negative.
-            let half = usize::try_from(1u64 << (8 * size_of::<X>() - 1)).unwrap_or(usize::MAX);
-            let bound = if list.is_signed { list.bound.min(half) } else { list.bound };
+            let bound = in_place_bound::<X>(list.bound, list.is_signed);
             let inside = match list.words.as_slice::<X>() {
                 Some(list) => are_all_below(list, bound, level),
                 None => list
@@ -147,6 +187,7 @@ impl List<'_> {
             };
             inside.then_some(bound)
         }
+        self.level = level;
         let below = match self.words.piece().width() {
             1 => look::<u8>(self, level),
             2 => look::<u16>(self, level),
@@ -170,7 +211,7 @@ impl List<'_> {
                     piece.typed::<I>().run(axis.unwrap_or(K), [0; 3])
                 }
             };
-            check_run((run, 0), list.is_signed, bound)
+            check_run((run, 0), list.is_signed, bound, list.level)
         }
         let bound = match self.mode {
             Mode::Fill(_) => return Ok(()),
@@ -192,6 +233,12 @@ impl List<'_> {
         matches!(self.mode, Mode::Fill(_)) && !self.words.are_checked()
     }
 
+    /// The level of the call.
+    #[inline(always)]
+    pub(crate) fn level(&self) -> Level {
+        self.level
+    }
+
     /// The bytes of the value that fills.
     pub(crate) fn fill_value(&self) -> [u8; 16] {
         match self.mode {
@@ -206,6 +253,51 @@ impl List<'_> {
         (List { words: a, ..self }, List { words: b, ..self })
     }
 
+    /// `out[k]` = what index number `k` means in the table, by its mode, where the list is one dense run. The list has
+    /// been checked.
+    pub(crate) fn gather_by_mode<W: Word, X: Word>(&self, table: &[W], list: &[X], out: &mut [W]) {
+        // The bound, once more: what is below it needs no look at the table's length.
+        let Some(table) = table.get(..self.bound) else { return };
+        let (bound, last) = (table.len() as u64, table.len() as i64 - 1);
+        // As the type is signed: the sign spread over 64 bits.
+        let signed =
+            |x: X| ((x.to_i64() as u64) << (64 - 8 * size_of::<X>())) as i64 >> (64 - 8 * size_of::<X>());
+        let unsigned = |x: X| x.to_i64() as u64;
+        let each = out.iter_mut().zip(list);
+        match (self.mode, self.is_signed) {
+            // One without a sign stands as it is, and is read so.
+            (Mode::Raise, _) => each.for_each(|(out, &x)| {
+                let i = signed(x);
+                *out = table[if i < 0 { i + bound as i64 } else { i } as usize];
+            }),
+            (Mode::Wrap, true) => each.for_each(|(out, &x)| {
+                let i = signed(x);
+                *out = table[if (i as u64) < bound { i } else { i.rem_euclid(bound as i64) } as usize];
+            }),
+            (Mode::Wrap, false) => each.for_each(|(out, &x)| {
+                let (i, bound) = (unsigned(x), self.bound as u64);
+                *out = table[if i < bound { i } else { i % bound } as usize];
+            }),
+            (Mode::Clip, true) => each.for_each(|(out, &x)| {
+                *out = table[signed(x).min(last).max(0) as usize];
+            }),
+            (Mode::Clip, false) => {
+                each.for_each(|(out, &x)| *out = table[unsigned(x).min(last as u64) as usize])
+            }
+            (Mode::Fill(fill), is_signed) => {
+                let fill = W::from_bytes(&fill);
+                let at = |i: u64| match usize::try_from(i).ok().and_then(|i| table.get(i)) {
+                    Some(&x) => x,
+                    None => fill,
+                };
+                match is_signed {
+                    true => each.for_each(|(out, &x)| *out = at(signed(x) as u64)),
+                    false => each.for_each(|(out, &x)| *out = at(unsigned(x))),
+                }
+            }
+        }
+    }
+
     /// Overwrites the block with the offsets that the indices along `axis` from `index` on name; what names
     /// no element in a list that may have such indices becomes an offset beyond the bound. The list has been
     /// checked.
@@ -214,55 +306,85 @@ impl List<'_> {
         with_integer!(
             self.words.piece().width(),
             self.is_signed,
-            resolve(self, self.words.piece().typed().run(axis, index), block)
-        )
+            widen(self.words.piece().typed().run(axis, index), block, self.level)
+        );
+        let is_plain = match self.mode {
+            Mode::Raise => !self.is_signed,
+            Mode::Fill(_) => true, // what is outside stays so: a negative one is beyond all lengths, too
+            Mode::Wrap | Mode::Clip => false,
+        };
+        if !is_plain && !self.words.are_checked() {
+            f32::dispatch(self.level, Resolve { list: self, block });
+        }
     }
 }
 
-fn resolve<I: Word>(list: &List<'_>, run: Run<'_, I>, block: &mut [u64]) {
-    let (bound, is_signed) = (list.bound as u64, list.is_signed);
-    match list.mode {
-        _ if list.words.are_checked() => each(run, block, |i| i as u64),
-        Mode::Raise if !is_signed => each(run, block, |i| i as u64),
-        // The sign, spread over all bits, lets `bound` through where the index is negative.
-        Mode::Raise => each(run, block, |i| i.wrapping_add(bound as i64 & i >> 63) as u64),
-        Mode::Wrap if !is_signed => {
-            each(run, block, |i| if (i as u64) < bound { i as u64 } else { i as u64 % bound })
+/// The indices of a run as numbers of 64 bits, their signs spread.
+fn widen<I: Word>(run: Run<'_, I>, block: &mut [u64], level: Level) {
+    struct Widen<'a, I>(&'a [I], &'a mut [u64]);
+    impl<I: Word> Kernel<f32> for Widen<'_, I> {
+        type Output = ();
+        #[inline(always)]
+        fn run<S: Simd<f32>>(self, _: S) {
+            self.1.iter_mut().zip(self.0).for_each(|(o, &i)| *o = i.to_i64() as u64);
         }
-        Mode::Wrap => {
-            each(
-                run,
-                block,
-                |i| if (i as u64) < bound { i as u64 } else { i.rem_euclid(bound as i64) as u64 },
-            )
-        }
-        // By a function of its own, so that the compiler does not make vectors of it, which are slow to
-        // compare 64 bits.
-        Mode::Clip => {
-            each(run, block, |i| if (i as u64) < bound { i as u64 } else { clipped(i, bound, is_signed) })
-        }
-        // What is outside stays so: a negative one is beyond all lengths, too.
-        Mode::Fill(_) => each(run, block, |i| i as u64),
     }
-}
-
-#[inline(never)]
-fn clipped(i: i64, bound: u64, is_signed: bool) -> u64 {
-    if is_signed && i < 0 { 0 } else { bound - 1 }
-}
-
-#[inline(always)]
-fn each<I: Word>(run: Run<'_, I>, block: &mut [u64], resolve: impl Fn(i64) -> u64) {
     let len = block.len();
     match run.as_slice() {
-        Some(slice) => block.iter_mut().zip(&slice[..len]).for_each(|(o, &i)| *o = resolve(i.to_i64())),
-        None => block.iter_mut().enumerate().for_each(|(k, o)| *o = resolve(run.get(k).to_i64())),
+        Some(slice) if len <= SHORT => {
+            block.iter_mut().zip(&slice[..len]).for_each(|(o, &i)| *o = i.to_i64() as u64);
+        }
+        Some(slice) => f32::dispatch(level, Widen(&slice[..len], block)),
+        None => block.iter_mut().enumerate().for_each(|(k, o)| *o = run.get(k).to_i64() as u64),
     }
+}
+
+/// Makes offsets of a block of indices, at a level.
+struct Resolve<'r, 'a> {
+    list: &'r List<'a>,
+    block: &'r mut [u64],
+}
+
+impl Kernel<f32> for Resolve<'_, '_> {
+    type Output = ();
+    #[inline(always)]
+    fn run<S: Simd<f32>>(self, _: S) {
+        let Resolve { list, block } = self;
+        let (bound, last) = (list.bound as u64, list.bound as i64 - 1);
+        match (list.mode, list.is_signed) {
+            // The sign, spread over all bits, lets `bound` through where the index is negative.
+            (Mode::Raise, _) => {
+                block.iter_mut().for_each(|o| *o = o.wrapping_add(bound & (*o as i64 >> 63) as u64))
+            }
+            (Mode::Clip, true) => block.iter_mut().for_each(|o| *o = (*o as i64).min(last).max(0) as u64),
+            (Mode::Clip, false) => block.iter_mut().for_each(|o| *o = (*o).min(last as u64)),
+            // Only what is outside is divided: most indices are not.
+            (_, is_signed) => block.iter_mut().filter(|o| **o >= bound).for_each(|o| {
+                *o = if is_signed { (*o as i64).rem_euclid(bound as i64) as u64 } else { *o % bound };
+            }),
+        }
+    }
+}
+
+/// Below this an index of the type can be read where it stands, without a sign: of a signed type, what is at least
+/// half of the range is negative.
+#[inline(always)]
+pub(crate) fn in_place_bound<X: Word>(bound: usize, is_signed: bool) -> usize {
+    let half = usize::try_from(1u64 << (8 * size_of::<X>() - 1)).unwrap_or(usize::MAX);
+    if is_signed { bound.min(half) } else { bound }
 }
 
 /// A block of offsets as a list of one run along `axis`, each shown to be below `bound`.
 #[inline(always)]
-pub(crate) fn checked_block(block: &[u64], axis: usize, bound: usize) -> Words<'_> {
+pub(crate) fn checked_block(block: &[u64], axis: usize, bound: usize, level: Level) -> Words<'_> {
+    struct Checked<'a>(&'a [u64], usize, usize);
+    impl<'a> Kernel<f32> for Checked<'a> {
+        type Output = Option<Words<'a>>;
+        #[inline(always)]
+        fn run<S: Simd<f32>>(self, _: S) -> Self::Output {
+            Words::from_block(self.0, self.1, self.2)
+        }
+    }
     // What resolves indices is right, or this fails: nothing that reads memory rests on it.
-    Words::from_block(block, axis, bound).expect("resolved offsets are in bounds")
+    f32::dispatch(level, Checked(block, axis, bound)).expect("resolved offsets are in bounds")
 }

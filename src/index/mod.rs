@@ -173,10 +173,10 @@ pub(crate) struct ErasedIndices<'a> {
     pub(crate) mode: Mode<[u8; 16]>,
 }
 
-impl<'a, I: Index, T: Element> Indices<'a, I, T> {
+impl<I: Index, T: Element> Indices<'_, I, T> {
     /// The same indices, the types forgotten.
     #[inline(always)]
-    pub(crate) fn erased(self) -> ErasedIndices<'a> {
+    pub(crate) fn erased(&self) -> ErasedIndices<'_> {
         let mode = match self.mode {
             Mode::Raise => Mode::Raise,
             Mode::Wrap => Mode::Wrap,

@@ -284,6 +284,9 @@ pub enum Level {
     Avx512,
 }
 
+/// What `GRADIX_LEVEL` names, or the CPU has, once somebody has asked.
+static FROM_ENVIRONMENT: OnceLock<Level> = OnceLock::new();
+
 thread_local! {
     static FORCED: Cell<Option<Level>> = const { Cell::new(None) };
 }
@@ -337,22 +340,23 @@ impl Level {
     }
 
     /// The level that an operation called here and now would run with.
+    #[inline]
     pub fn current() -> Result<Level> {
-        static FROM_ENVIRONMENT: OnceLock<Result<Level>> = OnceLock::new();
-        match FORCED.get() {
+        match FORCED.get().or_else(|| FROM_ENVIRONMENT.get().copied()) {
             Some(level) => Ok(level),
-            None => {
-                let level = FROM_ENVIRONMENT.get_or_init(|| match std::env::var("GRADIX_LEVEL") {
-                    Ok(name) => Level::named(&name),
-                    Err(std::env::VarError::NotPresent) => Ok(Level::detected()),
-                    Err(std::env::VarError::NotUnicode(name)) => Level::named(&name.to_string_lossy()),
-                });
-                match level {
-                    Ok(level) => Ok(*level),
-                    Err(error) => Err(error.clone()),
-                }
-            }
+            None => Level::from_environment(),
         }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn from_environment() -> Result<Level> {
+        let level = match std::env::var("GRADIX_LEVEL") {
+            Ok(name) => Level::named(&name)?,
+            Err(std::env::VarError::NotPresent) => Level::detected(),
+            Err(std::env::VarError::NotUnicode(name)) => Level::named(&name.to_string_lossy())?,
+        };
+        Ok(*FROM_ENVIRONMENT.get_or_init(|| level))
     }
 
     /// Runs `f`; the operations that it calls on this thread run at this level. An error, and `f` is not run,

@@ -1,14 +1,16 @@
 //! Gather: `flow = table[list]`. Elements are moved by their size, whatever their type.
 
-use super::plan::{Form, Job, are_rows, as_column, run_axis};
+use super::plan::{
+    Form, Job, Numbers, Vectors, are_rows, check_labels, of_dense, run_axis, with_index, with_widths,
+};
 use super::rows::{any_length, exactly, for_each_block, rows_ahead, twice};
 use crate::array::{
-    Erased3, Erased3Mut, ErasedView, ErasedViewMut, FLOW, K, LIST, M, P, Plan, Runs, RunsMut, TABLE, Word,
-    Words,
+    Erased3, Erased3Mut, ErasedSlice, ErasedSliceMut, ErasedView, ErasedViewMut, FLOW, K, LIST, M, P, Plan,
+    Runs, RunsMut, TABLE, Word, Words,
 };
 use crate::error::Result;
 use crate::index::ErasedIndices;
-use crate::index::checked::{BLOCK, checked_block};
+use crate::index::checked::{BLOCK, block_for, checked_block};
 use crate::parallel;
 use crate::simd::{self, Float, Kernel, Level, Simd, Streaming, slices};
 
@@ -39,6 +41,33 @@ const STREAM_FROM: usize = 32 << 20;
 /// The shortest rows that are, in bytes.
 const STREAM_ROWS_FROM: usize = 128;
 
+/// A few elements of dense vectors. `false` where an index cannot be read where it stands, and nothing is done.
+#[inline(never)]
+pub(super) fn few(vectors: &mut Vectors<'_, ErasedSlice<'_>, ErasedSliceMut<'_>>) -> bool {
+    fn run<W: Word, X: Word>(vectors: &mut Vectors<'_, ErasedSlice<'_>, ErasedSliceMut<'_>>) -> bool {
+        let table = vectors.table.typed::<W>();
+        let Some(list) = vectors.checked::<X>(table.len(), vectors.flow.as_slice().len()) else {
+            return false;
+        };
+        let flow = vectors.flow.typed::<W>();
+        flow.iter_mut().zip(list).for_each(|(flow, i)| *flow = table[i.to_offset()]);
+        true
+    }
+    Level::current().is_ok() && with_widths!(vectors.table.width(), vectors.list.width(), run(vectors))
+}
+
+/// The pieces that these numbers describe.
+#[inline(always)]
+pub(super) fn job<'a>(
+    Numbers { table, list, flow }: Numbers,
+    src: &ErasedView<'a>,
+    idx: &ErasedIndices<'a>,
+    out: &'a mut ErasedViewMut<'_>,
+) -> Gather<'a> {
+    let list = idx.piece(idx.list.piece(flow.0, list), table.0[K]);
+    Job { table: src.piece(table.0, table.1), list, flow: out.piece(flow.0, flow.1), axis: P }
+}
+
 /// The short way. See [`super::plan`].
 #[inline(never)]
 pub(super) fn short(job: &mut Gather<'_>) -> Result<()> {
@@ -49,7 +78,6 @@ pub(super) fn short(job: &mut Gather<'_>) -> Result<()> {
 }
 
 /// The long way.
-#[cold]
 #[inline(never)]
 pub(super) fn long(
     form: Form,
@@ -57,14 +85,19 @@ pub(super) fn long(
     idx: &ErasedIndices<'_>,
     out: &mut ErasedViewMut<'_>,
 ) -> Result<()> {
+    if let Some(numbers) = of_dense(form, src, &idx.list, out.as_view()) {
+        return short(&mut job(numbers, src, idx, out));
+    }
+    let mut layout = None;
     match form {
         Form::Axis(axis) => along(src, axis, (idx, false), out),
         Form::Along(axis) => along(src, axis, (idx, true), out),
         Form::Pick => {
-            let labels = as_column(src.shape(), idx, (out.as_view().shape(), "the output"))?;
-            along(src, 1, (&labels, true), out)
+            check_labels(src.shape(), &idx.list, (out.as_view().shape(), "the output"))?;
+            let list = idx.list.with_axis_of_one(&mut layout)?;
+            along(src, 1, (&ErasedIndices { list, ..*idx }, true), out)
         }
-        Form::Flat => match src.flattened() {
+        Form::Flat => match src.flattened(&mut layout) {
             Some(src) => along(&src, 0, (idx, false), out),
             None => scattered(src, idx, out),
         },
@@ -85,7 +118,7 @@ fn along(
     // All indices are checked before anything is written: those of an only piece where they stand, if that will do.
     let mut only = (plan.pieces() == 1).then(|| list(0));
     if !only.as_mut().is_some_and(|list| list.check_in_place(level)) {
-        idx.check(bound)?;
+        idx.check(bound, level)?;
     }
     for i in 0..plan.pieces() {
         let list = only.take().unwrap_or_else(|| {
@@ -164,31 +197,64 @@ fn copy_rows(job: &mut Gather<'_>, hints: Hints, level: Level) {
     if hints.is_streamed && !has_gaps {
         return f32::dispatch(level, Streamed { job, ahead: rows_ahead(row, usize::MAX) });
     }
-    // Up to 128 bytes by moves of registers, longer ones by `memcpy`, which knows the CPU.
+    // Short rows by moves of registers, those of more than 32 bytes by the level's; longer ones by `memcpy`, which
+    // knows the CPU.
     let ahead = rows_ahead(row, hints.reach);
+    let longest = if level == Level::Portable { 64 } else { 256 };
     match row {
+        1 => copy_rows_by(job, ahead, exactly::<1>),
+        2 => copy_rows_by(job, ahead, exactly::<2>),
         4 => copy_rows_by(job, ahead, exactly::<4>),
+        5..8 => copy_rows_by(job, ahead, twice::<4>),
         8 => copy_rows_by(job, ahead, exactly::<8>),
         9..16 => copy_rows_by(job, ahead, twice::<8>),
         16 => copy_rows_by(job, ahead, exactly::<16>),
         17..=32 => copy_rows_by(job, ahead, twice::<16>),
-        33..=64 => copy_rows_by(job, ahead, twice::<32>),
-        65..=128 => copy_rows_by(job, ahead, twice::<64>),
+        33..=64 => f32::dispatch(level, CopyRows { job, ahead, copy: twice::<32> }),
+        65..=128 if row <= longest => f32::dispatch(level, CopyRows { job, ahead, copy: twice::<64> }),
+        129..=256 if row <= longest => f32::dispatch(level, CopyRows { job, ahead, copy: twice::<128> }),
         _ => copy_rows_by(job, ahead, any_length),
     }
 }
 
-/// The loop over all planes stands inside the choice of the move: planes may be many and have few rows each.
+/// [`copy_rows_by`], at a level.
+struct CopyRows<'j, 'a, C> {
+    job: &'j mut Gather<'a>,
+    ahead: usize,
+    copy: C,
+}
+
+impl<C: Fn(&[u8], &mut [u8]) + Copy> Kernel<f32> for CopyRows<'_, '_, C> {
+    type Output = ();
+    #[inline(always)]
+    fn run<S: Simd<f32>>(self, _: S) {
+        copy_all_rows(self.job, self.ahead, self.copy);
+    }
+}
+
 #[inline(never)]
 fn copy_rows_by(job: &mut Gather<'_>, ahead: usize, copy: impl Fn(&[u8], &mut [u8]) + Copy) {
+    copy_all_rows(job, ahead, copy);
+}
+
+/// The loop over all planes stands inside the choice of the move: planes may be many and have few rows each.
+#[inline(always)]
+fn copy_all_rows(job: &mut Gather<'_>, ahead: usize, copy: impl Fn(&[u8], &mut [u8]) + Copy) {
     let [planes, len, _] = *job.flow.as_piece().shape();
     let (has_gaps, value) = (job.list.has_gaps(), job.list.fill_value());
-    for_each_block(job, [planes, len], None, ahead, |table, flow, p, block| {
-        block.gather(&table.rows(p), &mut flow.rows(p), copy);
-        if has_gaps {
-            block.gaps(table.shape()[K]).for_each(|k| fill_row(flow, [p, k, 0], &value));
-        }
-    });
+    for_each_block(
+        job,
+        [planes, len],
+        None,
+        ahead,
+        #[inline(always)]
+        |table, flow, at, block| {
+            block.gather(&table.rows(at.axis, at.table), &mut flow.rows(at.axis, at.flow), copy);
+            if has_gaps {
+                block.gaps(table.shape()[K]).for_each(|k| fill_row(flow, [at.flow, k, 0], &value));
+            }
+        },
+    );
 }
 
 /// Overwrites a row with the value that fills.
@@ -221,10 +287,10 @@ impl Kernel<f32> for Streamed<'_, '_> {
             None,
             ahead,
             #[inline(always)]
-            |table, flow, p, block| {
+            |table, flow, at, block| {
                 block.gather::<f32>(
-                    &table.rows(p),
-                    &mut flow.rows(p),
+                    &table.rows(at.axis, at.table),
+                    &mut flow.rows(at.axis, at.flow),
                     #[inline(always)]
                     |from, to| {
                         slices::map_past_caches(
@@ -264,50 +330,44 @@ fn elements(job: &mut Gather<'_>, reach: usize) {
 /// Straight from the list, by its size and that of an element.
 #[inline(always)]
 fn in_place(runs: RunsMut<'_>, table: &Erased3<'_>, words: &Words<'_>) {
-    match (table.width(), words.piece().width()) {
-        (1, 1) => gather::<u8, u8>(runs),
-        (1, 2) => gather::<u8, u16>(runs),
-        (1, 4) => gather::<u8, u32>(runs),
-        (1, _) => gather::<u8, u64>(runs),
-        (2, 1) => gather::<u16, u8>(runs),
-        (2, 2) => gather::<u16, u16>(runs),
-        (2, 4) => gather::<u16, u32>(runs),
-        (2, _) => gather::<u16, u64>(runs),
-        (4, 1) => gather::<u32, u8>(runs),
-        (4, 2) => gather::<u32, u16>(runs),
-        (4, 4) => gather::<u32, u32>(runs),
-        (4, _) => gather::<u32, u64>(runs),
-        (8, 1) => gather::<u64, u8>(runs),
-        (8, 2) => gather::<u64, u16>(runs),
-        (8, 4) => gather::<u64, u32>(runs),
-        (8, _) => gather::<u64, u64>(runs),
-        (_, 1) => gather::<u128, u8>(runs),
-        (_, 2) => gather::<u128, u16>(runs),
-        (_, 4) => gather::<u128, u32>(runs),
-        (_, _) => gather::<u128, u64>(runs),
-    }
+    with_widths!(table.width(), words.piece().width(), move_runs(runs))
 }
 
 /// The kernel, for an element size and an index size.
 #[inline(never)]
-fn gather<W: Word, X: Word>(runs: RunsMut<'_>) {
+fn move_runs<W: Word, X: Word>(runs: RunsMut<'_>) {
     runs.gather::<W, X>();
 }
 
-/// By blocks of resolved offsets: where an index may be negative, or means what its mode says.
-#[cold]
+/// One dense run of indices, each resolved as it is read. `false` where something is not dense, and nothing is done.
+fn by_mode<W: Word, X: Word>(job: &mut Gather<'_>) -> bool {
+    let n = job.table.shape()[K];
+    let table = if n > 0 { job.table.typed::<W>().run(K, [0; 3]).as_slice() } else { Some(&[][..]) };
+    let mut flow = job.flow.typed::<W>();
+    let mut flow = flow.run(K, [0; 3]);
+    let (Some(table), Some(list), Some(flow)) = (table, job.list.words.as_slice::<X>(), flow.as_slice_mut())
+    else {
+        return false;
+    };
+    // A list that is one index for all places is a slice of one.
+    if list.len() != flow.len() {
+        return false;
+    }
+    job.list.gather_by_mode(table, list, flow);
+    true
+}
+
+/// Where an index may be negative, or means what its mode says: one dense run at once, others by blocks of resolved
+/// offsets.
 #[inline(never)]
 fn resolved(job: &mut Gather<'_>, axis: usize) {
     let shape = *job.flow.as_piece().shape();
+    let (width, index) = (job.table.width(), job.list.words.piece().width());
+    if shape[P] == 1 && shape[M] == 1 && with_widths!(width, index, by_mode(job)) {
+        return;
+    }
     let [a, b] = [[K, M], [P, M], [P, K]][axis];
-    let (mut small, mut large);
-    let block: &mut [u64] = if shape[axis] <= 16 {
-        small = [0; 16];
-        &mut small
-    } else {
-        large = [0; BLOCK];
-        &mut large
-    };
+    block_for!(block, shape[axis]);
     for i in 0..shape[a] {
         for j in 0..shape[b] {
             for first in (0..shape[axis]).step_by(block.len()) {
@@ -319,7 +379,7 @@ fn resolved(job: &mut Gather<'_>, axis: usize) {
                 if job.list.has_gaps() {
                     gather_or(job, (axis, index), offsets);
                 } else {
-                    let words = checked_block(offsets, axis, job.table.shape()[K]);
+                    let words = checked_block(offsets, axis, job.table.shape()[K], job.list.level());
                     let (table, mut flow) =
                         (job.table.table_part(axis, index, len), job.flow.part(axis, index, len));
                     in_place(Runs::of_gather(&table, &words, &mut flow, axis, 0), &table, &words);
@@ -362,10 +422,10 @@ fn scattered_of<W: Word>(
     out: &mut ErasedViewMut<'_>,
 ) -> Result<()> {
     let flat = src.as_if_flat();
-    Level::current()?;
+    let level = Level::current()?;
     let flow = (out.as_view().layout(), "the output");
     let plan = Plan::new(&flat, 0, (idx.list.layout(), false), flow)?;
-    idx.check(src.len())?;
+    idx.check(src.len(), level)?;
     let lanes = src.lanes::<W>(src.rank() - 1); // an array of rank 0 is flat
     let width = lanes.lane_len();
     let mut offsets = [0; BLOCK];

@@ -25,50 +25,66 @@ mod plan;
 mod rows;
 mod scatter;
 
-use crate::array::{Element, ErasedView, ErasedViewMut, K, P, View, ViewMut, zeros};
+use crate::array::{Element, View, ViewMut, zeros};
 use crate::error::Result;
-use crate::index::{ErasedIndices, Index, Indices};
+use crate::index::{Index, Indices};
 use crate::simd::Float;
-use plan::{Form, Job, Numbers};
+use plan::{Form, Vectors};
 use scatter::Op;
 
-/// A gather, the short way where it is one for it.
+/// Dense vectors of at most so many indices are checked and moved by a function that does nothing else.
+const FEW: usize = 64;
+
+/// `out = src[idx]`
 #[inline(always)]
-fn gather(form: Form, src: ErasedView<'_>, idx: ErasedIndices<'_>, out: ErasedViewMut<'_>) -> Result<()> {
-    match plan::short(form, &src, &idx, out.as_view()) {
-        Some(Numbers { table, list, flow }) => gather::short(&mut Job {
-            table: src.piece(table.0, table.1),
-            list: idx.piece(idx.list.piece(flow.0, list), table.0[K]),
-            flow: out.piece(flow.0, flow.1),
-            axis: P,
-        }),
-        None => {
-            let (src, idx, mut out) = (src, idx, out); // copies: the others need never stand in memory
-            gather::long(form, &src, &idx, &mut out)
-        }
+fn gather<T: Element, I: Index>(
+    form: Form,
+    src: View<'_, T>,
+    idx: Indices<'_, I, T>,
+    mut out: ViewMut<'_, T>,
+) -> Result<()> {
+    if form != Form::Pick
+        && let (Some(table), Some(list)) = (src.as_vector(), idx.list.as_vector())
+        && list.len() <= FEW
+        && let Some(flow) = out.as_vector()
+        && gather::few(&mut Vectors { table, list, is_signed: I::SIGNED, flow })
+    {
+        return Ok(());
     }
+    if let Some(numbers) = plan::of_matrices(form, &src.erased(), &idx.list.erased(), out.erased().as_view())
+    {
+        return gather::short(&mut gather::job(numbers, &src.erased(), &idx.erased(), &mut out.erased()));
+    }
+    let (src, idx, mut out) = (src, idx, out); // copies: the others need never stand in memory
+    gather::long(form, &src.erased(), &idx.erased(), &mut out.erased())
 }
 
-/// A scatter, the short way where it is one for it.
+/// `dst[idx] += a · src`, or `dst[idx] = src`.
 #[inline(always)]
-fn scatter(
+fn scatter<T: Element, I: Index>(
     form: Form,
-    dst: ErasedViewMut<'_>,
-    idx: ErasedIndices<'_>,
-    src: ErasedView<'_>,
+    mut dst: ViewMut<'_, T>,
+    idx: Indices<'_, I, T>,
+    src: View<'_, T>,
     op: Op,
 ) -> Result<()> {
-    match plan::short(form, dst.as_view(), &idx, &src) {
-        Some(Numbers { table, list, flow }) => {
-            let list = idx.piece(idx.list.piece(flow.0, list), table.0[K]);
-            let (table, flow) = (dst.piece(table.0, table.1), src.piece(flow.0, flow.1));
-            scatter::short(&mut Job { table, list, flow, axis: P }, op)
-        }
-        None => {
-            let (mut dst, idx, src) = (dst, idx, src); // as above
-            scatter::long(form, &mut dst, &idx, &src, op)
-        }
+    if form != Form::Pick
+        && let (Some(list), Some(flow)) = (idx.list.as_vector(), src.as_vector())
+        && list.len() <= FEW
+        && let Some(table) = dst.as_vector()
+        && scatter::few(&mut Vectors { table, list, is_signed: I::SIGNED, flow }, op)
+    {
+        return Ok(());
     }
+    if let Some(numbers) = plan::of_matrices(form, dst.erased().as_view(), &idx.list.erased(), &src.erased())
+    {
+        return scatter::short(
+            &mut scatter::job(numbers, &mut dst.erased(), &idx.erased(), &src.erased()),
+            op,
+        );
+    }
+    let (mut dst, idx, src) = (dst, idx, src); // as above
+    scatter::long(form, &mut dst.erased(), &idx.erased(), &src.erased(), op)
 }
 
 /// `+= a · x`
@@ -142,7 +158,7 @@ pub fn take_into<'s, 'i, 'o, T: Element, I: Index>(
     idx: impl Into<Indices<'i, I, T>>,
     out: impl Into<ViewMut<'o, T>>,
 ) -> Result<()> {
-    gather(Form::Flat, src.into().erased(), idx.into().erased(), out.into().erased())
+    gather(Form::Flat, src.into(), idx.into(), out.into())
 }
 
 /// The slices of `src` at the places on `axis` that `idx` names: `np.take(src, idx, axis)`,
@@ -199,9 +215,9 @@ pub fn take_axis_into<'s, 'i, 'o, T: Element, I: Index>(
     idx: impl Into<Indices<'i, I, T>>,
     out: impl Into<ViewMut<'o, T>>,
 ) -> Result<()> {
-    let src = src.into().erased();
+    let src = src.into();
     let axis = src.axis(axis)?;
-    gather(Form::Axis(axis), src, idx.into().erased(), out.into().erased())
+    gather(Form::Axis(axis), src, idx.into(), out.into())
 }
 
 /// For each place of `idx`, the element of `src` at the same place but for `axis`, where `idx` says which:
@@ -254,9 +270,9 @@ pub fn take_along_axis_into<'s, 'i, 'o, T: Element, I: Index>(
     idx: impl Into<Indices<'i, I, T>>,
     out: impl Into<ViewMut<'o, T>>,
 ) -> Result<()> {
-    let src = src.into().erased();
+    let src = src.into();
     let axis = src.axis(axis)?;
-    gather(Form::Along(axis), src, idx.into().erased(), out.into().erased())
+    gather(Form::Along(axis), src, idx.into(), out.into())
 }
 
 /// One element of each row: `src[range(m), labels]` of a matrix with `m` rows.
@@ -303,7 +319,7 @@ pub fn pick_into<'s, 'i, 'o, T: Element, I: Index>(
     labels: impl Into<Indices<'i, I, T>>,
     out: impl Into<ViewMut<'o, T>>,
 ) -> Result<()> {
-    gather(Form::Pick, src.into().erased(), labels.into().erased(), out.into().erased())
+    gather(Form::Pick, src.into(), labels.into(), out.into())
 }
 
 /// `dst[idx[k]] += src[k]`, `dst` flattened in C order: `np.add.at(dst, idx, src)`, `dst.at[idx].add(src)` in
@@ -342,7 +358,7 @@ pub fn scatter_add<'d, 'i, 's, T: Float, I: Index>(
     idx: impl Into<Indices<'i, I, T>>,
     src: impl Into<View<'s, T>>,
 ) -> Result<()> {
-    scatter(Form::Flat, dst.into().erased(), idx.into().erased(), src.into().erased(), add(T::ONE))
+    scatter(Form::Flat, dst.into(), idx.into(), src.into(), add(T::ONE))
 }
 
 /// `dst[idx[k]] += a · src[k]`, otherwise as [`scatter_add`].
@@ -365,7 +381,7 @@ pub fn scatter_add_scaled<'d, 'i, 's, T: Float, I: Index>(
     src: impl Into<View<'s, T>>,
     a: T,
 ) -> Result<()> {
-    scatter(Form::Flat, dst.into().erased(), idx.into().erased(), src.into().erased(), add(a))
+    scatter(Form::Flat, dst.into(), idx.into(), src.into(), add(a))
 }
 
 /// `dst[.., idx[k], ..] += src[.., k, ..]` with the index on `axis`: torch's `index_add_`. `src` has the shape of
@@ -420,9 +436,9 @@ pub fn scatter_add_axis_scaled<'d, 'i, 's, T: Float, I: Index>(
     src: impl Into<View<'s, T>>,
     a: T,
 ) -> Result<()> {
-    let dst = dst.into().erased();
+    let dst = dst.into();
     let axis = dst.as_view().axis(axis)?;
-    scatter(Form::Axis(axis), dst, idx.into().erased(), src.into().erased(), add(a))
+    scatter(Form::Axis(axis), dst, idx.into(), src.into(), add(a))
 }
 
 /// For each place of `idx`, adds the element of `src` there to that of `dst` at the same place but for `axis`, where
@@ -476,9 +492,9 @@ pub fn scatter_add_along_axis_scaled<'d, 'i, 's, T: Float, I: Index>(
     src: impl Into<View<'s, T>>,
     a: T,
 ) -> Result<()> {
-    let dst = dst.into().erased();
+    let dst = dst.into();
     let axis = dst.as_view().axis(axis)?;
-    scatter(Form::Along(axis), dst, idx.into().erased(), src.into().erased(), add(a))
+    scatter(Form::Along(axis), dst, idx.into(), src.into(), add(a))
 }
 
 /// Adds `x` to one element of each row: `dst[range(m), labels] += x` for a matrix with `m` rows.
@@ -504,8 +520,8 @@ pub fn pick_add<'d, 'i, T: Float, I: Index>(
 ) -> Result<()> {
     let dst = dst.into();
     let rows = dst.shape().first().map_or(1, |&rows| rows);
-    let (dst, labels, x) = (dst.erased(), labels.into().erased(), View::repeated(&x, &[rows])?);
-    scatter(Form::Pick, dst, labels, x.erased(), add(T::ONE))
+    let (dst, labels, x) = (dst, labels.into(), View::repeated(&x, &[rows])?);
+    scatter(Form::Pick, dst, labels, x, add(T::ONE))
 }
 
 /// Adds `a · src[p]` to one element of each row p: `dst[range(m), labels] += a * src`, the gradient of
@@ -530,7 +546,7 @@ pub fn pick_add_scaled<'d, 'i, 's, T: Float, I: Index>(
     src: impl Into<View<'s, T>>,
     a: T,
 ) -> Result<()> {
-    scatter(Form::Pick, dst.into().erased(), labels.into().erased(), src.into().erased(), add(a))
+    scatter(Form::Pick, dst.into(), labels.into(), src.into(), add(a))
 }
 
 /// `dst[idx[k]] = src[k]`, `dst` flattened in C order: `np.put(dst, idx, src)`, `dst.at[idx].set(src)` in
@@ -570,7 +586,7 @@ pub fn put<'d, 'i, 's, T: Element, I: Index>(
     idx: impl Into<Indices<'i, I, T>>,
     src: impl Into<View<'s, T>>,
 ) -> Result<()> {
-    scatter(Form::Flat, dst.into().erased(), idx.into().erased(), src.into().erased(), Op::Put)
+    scatter(Form::Flat, dst.into(), idx.into(), src.into(), Op::Put)
 }
 
 /// `dst[.., idx[k], ..] = src[.., k, ..]` with the index on `axis`: torch's `index_copy_`. `src` has the
@@ -596,9 +612,9 @@ pub fn put_axis<'d, 'i, 's, T: Element, I: Index>(
     idx: impl Into<Indices<'i, I, T>>,
     src: impl Into<View<'s, T>>,
 ) -> Result<()> {
-    let dst = dst.into().erased();
+    let dst = dst.into();
     let axis = dst.as_view().axis(axis)?;
-    scatter(Form::Axis(axis), dst, idx.into().erased(), src.into().erased(), Op::Put)
+    scatter(Form::Axis(axis), dst, idx.into(), src.into(), Op::Put)
 }
 
 /// For each place of `idx`, overwrites the element of `dst` at the same place but for `axis`, where `idx`
@@ -626,9 +642,9 @@ pub fn put_along_axis<'d, 'i, 's, T: Element, I: Index>(
     idx: impl Into<Indices<'i, I, T>>,
     src: impl Into<View<'s, T>>,
 ) -> Result<()> {
-    let dst = dst.into().erased();
+    let dst = dst.into();
     let axis = dst.as_view().axis(axis)?;
-    scatter(Form::Along(axis), dst, idx.into().erased(), src.into().erased(), Op::Put)
+    scatter(Form::Along(axis), dst, idx.into(), src.into(), Op::Put)
 }
 
 /// `dst[idx[k]] = value`, `dst` flattened in C order: `np.put(dst, idx, value)`.
@@ -652,7 +668,7 @@ pub fn put_value<'d, 'i, T: Element, I: Index>(
 ) -> Result<()> {
     let idx = idx.into();
     let src = View::repeated(&value, idx.list.shape())?;
-    scatter(Form::Flat, dst.into().erased(), idx.erased(), src.erased(), Op::Put)
+    scatter(Form::Flat, dst.into(), idx, src, Op::Put)
 }
 
 /// `dst[.., idx[k], ..] = value` with the index on `axis`: torch's `index_fill_`.
@@ -680,7 +696,7 @@ pub fn put_value_axis<'d, 'i, T: Element, I: Index>(
     let at = dst.as_view().axis(axis)?;
     let shape = [&dst.shape()[..at], idx.list.shape(), &dst.shape()[at + 1..]].concat();
     let src = View::repeated(&value, &shape)?;
-    scatter(Form::Axis(at), dst.erased(), idx.erased(), src.erased(), Op::Put)
+    scatter(Form::Axis(at), dst, idx, src, Op::Put)
 }
 
 /// For each place of `idx`, overwrites the element of `dst` at the same place but for `axis`, where `idx` says which:
@@ -707,8 +723,8 @@ pub fn put_value_along_axis<'d, 'i, T: Element, I: Index>(
     idx: impl Into<Indices<'i, I, T>>,
     value: T,
 ) -> Result<()> {
-    let (dst, idx) = (dst.into().erased(), idx.into());
+    let (dst, idx) = (dst.into(), idx.into());
     let axis = dst.as_view().axis(axis)?;
     let src = View::repeated(&value, idx.list.shape())?;
-    scatter(Form::Along(axis), dst, idx.erased(), src.erased(), Op::Put)
+    scatter(Form::Along(axis), dst, idx, src, Op::Put)
 }

@@ -4,13 +4,13 @@
 //! axis of it, and a third array with one element for each index and each place on the table's other axes:
 //! the *flow*, which a gather writes and a scatter reads.
 //!
-//! The *short way* takes what small calls are made of, vectors and matrices with a dense list: it is inlined into the
-//! caller, where views made for the call dissolve into a few numbers. The *long way* takes everything, by a [`Plan`].
+//! The *short way* takes what most calls are made of, by a few numbers: vectors and matrices, for which it is inlined
+//! into the caller, where views made for the call dissolve into these numbers; and arrays in C order. The *long way*
+//! takes everything, by a [`Plan`].
 
-use crate::array::{Erased3, Erased3Mut, ErasedView, K, M, P, Split};
+use crate::array::{Erased3, Erased3Mut, ErasedSlice, ErasedView, K, M, P, Split, Word, are_below};
 use crate::error::{Error, Result};
-use crate::index::ErasedIndices;
-use crate::index::checked::List;
+use crate::index::checked::{List, in_place_bound};
 use crate::simd::Level;
 
 /// How the list goes over the table.
@@ -103,6 +103,55 @@ impl<A: Piece, B: Piece> Job<'_, A, B> {
     }
 }
 
+/// Three dense vectors, `flow[k]` with `table[list[k]]`: what the smallest calls are made of.
+pub(crate) struct Vectors<'a, A, B> {
+    pub(crate) table: A,
+    pub(crate) list: ErasedSlice<'a>,
+    pub(crate) is_signed: bool,
+    pub(crate) flow: B,
+}
+
+impl<'a, A, B> Vectors<'a, A, B> {
+    /// The list, if it has as many indices as the flow has elements, and each, as it stands, is below `bound`.
+    #[inline(always)]
+    pub(crate) fn checked<X: Word>(&self, bound: usize, len: usize) -> Option<&'a [X]> {
+        let list = self.list.typed::<X>();
+        let bound = in_place_bound::<X>(bound, self.is_signed);
+        let inside = match list.len() {
+            ..=8 => list.iter().all(|x| x.to_offset() < bound),
+            _ => are_below(list, bound),
+        };
+        (inside && list.len() == len).then_some(list)
+    }
+}
+
+/// Calls a function for the index type of this width.
+macro_rules! with_index {
+    ($width:expr, $f:ident::<$t:ty>($($a:expr),*)) => {
+        match $width {
+            1 => $f::<$t, u8>($($a),*),
+            2 => $f::<$t, u16>($($a),*),
+            4 => $f::<$t, u32>($($a),*),
+            _ => $f::<$t, u64>($($a),*),
+        }
+    };
+}
+pub(super) use with_index;
+
+/// Calls a function for the element type of this width and the index type of that.
+macro_rules! with_widths {
+    ($element:expr, $index:expr, $f:ident($($a:expr),*)) => {
+        match $element {
+            1 => with_index!($index, $f::<u8>($($a),*)),
+            2 => with_index!($index, $f::<u16>($($a),*)),
+            4 => with_index!($index, $f::<u32>($($a),*)),
+            8 => with_index!($index, $f::<u64>($($a),*)),
+            _ => with_index!($index, $f::<u128>($($a),*)),
+        }
+    };
+}
+pub(super) use with_widths;
+
 /// Shapes and strides of the table and the flow, and strides of the list: what the short way finds.
 pub(crate) struct Numbers {
     pub(crate) table: ([usize; 3], [isize; 3]),
@@ -111,15 +160,14 @@ pub(crate) struct Numbers {
 }
 
 /// The numbers of a call whose arrays are vectors or matrices and whose list is one run or dense, where there
-/// is an element to move and the shapes fit; what else there is goes the long way, errors of shape included.
+/// is an element to move and the shapes fit.
 #[inline(always)]
-pub(crate) fn short(
+pub(crate) fn of_matrices(
     form: Form,
     table: &ErasedView<'_>,
-    idx: &ErasedIndices<'_>,
+    list: &ErasedView<'_>,
     flow: &ErasedView<'_>,
 ) -> Option<Numbers> {
-    let list = &idx.list;
     let is_one_run = list.rank() == 1 || list.is_plainly_dense();
     if !is_one_run || list.len() == 0 {
         return None;
@@ -134,10 +182,7 @@ pub(crate) fn short(
     if is_flat {
         let (n, len) = (table.len(), list.len());
         let fits = flow.rank() == 1 && flow.shape()[0] == len
-            || flow.rank() == 2
-                && flow.is_plainly_dense()
-                && list.rank() == 2
-                && flow.shape() == list.shape();
+            || flow.is_plainly_dense() && flow.shape() == list.shape();
         if !fits || n == 0 || !(table.rank() == 1 || table.is_plainly_dense()) {
             return None;
         }
@@ -149,6 +194,9 @@ pub(crate) fn short(
             flow: ([1, len, 1], [0, flow_stride, 0]),
         });
     }
+    if let &[a, b, c] = table.shape() {
+        return of_three_axes(form, (table, [a, b, c]), list, flow);
+    }
     let (&[rows, columns], &[row, column]) = (table.shape(), table.strides()) else { return None };
     if rows == 0 || columns == 0 {
         return None;
@@ -156,7 +204,10 @@ pub(crate) fn short(
     match form {
         Form::Pick => {
             let fits = list.rank() == 1 && list.len() == rows && flow.rank() == 1 && flow.shape()[0] == rows;
-            fits.then(|| Numbers {
+            if !fits {
+                return None;
+            }
+            Some(Numbers {
                 table: ([rows, columns, 1], [row, column, 0]),
                 list: [step, 0, 0],
                 flow: ([rows, 1, 1], [flow.strides()[0], 0, 0]),
@@ -202,23 +253,104 @@ pub(crate) fn short(
     }
 }
 
+/// The numbers of a call whose table and flow have three axes in C order.
+#[inline(always)]
+fn of_three_axes(
+    form: Form,
+    (table, [a, b, c]): (&ErasedView<'_>, [usize; 3]),
+    list: &ErasedView<'_>,
+    flow: &ErasedView<'_>,
+) -> Option<Numbers> {
+    let &[x, y, z] = flow.shape() else { return None };
+    let (axis, is_along) = match form {
+        Form::Axis(axis) => (axis, false),
+        Form::Along(axis) => (axis, true),
+        Form::Flat | Form::Pick => return None,
+    };
+    let ([p, n, m], k, fits) = match axis {
+        0 => ([1, a, b * c], x, y == b && z == c),
+        1 => ([a, b, c], y, x == a && z == c),
+        _ => ([a * b, c, 1], z, x == a && y == b),
+    };
+    let is_listed = if is_along { list.shape() == flow.shape() } else { list.shape() == [k] };
+    let is_dense = table.is_plainly_dense() && list.is_plainly_dense() && flow.is_plainly_dense();
+    if !(fits && is_listed && is_dense && p * n * m > 0) {
+        return None;
+    }
+    let (step, nm, km) = (m as isize, (n * m) as isize, (k * m) as isize);
+    Some(Numbers {
+        table: ([p, n, m], [nm, step, 1]),
+        list: if is_along { [km, step, 1] } else { [0, 1, 0] },
+        flow: ([p, k, m], [km, step, 1]),
+    })
+}
+
+/// The numbers of a call whose arrays are all in C order, of any rank, where there is an element to move and the
+/// shapes fit.
+pub(crate) fn of_dense(
+    form: Form,
+    table: &ErasedView<'_>,
+    list: &ErasedView<'_>,
+    flow: &ErasedView<'_>,
+) -> Option<Numbers> {
+    if !table.is_c_order() || !list.is_c_order() || !flow.is_c_order() {
+        return None;
+    }
+    let shape = table.shape();
+    let (before, n, after, is_along) = match form {
+        Form::Flat => (&shape[..0], table.len(), &shape[..0], false),
+        Form::Axis(axis) => (&shape[..axis], shape[axis], &shape[axis + 1..], false),
+        Form::Along(axis) => (&shape[..axis], shape[axis], &shape[axis + 1..], true),
+        Form::Pick => return None, // matrices go the short way
+    };
+    let listed = if is_along {
+        let &len = list.shape().get(before.len())?;
+        if list.rank() != shape.len() || !list.shape().starts_with(before) || !list.shape().ends_with(after) {
+            return None;
+        }
+        &[len][..]
+    } else {
+        list.shape()
+    };
+    let product = |axes: &[usize]| axes.iter().product::<usize>(); // of axes of arrays that exist
+    let (p, k, m) = (product(before), product(listed), product(after));
+    let len = p.checked_mul(k)?.checked_mul(m)?;
+    if len == 0 || n == 0 {
+        return None;
+    }
+    let fits = match flow.rank() {
+        1 if flow.shape()[0] == len => true,
+        rank if rank == before.len() + listed.len() + after.len() => {
+            let (a, bc) = flow.shape().split_at(before.len());
+            let (b, c) = bc.split_at(listed.len());
+            a == before && b == listed && c == after
+        }
+        _ => false,
+    };
+    let strides = |n: usize| [(n * m) as isize, m as isize, 1];
+    fits.then(|| Numbers {
+        table: ([p, n, m], strides(n)),
+        list: if is_along { strides(k) } else { [0, 1, 0] },
+        flow: ([p, k, m], strides(k)),
+    })
+}
+
 /// The strides of an array of shape a × b, or of one of rank 1 with as many dense elements.
 #[inline(always)]
 fn strides(flow: &ErasedView<'_>, a: usize, b: usize) -> Option<[isize; 2]> {
     match (flow.shape(), flow.strides()) {
-        (&[rows, columns], &[row, column]) => (rows == a && columns == b).then_some([row, column]),
-        (&[len], &[1]) => (a.checked_mul(b) == Some(len)).then_some([b as isize, 1]), // others are rare
+        (&[rows, columns], &[row, column]) if rows == a && columns == b => Some([row, column]),
+        (&[len], &[1]) if a.checked_mul(b) == Some(len) => Some([b as isize, 1]), // others are rare
         _ => None,
     }
 }
 
-/// The labels of a matrix of this shape, one for each row, as a matrix of one column, if the third array,
-/// which goes by `name`, has one element for each row too.
-pub(crate) fn as_column<'a>(
+/// Refuses labels, and a third array, which goes by `name`, that are not one for each row of a matrix.
+pub(crate) fn check_labels(
     matrix: &[usize],
-    labels: &ErasedIndices<'a>,
+    labels: &ErasedView<'_>,
     (flow, name): (&[usize], &'static str),
-) -> Result<ErasedIndices<'a>> {
+) -> Result<()> {
     let &[rows, _] = matrix else {
         return Err(Error::Rank { what: "the array", expected: "2 is needed", got: matrix.len() });
     };
@@ -226,15 +358,17 @@ pub(crate) fn as_column<'a>(
         true => Ok(()),
         false => Err(Error::Shape { what, expected: vec![rows], got: got.to_vec() }),
     };
-    one_per_row("the list of labels", labels.list.shape())?;
-    one_per_row(name, flow)?;
-    Ok(ErasedIndices { list: labels.list.with_axis_of_one()?, ..*labels })
+    one_per_row("the list of labels", labels.shape())?;
+    one_per_row(name, flow)
 }
 
 /// The axis along which to go element by element: where the flow's elements are neighbours and so are the
 /// indices; else where the flow's are nearest to each other, as long as it is worth a run; else the longest.
 #[inline(always)]
 pub(crate) fn run_axis(shape: &[usize; 3], flow: &[isize; 3], list: &List<'_>) -> usize {
+    if shape[M] == 1 && shape[K] < 4 && (32..1 << 16).contains(&shape[P]) && list.stride(P) == 0 {
+        return P; // a run for each plane would cost more than its two or three elements, as long as all stay in cache
+    }
     if shape[P] == 1 && shape[M] == 1 || shape[K] > 1 && flow[K] == 1 && list.stride(K) == 1 {
         return K;
     }
@@ -253,7 +387,9 @@ fn run_axis_of_any(shape: &[usize; 3], flow: &[isize; 3], list: &List<'_>) -> us
     if let Some(axis) = [K, P, M].into_iter().find(is_dense) {
         return axis;
     }
-    let worth = |&axis: &usize| shape[axis] >= 16;
+    // Short runs cost less than going over a flow that leaves the first-level cache, again and again.
+    let is_large = shape.iter().product::<usize>() >= 4096;
+    let worth = |&axis: &usize| shape[axis] >= if is_large { 2 } else { 16 };
     let nearest = (0..3).filter(worth).min_by_key(|&axis| flow[axis].unsigned_abs());
     nearest.unwrap_or_else(|| (0..3).max_by_key(|&axis| shape[axis]).unwrap_or(K))
 }
@@ -263,3 +399,12 @@ fn run_axis_of_any(shape: &[usize; 3], flow: &[isize; 3], list: &List<'_>) -> us
 pub(crate) fn are_rows(table: &[isize; 3], list: &List<'_>, flow: &impl Piece) -> bool {
     flow.shape()[M] > 1 && table[M] == 1 && flow.strides()[M] == 1 && list.stride(M) == 0
 }
+
+/// Whether rows are gone through index after index, along the planes: a plane would cost more than its few rows.
+#[inline(always)]
+pub(crate) fn goes_along_planes(list: &List<'_>, [planes, len]: [usize; 2]) -> bool {
+    planes > len && len <= FEW && list.stride(P) == 0 && !list.has_gaps()
+}
+
+/// At most so many indices are few beside many planes.
+pub(crate) const FEW: usize = 16;

@@ -1,9 +1,9 @@
 //! Rows: one index names a run of neighbours. What gathers, puts and scatter-adds of rows share: a block of
 //! offsets at a time, and for each the two rows that belong together.
 
-use super::plan::Job;
+use super::plan::{FEW, Job, goes_along_planes};
 use crate::array::{K, P, Rows, RowsMut, Word};
-use crate::index::checked::BLOCK;
+use crate::index::checked::{BLOCK, block_for};
 use crate::simd;
 
 /// Bytes of a table from which on rows are prefetched: no second-level cache holds it.
@@ -15,8 +15,8 @@ const PREFETCH_SHORT_FROM: usize = 16 << 20;
 /// Rows longer than this many bytes are not prefetched: the CPU foresees their lines, but for the first few.
 const LONGEST_PREFETCHED: usize = 2 << 10;
 
-/// Short lists have a block of their own: they would feel the other's being zeroed.
-const SMALL: usize = 16;
+/// Planes that are gone through together for each index: their rows stay in the first-level cache.
+const PLANES: usize = 32;
 
 /// How many rows of so many bytes ahead a table of such a reach is prefetched. Not at all on Intel's CPUs,
 /// which go ahead of themselves over rows: prefetches made those of 2 KiB a third slower
@@ -26,14 +26,22 @@ pub(super) fn rows_ahead(row: usize, reach: usize) -> usize {
     if reach < from || row > LONGEST_PREFETCHED || simd::is_intel() { 0 } else { (8192 / row).clamp(2, 16) }
 }
 
-/// The rows of a block that belong together: row `offsets[k]` of the table, and of the flow the row with the
-/// number `k` from `first` on, or with the number `kept[k]` from there.
+/// Where the rows of a block are: those of one plane of both arrays, or, along the planes, those of one index, which
+/// have one number in the table and another in the flow.
+pub(super) struct At {
+    pub(super) axis: usize,
+    pub(super) table: usize,
+    pub(super) flow: usize,
+}
+
+/// The rows of a block that belong together: row `offsets[k]` of the table (without offsets: the row with the same
+/// number), and of the flow the row with the number `k` from `first` on, or with the number `kept[k]` from there.
 #[derive(Clone, Copy)]
 pub(super) struct Block<'b> {
-    offsets: &'b [u64],
+    offsets: Option<&'b [u64]>,
     first: usize,
     kept: Option<&'b [u8; BLOCK]>,
-    /// How many of the offsets are done; those after them are to be prefetched alone.
+    /// How many rows there are; the offsets after these are to be prefetched alone.
     len: usize,
     ahead: usize,
 }
@@ -48,6 +56,10 @@ impl Block<'_> {
         update: impl Fn(&[T], &mut [T]),
     ) {
         let Block { offsets, first, kept, len, ahead } = self;
+        let Some(offsets) = offsets else {
+            to.from(first).zip(from.from(first)).take(len).for_each(|(to, from)| update(from, to));
+            return;
+        };
         let Some(kept) = kept else {
             for (k, (&o, from)) in offsets[..len].iter().zip(from.from(first)).enumerate() {
                 if ahead > 0
@@ -80,6 +92,10 @@ impl Block<'_> {
         copy: impl Fn(&[T], &mut [T]),
     ) {
         let Block { offsets, first, len, ahead, .. } = self;
+        let Some(offsets) = offsets else {
+            to.from(first).zip(from.from(first)).take(len).for_each(|(to, from)| copy(from, to));
+            return;
+        };
         for (k, (&o, to)) in offsets[..len].iter().zip(to.from(first)).enumerate() {
             if ahead > 0
                 && let Some(&next) = offsets.get(k + ahead)
@@ -95,23 +111,36 @@ impl Block<'_> {
     /// The numbers of the rows whose index is none of `n`.
     pub(super) fn gaps(self, n: usize) -> impl Iterator<Item = usize> {
         let Block { offsets, first, len, .. } = self;
-        (0..len).filter(move |&k| offsets[k] >= n as u64).map(move |k| first + k)
+        let offsets = offsets.unwrap_or_default();
+        (0..offsets.len().min(len)).filter(move |&k| offsets[k] >= n as u64).map(move |k| first + k)
     }
 }
 
 /// Which of a list's offsets are meant: those from `first` on that are below `n` then. None: all that are offsets.
 pub(super) type Own = Option<(usize, usize)>;
 
-/// Calls `work` with the blocks of a list, and with the number of the plane that each belongs to.
+/// Calls `work` with the blocks of a list, and with where their rows are.
 #[inline(always)]
 pub(super) fn for_each_block<A, B>(
     job: &mut Job<'_, A, B>,
     [planes, len]: [usize; 2],
     own: Own,
     ahead: usize,
-    mut work: impl FnMut(&mut A, &mut B, usize, Block<'_>),
+    mut work: impl FnMut(&mut A, &mut B, At, Block<'_>),
 ) {
     let Job { table, list, flow, .. } = job;
+    if own.is_none() && goes_along_planes(list, [planes, len]) {
+        let offsets = &mut [0; FEW][..len];
+        list.fill(K, [0; 3], offsets);
+        for first in (0..planes).step_by(PLANES) {
+            let block =
+                Block { offsets: None, first, kept: None, len: (planes - first).min(PLANES), ahead: 0 };
+            for (k, &o) in offsets.iter().enumerate() {
+                work(table, flow, At { axis: P, table: o as usize, flow: k }, block);
+            }
+        }
+        return;
+    }
     // A list of 64-bit words that stands where it is read by all planes needs no block.
     let in_place = if list.words.are_checked() && list.words.piece().width() == 8 && own.is_none() {
         list.words.as_slice::<u64>().filter(|list| list.len() == len)
@@ -120,28 +149,23 @@ pub(super) fn for_each_block<A, B>(
     };
     if let Some(offsets) = in_place {
         for p in 0..planes {
-            work(table, flow, p, Block { offsets, first: 0, kept: None, len, ahead });
+            let at = At { axis: K, table: p, flow: p };
+            work(table, flow, at, Block { offsets: Some(offsets), first: 0, kept: None, len, ahead });
         }
         return;
     }
-    let (mut small, mut large);
-    let block: &mut [u64] = if len <= SMALL {
-        small = [0; SMALL];
-        &mut small
-    } else {
-        large = [0; BLOCK];
-        &mut large
-    };
+    block_for!(block, len);
     if own.is_none() && planes > 0 && len <= block.len() && list.stride(P) == 0 {
         // All planes read the same indices, and one block holds them.
         let offsets = &mut block[..len];
         list.fill(K, [0; 3], offsets);
         for p in 0..planes {
-            work(table, flow, p, Block { offsets, first: 0, kept: None, len, ahead });
+            let at = At { axis: K, table: p, flow: p };
+            work(table, flow, at, Block { offsets: Some(offsets), first: 0, kept: None, len, ahead });
         }
         return;
     }
-    let mut kept = [0; BLOCK];
+    let mut kept = own.map(|_| [0; BLOCK]);
     // A block sees some indices more than it takes, to prefetch their rows, unless some are left out.
     let step = if own.is_some() { block.len() } else { block.len() - ahead.min(block.len() - 1) };
     for p in 0..planes {
@@ -149,14 +173,14 @@ pub(super) fn for_each_block<A, B>(
             let seen = (len - first).min(if own.is_some() { step } else { step + ahead });
             let offsets = &mut block[..seen];
             list.fill(K, [p, first, 0], offsets);
-            let block = match own {
-                None => Block { offsets, first, kept: None, len: seen.min(step), ahead },
-                Some((from, n)) => {
-                    let len = keep(offsets, from, n, &mut kept);
-                    Block { offsets: &offsets[..len], first, kept: Some(&kept), len, ahead }
+            let block = match (own, &mut kept) {
+                (Some((from, n)), Some(kept)) => {
+                    let len = keep(offsets, from, n, kept);
+                    Block { offsets: Some(&offsets[..len]), first, kept: Some(kept), len, ahead }
                 }
+                _ => Block { offsets: Some(offsets), first, kept: None, len: seen.min(step), ahead },
             };
-            work(table, flow, p, block);
+            work(table, flow, At { axis: K, table: p, flow: p }, block);
         }
     }
 }
@@ -205,7 +229,10 @@ pub(super) fn twice<const N: usize>(from: &[u8], to: &mut [u8]) {
 #[inline(never)]
 pub(super) fn put_block(block: Block<'_>, from: &Rows<'_, u8>, to: &mut RowsMut<'_, u8>) {
     match from.row_len() {
+        1 => block.scatter(to, from, exactly::<1>),
+        2 => block.scatter(to, from, exactly::<2>),
         4 => block.scatter(to, from, exactly::<4>),
+        5..8 => block.scatter(to, from, twice::<4>),
         8 => block.scatter(to, from, exactly::<8>),
         9..16 => block.scatter(to, from, twice::<8>),
         16 => block.scatter(to, from, exactly::<16>),

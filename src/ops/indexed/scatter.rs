@@ -1,14 +1,16 @@
 //! Scatter: `table[list] += a · flow`, or `table[list] = flow`.
 
-use super::plan::{Form, Job, are_rows, as_column, run_axis};
+use super::plan::{
+    Form, Job, Numbers, Vectors, are_rows, check_labels, of_dense, run_axis, with_index, with_widths,
+};
 use super::rows::{Block, Own, for_each_block, keep, put_block, rows_ahead};
 use crate::array::{
-    Erased3, Erased3Mut, ErasedView, ErasedViewMut, FLOW, K, LIST, M, P, Plan, Rows, RowsMut, Runs, RunsMut,
-    TABLE, Update, Word, Words,
+    Erased3, Erased3Mut, ErasedSlice, ErasedSliceMut, ErasedView, ErasedViewMut, FLOW, K, LIST, M, P, Plan,
+    Rows, RowsMut, Runs, RunsMut, TABLE, Update, Word,
 };
 use crate::error::Result;
 use crate::index::ErasedIndices;
-use crate::index::checked::{BLOCK, checked_block};
+use crate::index::checked::{BLOCK, block_for, checked_block};
 use crate::parallel;
 use crate::simd::{self, Float, Kernel, Level, Simd};
 
@@ -76,6 +78,44 @@ const PREFETCH_ROWS_FROM: usize = 3 << 20;
 const PREFETCH_FROM: usize = 16 << 20;
 const DISTANCE: usize = 64;
 
+/// A few elements of dense vectors. `false` where an index cannot be read where it stands, and nothing is done.
+#[inline(never)]
+pub(super) fn few(vectors: &mut Vectors<'_, ErasedSliceMut<'_>, ErasedSlice<'_>>, op: Op) -> bool {
+    fn run<T: Word, X: Word>(
+        vectors: &mut Vectors<'_, ErasedSliceMut<'_>, ErasedSlice<'_>>,
+        update: impl Update<T>,
+    ) -> bool {
+        let flow = vectors.flow.typed::<T>();
+        let Some(list) = vectors.checked::<X>(vectors.table.as_slice().len(), flow.len()) else {
+            return false;
+        };
+        let table = vectors.table.typed::<T>();
+        flow.iter().zip(list).for_each(|(&x, i)| update.update(&mut table[i.to_offset()], x));
+        true
+    }
+    if Level::current().is_err() {
+        return false;
+    }
+    let (element, index) = (vectors.flow.width(), vectors.list.width());
+    match op {
+        Op::AddF32(a) => with_index!(index, run::<f32>(vectors, Add(a))),
+        Op::AddF64(a) => with_index!(index, run::<f64>(vectors, Add(a))),
+        Op::Put => with_widths!(element, index, run(vectors, Put)),
+    }
+}
+
+/// The pieces that these numbers describe.
+#[inline(always)]
+pub(super) fn job<'a>(
+    Numbers { table, list, flow }: Numbers,
+    dst: &'a mut ErasedViewMut<'_>,
+    idx: &ErasedIndices<'a>,
+    src: &ErasedView<'a>,
+) -> Scatter<'a> {
+    let list = idx.piece(idx.list.piece(flow.0, list), table.0[K]);
+    Job { table: dst.piece(table.0, table.1), list, flow: src.piece(flow.0, flow.1), axis: P }
+}
+
 /// The short way. See [`super::plan`].
 #[inline(never)]
 pub(super) fn short(job: &mut Scatter<'_>, op: Op) -> Result<()> {
@@ -86,7 +126,6 @@ pub(super) fn short(job: &mut Scatter<'_>, op: Op) -> Result<()> {
 }
 
 /// The long way.
-#[cold]
 #[inline(never)]
 pub(super) fn long(
     form: Form,
@@ -95,14 +134,19 @@ pub(super) fn long(
     src: &ErasedView<'_>,
     op: Op,
 ) -> Result<()> {
+    if let Some(numbers) = of_dense(form, dst.as_view(), &idx.list, src) {
+        return short(&mut job(numbers, dst, idx, src), op);
+    }
+    let mut layout = None;
     match form {
         Form::Axis(axis) => along(dst, axis, (idx, false), src, op),
         Form::Along(axis) => along(dst, axis, (idx, true), src, op),
         Form::Pick => {
-            let labels = as_column(dst.as_view().shape(), idx, (src.shape(), "the source"))?;
-            along(dst, 1, (&labels, true), src, op)
+            check_labels(dst.as_view().shape(), &idx.list, (src.shape(), "the source"))?;
+            let list = idx.list.with_axis_of_one(&mut layout)?;
+            along(dst, 1, (&ErasedIndices { list, ..*idx }, true), src, op)
         }
-        Form::Flat => match dst.flattened() {
+        Form::Flat => match dst.flattened(&mut layout) {
             Some(mut dst) => along(&mut dst, 0, (idx, false), src, op),
             None => scattered(dst, idx, src, op),
         },
@@ -124,7 +168,7 @@ fn along(
     // All indices are checked before anything is written: those of an only piece where they stand, if that will do.
     let mut only = (plan.pieces() == 1).then(|| list(0));
     if !only.as_mut().is_some_and(|list| list.check_in_place(level)) {
-        idx.check(bound)?;
+        idx.check(bound, level)?;
     }
     for i in 0..plan.pieces() {
         let list = only.take().unwrap_or_else(|| {
@@ -232,14 +276,18 @@ fn update_rows(job: &mut Scatter<'_>, own: Own, op: Op, level: Level) {
     let adds_ahead =
         if reach < PREFETCH_ROWS_FROM || simd::is_intel() { 0 } else { ((32 << 10) / row).min(16) };
     let ahead = if matches!(op, Op::Put) { rows_ahead(row, reach) } else { adds_ahead };
-    for_each_block(job, [planes, len], own, ahead, |table, flow, p, block| match op {
+    for_each_block(job, [planes, len], own, ahead, |table, flow, at, block| match op {
         Op::AddF32(a) => {
-            f32::dispatch(level, AddRows { block, from: &flow.rows(p), to: &mut table.rows(p), a })
+            let (from, to) = (&flow.rows(at.axis, at.flow), &mut table.rows(at.axis, at.table));
+            f32::dispatch(level, AddRows { block, from, to, a })
         }
         Op::AddF64(a) => {
-            f64::dispatch(level, AddRows { block, from: &flow.rows(p), to: &mut table.rows(p), a })
+            let (from, to) = (&flow.rows(at.axis, at.flow), &mut table.rows(at.axis, at.table));
+            f64::dispatch(level, AddRows { block, from, to, a })
         }
-        Op::Put => put_block(block, &flow.rows(p), &mut table.rows(p)),
+        Op::Put => {
+            put_block(block, &flow.rows(at.axis, at.flow), &mut table.rows(at.axis, at.table));
+        }
     });
 }
 
@@ -257,11 +305,23 @@ impl<T: Float + Word> Kernel<T> for AddRows<'_, '_, T> {
     fn run<S: Simd<T>>(self, _: S) {
         let AddRows { block, from, to, a } = self;
         match from.row_len() {
+            1 => block.scatter(
+                to,
+                from,
+                #[inline(always)]
+                |from, to| add_exactly::<T, 1>(from, to, a),
+            ),
             2 => block.scatter(
                 to,
                 from,
                 #[inline(always)]
                 |from, to| add_exactly::<T, 2>(from, to, a),
+            ),
+            3 => block.scatter(
+                to,
+                from,
+                #[inline(always)]
+                |from, to| add_exactly::<T, 3>(from, to, a),
             ),
             4 => block.scatter(
                 to,
@@ -275,7 +335,8 @@ impl<T: Float + Word> Kernel<T> for AddRows<'_, '_, T> {
                 #[inline(always)]
                 |from, to| add_exactly::<T, 8>(from, to, a),
             ),
-            ..64 => block.scatter(
+            // Of `f64`, eight are wider than the vectors that the compiler makes of an array, and went one by one.
+            width if width < 16 || size_of::<T>() == 8 => block.scatter(
                 to,
                 from,
                 #[inline(always)]
@@ -342,31 +403,17 @@ fn elements(job: &mut Scatter<'_>, own: Own, is_part: bool, op: Op) {
         && !simd::is_intel();
     let (ahead, width, words) = (if is_far { DISTANCE } else { 0 }, job.flow.width(), job.list.words);
     let runs = Runs::of_scatter(&mut job.table, &words, &job.flow, axis, ahead);
-    match (op, width) {
-        (Op::AddF32(a), _) => in_place::<f32>(runs, &words, Add(a)),
-        (Op::AddF64(a), _) => in_place::<f64>(runs, &words, Add(a)),
-        (Op::Put, 1) => in_place::<u8>(runs, &words, Put),
-        (Op::Put, 2) => in_place::<u16>(runs, &words, Put),
-        (Op::Put, 4) => in_place::<u32>(runs, &words, Put),
-        (Op::Put, 8) => in_place::<u64>(runs, &words, Put),
-        (Op::Put, _) => in_place::<u128>(runs, &words, Put),
-    }
-}
-
-/// Straight from the list, by its size.
-#[inline(always)]
-fn in_place<T: Word>(runs: RunsMut<'_>, words: &Words<'_>, update: impl Update<T>) {
-    match words.piece().width() {
-        1 => scatter::<T, u8>(runs, update),
-        2 => scatter::<T, u16>(runs, update),
-        4 => scatter::<T, u32>(runs, update),
-        _ => scatter::<T, u64>(runs, update),
+    let index = words.piece().width();
+    match op {
+        Op::AddF32(a) => with_index!(index, update_runs::<f32>(runs, Add(a))),
+        Op::AddF64(a) => with_index!(index, update_runs::<f64>(runs, Add(a))),
+        Op::Put => with_widths!(width, index, update_runs(runs, Put)),
     }
 }
 
 /// The kernel, for an element type and an index size.
 #[inline(never)]
-fn scatter<T: Word, X: Word>(runs: RunsMut<'_>, update: impl Update<T>) {
+fn update_runs<T: Word, X: Word>(runs: RunsMut<'_>, update: impl Update<T>) {
     runs.scatter::<T, X>(update);
 }
 
@@ -389,36 +436,51 @@ fn resolved(job: &mut Scatter<'_>, own: Own, axis: usize, op: Op) {
 fn blocks<T: Word>(job: &mut Scatter<'_>, own: Own, axis: usize, update: impl Update<T>) {
     let shape = *job.flow.shape();
     let [a, b] = [[M, K], [P, M], [P, K]][axis];
-    let (block, room, kept) = (&mut [0u64; BLOCK], &mut [T::default(); BLOCK], &mut [0; BLOCK]);
+    block_for!(block, shape[axis]);
     for i in 0..shape[a] {
         for j in 0..shape[b] {
-            for first in (0..shape[axis]).step_by(BLOCK) {
+            for first in (0..shape[axis]).step_by(block.len()) {
                 let mut index = [0; 3];
                 (index[a], index[b], index[axis]) = (i, j, first);
-                let len = (shape[axis] - first).min(BLOCK);
-                let (offsets, n) = (&mut block[..len], job.table.as_piece().shape()[K]);
+                let len = (shape[axis] - first).min(block.len());
+                let offsets = &mut block[..len];
                 job.list.fill(axis, index, offsets);
-                if own.is_none() {
-                    let words = checked_block(offsets, axis, n);
-                    let (mut table, flow) =
-                        (job.table.table_part(axis, index, len), job.flow.part(axis, index, len));
-                    scatter::<T, u64>(Runs::of_scatter(&mut table, &words, &flow, axis, 0), update);
-                    continue;
-                }
-                let room = &mut room[..len];
-                job.flow.typed().run(axis, index).copy_to(0, room);
-                if axis == K {
-                    let len = keep(offsets, own.map_or(0, |own| own.0), n, kept);
-                    (0..len).for_each(|k| room[k] = room[kept[k] as usize]); // never behind `k`
-                    let words = checked_block(&offsets[..len], axis, n);
-                    let (mut table, flow) =
-                        (job.table.table_part(axis, index, len), Erased3::from_slice(&room[..len], axis));
-                    scatter::<T, u64>(Runs::of_scatter(&mut table, &words, &flow, axis, 0), update);
-                } else {
-                    job.table.typed().update_inside((axis, index), offsets, room, update);
+                match own {
+                    Some(own) => update_some(job, own.0, (axis, index), offsets, update),
+                    None => {
+                        let words =
+                            checked_block(offsets, axis, job.table.as_piece().shape()[K], job.list.level());
+                        let (mut table, flow) =
+                            (job.table.table_part(axis, index, len), job.flow.part(axis, index, len));
+                        update_runs::<T, u64>(Runs::of_scatter(&mut table, &words, &flow, axis, 0), update);
+                    }
                 }
             }
         }
+    }
+}
+
+/// The run along `axis` from `index` on, of whose offsets only those are meant that the table has, counted from `from`.
+#[inline(never)]
+fn update_some<T: Word>(
+    job: &mut Scatter<'_>,
+    from: usize,
+    (axis, index): (usize, [usize; 3]),
+    offsets: &mut [u64],
+    update: impl Update<T>,
+) {
+    let (len, n) = (offsets.len(), job.table.as_piece().shape()[K]);
+    let (room, kept) = (&mut [T::default(); BLOCK][..len], &mut [0; BLOCK]);
+    job.flow.typed().run(axis, index).copy_to(0, room);
+    if axis == K {
+        let len = keep(offsets, from, n, kept);
+        (0..len).for_each(|k| room[k] = room[kept[k] as usize]); // never behind `k`
+        let words = checked_block(&offsets[..len], axis, n, job.list.level());
+        let (mut table, flow) =
+            (job.table.table_part(axis, index, len), Erased3::from_slice(&room[..len], axis));
+        update_runs::<T, u64>(Runs::of_scatter(&mut table, &words, &flow, axis, 0), update);
+    } else {
+        job.table.typed().update_inside((axis, index), offsets, room, update);
     }
 }
 
@@ -447,9 +509,9 @@ fn scattered_of<T: Word>(
     update: impl Update<T>,
 ) -> Result<()> {
     let (places, flat) = (dst.as_view().len(), dst.as_view().as_if_flat());
-    Level::current()?;
+    let level = Level::current()?;
     let plan = Plan::new(&flat, 0, (idx.list.layout(), false), (src.layout(), "the source"))?;
-    idx.check(places)?;
+    idx.check(places, level)?;
     let rank = dst.as_view().rank(); // at least 2: others are flat
     let mut lanes = dst.lanes::<T>(rank - 1);
     let width = lanes.lane_len();
@@ -484,8 +546,9 @@ mod tests {
         crate::scatter_add_scaled(&mut alone, &idx, &src, -0.3).expect("indices in bounds");
         for pieces in [2, 3, 7] {
             let mut shared = vec![1.0f32; places as usize];
-            let mut dst = ViewMut::from(&mut shared).erased();
-            let (src, idx) = (View::from(&src).erased(), Indices::<u32, f32>::from(&idx).erased());
+            let mut dst = ViewMut::from(&mut shared);
+            let (src, idx) = (View::from(&src), Indices::<u32, f32>::from(&idx));
+            let (mut dst, src, idx) = (dst.erased(), src.erased(), idx.erased());
             let plan = Plan::new(dst.as_view().layout(), 0, (idx.list.layout(), false), (src.layout(), ""))
                 .expect("a fit");
             let list = idx.piece(idx.list.piece_of(&plan, LIST, 0), places as usize);
