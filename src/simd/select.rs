@@ -20,13 +20,6 @@ pub(crate) trait Bits: Copy {
     fn positions_64(self, bits: u64, first: u64, to: &mut [u64; WORD]);
     /// Bit i is element i.
     fn pack(self, from: &[bool; WORD]) -> u64;
-    /// Element i is bit i.
-    #[inline(always)]
-    fn unpack(self, bits: u64, to: &mut [bool; WORD]) {
-        for (to, byte) in to.as_chunks_mut::<8>().0.iter_mut().zip(bits.to_le_bytes()) {
-            *to = BOOLS[byte as usize];
-        }
-    }
 }
 
 /// Elements moved by words.
@@ -41,17 +34,6 @@ pub(crate) trait Compress<T: Float>: Bits {
 pub(crate) fn first_bits(n: usize) -> u64 {
     if n < WORD { (1 << n) - 1 } else { !0 }
 }
-
-/// For each byte, its bits as truth values.
-static BOOLS: [[bool; 8]; 256] = {
-    let mut table = [[false; 8]; 256];
-    let mut i = 0;
-    while i < 8 * 256 {
-        table[i / 8][i % 8] = (i / 8) >> (i % 8) & 1 == 1;
-        i += 1;
-    }
-    table
-};
 
 /// For each byte, the numbers of its set bits, ascending, at the front.
 pub(crate) static SET_BITS: [[u8; 8]; 256] = {

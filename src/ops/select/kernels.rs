@@ -5,6 +5,7 @@
 
 use super::answer::{Places, Positions};
 use super::predicate::{Kind, Test};
+use crate::parallel::Split;
 use crate::simd::select::{SLACK, WORD, first_bits};
 use crate::simd::{Float, Kernel, Level, Simd};
 
@@ -221,7 +222,12 @@ fn tail(words: &[u64], hits: usize) -> usize {
 #[inline(always)]
 fn expand<E: Copy + Default>(words: &[u64], to: &mut [E], put: impl Fn(usize, u64, &mut [E; WORD])) {
     let tail = tail(words, to.len());
-    let (mut own, mut filled) = ([E::default(); OWN + WORD], 0);
+    let (mut small, mut large, mut filled) = (None, None, 0);
+    let own = if words.len() == 1 {
+        &mut small.insert([E::default(); WORD])[..]
+    } else {
+        &mut large.insert([E::default(); OWN + WORD])[..]
+    };
     // A loop of two turns, because the level's operations are sure to be inlined where they are called from
     // one place.
     for is_tail in [false, true] {
@@ -250,6 +256,31 @@ fn by_bits<E>(mut bits: u64, to: &mut [E], put: impl Fn(usize, &mut E)) {
     }
 }
 
+/// The most hits of a word that are written one by one, and the most elements.
+const FEW: usize = 32;
+
+/// The word of a block that has no other, and few hits.
+#[inline(always)]
+pub(super) fn few(words: &[u64]) -> Option<u64> {
+    match *words {
+        [word] if word.count_ones() as usize <= FEW => Some(word),
+        _ => None,
+    }
+}
+
+/// Writes the hits of [`few`], whose first element has the index `first`, to as many places.
+#[inline(always)]
+pub(super) fn put_few<T: Float>(word: u64, first: usize, x: &[T], to: &mut Places<'_, T>) {
+    match &mut to.positions {
+        Positions::None => {}
+        Positions::U32(to) => by_bits(word, to, |bit, to| *to = (first + bit) as u32),
+        Positions::U64(to) => by_bits(word, to, |bit, to| *to = (first + bit) as u64),
+    }
+    if let Some(to) = &mut to.values {
+        by_bits(word, to, |bit, to| *to = x[bit]);
+    }
+}
+
 /// Writes the hits of dense elements, the first of which has the index `first`, to the front of `to`, which has
 /// places enough, and says how many they are; of a test that has a [`miss`](Test::miss).
 pub(super) fn select<T: Float>(
@@ -274,6 +305,13 @@ impl<T: Float> Kernel<T> for Select<'_, T> {
     #[inline(always)]
     fn run<S: Simd<T>>(self, s: S) -> usize {
         let Select { test, x, first, to } = self;
+        let comparison = Comparison::new(s, test);
+        if x.len() <= FEW {
+            let word = comparison.short_word(s, x);
+            let hits = word.count_ones() as usize;
+            put_few(word, first, x, &mut to.split_at(hits).0);
+            return hits;
+        }
         let groups = T::blocks(x).0.as_chunks().0;
         let part = &x[groups.len() * VECTORS * T::LANES..];
         let mut rest = [[T::Block::default(); VECTORS]];
@@ -282,7 +320,7 @@ impl<T: Float> Kernel<T> for Select<'_, T> {
             s.store(v, to);
         }
         let rest = if part.is_empty() { &[] } else { &rest[..] };
-        let dense = Dense { s, comparison: Comparison::new(s, test), groups, rest };
+        let dense = Dense { s, comparison, groups, rest };
         let nothing = &mut vec![(); to.len][..];
         macro_rules! fill {
             ($a:expr, $b:expr; $group:ident $at:ident $to_a:ident $to_b:ident: $put:expr) => {
@@ -509,6 +547,64 @@ impl<T: Float> Kernel<T> for Compress<'_, T> {
     }
 }
 
+/// Overwrites the elements of `x` whose bits are set with zeros.
+pub(super) fn clear<T: Float>(level: Level, words: &[u64], x: &mut [T]) {
+    match few(words) {
+        Some(word) => clear_bits(word, x),
+        None => T::dispatch(level, Clear { words, x }),
+    }
+}
+
+struct Clear<'a, T> {
+    words: &'a [u64],
+    x: &'a mut [T],
+}
+
+/// Bit i alone.
+static BIT: [u32; 32] = {
+    let mut table = [0; 32];
+    let mut i = 0;
+    while i < 32 {
+        table[i] = 1 << i;
+        i += 1;
+    }
+    table
+};
+
+/// The bits of a word from which on all its elements are written.
+const DENSE: u32 = 16;
+
+impl<T: Float> Kernel<T> for Clear<'_, T> {
+    type Output = ();
+    #[inline(always)]
+    fn run<S: Simd<T>>(self, _: S) {
+        let Clear { words, x } = self;
+        let (groups, rest) = x.as_chunks_mut::<WORD>();
+        let last = words.get(groups.len()).copied().unwrap_or(0);
+        for (x, &word) in groups.iter_mut().zip(words) {
+            if word.count_ones() < DENSE {
+                clear_bits(word, x);
+                continue;
+            }
+            // The inner loop becomes vectors.
+            for (x, part) in x.as_chunks_mut::<32>().0.iter_mut().zip([word as u32, (word >> 32) as u32]) {
+                for (x, bit) in x.iter_mut().zip(&BIT) {
+                    *x = if part & bit != 0 { T::ZERO } else { *x };
+                }
+            }
+        }
+        clear_bits(last, rest);
+    }
+}
+
+#[inline(always)]
+fn clear_bits<T: Float>(mut bits: u64, x: &mut [T]) {
+    while bits != 0 {
+        x[bits.trailing_zeros() as usize] = T::ZERO;
+        bits &= bits - 1;
+    }
+}
+
 /// Adds `b` to `a`, which is as long.
 pub(super) fn add<T: Float>(level: Level, a: &mut [T], b: &[T]) {
     T::dispatch(level, Add { a, b });
@@ -564,26 +660,49 @@ impl Kernel<f32> for Pack<'_> {
     }
 }
 
-/// Unpacks the first bits of the words, as many as `to` has places.
-pub(super) fn unpack(level: Level, words: &[u64], to: &mut [bool]) {
-    f32::dispatch(level, Unpack { words, to });
+/// Writes each element's truth value under the test to `to`, which is as long.
+pub(super) fn mask<T: Float>(level: Level, test: &Test<T>, x: &[T], to: &mut [bool]) {
+    T::dispatch(level, Mask { test, x, to });
 }
 
-struct Unpack<'a> {
-    words: &'a [u64],
+struct Mask<'a, T> {
+    test: &'a Test<T>,
+    x: &'a [T],
     to: &'a mut [bool],
 }
 
-impl Kernel<f32> for Unpack<'_> {
+impl<T: Float> Kernel<T> for Mask<'_, T> {
     type Output = ();
+    /// The loops are the compiler's to make vectors of: bytes are stored as they come, and nothing is counted.
     #[inline(always)]
-    fn run<S: Simd<f32>>(self, s: S) {
-        let (groups, rest) = self.to.as_chunks_mut();
-        for (to, &bits) in groups.iter_mut().zip(self.words) {
-            s.unpack(bits, to);
+    fn run<S: Simd<T>>(self, _: S) {
+        let Mask { test, x, to } = self;
+        let (low, high) = (test.low, test.high);
+        macro_rules! fill {
+            ($x:ident: $holds:expr) => {
+                for (to, &$x) in to.iter_mut().zip(x) {
+                    *to = $holds;
+                }
+            };
         }
-        for (i, to) in rest.iter_mut().enumerate() {
-            *to = self.words[groups.len()] >> i & 1 == 1;
+        match test.kind {
+            Kind::Gt => fill!(x: x > low),
+            Kind::Ge => fill!(x: x >= low),
+            Kind::Lt => fill!(x: x < high),
+            Kind::Le => fill!(x: x <= high),
+            Kind::Between => fill!(x: (low <= x) & (x <= high)),
+            Kind::AbsGt => fill!(x: x.abs() > low),
+            Kind::AbsGe => fill!(x: x.abs() >= low),
+            Kind::AbsBetween => fill!(x: (low <= x.abs()) & (x.abs() <= high)),
+            Kind::Ne => fill!(x: x != low),
+        }
+        if test.is_inverted {
+            to.iter_mut().for_each(|to| *to = !*to);
+        }
+        if test.or_nan {
+            for (to, &x) in to.iter_mut().zip(x) {
+                *to |= x.is_nan();
+            }
         }
     }
 }

@@ -210,6 +210,9 @@ fn test_words<T: Float>(level: Level, test: &Test<T>, x: &[T], words: &mut [u64]
 /// Turns the words of a block, whose first element has the index `first`, into an answer that has just as
 /// many places.
 fn put<T: Float>(level: Level, words: &[u64], first: usize, x: &[T], to: &mut Places<'_, T>) {
+    if let Some(word) = kernels::few(words) {
+        return kernels::put_few(word, first, x, to);
+    }
     match &mut to.positions {
         Positions::None => {}
         Positions::U32(to) => kernels::positions_32(level, words, first as u32, to), // the type holds all: `fits`
@@ -229,7 +232,8 @@ fn write_blocks<T: Float>(
     hits: &Hits<'_, T>,
     sink: &mut dyn Sink<T>,
 ) -> Outcome<usize> {
-    let (mut total, mut words) = (0, [0; WORDS]);
+    let (mut total, mut small, mut large) = (0, None, None);
+    let words = if x.len() <= WORD { &mut small.insert([0])[..] } else { &mut large.insert([0; WORDS])[..] };
     x.each_block(|at, len, x| {
         let words = &mut words[..len.div_ceil(WORD)];
         let n = hits.words(level, first + at, x, words);
@@ -324,7 +328,17 @@ impl<T: Float> Request<'_, T> {
     fn run(self) {
         let Request { level, x, hits, sink, answer } = self;
         // The way of a few elements, which should not take long.
-        if let (Some(x), Some(test)) = (x.as_slice(), hits.fused())
+        let mut piece;
+        let dense = match x.as_slice() {
+            None if x.len() <= WORD => {
+                piece = [T::ZERO; WORD];
+                let piece = &mut piece[..x.len()];
+                Source::new(x).copy_to(0, piece);
+                Some(&*piece)
+            }
+            dense => dense,
+        };
+        if let (Some(x), Some(test)) = (dense, hits.fused())
             && x.len() <= block_len::<T>()
         {
             *answer = match sink {
@@ -606,13 +620,13 @@ fn write_mask<T: Float>(level: Level, x: &View<'_, T>, test: Test<T>, out: &mut 
         #[inline(always)]
         fn run(self) {
             let Request { level, x, test, out } = self;
+            if let (Some(x), false) = (x.as_slice(), is_parallel(x.len())) {
+                return kernels::mask(level, &test, x, out);
+            }
             let work = (Source::new(x), out);
             parallel::for_each(work, grain(x.len()), |_, (x, out)| {
-                let mut words = [0; WORDS];
                 let _: std::result::Result<(), ()> = x.each_block(|at, len, x| {
-                    let words = &mut words[..len.div_ceil(WORD)];
-                    test_words(level, &test, x, words);
-                    kernels::unpack(level, words, &mut out[at..at + len]);
+                    kernels::mask(level, &test, x, &mut out[at..at + len]);
                     Ok(())
                 });
             });

@@ -56,7 +56,14 @@ impl<'a, T: Float> Source<'a, T> {
                 }
             }
             Source::Strided { ref lanes, first, len } => {
-                let mut piece = [T::ZERO; PIECE];
+                let (mut small, mut large);
+                let piece = if len <= WORD {
+                    small = [T::ZERO; WORD];
+                    &mut small[..]
+                } else {
+                    large = [T::ZERO; PIECE];
+                    &mut large[..]
+                };
                 for at in (0..len).step_by(PIECE) {
                     let piece = &mut piece[..PIECE.min(len - at)];
                     copy(lanes, first + at, piece);
