@@ -3,6 +3,7 @@
 #![allow(unsafe_code)]
 
 use super::avx2::{columns_pd, columns_ps, max_of_4, max_of_8, rows_pd, rows_ps, sum_of_4, sum_of_8};
+use super::select::WORD;
 use super::{Kernel, Simd, Streaming};
 use std::arch::x86_64::*;
 use std::sync::OnceLock;
@@ -72,7 +73,7 @@ mod select; // after the macro that it uses
 
 /// `Simd<$t>`, from the names that the intrinsics have for `$t`.
 macro_rules! level {
-    ($t:ident x $lanes:literal, mantissa $mantissa:literal, $v:ident, $m:ident, $join:ident;
+    ($t:ident x $lanes:literal, mantissa $mantissa:literal, $v:ident, $m:ident, $join:ident $compress_4:ident $positions_32:ident $positions_64:ident;
      $set1:ident $loadu:ident $storeu:ident $add:ident $sub:ident $mul:ident $div:ident $fmadd:ident
      $max:ident $min:ident $abs:ident $to_int:ident $sll:ident $add_int:ident $permute_int:ident $from_int:ident $getmant:ident $getexp:ident $cmp:ident $blend:ident
      $mask_load:ident $mask_store:ident $stream:ident
@@ -169,6 +170,16 @@ macro_rules! level {
                 fn select(m: $m, a: $v, b: $v) -> $v { $blend(m, b, a) }
                 fn bits(m: $m) -> u32 { m as u32 }
                 fn bits_of_4(m: [$m; 4]) -> u64 { select::$join(m) }
+                fn compress_4(bits: u64, m: [$m; 4], v: [$v; 4], from: &[[$t; $lanes]; 4], to: &mut [$t; WORD]) {
+                    let _ = from; // which is in registers
+                    select::$compress_4(s, bits, m, v, to)
+                }
+                fn positions_32_of_4(bits: u64, m: [$m; 4], first: u32, to: &mut [u32; WORD]) {
+                    select::$positions_32(s, bits, m, first, to)
+                }
+                fn positions_64_of_4(bits: u64, m: [$m; 4], first: u64, to: &mut [u64; WORD]) {
+                    select::$positions_64(s, bits, m, first, to)
+                }
             }
         }
     };
@@ -250,7 +261,7 @@ fn sums_of_8(v: [__m512d; 8]) -> __m512d {
 }
 
 level! {
-    f32 x 16, mantissa 23, __m512, __mmask16, join_16;
+    f32 x 16, mantissa 23, __m512, __mmask16, join_16 compress_4_ps positions_32_of_16 positions_64_of_16;
     _mm512_set1_ps _mm512_loadu_ps _mm512_storeu_ps _mm512_add_ps _mm512_sub_ps _mm512_mul_ps
     _mm512_div_ps _mm512_fmadd_ps _mm512_max_ps _mm512_min_ps _mm512_abs_ps _mm512_castps_si512 _mm512_slli_epi32 _mm512_add_epi32 _mm512_permutexvar_epi32 _mm512_castsi512_ps
     _mm512_getmant_ps _mm512_getexp_ps _mm512_cmp_ps_mask _mm512_mask_blend_ps  _mm512_mask_loadu_ps _mm512_mask_storeu_ps _mm512_stream_ps
@@ -259,7 +270,7 @@ level! {
 }
 
 level! {
-    f64 x 8, mantissa 52, __m512d, __mmask8, join_8;
+    f64 x 8, mantissa 52, __m512d, __mmask8, join_8 compress_4_pd positions_32_of_8 positions_64_of_8;
     _mm512_set1_pd _mm512_loadu_pd _mm512_storeu_pd _mm512_add_pd _mm512_sub_pd _mm512_mul_pd
     _mm512_div_pd _mm512_fmadd_pd _mm512_max_pd _mm512_min_pd _mm512_abs_pd _mm512_castpd_si512 _mm512_slli_epi64 _mm512_add_epi64 _mm512_permutexvar_epi64 _mm512_castsi512_pd
     _mm512_getmant_pd _mm512_getexp_pd _mm512_cmp_pd_mask _mm512_mask_blend_pd  _mm512_mask_loadu_pd _mm512_mask_storeu_pd _mm512_stream_pd

@@ -125,6 +125,9 @@ pub trait Float:
     /// Whole blocks from the start on, and the elements left over.
     #[doc(hidden)]
     fn blocks_mut(slice: &mut [Self]) -> (&mut [Self::Block], &mut [Self]);
+    /// The elements of blocks.
+    #[doc(hidden)]
+    fn elements(blocks: &[Self::Block]) -> &[Self];
     /// The first [`Float::LANES`] elements, where there are that many.
     #[doc(hidden)]
     fn first_block(slice: &mut [Self]) -> Option<&mut Self::Block>;
@@ -241,6 +244,10 @@ macro_rules! float {
             #[inline(always)]
             fn blocks_mut(slice: &mut [Self]) -> (&mut [Self::Block], &mut [Self]) {
                 slice.as_chunks_mut()
+            }
+            #[inline(always)]
+            fn elements(blocks: &[Self::Block]) -> &[Self] {
+                blocks.as_flattened()
             }
             #[inline(always)]
             fn first_block(slice: &mut [Self]) -> Option<&mut Self::Block> {

@@ -230,6 +230,34 @@ pub(crate) trait Simd<T: Float>: select::Compress<T> + Copy + Send + Sync + 'sta
         );
         a | b << T::LANES | c << (2 * T::LANES) | d << (3 * T::LANES)
     }
+
+    /// Writes the elements of four vectors, which were loaded from `from`, where `m`, whose bits are `bits`, to
+    /// the front of `to`, in order. What follows in `to` is unspecified as far as [`select::SLACK`] places, and as
+    /// it was after those.
+    #[inline(always)]
+    fn compress_4(
+        self,
+        bits: u64,
+        m: [Self::M; 4],
+        v: [Self::V; 4],
+        from: &[T::Block; 4],
+        to: &mut [T; select::WORD],
+    ) {
+        let _ = (m, v);
+        self.compress(bits, T::elements(from), to);
+    }
+    /// Writes `first + i` for each lane i of four vectors where `m` as [`Simd::compress_4`] writes elements.
+    #[inline(always)]
+    fn positions_32_of_4(self, bits: u64, m: [Self::M; 4], first: u32, to: &mut [u32; select::WORD]) {
+        let _ = m;
+        self.positions_32(bits, first, to);
+    }
+    /// [`Simd::positions_32_of_4`] of 64-bit positions.
+    #[inline(always)]
+    fn positions_64_of_4(self, bits: u64, m: [Self::M; 4], first: u64, to: &mut [u64; select::WORD]) {
+        let _ = m;
+        self.positions_64(bits, first, to);
+    }
 }
 
 /// The instructions that kernels run with.

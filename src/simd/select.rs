@@ -4,10 +4,13 @@
 //! A word holds the truth values of 64 consecutive elements, bit i that of element i. Comparing makes words;
 //! everything after that is done by words, whatever the comparison was.
 
-use super::{Float, Simd};
+use super::Float;
 
 /// The elements of a word.
 pub(crate) const WORD: usize = 64;
+
+/// How many places after the hits of four vectors may be written with them: a vector's.
+pub(crate) const SLACK: usize = 16;
 
 /// Positions and truth values: nothing here depends on an element type.
 pub(crate) trait Bits: Copy {
@@ -17,33 +20,13 @@ pub(crate) trait Bits: Copy {
     fn positions_64(self, bits: u64, first: u64, to: &mut [u64; WORD]);
     /// Bit i is element i.
     fn pack(self, from: &[bool; WORD]) -> u64;
-    /// Element i is bit i.
-    #[inline(always)]
-    fn unpack(self, bits: u64, to: &mut [bool; WORD]) {
-        for (to, byte) in to.as_chunks_mut::<8>().0.iter_mut().zip(bits.to_le_bytes()) {
-            *to = BOOLS[byte as usize];
-        }
-    }
 }
 
 /// Elements moved by words.
 pub(crate) trait Compress<T: Float>: Bits {
-    /// Writes the elements whose bits are set to the front of `to`, in order. What follows in `to` is unspecified.
-    fn compress(self, bits: u64, from: &[T; WORD], to: &mut [T; WORD]);
-}
-
-/// The word of 64 elements under a comparison.
-#[inline(always)] // as all that is between a kernel and the operations, closures too
-pub(crate) fn word<T: Float, S: Simd<T>>(s: S, x: &[T; WORD], compare: impl Fn(S::V) -> S::M) -> u64 {
-    let (blocks, _) = T::blocks(x).0.as_chunks();
-    let low = word_of_4(s, &blocks[0], &compare);
-    if T::LANES == 16 { low } else { low | word_of_4(s, &blocks[1], &compare) << 32 }
-}
-
-#[inline(always)]
-fn word_of_4<T: Float, S: Simd<T>>(s: S, x: &[T::Block; 4], compare: &impl Fn(S::V) -> S::M) -> u64 {
-    let v = [s.load(&x[0]), s.load(&x[1]), s.load(&x[2]), s.load(&x[3])];
-    s.bits_of_4([compare(v[0]), compare(v[1]), compare(v[2]), compare(v[3])])
+    /// Writes those of 64 elements, or as many as four vectors have, whose bits are set to the front of `to`, in
+    /// order. What follows in `to` is unspecified.
+    fn compress(self, bits: u64, from: &[T], to: &mut [T; WORD]);
 }
 
 /// The first `n` bits set, or all.
@@ -51,17 +34,6 @@ fn word_of_4<T: Float, S: Simd<T>>(s: S, x: &[T::Block; 4], compare: &impl Fn(S:
 pub(crate) fn first_bits(n: usize) -> u64 {
     if n < WORD { (1 << n) - 1 } else { !0 }
 }
-
-/// For each byte, its bits as truth values.
-static BOOLS: [[bool; 8]; 256] = {
-    let mut table = [[false; 8]; 256];
-    let mut i = 0;
-    while i < 8 * 256 {
-        table[i / 8][i % 8] = (i / 8) >> (i % 8) & 1 == 1;
-        i += 1;
-    }
-    table
-};
 
 /// For each byte, the numbers of its set bits, ascending, at the front.
 pub(crate) static SET_BITS: [[u8; 8]; 256] = {

@@ -3,76 +3,136 @@
 //! A comparison makes words of truth values (`compare`); positions and values follow from the words, whatever
 //! the comparison was. Of dense elements one kernel does both (`select`).
 
-use super::answer::{Outcome, Places, Positions, Sink};
+use super::answer::{Places, Positions};
 use super::predicate::{Kind, Test};
-use super::source::{WORDS, block_len};
-use crate::simd::select::{WORD, first_bits, word};
+use crate::parallel::Split;
+use crate::simd::select::{SLACK, WORD, first_bits};
 use crate::simd::{Float, Kernel, Level, Simd};
 
 /// A test with its bounds in registers: the only place where kinds become instructions.
+///
+/// The kind is asked for bit by bit, because the jump of a `match` for each word takes longer.
 #[derive(Clone, Copy)]
 struct Comparison<V> {
-    kind: Kind,
     low: V,
     high: V,
+    /// Some of the five below: in one register, for a load waits for stores at the same place of another page.
+    kind: u32,
     /// All bits set where those elements are meant that are not inside.
     flip: u64,
 }
 
+/// The magnitude is compared.
+const ABS: u32 = 1;
+/// Only the lower bound counts.
+const LOW: u32 = 2;
+/// Only the upper bound counts.
+const HIGH: u32 = 4;
+/// The bound is not included.
+const STRICT: u32 = 8;
+/// All but the lower bound are meant.
+const NE: u32 = 16;
+
 impl<V: Copy> Comparison<V> {
     #[inline(always)]
     fn new<T: Float, S: Simd<T, V = V>>(s: S, test: &Test<T>) -> Self {
+        let kind = match test.kind {
+            Kind::Gt => LOW | STRICT,
+            Kind::Ge => LOW,
+            Kind::Lt => HIGH | STRICT,
+            Kind::Le => HIGH,
+            Kind::Between => 0,
+            Kind::AbsGt => ABS | LOW | STRICT,
+            Kind::AbsGe => ABS | LOW,
+            Kind::AbsBetween => ABS,
+            Kind::Ne => NE,
+        };
         let flip = if test.is_inverted { !0 } else { 0 };
-        Comparison { kind: test.kind, low: s.splat(test.low), high: s.splat(test.high), flip }
+        Comparison { low: s.splat(test.low), high: s.splat(test.high), kind, flip }
+    }
+
+    /// The comparison of four vectors, but for `flip`.
+    #[inline(always)]
+    fn of_4<T: Float, S: Simd<T, V = V>>(&self, s: S, v: [V; 4]) -> [S::M; 4] {
+        let (low, high) = (self.low, self.high);
+        macro_rules! each {
+            ($x:ident: $e:expr) => {
+                each_4(
+                    v,
+                    #[inline(always)]
+                    |$x| $e,
+                )
+            };
+        }
+        let v = if self.kind & ABS != 0 { each!(x: s.abs(x)) } else { v };
+        macro_rules! each {
+            ($x:ident: $e:expr) => {
+                each_4(
+                    v,
+                    #[inline(always)]
+                    |$x| $e,
+                )
+            };
+        }
+        if self.kind & LOW != 0 {
+            return if self.kind & STRICT != 0 { each!(x: s.gt(x, low)) } else { each!(x: s.ge(x, low)) };
+        }
+        if self.kind & HIGH != 0 {
+            return if self.kind & STRICT != 0 { each!(x: s.gt(high, x)) } else { each!(x: s.ge(high, x)) };
+        }
+        if self.kind & NE != 0 {
+            return each!(x: s.ne(x, low));
+        }
+        each!(x: s.and(s.ge(x, low), s.ge(high, x)))
     }
 
     /// The word of 64 elements.
     #[inline(always)]
     fn word<T: Float, S: Simd<T, V = V>>(&self, s: S, x: &[T; WORD]) -> u64 {
-        let (low, high) = (self.low, self.high);
-        macro_rules! word {
-            ($x:ident: $compare:expr) => {
-                word(
-                    s,
-                    x,
-                    #[inline(always)]
-                    |$x| $compare,
-                )
-            };
+        let mut bits = 0;
+        // A loop, because the comparison is then compiled once.
+        for (i, group) in T::blocks(x).0.as_chunks().0.iter().enumerate() {
+            bits |= s.bits_of_4(self.of_4(s, load_4(s, group))) << (i * VECTORS * T::LANES % WORD);
         }
-        self.flip
-            ^ match self.kind {
-                Kind::Gt => word!(x: s.gt(x, low)),
-                Kind::Ge => word!(x: s.ge(x, low)),
-                Kind::Lt => word!(x: s.gt(high, x)),
-                Kind::Le => word!(x: s.ge(high, x)),
-                Kind::Between => word!(x: s.and(s.ge(x, low), s.ge(high, x))),
-                Kind::AbsGt => word!(x: s.gt(s.abs(x), low)),
-                Kind::AbsGe => word!(x: s.ge(s.abs(x), low)),
-                Kind::AbsBetween => word!(x: s.and(s.ge(s.abs(x), low), s.ge(high, s.abs(x)))),
-            }
+        bits ^ self.flip
     }
 
     /// The word of at most 64 elements, the bits after the last of which are 0.
     #[inline(always)]
     fn short_word<T: Float, S: Simd<T, V = V>>(&self, s: S, x: &[T]) -> u64 {
-        let (low, high, mut bits) = (self.low, self.high, 0);
-        for (i, part) in x.chunks(T::LANES).enumerate() {
-            let x = s.load_up_to(part, T::NAN);
-            let m = match self.kind {
-                Kind::Gt => s.gt(x, low),
-                Kind::Ge => s.ge(x, low),
-                Kind::Lt => s.gt(high, x),
-                Kind::Le => s.ge(high, x),
-                Kind::Between => s.and(s.ge(x, low), s.ge(high, x)),
-                Kind::AbsGt => s.gt(s.abs(x), low),
-                Kind::AbsGe => s.ge(s.abs(x), low),
-                Kind::AbsBetween => s.and(s.ge(s.abs(x), low), s.ge(high, s.abs(x))),
-            };
-            bits |= u64::from(s.bits(m)) << (i * T::LANES);
+        let mut bits = 0;
+        for (i, part) in x.chunks(VECTORS * T::LANES).enumerate() {
+            bits |= s.bits_of_4(self.of_4(s, load_part(s, part, T::NAN))) << (i * VECTORS * T::LANES);
         }
         (bits ^ self.flip) & first_bits(x.len())
     }
+}
+
+/// Vectors that are looked at together.
+const VECTORS: usize = 4;
+
+#[inline(always)]
+fn load_4<T: Float, S: Simd<T>>(s: S, group: &[T::Block; VECTORS]) -> [S::V; VECTORS] {
+    [s.load(&group[0]), s.load(&group[1]), s.load(&group[2]), s.load(&group[3])]
+}
+
+/// The same of fewer elements, and `pad` after them.
+#[inline(always)]
+fn load_part<T: Float, S: Simd<T>>(s: S, part: &[T], pad: T) -> [S::V; VECTORS] {
+    each_4(
+        [0, 1, 2, 3],
+        #[inline(always)]
+        |i| {
+            let (from, to) = ((i * T::LANES).min(part.len()), ((i + 1) * T::LANES).min(part.len()));
+            s.load_up_to(&part[from..to], pad)
+        },
+    )
+}
+
+/// `f` of each: unlike `map` of arrays never a function of its own, compiled for no level.
+#[inline(always)]
+fn each_4<A: Copy, B>(a: [A; VECTORS], f: impl Fn(A) -> B) -> [B; VECTORS] {
+    [f(a[0]), f(a[1]), f(a[2]), f(a[3])]
 }
 
 /// Writes the words of `x` under the test, but for its `or_nan`, and says how many bits are set.
@@ -108,8 +168,8 @@ impl<T: Float> Kernel<T> for Compare<'_, T> {
 /// How many elements satisfy the test.
 pub(super) fn count<T: Float>(level: Level, test: &Test<T>, x: &[T]) -> usize {
     let hits = T::dispatch(level, Count { test, x });
-    if !test.or_nan || test.is_inverted {
-        return hits; // an inverted test holds for NaN already
+    if !test.or_nan || test.is_inverted || matches!(test.kind, Kind::Ne) {
+        return hits; // the test holds for NaN already
     }
     let not_nan = Test::new(Kind::Ge, T::NEG_INFINITY, T::INFINITY);
     hits + x.len() - T::dispatch(level, Count { test: &not_nan, x })
@@ -162,7 +222,12 @@ fn tail(words: &[u64], hits: usize) -> usize {
 #[inline(always)]
 fn expand<E: Copy + Default>(words: &[u64], to: &mut [E], put: impl Fn(usize, u64, &mut [E; WORD])) {
     let tail = tail(words, to.len());
-    let (mut own, mut filled) = ([E::default(); OWN + WORD], 0);
+    let (mut small, mut large, mut filled) = (None, None, 0);
+    let own = if words.len() == 1 {
+        &mut small.insert([E::default(); WORD])[..]
+    } else {
+        &mut large.insert([E::default(); OWN + WORD])[..]
+    };
     // A loop of two turns, because the level's operations are sure to be inlined where they are called from
     // one place.
     for is_tail in [false, true] {
@@ -191,150 +256,220 @@ fn by_bits<E>(mut bits: u64, to: &mut [E], put: impl Fn(usize, &mut E)) {
     }
 }
 
-/// Writes the hits of at most 64 elements, the first of which has the index `first`.
+/// The most hits of a word that are written one by one, and the most elements.
+const FEW: usize = 32;
+
+/// The word of a block that has no other, and few hits.
 #[inline(always)]
-pub(super) fn put_few<T: Float>(bits: u64, first: usize, x: &[T], to: Places<'_, T>) {
-    match to.positions {
-        Positions::None => {}
-        Positions::U32(to) => by_bits(bits, to, |bit, to| *to = (first + bit) as u32),
-        Positions::U64(to) => by_bits(bits, to, |bit, to| *to = (first + bit) as u64),
-    }
-    if let Some(to) = to.values {
-        by_bits(bits, to, |bit, to| *to = x[bit]);
+pub(super) fn few(words: &[u64]) -> Option<u64> {
+    match *words {
+        [word] if word.count_ones() as usize <= FEW => Some(word),
+        _ => None,
     }
 }
 
-/// Writes the hits of dense elements, the first of which has the index `first`, and says how many they are;
-/// without the test's `or_nan`.
+/// Writes the hits of [`few`], whose first element has the index `first`, to as many places.
+#[inline(always)]
+pub(super) fn put_few<T: Float>(word: u64, first: usize, x: &[T], to: &mut Places<'_, T>) {
+    match &mut to.positions {
+        Positions::None => {}
+        Positions::U32(to) => by_bits(word, to, |bit, to| *to = (first + bit) as u32),
+        Positions::U64(to) => by_bits(word, to, |bit, to| *to = (first + bit) as u64),
+    }
+    if let Some(to) = &mut to.values {
+        by_bits(word, to, |bit, to| *to = x[bit]);
+    }
+}
+
+/// Writes the hits of dense elements, the first of which has the index `first`, to the front of `to`, which has
+/// places enough, and says how many they are; of a test that has a [`miss`](Test::miss).
 pub(super) fn select<T: Float>(
     level: Level,
     test: &Test<T>,
     x: &[T],
     first: usize,
-    sink: &mut dyn Sink<T>,
-) -> Outcome<usize> {
-    T::dispatch(level, Select { test, x, first, sink })
+    to: Places<'_, T>,
+) -> usize {
+    T::dispatch(level, Select { test, x, first, to })
 }
 
-struct Select<'a, 's, T> {
+struct Select<'a, T> {
     test: &'a Test<T>,
     x: &'a [T],
     first: usize,
-    sink: &'a mut (dyn Sink<T> + 's),
+    to: Places<'a, T>,
 }
 
-impl<T: Float> Kernel<T> for Select<'_, '_, T> {
-    type Output = Outcome<usize>;
-    /// While the words of a block become an answer, the next block is compared, word by word: the loads of
-    /// the one and the stores of the other go side by side.
+impl<T: Float> Kernel<T> for Select<'_, T> {
+    type Output = usize;
     #[inline(always)]
-    fn run<S: Simd<T>>(self, s: S) -> Outcome<usize> {
-        let Select { test, x, mut first, sink } = self;
+    fn run<S: Simd<T>>(self, s: S) -> usize {
+        let Select { test, x, first, to } = self;
         let comparison = Comparison::new(s, test);
-        if x.len() <= WORD {
-            let bits = comparison.short_word(s, x);
-            let n = bits.count_ones() as usize;
-            if n > 0 {
-                put_few(bits, first, x, sink.places(n)?);
-            }
-            return Ok(n);
+        if x.len() <= FEW {
+            let word = comparison.short_word(s, x);
+            let hits = word.count_ones() as usize;
+            put_few(word, first, x, &mut to.split_at(hits).0);
+            return hits;
         }
-        let (mut words_of, mut next_words_of) = ([0; WORDS], [0; WORDS]);
-        let (mut block, mut hits, mut total) = (&x[..0], 0, 0);
-        let mut rest = x;
-        let mut padded = [T::ZERO; WORD];
-        while !rest.is_empty() || hits > 0 {
-            let next;
-            (next, rest) = rest.split_at(rest.len().min(block_len::<T>()));
-            let (groups, next_groups) = (block.as_chunks().0, next.as_chunks().0);
-            let words = &words_of[..block.len().div_ceil(WORD)];
-            let next_words = &mut next_words_of;
-            let places = if hits > 0 {
-                sink.places(hits)?
-            } else {
-                Places { len: 0, positions: Positions::None, values: None }
-            };
-            let mut next_hits = 0;
-            let (to_32, to_64): (&mut [u32], &mut [u64]) = match places.positions {
-                Positions::None => (&mut [], &mut []),
-                Positions::U32(to) => (to, &mut []),
-                Positions::U64(to) => (&mut [], to),
-            };
-            let to_values = places.values.unwrap_or(&mut []);
-            let (has_32, has_64, has_values) = (!to_32.is_empty(), !to_64.is_empty(), !to_values.is_empty());
-            let tail = if hits == 0 { 0 } else { tail(words, hits) };
-            let mut own_32 = has_32.then_some([0u32; OWN + WORD]);
-            let mut own_64 = has_64.then_some([0u64; OWN + WORD]);
-            let mut own_values = has_values.then_some([T::ZERO; OWN + WORD]);
-            let (active, mut filled) = (if hits > 0 { words.len() } else { 0 }, 0);
-            // A loop of two turns, because the level's operations are sure to be inlined where they are
-            // called from one place.
-            for is_tail in [false, true] {
-                let range = if is_tail { tail..active.max(next_groups.len()) } else { 0..tail };
-                let to_32 =
-                    if is_tail { own_32.as_mut().map_or(&mut [][..], |own| own) } else { &mut to_32[..] };
-                let to_64 =
-                    if is_tail { own_64.as_mut().map_or(&mut [][..], |own| own) } else { &mut to_64[..] };
-                let to_values = if is_tail {
-                    own_values.as_mut().map_or(&mut [][..], |own| own)
-                } else {
-                    &mut to_values[..]
-                };
-                let mut k = 0;
-                for w in range {
-                    if let Some(group) = next_groups.get(w) {
-                        let bits = comparison.word(s, group);
-                        next_words[w] = bits;
-                        next_hits += bits.count_ones() as usize;
-                    }
-                    if w < active {
-                        let bits = words[w];
-                        if let (true, Some(to)) =
-                            (has_32, to_32.get_mut(k..).and_then(|to| to.first_chunk_mut()))
-                        {
-                            s.positions_32(bits, first.wrapping_add(w * WORD) as u32, to);
-                        }
-                        if let (true, Some(to)) =
-                            (has_64, to_64.get_mut(k..).and_then(|to| to.first_chunk_mut()))
-                        {
-                            s.positions_64(bits, (first + w * WORD) as u64, to);
-                        }
-                        if let (true, Some(to)) =
-                            (has_values, to_values.get_mut(k..).and_then(|to| to.first_chunk_mut()))
-                        {
-                            s.compress(bits, groups.get(w).unwrap_or(&padded), to);
-                        }
-                        k += bits.count_ones() as usize;
-                    }
-                }
-                if !is_tail {
-                    filled = k;
-                }
-            }
-            let left = hits - filled;
-            if let Some(own) = &own_32 {
-                to_32[filled..].copy_from_slice(&own[..left]);
-            }
-            if let Some(own) = &own_64 {
-                to_64[filled..].copy_from_slice(&own[..left]);
-            }
-            if let Some(own) = &own_values {
-                to_values[filled..].copy_from_slice(&own[..left]);
-            }
-            // What is left of the last block, if that is the next.
-            let last = next.as_chunks::<WORD>().1;
-            if !last.is_empty() {
-                padded[..last.len()].copy_from_slice(last);
-                let bits = comparison.short_word(s, last);
-                next_words[next_groups.len()] = bits;
-                next_hits += bits.count_ones() as usize;
-            }
-            first += block.len();
-            (block, total, hits) = (next, total + hits, next_hits);
-            std::mem::swap(&mut words_of, &mut next_words_of);
+        let groups = T::blocks(x).0.as_chunks().0;
+        let part = &x[groups.len() * VECTORS * T::LANES..];
+        let mut rest = [[T::Block::default(); VECTORS]];
+        let v = load_part(s, part, test.miss().unwrap_or(T::NAN));
+        for (v, to) in v.into_iter().zip(&mut rest[0]) {
+            s.store(v, to);
         }
-        Ok(total)
+        let rest = if part.is_empty() { &[] } else { &rest[..] };
+        let dense = Dense { s, comparison, groups, rest };
+        let nothing = &mut vec![(); to.len][..];
+        macro_rules! fill {
+            ($a:expr, $b:expr; $group:ident $at:ident $to_a:ident $to_b:ident: $put:expr) => {
+                dense.fill(
+                    $a,
+                    $b,
+                    #[inline(always)]
+                    |$group, $at, $to_a, $to_b| $put,
+                )
+            };
+        }
+        match (to.positions, to.values) {
+            (Positions::None, None) => 0,
+            (Positions::None, Some(values)) => {
+                fill!(values, nothing; x _at to _no: s.compress_4(x.bits, x.m, x.v, x.from, to))
+            }
+            (Positions::U32(positions), None) => fill!(positions, nothing; x at to _no:
+                s.positions_32_of_4(x.bits, x.m, first.wrapping_add(at) as u32, to)),
+            (Positions::U64(positions), None) => fill!(positions, nothing; x at to _no:
+                s.positions_64_of_4(x.bits, x.m, (first + at) as u64, to)),
+            (Positions::U32(positions), Some(values)) => fill!(positions, values; x at to to_values: {
+                s.positions_32_of_4(x.bits, x.m, first.wrapping_add(at) as u32, to);
+                s.compress_4(x.bits, x.m, x.v, x.from, to_values);
+            }),
+            (Positions::U64(positions), Some(values)) => fill!(positions, values; x at to to_values: {
+                s.positions_64_of_4(x.bits, x.m, (first + at) as u64, to);
+                s.compress_4(x.bits, x.m, x.v, x.from, to_values);
+            }),
+        }
     }
+}
+
+/// Four vectors, and which of their lanes are hits.
+struct Group<'a, T: Float, S: Simd<T>> {
+    from: &'a [T::Block; VECTORS],
+    v: [S::V; VECTORS],
+    m: [S::M; VECTORS],
+    bits: u64,
+}
+
+/// The elements of which the end is looked at before most are written, so that it is still in a cache then.
+const STRETCH: usize = 64 << 10;
+/// The hits from which on a stretch's end is looked at.
+const STAGED: usize = 64;
+/// The places of our own: for those hits, and a word's for whatever the last of them is written with.
+const STAGE: usize = STAGED + WORD - 1;
+
+/// Elements under a comparison. A copy of it stays in registers.
+struct Dense<'a, T: Float, S: Simd<T>> {
+    s: S,
+    comparison: Comparison<S::V>,
+    /// Whole groups, and the rest with elements after it that are no hits; none where there is no rest.
+    groups: &'a [[T::Block; VECTORS]],
+    rest: &'a [[T::Block; VECTORS]],
+}
+
+impl<T: Float, S: Simd<T>> Dense<'_, T, S> {
+    #[inline(always)]
+    fn look(s: S, comparison: Comparison<S::V>, from: &[T::Block; VECTORS]) -> Group<'_, T, S> {
+        let v = load_4(s, from);
+        let m = comparison.of_4(s, v);
+        Group { from, v, m, bits: s.bits_of_4(m) }
+    }
+
+    /// Calls `put` for each group with the number of its first element, and places in `a` and `b`, which it
+    /// fills from the front on; says how many hits there are. Nothing but the hits' places is written.
+    ///
+    /// Whole vectors are stored, which write a few places after the hits. Where later hits are sure to overwrite
+    /// those they are stored at once: before a stretch's end, which has as many hits as a vector has lanes. The
+    /// first hits, before that end is looked for, and the end itself are staged in places of our own.
+    #[inline(always)]
+    fn fill<A: Copy + Default, B: Copy + Default>(
+        &self,
+        a: &mut [A],
+        b: &mut [B],
+        put: impl Fn(Group<'_, T, S>, usize, &mut [A; WORD], &mut [B; WORD]),
+    ) -> usize {
+        let Dense { s, comparison, .. } = *self;
+        let (mut own_a, mut own_b) = ([A::default(); STAGE], [B::default(); STAGE]);
+        let (mut hits, mut staged) = (0, 0);
+        // The groups that come next, the number of the first, and how many of a stretch's are left.
+        let (mut groups, mut i) = (self.groups, 0);
+        let (mut left, mut sure, mut has_looked) = (0, 0, false);
+        loop {
+            if groups.is_empty() {
+                if i > self.groups.len() || self.rest.is_empty() {
+                    break;
+                }
+                groups = self.rest;
+                (left, sure, has_looked) = (1, 0, true);
+            } else if left == 0 {
+                left = groups.len().min(STRETCH / (VECTORS * T::LANES));
+                has_looked = false;
+            }
+            let is_sure = sure > 0;
+            if is_sure || staged >= STAGED {
+                a[hits..hits + staged].copy_from_slice(&own_a[..staged]);
+                b[hits..hits + staged].copy_from_slice(&own_b[..staged]);
+                (hits, staged) = (hits + staged, 0);
+            }
+            let (now, to_a, to_b) = if is_sure {
+                (&groups[..sure], &mut a[hits..], &mut b[hits..])
+            } else {
+                (&groups[..left], &mut own_a[..], &mut own_b[..])
+            };
+            let room = to_a.len().min(to_b.len());
+            let (to_a, to_b) = (&mut to_a[..room], &mut to_b[..room]);
+            let (mut k, mut done) = (staged, 0);
+            // The only place where operations are called from, so that they are sure to be inlined.
+            for group in now {
+                let places = (first_chunk(to_a, k), first_chunk(to_b, k));
+                let (Some(to_a), Some(to_b)) = places else { break };
+                let group = Self::look(s, comparison, group);
+                let n = group.bits.count_ones() as usize;
+                put(group, (i + done) * VECTORS * T::LANES, to_a, to_b);
+                (k, done) = (k + n, done + 1);
+            }
+            (groups, i, left) = (&groups[done..], i + done, left - done);
+            if is_sure {
+                (hits, sure) = (hits + k, 0);
+            } else {
+                staged = k;
+                if !has_looked && left > 0 {
+                    (sure, has_looked) = (self.before_end(&groups[..left]), true);
+                }
+            }
+        }
+        a[hits..hits + staged].copy_from_slice(&own_a[..staged]);
+        b[hits..hits + staged].copy_from_slice(&own_b[..staged]);
+        hits + staged
+    }
+
+    /// How many groups come before the shortest end of these that has as many hits as a vector has lanes; none
+    /// if all have not as many.
+    #[inline(always)]
+    fn before_end(&self, groups: &[[T::Block; VECTORS]]) -> usize {
+        let (mut i, mut hits) = (groups.len(), 0);
+        while i > 0 && hits < SLACK {
+            i -= 1;
+            hits += Self::look(self.s, self.comparison, &groups[i]).bits.count_ones() as usize;
+        }
+        i
+    }
+}
+
+/// 64 places from `k` on, if there are as many.
+#[inline(always)]
+fn first_chunk<E>(to: &mut [E], k: usize) -> Option<&mut [E; WORD]> {
+    to.get_mut(k..)?.first_chunk_mut()
 }
 
 /// Writes the positions of the set bits, that of the first bit being `first`; there are as many as `to` has places.
@@ -412,6 +547,64 @@ impl<T: Float> Kernel<T> for Compress<'_, T> {
     }
 }
 
+/// Overwrites the elements of `x` whose bits are set with zeros.
+pub(super) fn clear<T: Float>(level: Level, words: &[u64], x: &mut [T]) {
+    match few(words) {
+        Some(word) => clear_bits(word, x),
+        None => T::dispatch(level, Clear { words, x }),
+    }
+}
+
+struct Clear<'a, T> {
+    words: &'a [u64],
+    x: &'a mut [T],
+}
+
+/// Bit i alone.
+static BIT: [u32; 32] = {
+    let mut table = [0; 32];
+    let mut i = 0;
+    while i < 32 {
+        table[i] = 1 << i;
+        i += 1;
+    }
+    table
+};
+
+/// The bits of a word from which on all its elements are written.
+const DENSE: u32 = 16;
+
+impl<T: Float> Kernel<T> for Clear<'_, T> {
+    type Output = ();
+    #[inline(always)]
+    fn run<S: Simd<T>>(self, _: S) {
+        let Clear { words, x } = self;
+        let (groups, rest) = x.as_chunks_mut::<WORD>();
+        let last = words.get(groups.len()).copied().unwrap_or(0);
+        for (x, &word) in groups.iter_mut().zip(words) {
+            if word.count_ones() < DENSE {
+                clear_bits(word, x);
+                continue;
+            }
+            // The inner loop becomes vectors.
+            for (x, part) in x.as_chunks_mut::<32>().0.iter_mut().zip([word as u32, (word >> 32) as u32]) {
+                for (x, bit) in x.iter_mut().zip(&BIT) {
+                    *x = if part & bit != 0 { T::ZERO } else { *x };
+                }
+            }
+        }
+        clear_bits(last, rest);
+    }
+}
+
+#[inline(always)]
+fn clear_bits<T: Float>(mut bits: u64, x: &mut [T]) {
+    while bits != 0 {
+        x[bits.trailing_zeros() as usize] = T::ZERO;
+        bits &= bits - 1;
+    }
+}
+
 /// Adds `b` to `a`, which is as long.
 pub(super) fn add<T: Float>(level: Level, a: &mut [T], b: &[T]) {
     T::dispatch(level, Add { a, b });
@@ -467,26 +660,49 @@ impl Kernel<f32> for Pack<'_> {
     }
 }
 
-/// Unpacks the first bits of the words, as many as `to` has places.
-pub(super) fn unpack(level: Level, words: &[u64], to: &mut [bool]) {
-    f32::dispatch(level, Unpack { words, to });
+/// Writes each element's truth value under the test to `to`, which is as long.
+pub(super) fn mask<T: Float>(level: Level, test: &Test<T>, x: &[T], to: &mut [bool]) {
+    T::dispatch(level, Mask { test, x, to });
 }
 
-struct Unpack<'a> {
-    words: &'a [u64],
+struct Mask<'a, T> {
+    test: &'a Test<T>,
+    x: &'a [T],
     to: &'a mut [bool],
 }
 
-impl Kernel<f32> for Unpack<'_> {
+impl<T: Float> Kernel<T> for Mask<'_, T> {
     type Output = ();
+    /// The loops are the compiler's to make vectors of: bytes are stored as they come, and nothing is counted.
     #[inline(always)]
-    fn run<S: Simd<f32>>(self, s: S) {
-        let (groups, rest) = self.to.as_chunks_mut();
-        for (to, &bits) in groups.iter_mut().zip(self.words) {
-            s.unpack(bits, to);
+    fn run<S: Simd<T>>(self, _: S) {
+        let Mask { test, x, to } = self;
+        let (low, high) = (test.low, test.high);
+        macro_rules! fill {
+            ($x:ident: $holds:expr) => {
+                for (to, &$x) in to.iter_mut().zip(x) {
+                    *to = $holds;
+                }
+            };
         }
-        for (i, to) in rest.iter_mut().enumerate() {
-            *to = self.words[groups.len()] >> i & 1 == 1;
+        match test.kind {
+            Kind::Gt => fill!(x: x > low),
+            Kind::Ge => fill!(x: x >= low),
+            Kind::Lt => fill!(x: x < high),
+            Kind::Le => fill!(x: x <= high),
+            Kind::Between => fill!(x: (low <= x) & (x <= high)),
+            Kind::AbsGt => fill!(x: x.abs() > low),
+            Kind::AbsGe => fill!(x: x.abs() >= low),
+            Kind::AbsBetween => fill!(x: (low <= x.abs()) & (x.abs() <= high)),
+            Kind::Ne => fill!(x: x != low),
+        }
+        if test.is_inverted {
+            to.iter_mut().for_each(|to| *to = !*to);
+        }
+        if test.or_nan {
+            for (to, &x) in to.iter_mut().zip(x) {
+                *to |= x.is_nan();
+            }
         }
     }
 }

@@ -150,6 +150,15 @@ impl<T: Float> Hits<'_, T> {
         }
     }
 
+    /// The test, if one kernel compares and writes: the comparison alone says which elements are meant.
+    #[inline]
+    fn fused(&self) -> Option<&Test<T>> {
+        match self {
+            Hits::Test(test) if test.miss().is_some() => Some(test),
+            _ => None,
+        }
+    }
+
     /// How many elements are meant.
     fn count(&self, level: Level, x: &Source<'_, T>) -> usize {
         match (*x, self) {
@@ -201,6 +210,9 @@ fn test_words<T: Float>(level: Level, test: &Test<T>, x: &[T], words: &mut [u64]
 /// Turns the words of a block, whose first element has the index `first`, into an answer that has just as
 /// many places.
 fn put<T: Float>(level: Level, words: &[u64], first: usize, x: &[T], to: &mut Places<'_, T>) {
+    if let Some(word) = kernels::few(words) {
+        return kernels::put_few(word, first, x, to);
+    }
     match &mut to.positions {
         Positions::None => {}
         Positions::U32(to) => kernels::positions_32(level, words, first as u32, to), // the type holds all: `fits`
@@ -211,21 +223,8 @@ fn put<T: Float>(level: Level, words: &[u64], first: usize, x: &[T], to: &mut Pl
     }
 }
 
-/// Writes the hits of `x`, whose first element has the index `first`, and says how many they are; on one thread.
-fn write_here<T: Float>(
-    level: Level,
-    x: &Source<'_, T>,
-    first: usize,
-    hits: &Hits<'_, T>,
-    sink: &mut dyn Sink<T>,
-) -> Outcome<usize> {
-    match (x, hits) {
-        (Source::Dense(x), Hits::Test(test)) if !test.or_nan => kernels::select(level, test, x, first, sink),
-        _ => write_blocks(level, x, first, hits, sink),
-    }
-}
-
-/// [`write_here`], one block's words after the other's.
+/// Writes the hits of `x`, whose first element has the index `first`, and says how many they are; on one thread,
+/// one block's words after the other's.
 fn write_blocks<T: Float>(
     level: Level,
     x: &Source<'_, T>,
@@ -233,7 +232,8 @@ fn write_blocks<T: Float>(
     hits: &Hits<'_, T>,
     sink: &mut dyn Sink<T>,
 ) -> Outcome<usize> {
-    let (mut total, mut words) = (0, [0; WORDS]);
+    let (mut total, mut small, mut large) = (0, None, None);
+    let words = if x.len() <= WORD { &mut small.insert([0])[..] } else { &mut large.insert([0; WORDS])[..] };
     x.each_block(|at, len, x| {
         let words = &mut words[..len.div_ceil(WORD)];
         let n = hits.words(level, first + at, x, words);
@@ -256,8 +256,7 @@ fn write<T: Float>(
 ) -> Outcome<usize> {
     let len = x.len();
     let needed = known.or_else(|| {
-        // An answer to a single block is refused, if it has to be, before anything is written.
-        let is_sure = len <= x.block_len() || sink.room() >= len && len <= ROOM_FOR_ALL && sink.reserve(len);
+        let is_sure = sink.room() >= len && len <= ROOM_FOR_ALL && sink.reserve(len);
         (!is_sure).then(|| hits.count(level, x))
     });
     if needed.is_some_and(|needed| !sink.reserve(needed)) {
@@ -268,10 +267,15 @@ fn write<T: Float>(
         sink.cut(n);
         return Ok(n);
     }
-    write_here(level, x, 0, hits, sink)
+    if let (Source::Dense(x), Some(test)) = (x, hits.fused()) {
+        let n = kernels::select(level, test, x, 0, sink.whole(needed.unwrap_or(len))?);
+        sink.cut(n);
+        return Ok(n);
+    }
+    write_blocks(level, x, 0, hits, sink)
 }
 
-/// [`write_here`], shared by threads, to places enough.
+/// Writes the hits to places enough, shared by threads.
 fn write_in_turn<T: Float>(
     level: Level,
     x: &Source<'_, T>,
@@ -287,7 +291,11 @@ fn write_in_turn<T: Float>(
             _ => hits.count_here(level, first, x),
         },
         |first, x, places| {
-            let written = write_here(level, &x, first, hits, &mut Slices::from(places));
+            if let (Source::Dense(x), Some(test)) = (&x, hits.fused()) {
+                kernels::select(level, test, x, first, places);
+                return;
+            }
+            let written = write_blocks(level, &x, first, hits, &mut Slices::from(places));
             debug_assert!(written.is_ok(), "as many places as were counted");
         },
     )
@@ -320,13 +328,26 @@ impl<T: Float> Request<'_, T> {
     fn run(self) {
         let Request { level, x, hits, sink, answer } = self;
         // The way of a few elements, which should not take long.
-        if let (Some(x), Hits::Test(test)) = (x.as_slice(), hits)
+        let mut piece;
+        let dense = match x.as_slice() {
+            None if x.len() <= WORD => {
+                piece = [T::ZERO; WORD];
+                let piece = &mut piece[..x.len()];
+                Source::new(x).copy_to(0, piece);
+                Some(&*piece)
+            }
+            dense => dense,
+        };
+        if let (Some(x), Some(test)) = (dense, hits.fused())
             && x.len() <= block_len::<T>()
-            && !test.or_nan
         {
             *answer = match sink {
-                Some(sink) => kernels::select(level, test, x, 0, sink),
                 None => Ok(kernels::count(level, test, x)),
+                Some(sink) if sink.room() >= x.len() => {
+                    let n = sink.whole(x.len()).map(|to| kernels::select(level, test, x, 0, to));
+                    n.inspect(|&n| sink.cut(n))
+                }
+                Some(sink) => write(level, &Source::Dense(x), hits, None, sink),
             };
             return;
         }
@@ -599,13 +620,13 @@ fn write_mask<T: Float>(level: Level, x: &View<'_, T>, test: Test<T>, out: &mut 
         #[inline(always)]
         fn run(self) {
             let Request { level, x, test, out } = self;
+            if let (Some(x), false) = (x.as_slice(), is_parallel(x.len())) {
+                return kernels::mask(level, &test, x, out);
+            }
             let work = (Source::new(x), out);
             parallel::for_each(work, grain(x.len()), |_, (x, out)| {
-                let mut words = [0; WORDS];
                 let _: std::result::Result<(), ()> = x.each_block(|at, len, x| {
-                    let words = &mut words[..len.div_ceil(WORD)];
-                    test_words(level, &test, x, words);
-                    kernels::unpack(level, words, &mut out[at..at + len]);
+                    kernels::mask(level, &test, x, &mut out[at..at + len]);
                     Ok(())
                 });
             });

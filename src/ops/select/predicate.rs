@@ -107,6 +107,8 @@ pub(super) enum Kind {
     AbsGe,
     /// `low <= |x| && |x| <= high`
     AbsBetween,
+    /// `x != low`
+    Ne,
 }
 
 impl<T: Float> Test<T> {
@@ -115,6 +117,16 @@ impl<T: Float> Test<T> {
     }
     pub(super) fn inverted(self) -> Self {
         Test { is_inverted: true, ..self }
+    }
+    /// An element that does not satisfy it; none where there is none, or where the comparison alone does not say
+    /// which elements are meant.
+    #[inline(always)]
+    pub(super) fn miss(&self) -> Option<T> {
+        match self.kind {
+            _ if self.is_inverted || self.or_nan => None,
+            Kind::Ne => (!self.low.is_nan()).then_some(self.low),
+            _ => Some(T::NAN),
+        }
     }
 }
 
@@ -176,7 +188,7 @@ predicate! {
 }
 predicate! {
     /// `x != t`, NumPy's too: true for NaN, as an element or as `t`. `Ne(0.0)` is `np.nonzero`.
-    Ne<T>(t: "What elements differ from."); x: x != t; Test::new(Kind::Between, t, t).inverted()
+    Ne<T>(t: "What elements differ from."); x: x != t; Test::new(Kind::Ne, t, t)
 }
 
 /// `np.isnan(x)`

@@ -42,15 +42,6 @@ impl<'a, T: Float> Source<'a, T> {
         }
     }
 
-    /// The most elements of a block.
-    pub(super) fn block_len(&self) -> usize {
-        match self {
-            Source::Dense(_) => block_len::<T>(),
-            Source::Strided { .. } => PIECE,
-            Source::Length(_) => WORDS * WORD,
-        }
-    }
-
     /// Calls `f` with blocks, one after the other, each with the number of its first element, a multiple of
     /// 64, and its length; ends at the first error.
     #[inline(always)]
@@ -65,7 +56,14 @@ impl<'a, T: Float> Source<'a, T> {
                 }
             }
             Source::Strided { ref lanes, first, len } => {
-                let mut piece = [T::ZERO; PIECE];
+                let (mut small, mut large);
+                let piece = if len <= WORD {
+                    small = [T::ZERO; WORD];
+                    &mut small[..]
+                } else {
+                    large = [T::ZERO; PIECE];
+                    &mut large[..]
+                };
                 for at in (0..len).step_by(PIECE) {
                     let piece = &mut piece[..PIECE.min(len - at)];
                     copy(lanes, first + at, piece);

@@ -1,6 +1,6 @@
 //! Gradient compression with error feedback: what passes a threshold goes out as (index, value), the rest stays.
 
-use super::answer::{Outcome, Places, Position, Positions, Sink, Slices, Vectors};
+use super::answer::{Outcome, Places, Position, Sink, Slices, Vectors};
 use super::predicate::Predicate;
 use super::source::{PIECE, Source, WORDS, block_len};
 use super::{CHUNK, Hits, fits, grain, is_parallel, kernels, put};
@@ -31,11 +31,7 @@ fn add<T: Float>(level: Level, grad: &Source<'_, T>, at: usize, residual: &mut [
 /// Moves the hits of a block, of which the words tell, out of it.
 fn take<T: Float>(level: Level, words: &[u64], first: usize, residual: &mut [T], mut to: Places<'_, T>) {
     put(level, words, first, residual, &mut to);
-    match to.positions {
-        Positions::None => {}
-        Positions::U32(taken) => taken.iter().for_each(|&i| residual[(i - first as u32) as usize] = T::ZERO),
-        Positions::U64(taken) => taken.iter().for_each(|&i| residual[(i - first as u64) as usize] = T::ZERO),
-    }
+    kernels::clear(level, words, residual);
 }
 
 /// A residual on its way, block by block.
@@ -50,9 +46,8 @@ struct Blocks<'a, 'h, T> {
 
 impl<T: Float> Blocks<'_, '_, T> {
     /// Adds the gradient to the block `at` so many elements after the first, moves the hits out of it, and
-    /// says how many they are.
-    fn next(&mut self, at: usize, residual: &mut [T]) -> Outcome<usize> {
-        let mut words = [0; WORDS];
+    /// says how many they are. There are words enough.
+    fn next(&mut self, at: usize, residual: &mut [T], words: &mut [u64]) -> Outcome<usize> {
         let words = &mut words[..residual.len().div_ceil(WORD)];
         add(self.level, &self.grad, at, residual);
         let n = self.hits.words(self.level, self.first + at, residual, words);
@@ -64,9 +59,12 @@ impl<T: Float> Blocks<'_, '_, T> {
 
     /// All blocks of a slice.
     fn slice(&mut self, residual: &mut [T]) -> Outcome<usize> {
-        let mut n = 0;
+        if residual.len() <= WORD {
+            return self.next(0, residual, &mut [0]);
+        }
+        let (mut n, mut words) = (0, [0; WORDS]);
         for (i, block) in residual.chunks_mut(block_len::<T>()).enumerate() {
-            n += self.next(i * block_len::<T>(), block)?;
+            n += self.next(i * block_len::<T>(), block, &mut words)?;
         }
         Ok(n)
     }
@@ -77,13 +75,13 @@ impl<T: Float> Blocks<'_, '_, T> {
         let (len, mut lanes) = (residual.len(), residual.into_lanes(axis));
         let lane_len = lanes.lane_len();
         let mut piece = [T::ZERO; PIECE];
-        let (mut at, mut n) = (0, 0);
+        let (mut at, mut n, mut words) = (0, 0, [0; PIECE / WORD]);
         for i in 0..len / lane_len.max(1) {
             let mut lane = lanes.lane(i);
             for start in (0..lane_len).step_by(PIECE) {
                 let piece = &mut piece[..PIECE.min(lane_len - start)];
                 lane.as_lane().copy_to(start, piece);
-                n += self.next(at, piece)?;
+                n += self.next(at, piece, &mut words)?;
                 lane.copy_from(start, piece);
                 at += piece.len();
             }

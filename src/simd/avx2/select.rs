@@ -123,10 +123,10 @@ impl Bits for Avx2 {
 
 impl Compress<f32> for Avx2 {
     ops! {
-        fn compress(bits: u64, from: &[f32; WORD], to: &mut [f32; WORD]) {
+        fn compress(bits: u64, from: &[f32], to: &mut [f32; WORD]) {
             if bits.count_ones() <= SPARSE {
                 for (to, bit) in to.iter_mut().zip(first_four(bits)) {
-                    *to = from[bit as usize % WORD];
+                    *to = from.get(bit as usize).copied().unwrap_or_default();
                 }
                 return;
             }
@@ -145,10 +145,10 @@ impl Compress<f32> for Avx2 {
 
 impl Compress<f64> for Avx2 {
     ops! {
-        fn compress(bits: u64, from: &[f64; WORD], to: &mut [f64; WORD]) {
+        fn compress(bits: u64, from: &[f64], to: &mut [f64; WORD]) {
             if bits.count_ones() <= SPARSE {
                 for (to, bit) in to.iter_mut().zip(first_four(bits)) {
-                    *to = from[bit as usize % WORD];
+                    *to = from.get(bit as usize).copied().unwrap_or_default();
                 }
                 return;
             }

@@ -104,7 +104,7 @@ impl Bits for Avx512 {
 
 impl Compress<f32> for Avx512 {
     ops! { s;
-        fn compress(bits: u64, from: &[f32; WORD], to: &mut [f32; WORD]) {
+        fn compress(bits: u64, from: &[f32], to: &mut [f32; WORD]) {
             // SAFETY: a quarter of the 64 elements.
             let load = |i: usize| unsafe { _mm512_loadu_ps(from[16 * i..][..16].as_ptr()) };
             let v = [load(0), load(1), load(2), load(3)];
@@ -132,7 +132,7 @@ impl Compress<f32> for Avx512 {
 
 impl Compress<f64> for Avx512 {
     ops! { s;
-        fn compress(bits: u64, from: &[f64; WORD], to: &mut [f64; WORD]) {
+        fn compress(bits: u64, from: &[f64], to: &mut [f64; WORD]) {
             let mut k = 0;
             for (half, from) in from.as_chunks::<32>().0.iter().enumerate() {
                 let bits = bits >> (32 * half) & u64::from(u32::MAX);
@@ -188,4 +188,152 @@ pub(super) fn join_16(m: [__mmask16; 4]) -> u64 {
 pub(super) fn join_8(m: [__mmask8; 4]) -> u64 {
     let [a, b, c, d] = m.map(u16::from);
     _mm512_kunpackw(_mm512_kunpackb(d, c).into(), _mm512_kunpackb(b, a).into()).into()
+}
+
+/// The lanes of a vector of 4-byte positions.
+#[inline]
+#[target_feature(enable = "avx512f")]
+fn lanes_32() -> __m512i {
+    _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15)
+}
+
+/// How many lanes come before each of four masks.
+#[inline]
+#[target_feature(enable = "popcnt")]
+fn before(m: [u32; 4]) -> [usize; 4] {
+    let n = |i: usize| m[i].count_ones() as usize;
+    [0, n(0), n(0) + n(1), n(0) + n(1) + n(2)]
+}
+
+macro_rules! compress_4 {
+    ($name:ident $t:ident x $lanes:literal $v:ident $m:ident $high:literal; $storeu:ident $compress:ident $widen:ident
+     $pick:ident $test:ident $set1:ident $blend:ident) => {
+        /// `Simd::compress_4`: few elements are picked by their numbers, with one store.
+        #[inline]
+        #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,popcnt")]
+        pub(super) fn $name(s: Avx512, bits: u64, m: [$m; 4], v: [$v; 4], to: &mut [$t; WORD]) {
+            let to = to.as_mut_ptr();
+            if bits.count_ones() <= $lanes
+                && let Some(bytes) = set_bits(s, bits)
+            {
+                let order = $widen(_mm512_castsi512_si128(bytes));
+                let (low, high) = ($pick(v[0], order, v[1]), $pick(v[2], order, v[3]));
+                let picked = $blend($test(order, $set1($high)), low, high);
+                // SAFETY: the first vector's places of the 64.
+                unsafe { $storeu(to, picked) };
+                return;
+            }
+            for ((m, v), k) in m.into_iter().zip(v).zip(before(m.map(u32::from))) {
+                // SAFETY: `k` is at most a vector's lanes for each earlier vector, so the store stays inside the 64.
+                // Merged with the source itself, because the zeroing form waits on Zen 4 for the register's old value.
+                unsafe { $storeu(to.add(k), $compress(v, m, v)) };
+            }
+        }
+    };
+}
+compress_4! {
+    compress_4_ps f32 x 16 __m512 __mmask16 32; _mm512_storeu_ps _mm512_mask_compress_ps _mm512_cvtepu8_epi32
+    _mm512_permutex2var_ps _mm512_test_epi32_mask _mm512_set1_epi32 _mm512_mask_blend_ps
+}
+compress_4! {
+    compress_4_pd f64 x 8 __m512d __mmask8 16; _mm512_storeu_pd _mm512_mask_compress_pd _mm512_cvtepu8_epi64
+    _mm512_permutex2var_pd _mm512_test_epi64_mask _mm512_set1_epi64 _mm512_mask_blend_pd
+}
+
+/// `Simd::positions_32_of_4` of 16 lanes.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,popcnt")]
+pub(super) fn positions_32_of_16(s: Avx512, bits: u64, m: [__mmask16; 4], first: u32, to: &mut [u32; WORD]) {
+    let (base, to) = (_mm512_set1_epi32(first as i32), to.as_mut_ptr());
+    if bits.count_ones() <= 16
+        && let Some(bytes) = set_bits(s, bits)
+    {
+        let few = _mm512_add_epi32(_mm512_cvtepu8_epi32(_mm512_castsi512_si128(bytes)), base);
+        // SAFETY: the first 16 of the 64 positions.
+        unsafe { _mm512_storeu_si512(to.cast(), few) };
+        return;
+    }
+    let mut at = _mm512_add_epi32(base, lanes_32());
+    for (m, k) in m.into_iter().zip(before(m.map(u32::from))) {
+        // SAFETY: `k` is at most 16 for each earlier vector, so the store of 16 stays inside the 64.
+        unsafe { _mm512_storeu_si512(to.add(k).cast(), _mm512_mask_compress_epi32(at, m, at)) };
+        at = _mm512_add_epi32(at, _mm512_set1_epi32(16));
+    }
+}
+
+/// `Simd::positions_32_of_4` of 8 lanes.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,popcnt")]
+pub(super) fn positions_32_of_8(s: Avx512, bits: u64, m: [__mmask8; 4], first: u32, to: &mut [u32; WORD]) {
+    let [a, b, c, d] = m.map(u16::from);
+    let m = [_mm512_kunpackb(b, a), _mm512_kunpackb(d, c), 0, 0];
+    let (base, to) = (_mm512_set1_epi32(first as i32), to.as_mut_ptr());
+    if bits.count_ones() <= 16
+        && let Some(bytes) = set_bits(s, bits)
+    {
+        let few = _mm512_add_epi32(_mm512_cvtepu8_epi32(_mm512_castsi512_si128(bytes)), base);
+        // SAFETY: the first 16 of the 64 positions.
+        unsafe { _mm512_storeu_si512(to.cast(), few) };
+        return;
+    }
+    let mut at = _mm512_add_epi32(base, lanes_32());
+    for (m, k) in m.into_iter().zip(before(m.map(u32::from))).take(2) {
+        // SAFETY: `k` is at most 16 for the earlier vector, so the store of 16 stays inside the 64.
+        unsafe { _mm512_storeu_si512(to.add(k).cast(), _mm512_mask_compress_epi32(at, m, at)) };
+        at = _mm512_add_epi32(at, _mm512_set1_epi32(16));
+    }
+}
+
+/// The first 8 of up to 16 bytes, and then the others, as positions.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw")]
+fn widened(bytes: __m128i, base: __m512i) -> [__m512i; 2] {
+    [bytes, _mm_unpackhi_epi64(bytes, bytes)].map(|bytes| _mm512_add_epi64(_mm512_cvtepu8_epi64(bytes), base))
+}
+
+/// `Simd::positions_64_of_4` of 16 lanes.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,popcnt")]
+pub(super) fn positions_64_of_16(s: Avx512, bits: u64, m: [__mmask16; 4], first: u64, to: &mut [u64; WORD]) {
+    let (base, to) = (_mm512_set1_epi64(first as i64), to.as_mut_ptr());
+    let store = |k: usize, [low, high]: [__m512i; 2]| {
+        // SAFETY: `k` is at most 16 for each earlier vector, so the stores of 8 and 8 stay inside the 64.
+        unsafe {
+            _mm512_storeu_si512(to.add(k).cast(), low);
+            _mm512_storeu_si512(to.add(k + 8).cast(), high);
+        }
+    };
+    if bits.count_ones() <= 16
+        && let Some(bytes) = set_bits(s, bits)
+    {
+        return store(0, widened(_mm512_castsi512_si128(bytes), base));
+    }
+    let mut at = lanes_32();
+    for (m, k) in m.into_iter().zip(before(m.map(u32::from))) {
+        let lanes = _mm512_mask_compress_epi32(at, m, at);
+        let halves = [_mm512_castsi512_si256(lanes), _mm512_extracti64x4_epi64::<1>(lanes)];
+        store(k, halves.map(|half| _mm512_add_epi64(_mm512_cvtepu32_epi64(half), base)));
+        at = _mm512_add_epi32(at, _mm512_set1_epi32(16));
+    }
+}
+
+/// `Simd::positions_64_of_4` of 8 lanes.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,popcnt")]
+pub(super) fn positions_64_of_8(s: Avx512, bits: u64, m: [__mmask8; 4], first: u64, to: &mut [u64; WORD]) {
+    let (base, to) = (_mm512_set1_epi64(first as i64), to.as_mut_ptr());
+    if bits.count_ones() <= 8
+        && let Some(bytes) = set_bits(s, bits)
+    {
+        let [few, _] = widened(_mm512_castsi512_si128(bytes), base);
+        // SAFETY: the first 8 of the 64 positions.
+        unsafe { _mm512_storeu_si512(to.cast(), few) };
+        return;
+    }
+    let mut at = _mm512_add_epi64(base, _mm512_setr_epi64(0, 1, 2, 3, 4, 5, 6, 7));
+    for (m, k) in m.into_iter().zip(before(m.map(u32::from))) {
+        // SAFETY: `k` is at most 8 for each earlier vector, so the store of 8 stays inside the 64.
+        unsafe { _mm512_storeu_si512(to.add(k).cast(), _mm512_mask_compress_epi64(at, m, at)) };
+        at = _mm512_add_epi64(at, _mm512_set1_epi64(8));
+    }
 }

@@ -85,9 +85,9 @@ macro_rules! compress {
     ($($t:ident)*) => {$(
         impl Compress<$t> for Portable {
             #[inline(always)]
-            fn compress(self, bits: u64, from: &[$t; WORD], to: &mut [$t; WORD]) {
+            fn compress(self, bits: u64, from: &[$t], to: &mut [$t; WORD]) {
                 if is_sparse(bits) {
-                    return by_bits(bits, |k, i| to[k % WORD] = from[i % WORD]);
+                    return by_bits(bits, |k, i| to[k % WORD] = from.get(i).copied().unwrap_or_default());
                 }
                 let mut k = 0;
                 for (from, byte) in from.as_chunks::<8>().0.iter().zip(bits.to_le_bytes()) {
