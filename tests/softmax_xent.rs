@@ -1427,3 +1427,45 @@ fn targets_may_be_probabilities() {
     let error = SoftmaxXent::new().forward_backward_soft(x, t, &mut grad).unwrap_err();
     assert!(matches!(error, Error::Shape { what: "the targets", .. }) && grad == [7.0; 2]);
 }
+
+/// Rows in lanes and along vectors: every width around those that decide, few rows and many, at any alignment and
+/// strides, with rows that are no numbers.
+#[test]
+fn soft_targets_of_every_width_and_alignment_have_the_bits_of_the_reference() {
+    fn check_all<T: Float>() {
+        let widths = (1..=20).chain([24, 31, 32, 33, 47, 48, 49, 64, 127, 128, 129, 160]);
+        for (classes, seed) in widths.zip(0..) {
+            for rows in [1, 2, 7, 8, 15, 16, 17, 33] {
+                let (len, offset) = (rows * classes, (rows + classes) % 5);
+                // The logits' rows are further apart than they are long.
+                let stride = classes + rows % 3;
+                let mut x: Vec<T> = numbers(seed + 7, rows * stride + offset, 6.0);
+                let mut t: Vec<T> = numbers(seed + 1000, len + offset, 1.0);
+                t[offset + len / 2] = T::ZERO;
+                if rows > 2 {
+                    x[offset + stride] = T::NAN;
+                    x[offset + 2 * stride] = T::NEG_INFINITY;
+                    t[offset + 2 * classes..][..classes].fill(T::ZERO);
+                }
+                let shape = [rows, classes];
+                let view = View::strided(&x, &shape, &[stride as isize, 1], offset).unwrap();
+                let targets = View::new(&t[offset..], &shape).unwrap();
+                let xent = SoftmaxXent::new();
+                let mut expected = vec![T::ZERO; len];
+                let loss = reference::SoftmaxXent(&xent)
+                    .forward_backward_soft(view, targets, &mut expected)
+                    .unwrap();
+                everywhere(|level, _| {
+                    let mut grad = vec![T::ONE; len + 2 * offset];
+                    let to = ViewMut::new(&mut grad[offset..][..len], &shape).unwrap();
+                    check_loss(level, xent.forward_backward_soft(view, targets, to).unwrap(), loss);
+                    check(level, "soft gradient", &grad[offset..][..len], &expected);
+                    let around = grad[..offset].iter().chain(&grad[offset + len..]);
+                    assert!(around.into_iter().all(|&x| x == T::ONE), "{rows} x {classes}: more was written");
+                });
+            }
+        }
+    }
+    check_all::<f32>();
+    check_all::<f64>();
+}
