@@ -226,6 +226,12 @@ fn strides<T: Element>() {
                 agree_all::<T>(view, t);
             }
         }
+        for len in (0..67).chain([100, 200]) {
+            for t in [0.9, -0.7] {
+                let view = View::strided(&data, &[len], &[-3], 5999).unwrap();
+                agrees::<T, u32>(view, Gt(T::new(t)));
+            }
+        }
     });
 }
 
@@ -346,7 +352,10 @@ fn sparsify_agrees<T: Element, I: Position + PartialEq>(grad: &[T], residual: &[
 
 fn sparsify_everywhere<T: Element>() {
     everywhere(|_, threads| {
-        for len in (0..4 * T::LANES + 2).chain([4095, 4096, 10_001]).chain((threads > 1).then_some(300_001)) {
+        for len in (0..67)
+            .chain([100, 127, 128, 129, 200, 4095, 4096, 10_001])
+            .chain((threads > 1).then_some(300_001))
+        {
             let (grad, mut residual) = (uniform::<T>(len, 1), uniform::<T>(len, 2));
             if len > 7 {
                 (residual[3], residual[5], residual[7]) = (T::NAN, T::INFINITY, T::new(-0.0));
@@ -651,7 +660,7 @@ fn compress_agrees<T: Element, I: Position>(x: View<'_, T>, mask: &[bool]) {
 
 fn masks<T: Element>() {
     everywhere(|_, threads| {
-        let lengths = (0..4 * T::LANES + 2).chain([127, 128, 129, 700, 4095, 4096, 4097, 9001]);
+        let lengths = (0..67).chain([127, 128, 129, 200, 700, 4095, 4096, 4097, 9001]);
         for len in lengths.chain((threads > 2).then_some(300_001)) {
             let x = uniform::<T>(len, len as u64);
             for t in DENSITIES {

@@ -140,7 +140,17 @@ impl<T: Send> Sink<T> for Slices<'_, T> {
         Ok(places)
     }
     fn whole(&mut self, n: usize) -> Outcome<Places<'_, T>> {
-        self.places(n)
+        if n > self.left.len {
+            return self.places(n); // which says why not
+        }
+        // Nothing is split off: this is the answer's only part.
+        let Places { positions, values, .. } = &mut self.left;
+        let positions = match positions {
+            Positions::None => Positions::None,
+            Positions::U32(to) => Positions::U32(&mut to[..n]),
+            Positions::U64(to) => Positions::U64(&mut to[..n]),
+        };
+        Ok(Places { len: n, positions, values: values.as_mut().map(|to| &mut to[..n]) })
     }
     fn cut(&mut self, _n: usize) {}
 }

@@ -5,7 +5,6 @@
 
 use super::answer::{Places, Positions};
 use super::predicate::{Kind, Test};
-use crate::parallel::Split;
 use crate::simd::select::{SLACK, WORD, first_bits};
 use crate::simd::{Float, Kernel, Level, Simd};
 
@@ -251,8 +250,11 @@ fn expand<E: Copy + Default>(words: &[u64], to: &mut [E], put: impl Fn(usize, u6
 #[inline(always)]
 fn by_bits<E>(mut bits: u64, to: &mut [E], put: impl Fn(usize, &mut E)) {
     for to in to {
+        if bits == 0 {
+            break;
+        }
         put(bits.trailing_zeros() as usize, to);
-        bits &= bits.wrapping_sub(1);
+        bits &= bits - 1;
     }
 }
 
@@ -268,7 +270,7 @@ pub(super) fn few(words: &[u64]) -> Option<u64> {
     }
 }
 
-/// Writes the hits of [`few`], whose first element has the index `first`, to as many places.
+/// Writes the hits of [`few`], whose first element has the index `first`, to places enough.
 #[inline(always)]
 pub(super) fn put_few<T: Float>(word: u64, first: usize, x: &[T], to: &mut Places<'_, T>) {
     match &mut to.positions {
@@ -304,13 +306,12 @@ impl<T: Float> Kernel<T> for Select<'_, T> {
     type Output = usize;
     #[inline(always)]
     fn run<S: Simd<T>>(self, s: S) -> usize {
-        let Select { test, x, first, to } = self;
+        let Select { test, x, first, mut to } = self;
         let comparison = Comparison::new(s, test);
         if x.len() <= FEW {
             let word = comparison.short_word(s, x);
-            let hits = word.count_ones() as usize;
-            put_few(word, first, x, &mut to.split_at(hits).0);
-            return hits;
+            put_few(word, first, x, &mut to);
+            return word.count_ones() as usize;
         }
         let groups = T::blocks(x).0.as_chunks().0;
         let part = &x[groups.len() * VECTORS * T::LANES..];
@@ -627,6 +628,65 @@ impl<T: Float> Kernel<T> for Add<'_, T> {
         for (a, &b) in a_rest.iter_mut().zip(b_rest) {
             *a += b;
         }
+    }
+}
+
+/// [`add`] and then [`compare`], in one pass; of a test that has a [`miss`](Test::miss).
+pub(super) fn add_compare<T: Float>(
+    level: Level,
+    test: &Test<T>,
+    a: &mut [T],
+    b: &[T],
+    words: &mut [u64],
+) -> usize {
+    T::dispatch(level, AddCompare { test, a, b, words })
+}
+
+struct AddCompare<'a, T> {
+    test: &'a Test<T>,
+    a: &'a mut [T],
+    b: &'a [T],
+    words: &'a mut [u64],
+}
+
+impl<T: Float> Kernel<T> for AddCompare<'_, T> {
+    type Output = usize;
+    #[inline(always)]
+    fn run<S: Simd<T>>(self, s: S) -> usize {
+        let comparison = Comparison::new(s, self.test);
+        let (a, a_rest) = self.a.as_chunks_mut::<WORD>();
+        let (b, b_rest) = self.b.as_chunks::<WORD>();
+        let (words, last) = self.words.split_at_mut(a.len());
+        let mut hits = 0;
+        for ((a, b), to) in a.iter_mut().zip(b).zip(words) {
+            let (a, b) = (T::blocks_mut(a).0.as_chunks_mut().0, T::blocks(b).0.as_chunks().0);
+            let mut bits = 0;
+            for (i, (a, b)) in a.iter_mut().zip(b).enumerate() {
+                let (v, w) = (load_4(s, a), load_4(s, b));
+                let v = [s.add(v[0], w[0]), s.add(v[1], w[1]), s.add(v[2], w[2]), s.add(v[3], w[3])];
+                for (v, a) in v.into_iter().zip(a.iter_mut()) {
+                    s.store(v, a);
+                }
+                bits |= s.bits_of_4(comparison.of_4(s, v)) << (i * VECTORS * T::LANES % WORD);
+            }
+            *to = bits;
+            hits += to.count_ones() as usize;
+        }
+        if let (false, Some(to)) = (a_rest.is_empty(), last.first_mut()) {
+            let (mut bits, len) = (0, a_rest.len());
+            let parts = a_rest.chunks_mut(VECTORS * T::LANES).zip(b_rest.chunks(VECTORS * T::LANES));
+            for (i, (a, b)) in parts.enumerate() {
+                let (v, w) = (load_part(s, a, T::NAN), load_part(s, b, T::NAN));
+                let v = [s.add(v[0], w[0]), s.add(v[1], w[1]), s.add(v[2], w[2]), s.add(v[3], w[3])];
+                for (v, a) in v.into_iter().zip(a.chunks_mut(T::LANES)) {
+                    s.store_up_to(v, a);
+                }
+                bits |= s.bits_of_4(comparison.of_4(s, v)) << (i * VECTORS * T::LANES);
+            }
+            *to = bits & first_bits(len);
+            hits += to.count_ones() as usize;
+        }
+        hits
     }
 }
 

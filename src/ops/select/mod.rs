@@ -54,9 +54,11 @@
 //!    hits of the same block, whose number is known; the last 63 hits, at most, go through a buffer of our
 //!    own. So nothing but the hits' own places is written, and no branch depends on single elements, only on
 //!    whether a word has few hits.
+//!    Of up to 32 elements, and of a last word with as few hits, the set bits are taken one by one.
 //! 4. What depends on the predicate ends at the words, what depends on the element type ends at 4 or 8 bytes,
 //!    what depends on the index type ends at 4 or 8 bytes too: three handfuls of kernels for each level are
 //!    all that is compiled.
+//! 5. *Masks* need no words: each predicate is a loop that the compiler turns into vectors at each level.
 //!
 //! With three threads and more, a chunk that fits in the cache is counted and then written by whichever
 //! thread comes; the place where its answer begins is known as soon as all chunks before it are counted. Of

@@ -28,6 +28,21 @@ fn add<T: Float>(level: Level, grad: &Source<'_, T>, at: usize, residual: &mut [
     }
 }
 
+/// [`add`], and then the words of the sums, the first of which has the index `first`; says how many are hits.
+fn add_words<T: Float>(
+    hits: &Hits<'_, T>,
+    level: Level,
+    (grad, at): (&Source<'_, T>, usize),
+    (first, residual): (usize, &mut [T]),
+    words: &mut [u64],
+) -> usize {
+    if let (Source::Dense(grad), Some(test)) = (grad, hits.fused()) {
+        return kernels::add_compare(level, test, residual, &grad[at..at + residual.len()], words);
+    }
+    add(level, grad, at, residual);
+    hits.words(level, first, residual, words)
+}
+
 /// Moves the hits of a block, of which the words tell, out of it.
 fn take<T: Float>(level: Level, words: &[u64], first: usize, residual: &mut [T], mut to: Places<'_, T>) {
     put(level, words, first, residual, &mut to);
@@ -49,8 +64,7 @@ impl<T: Float> Blocks<'_, '_, T> {
     /// says how many they are. There are words enough.
     fn next(&mut self, at: usize, residual: &mut [T], words: &mut [u64]) -> Outcome<usize> {
         let words = &mut words[..residual.len().div_ceil(WORD)];
-        add(self.level, &self.grad, at, residual);
-        let n = self.hits.words(self.level, self.first + at, residual, words);
+        let n = add_words(self.hits, self.level, (&self.grad, at), (self.first + at, residual), words);
         if n > 0 {
             take(self.level, words, self.first + at, residual, self.sink.places(n)?);
         }
