@@ -384,6 +384,8 @@ fn gradients_that_are_not_named_change_nothing() {
     assert_eq!((dx, dw, db), (dx_alone, dw_alone, db_alone));
 }
 
+type Own<'p> = &'p dyn Fn(View<'_, f64>, View<'_, f64>, ViewMut<'_, f64>, bool);
+
 #[test]
 fn the_callers_own_product_is_used_for_all() {
     let calls = Cell::new([0; 2]);
@@ -404,7 +406,7 @@ fn the_callers_own_product_is_used_for_all() {
     let (x, weight) = (&case.x, &case.weight);
     let layer = Linear::new(View::new(x, &[30, 5]).unwrap(), View::new(weight, &[12, 5]).unwrap());
     let xent = SoftmaxXent::new().ignore_index(-100);
-    let run = |product: &dyn Fn(View<'_, f64>, View<'_, f64>, ViewMut<'_, f64>, bool)| -> Result<_> {
+    let run = |product: Own<'_>| -> Result<_> {
         let (mut dx, mut dw) = (vec![0.0; 150], vec![0.0; 60]);
         let to = LinearGradients::new().x(&mut dx).weight(&mut dw);
         LinearXent::with_product(xent.clone(), product).forward_backward(layer, &case.labels, to)?;
