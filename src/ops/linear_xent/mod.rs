@@ -178,8 +178,8 @@ impl<T: Float, P: Product<T>> LinearXent<T, P> {
     ///
     /// ```
     /// use gradix::{Linear, LinearXent, SoftmaxXent, View};
-    /// let (x, weight) = ([2.0_f64], [1.0, 1.0]);
-    /// let layer = Linear::new(View::new(&x, &[1, 1])?, View::new(&weight, &[2, 1])?).bias(&[0.0, 3.0_f64.ln()]);
+    /// let (x, weight, bias) = ([2.0_f64], [1.0, 1.0], [0.0, 3.0_f64.ln()]);
+    /// let layer = Linear::new(View::new(&x, &[1, 1])?, View::new(&weight, &[2, 1])?).bias(&bias);
     /// let rows = LinearXent::new(SoftmaxXent::new()).forward(layer, &[0])?;
     /// assert!((rows.losses[0] - 4.0_f64.ln()).abs() < 1e-15);
     /// # Ok::<(), gradix::Error>(())
