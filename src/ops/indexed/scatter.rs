@@ -63,6 +63,13 @@ const SHARED: usize = 12 << 20;
 /// Bytes of a destination from which on threads share it by its rows: no second-level cache of 1 MiB holds it.
 const SHARED_ROWS: usize = 1 << 20;
 
+/// Bytes of a source that a thread which shares a destination should at least have: some 80 us of additions, about
+/// as long as a thread that sleeps takes to come (1 MiB in all took 1.4 times as long by two threads).
+const SHARED_FLOW: usize = 2 << 20;
+
+/// Bytes of a row from which on a destination is cut into more pieces than there are threads.
+const LONG_ROWS: usize = 1 << 10;
+
 /// Minimum columns per thread, to avoid false sharing.
 const COLUMNS: usize = 512;
 
@@ -193,6 +200,13 @@ fn run(job: &mut Scatter<'_>, op: Op, level: Level) {
 fn shared(job: &mut Scatter<'_>, op: Op, level: Level) {
     let [planes, len, width] = *job.flow.shape();
     let threads = parallel::threads();
+    // Where threads share a destination, each piece reads all indices, and the lines beside its rows. Beside long
+    // rows that is little, so there are more pieces than threads, and a helper that comes late still finds some;
+    // with rows of 256 bytes eight pieces took twice the time of one.
+    let row = width * job.flow.width();
+    let each = if row >= LONG_ROWS { 4 } else { 1 };
+    let least = if width == 1 { GRAIN * row } else { SHARED_FLOW };
+    let pieces = (each * threads).min(planes * len * row / least);
     let mut cut = |axis, grain| {
         let job = Job { table: job.table.reborrow(), list: job.list, flow: job.flow, axis };
         parallel::for_each(job, grain, |_, mut job| piece(&mut job, None, op, level));
@@ -203,14 +217,11 @@ fn shared(job: &mut Scatter<'_>, op: Op, level: Level) {
         cut(P, GRAIN.div_ceil(len * width));
     } else if width >= GRAIN || width >= 2 * COLUMNS && job.list.stride(M) != 0 {
         cut(M, (GRAIN / len).max(COLUMNS));
-    } else if !is_shared(job.table.as_piece().reach(), len, width, threads) {
+    } else if pieces < 2 || !is_shared(job.table.as_piece().reach(), len, width, threads) {
         piece(job, None, op, level);
     } else {
         let job = Job { table: job.table.reborrow(), list: job.list, flow: job.flow, axis: P };
-        // Each piece reads all indices. Beside long rows that is little, so there are more pieces than threads, and a
-        // helper that comes late still finds some.
-        let each = if width >= 16 { 4 } else { 1 };
-        let pieces = by_destination(job, (each * threads).min(planes * len * width / GRAIN));
+        let pieces = by_destination(job, pieces);
         parallel::for_each(pieces, 1, |_, pieces: Vec<(usize, Scatter<'_>)>| {
             for (first, mut job) in pieces {
                 piece(&mut job, Some(first), op, level);
