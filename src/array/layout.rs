@@ -321,14 +321,17 @@ pub(super) fn extent(shape: &[usize], strides: &[isize]) -> Option<(i128, i128)>
     Some((low, high))
 }
 
-/// The number of elements of a shape. Zero-length axes do not excuse the others: their product must be
-/// addressable too, so that no later partial product can wrap.
+/// The number of elements of a shape, if that can be counted: see [`product`].
 pub(crate) fn count(shape: &[usize]) -> Result<usize> {
-    let bound = shape.iter().try_fold(1usize, |product, &n| product.checked_mul(n.max(1)));
-    match bound {
-        Some(bound) if bound <= isize::MAX as usize => Ok(if shape.contains(&0) { 0 } else { bound }),
-        _ => Err(Error::Overflow { shape: shape.to_vec() }),
-    }
+    product(shape.iter().copied()).ok_or_else(|| Error::Overflow { shape: shape.to_vec() })
+}
+
+/// The product of lengths, if it is addressable. Zero-length axes do not excuse the others: their product must be
+/// addressable too, so that no later partial product can wrap.
+fn product(mut lengths: impl Iterator<Item = usize> + Clone) -> Option<usize> {
+    let bound = lengths.clone().try_fold(1usize, |product, n| product.checked_mul(n.max(1)))?;
+    let len = if lengths.any(|n| n == 0) { 0 } else { bound };
+    (bound <= isize::MAX as usize).then_some(len)
 }
 
 /// How to get from one 1-d slice along an axis to the next: the other axes, those that continue each other merged
@@ -508,11 +511,9 @@ impl Plan {
         let axes = &mut axes[..rank];
 
         let shape = || axes.iter().map(|axis| axis.0).collect::<Vec<usize>>();
-        let product = axes.iter().try_fold(1usize, |product, axis| product.checked_mul(axis.0.max(1)));
-        if product.is_none_or(|product| product > isize::MAX as usize) {
+        let Some(len) = product(axes.iter().map(|axis| axis.0)) else {
             return Err(Error::Overflow { shape: shape() });
-        }
-        let len: usize = axes.iter().map(|axis| axis.0).product();
+        };
         if flow.rank == rank && flow.shape().iter().zip(&*axes).all(|(&n, axis)| n == axis.0) {
             axes.iter_mut().zip(flow.strides()).for_each(|(axis, &stride)| axis.1[FLOW] = stride);
         } else if flow.rank == 1 && flow.shape[0] == len {

@@ -102,14 +102,19 @@ fn check_run<I: Word>(
         #[inline(always)]
         fn run<S: Simd<f32>>(self, _: S) -> bool {
             let Range(list, low, count) = self;
-            list.iter().fold(true, |all, &i| all & ((i.to_i64() as u64).wrapping_add(low) < count))
+            list.iter().fold(true, |all, &i| all & is_inside(i, low, count))
         }
+    }
+    /// Whether an index is one of `count` from −`low` on.
+    #[inline(always)]
+    fn is_inside<I: Word>(i: I, low: u64, count: u64) -> bool {
+        (i.to_i64() as u64).wrapping_add(low) < count
     }
 
     // From −bound on, where there are negative ones: one comparison without a sign. Twice a length does not
     // overflow u64.
     let (low, count) = if is_signed { (bound as u64, 2 * bound as u64) } else { (0, bound as u64) };
-    let is_inside = |i: I| (i.to_i64() as u64).wrapping_add(low) < count;
+    let is_inside = |i: I| is_inside(i, low, count);
     let all = match run.as_slice() {
         Some(slice) => f32::dispatch(level, Range(slice, low, count)),
         None => (0..run.len()).fold(true, |all, k| all & is_inside(run.get(k))),

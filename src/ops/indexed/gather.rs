@@ -239,7 +239,7 @@ fn copy_rows_by(job: &mut Gather<'_>, ahead: usize, copy: impl Fn(&[u8], &mut [u
 
 /// The loop over all planes stands inside the choice of the move: planes may be many and have few rows each.
 #[inline(always)]
-fn copy_all_rows(job: &mut Gather<'_>, ahead: usize, copy: impl Fn(&[u8], &mut [u8]) + Copy) {
+fn copy_all_rows<T: Word>(job: &mut Gather<'_>, ahead: usize, copy: impl Fn(&[T], &mut [T]) + Copy) {
     let [planes, len, _] = *job.flow.as_piece().shape();
     let (has_gaps, value) = (job.list.has_gaps(), job.list.fill_value());
     for_each_block(
@@ -279,30 +279,20 @@ impl Kernel<f32> for Streamed<'_, '_> {
     #[inline(always)]
     fn run<S: Simd<f32>>(self, s: S) {
         let Streamed { job, ahead } = self;
-        let [planes, len, _] = *job.flow.as_piece().shape();
         let streaming = Streaming::begin();
-        for_each_block(
+        copy_all_rows::<f32>(
             job,
-            [planes, len],
-            None,
             ahead,
             #[inline(always)]
-            |table, flow, at, block| {
-                block.gather::<f32>(
-                    &table.rows(at.axis, at.table),
-                    &mut flow.rows(at.axis, at.flow),
+            |from, to| {
+                slices::map_past_caches(
+                    s,
+                    from,
+                    to,
+                    &streaming,
                     #[inline(always)]
-                    |from, to| {
-                        slices::map_past_caches(
-                            s,
-                            from,
-                            to,
-                            &streaming,
-                            #[inline(always)]
-                            |v| v,
-                        )
-                    },
-                );
+                    |v| v,
+                )
             },
         );
     }
