@@ -293,9 +293,8 @@ impl<'a, T: Float> Drive<'_, 'a, T> {
                         guess.renew(largest(now), slots.ignored);
                     }
                 }
-                let have_target = now.group.have_target(s);
                 let parts = std::slice::from_mut(&mut now.part);
-                self.account(s, &mut now.group, parts, have_target, &mut total);
+                self.account(s, &mut now.group, parts, &mut total);
                 self.store_gradient(s, before, stored, &mut slots);
                 std::mem::swap(&mut now, &mut before);
                 if self.rows.to.is_none() {
@@ -382,7 +381,7 @@ impl<'a, T: Float> Drive<'_, 'a, T> {
         s.store(s.splat((k + lift) * T::LN_2), &mut now.part.max);
         now.part.beaten = 0;
         s.store(sum, &mut now.part.sum);
-        self.join(s, &mut now.group, std::slice::from_mut(&mut now.part));
+        self.join_here(s, &mut now.group, std::slice::from_mut(&mut now.part));
         let is_exact = is_inside && self.is_exact(s, now, sum);
         if is_exact {
             now.group.lost = self.lost(s, now);

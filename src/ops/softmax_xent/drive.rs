@@ -336,6 +336,8 @@ impl<T: Float> Kernel<T> for Drive<'_, '_, T> {
                     }
                 } else if self.is_by_class() {
                     rows::apart(s, ByClass { drive: self, scratch });
+                } else if self.is_lagging() {
+                    self.groups_in_turn(s, scratch)
                 } else if self.across {
                     self.blocks::<S, true>(s, scratch)
                 } else {
@@ -376,9 +378,6 @@ const GROUP_BYTES: usize = 64 << 10;
 impl<'a, T: Float> Drive<'_, 'a, T> {
     #[inline(always)]
     fn blocks<S: Simd<T>, const ACROSS: bool>(mut self, s: S, scratch: &mut Scratch<T>) {
-        if self.is_lagging() {
-            return self.groups_in_turn(s, scratch);
-        }
         let streaming = self.past_caches.then(Streaming::begin);
         let Scratch { groups, parts, room, .. } = scratch;
         let chunk = chunk_classes::<T, ACROSS>().min(self.classes);
@@ -434,8 +433,7 @@ impl<'a, T: Float> Drive<'_, 'a, T> {
                 }
                 let mut parts_of = parts.chunks_exact_mut(chunks.max(1));
                 for group in &mut groups[..count] {
-                    let (parts, have_target) = (parts_of.next().unwrap_or_default(), group.have_target(s));
-                    self.account(s, group, parts, have_target, &mut total);
+                    self.account(s, group, parts_of.next().unwrap_or_default(), &mut total);
                 }
                 let mut parts_of = parts.chunks_exact(chunks.max(1));
                 for (i, group) in groups[..count].iter().enumerate() {
@@ -484,12 +482,12 @@ impl<'a, T: Float> Drive<'_, 'a, T> {
                     }
                 }
                 for Square { group, part, .. } in &mut *squares {
-                    self.join(s, group, std::slice::from_mut(part));
+                    self.join_here(s, group, std::slice::from_mut(part));
                 }
                 for square in &mut *squares {
                     let have_target = square.have_target(s);
                     let (group, parts) = (&mut square.group, std::slice::from_mut(&mut square.part));
-                    self.account(s, group, parts, have_target, &mut total);
+                    self.account_here(s, group, parts, have_target, &mut total);
                 }
                 let Some(to) = self.rows.to.as_mut().and_then(|to| to.run_mut(0, rows)) else { continue };
                 for square in squares {
@@ -547,8 +545,7 @@ impl<'a, T: Float> Drive<'_, 'a, T> {
                     self.turn(s, &mut now, &before, &mut room);
                 }
                 self.join(s, now.group, now.parts);
-                let have_target = now.group.have_target(s);
-                self.account(s, now.group, now.parts, have_target, &mut total);
+                self.account(s, now.group, now.parts, &mut total);
                 if !is_ignored {
                     std::mem::swap(&mut now, &mut before);
                 }
@@ -634,6 +631,12 @@ impl<'a, T: Float> Drive<'_, 'a, T> {
     /// From the sums of the chunks those of the rows.
     #[inline(always)]
     pub(super) fn join<S: Simd<T>>(&mut self, s: S, group: &mut Group<T>, parts: &mut [Part<T>]) {
+        rows::apart(s, Join { drive: self, group, parts });
+    }
+
+    /// [`Drive::join`], as part of its caller.
+    #[inline(always)]
+    pub(super) fn join_here<S: Simd<T>>(&mut self, s: S, group: &mut Group<T>, parts: &mut [Part<T>]) {
         let (sums, lost) = match self.rows.known {
             Some(known) => Sums::of(s, &known[group.first..group.first + group.count], &group.classes),
             None => rows::join(s, self.plan, parts),
@@ -647,6 +650,18 @@ impl<'a, T: Float> Drive<'_, 'a, T> {
     /// those of their block.
     #[inline(always)]
     pub(super) fn account<S: Simd<T>>(
+        &mut self,
+        s: S,
+        group: &mut Group<T>,
+        parts: &mut [Part<T>],
+        total: &mut Total,
+    ) {
+        rows::apart(s, Account { drive: self, group, parts, total });
+    }
+
+    /// [`Drive::account`], as part of its caller.
+    #[inline(always)]
+    fn account_here<S: Simd<T>>(
         &mut self,
         s: S,
         group: &mut Group<T>,
@@ -865,10 +880,15 @@ impl<T: Float> Drive<'_, '_, T> {
                         T::dispatch(level, Sum(pass, None));
                     });
                 }
-                let total =
-                    T::dispatch(level, Join { drive: &mut self, group: &mut group, parts: &mut *parts });
+                let mut total = Total::of_block(row);
+                T::dispatch(level, Join { drive: &mut self, group: &mut group, parts: &mut *parts });
+                let (drive, group_of_row) = (&mut self, &mut group);
+                T::dispatch(
+                    level,
+                    Account { drive, group: group_of_row, parts: &mut *parts, total: &mut total },
+                );
                 if let Some(totals) = &mut self.rows.totals {
-                    totals[row / self.rows.block] = total; // a block is one row where rows are long
+                    totals[row / self.rows.block] = total.value(); // a block is one row where rows are long
                 }
                 if ignored {
                     if let Some(to) = &mut self.rows.to {
@@ -887,7 +907,7 @@ impl<T: Float> Drive<'_, '_, T> {
     }
 }
 
-/// [`Drive::join`] and [`Drive::account`], for a single row.
+/// [`Drive::join`], compiled once: each of its callers would hold a copy.
 struct Join<'d, 'p, 'a, T: Float> {
     drive: &'d mut Drive<'p, 'a, T>,
     group: &'d mut Group<T>,
@@ -895,14 +915,27 @@ struct Join<'d, 'p, 'a, T: Float> {
 }
 
 impl<T: Float> Kernel<T> for Join<'_, '_, '_, T> {
-    type Output = LossSum;
+    type Output = ();
     #[inline(always)]
-    fn run<S: Simd<T>>(self, s: S) -> LossSum {
-        let mut total = Total::of_block(self.group.first);
-        self.drive.join(s, self.group, self.parts);
+    fn run<S: Simd<T>>(self, s: S) {
+        self.drive.join_here(s, self.group, self.parts);
+    }
+}
+
+/// [`Drive::account`], compiled once.
+struct Account<'d, 'p, 'a, T: Float> {
+    drive: &'d mut Drive<'p, 'a, T>,
+    group: &'d mut Group<T>,
+    parts: &'d mut [Part<T>],
+    total: &'d mut Total,
+}
+
+impl<T: Float> Kernel<T> for Account<'_, '_, '_, T> {
+    type Output = ();
+    #[inline(always)]
+    fn run<S: Simd<T>>(self, s: S) {
         let have_target = self.group.have_target(s);
-        self.drive.account(s, self.group, self.parts, have_target, &mut total);
-        total.value()
+        self.drive.account_here(s, self.group, self.parts, have_target, self.total);
     }
 }
 
