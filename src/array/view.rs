@@ -530,6 +530,12 @@ impl<'a> ErasedView<'a> {
         Erased3::new(self.start.at(offset * self.width as isize), self.width, *shape, *strides)
     }
 
+    /// The same elements, each read as a `W`.
+    pub(crate) fn typed<W: Word>(&self) -> View<'a, W> {
+        assert!(self.width == size_of::<W>(), "elements of another size");
+        View { start: self.start.cast(), layout: *self.layout, borrow: PhantomData }
+    }
+
     /// The slices along `axis` (which exists), each element read as a `W`.
     pub(crate) fn lanes<W: Word>(&self, axis: usize) -> Lanes<'a, W> {
         assert!(self.width == size_of::<W>(), "elements of another size");

@@ -187,6 +187,14 @@ impl<I: Index, T: Element> Indices<'_, I, T> {
     }
 }
 
+impl<'a> ErasedIndices<'a> {
+    /// Of indices, or labels, that stand for themselves.
+    #[inline(always)]
+    pub(crate) fn plain<I: Index>(list: &'a View<'_, I>) -> Self {
+        ErasedIndices { list: list.erased(), is_signed: I::SIGNED, mode: Mode::Raise }
+    }
+}
+
 /// The least and the greatest of some bare indices, those that are `but` left out, and the number of these;
 /// no least where there are no others.
 pub(crate) struct Extent<'a, I> {

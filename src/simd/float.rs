@@ -140,7 +140,7 @@ pub trait Float:
     fn dispatch<K: Kernel<Self>>(level: Level, kernel: K) -> K::Output;
     /// Does work by code that is compiled with this crate.
     #[doc(hidden)]
-    fn compiled<W: Compiled>(work: W::Of<Self>);
+    fn compiled<W: Compiled>(work: W::Of<Self>) -> W::Answer<Self>;
 
     /// `self · a + b`, rounded once.
     #[doc(hidden)]
@@ -277,8 +277,8 @@ macro_rules! float {
                 Simd::<Self>::enter(Portable, kernel)
             }
             #[inline(always)]
-            fn compiled<W: Compiled>(work: W::Of<Self>) {
-                W::$t(work);
+            fn compiled<W: Compiled>(work: W::Of<Self>) -> W::Answer<Self> {
+                W::$t(work)
             }
             #[inline(always)]
             fn mul_add(self, a: Self, b: Self) -> Self {

@@ -47,10 +47,12 @@ pub(crate) trait Kernel<T: Float> {
 pub(crate) trait Compiled {
     /// The work.
     type Of<T: Float>;
+    /// What it gives.
+    type Answer<T: Float>;
     /// Does it for `f32`.
-    fn f32(work: Self::Of<f32>);
+    fn f32(work: Self::Of<f32>) -> Self::Answer<f32>;
     /// Does it for `f64`.
-    fn f64(work: Self::Of<f64>);
+    fn f64(work: Self::Of<f64>) -> Self::Answer<f64>;
 }
 
 /// A level's operations on vectors of 64 bytes. Lane `i` of a vector is element `i` of a [`Float::Block`].

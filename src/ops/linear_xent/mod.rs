@@ -14,7 +14,7 @@ mod product;
 use super::softmax_xent::{Call, Loss, Partial, Rows, SoftmaxXent, shaped};
 use crate::array::{View, ViewMut, zeros};
 use crate::error::{Error, Result};
-use crate::index::Index;
+use crate::index::{ErasedIndices, Index};
 use crate::parallel;
 use crate::simd::Float;
 pub use product::{Gemm, Product};
@@ -189,7 +189,8 @@ impl<T: Float, P: Product<T>> LinearXent<T, P> {
         layer: Linear<'_, T>,
         labels: impl Into<View<'l, I>>,
     ) -> Result<Rows<T>> {
-        let call = self.call(&layer, labels.into())?;
+        let labels = labels.into();
+        let call = self.call(&layer, &labels)?;
         let chunks = Chunks::of(&call);
         let mut found = call.found()?;
         let mut totals = call.totals();
@@ -225,7 +226,8 @@ impl<T: Float, P: Product<T>> LinearXent<T, P> {
         labels: impl Into<View<'l, I>>,
         gradients: LinearGradients<'_, T>,
     ) -> Result<Loss<T>> {
-        let call = self.call(&layer, labels.into())?;
+        let labels = labels.into();
+        let call = self.call(&layer, &labels)?;
         let mut gradients = gradients.shaped(&layer)?;
         let chunks = Chunks::of(&call);
         let mut totals = call.totals();
@@ -253,7 +255,7 @@ impl<T: Float, P: Product<T>> LinearXent<T, P> {
     }
 
     /// Checks the layer, the options and the labels.
-    fn call<'c, I: Index>(&'c self, layer: &Linear<'_, T>, labels: View<'c, I>) -> Result<Call<'c, T, I>> {
+    fn call<'c, I: Index>(&'c self, layer: &Linear<'_, T>, labels: &'c View<'_, I>) -> Result<Call<'c, T>> {
         let (&[rows, columns], &[classes, of_weight]) = (layer.x.shape(), layer.weight.shape()) else {
             let (what, got) = match layer.x.rank() {
                 2 => ("the weight", layer.weight.rank()),
@@ -273,7 +275,7 @@ impl<T: Float, P: Product<T>> LinearXent<T, P> {
             let why = "its classes are the last axis";
             return Err(Error::Conflict { first: "class_axis", second: "a linear layer", why });
         }
-        self.xent.call(&[rows, classes], labels, false)
+        self.xent.call(&[rows, classes], Some(ErasedIndices::plain(labels)), false)
     }
 
     /// The logits of some rows and classes, in `scratch`.
@@ -304,9 +306,9 @@ impl<T: Float, P: Product<T>> LinearXent<T, P> {
     }
 
     /// The sums of some rows over all classes, of which scratch holds some at a time.
-    fn partials<I: Index>(
+    fn partials(
         &self,
-        call: &Call<'_, T, I>,
+        call: &Call<'_, T>,
         layer: &Linear<'_, T>,
         chunks: &Chunks,
         rows: Range<usize>,
@@ -385,7 +387,7 @@ struct Chunks {
 }
 
 impl Chunks {
-    fn of<T: Float, I: Index>(call: &Call<'_, T, I>) -> Self {
+    fn of<T: Float>(call: &Call<'_, T>) -> Self {
         let (all, classes, block) = (call.rows, call.here.max(1), call.block());
         let rows = |bytes: usize| bytes / size_of::<T>() / classes;
         let most = rows(MOST_BYTES);

@@ -317,6 +317,7 @@ struct Request<'a, T> {
 
 impl<'a> Compiled for Selection<'a> {
     type Of<T: Float> = Request<'a, T>;
+    type Answer<T: Float> = ();
     fn f32(request: Request<'a, f32>) {
         request.run();
     }
@@ -611,6 +612,7 @@ fn write_mask<T: Float>(level: Level, x: &View<'_, T>, test: Test<T>, out: &mut 
     }
     impl<'a> Compiled for Masking<'a> {
         type Of<T: Float> = Request<'a, T>;
+        type Answer<T: Float> = ();
         fn f32(request: Request<'a, f32>) {
             request.run();
         }

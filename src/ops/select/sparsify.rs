@@ -191,6 +191,7 @@ struct Request<'a, T> {
 
 impl<'a> Compiled for Sparsify<'a> {
     type Of<T: Float> = Request<'a, T>;
+    type Answer<T: Float> = ();
     fn f32(request: Request<'a, f32>) {
         request.run();
     }

@@ -320,6 +320,7 @@ enum Request<'a, T> {
 
 impl<'a> Compiled for Top<'a> {
     type Of<T: Float> = Request<'a, T>;
+    type Answer<T: Float> = ();
     fn f32(request: Request<'a, f32>) {
         run(request);
     }

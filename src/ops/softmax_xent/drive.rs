@@ -1,6 +1,7 @@
 //! Which rows go through the kernel together, and where what it finds out about them goes.
 
 use super::by_class::ByClass;
+use super::labels::Labels;
 use super::lanes::{self, Square};
 use super::partial::Partial;
 use super::plan::{Plan, chunk_classes};
@@ -8,7 +9,6 @@ use super::rows::{self, Group, NO_CLASS, Normalizer, Part, Pass, Scratch, Stats,
 use super::scale::{CallScale, LossSum, add_loss};
 use super::tile::{Columns, Lagging, Row, RowBefore, Tile};
 use crate::array::{Lane, LaneMut, Lanes, LanesMut};
-use crate::index::Index;
 use crate::parallel::{self, Split};
 use crate::simd::slices::{self, Bounds, stored};
 use crate::simd::{Compiled, Float, Kernel, Level, Simd, Streaming};
@@ -37,44 +37,10 @@ pub(super) struct Rows<'a, T> {
     pub(super) block: usize,
 }
 
-/// Labels of any type: one kernel serves them all, so that there is not a copy of it for each.
-pub(super) trait Labels: Sync {
-    /// The classes of the rows from `first` on, `NO_CLASS` for ignored ones.
-    fn read(&self, first: usize, to: &mut [usize]);
-}
-
-/// Rows that have no target, and yet a gradient: their probabilities.
-pub(super) struct NoTargets;
-
-/// A class that no row has, and that is not [`NO_CLASS`].
-pub(crate) const NO_TARGET: usize = usize::MAX - 1;
-
-impl Labels for NoTargets {
-    fn read(&self, _first: usize, to: &mut [usize]) {
-        to.fill(NO_TARGET);
-    }
-}
-
-/// Labels as the caller gave them.
-pub(super) struct LabelList<'a, I> {
-    pub(super) labels: &'a [I],
-    pub(super) ignored: Option<I>,
-}
-
-impl<I: Index> Labels for LabelList<'_, I> {
-    fn read(&self, first: usize, to: &mut [usize]) {
-        let labels = to.iter_mut().zip(&self.labels[first..]);
-        match self.ignored {
-            None => labels.for_each(|(class, &label)| *class = class_of(label, None)),
-            ignored => labels.for_each(|(class, &label)| *class = class_of(label, ignored)),
-        }
-    }
-}
-
 /// The labels of a range of rows.
 #[derive(Clone)]
 pub(super) struct Targets<'a> {
-    pub(super) labels: &'a dyn Labels,
+    pub(super) labels: &'a Labels<'a>,
     pub(super) rows: Range<usize>,
 }
 
@@ -264,6 +230,7 @@ struct Run<'p, 'a>(PhantomData<(&'p (), &'a ())>);
 
 impl<'p, 'a> Compiled for Run<'p, 'a> {
     type Of<T: Float> = (Drive<'p, 'a, T>, Level);
+    type Answer<T: Float> = ();
     fn f32((drive, level): Self::Of<f32>) {
         drive.by_rows_or_chunks(level);
     }
@@ -346,13 +313,6 @@ impl<T: Float> Kernel<T> for Drive<'_, '_, T> {
             },
         );
     }
-}
-
-/// The class that a label names, `NO_CLASS` for the ignored one.
-#[inline(always)]
-pub(super) fn class_of<I: Index>(label: I, ignored: Option<I>) -> usize {
-    // Checked when the call began, so that nothing is negative but what is ignored.
-    if Some(label) == ignored { NO_CLASS } else { label.raise_proven(0) }
 }
 
 /// `len` elements of scratch from a cache line's start on: vectors across two lines cost two reads.

@@ -9,19 +9,20 @@
 //! sums are added lane by lane and then by halves, those of chunks in `f64`. Either way logits become exponentials in
 //! scratch while all sums are made, and these the gradient; losses are added up as those of rows with labels are.
 
+use super::call::{Gradient, Request, mean};
 use super::drive::{Total, aligned};
 use super::plan::{CLASSES_ACROSS, chunk_classes};
 use super::rows::{self, Shift};
 use super::scale::{CallScale, LossSum};
 use super::tile::Columns;
-use super::{Loss, Reduction, SoftmaxXent, shaped};
+use super::{Loss, Reduction, SoftmaxXent};
 use crate::array::{Lanes, LanesMut, View, ViewMut};
 use crate::error::{Error, Result};
 use crate::order;
 use crate::parallel::{self, Split};
 use crate::simd::scaled::{self, Scaled};
 use crate::simd::slices::{self, Bounds, stored};
-use crate::simd::{Compiled, Float, Kernel, Level, Simd, exp};
+use crate::simd::{Float, Kernel, Level, Simd, exp};
 
 /// The options of a call, as numbers.
 pub(crate) struct Soft<'a, T: Float> {
@@ -95,9 +96,11 @@ impl<T: Float> SoftmaxXent<T> {
         grad: impl Into<ViewMut<'a, T>>,
     ) -> Result<Loss<T>> {
         let (logits, targets) = (logits.into(), targets.into());
-        let soft = self.soft(logits.shape(), targets)?;
-        let grad = shaped(grad.into(), logits.shape())?;
-        soft.run(Some(logits), targets, grad)
+        T::compiled::<Gradient<'_>>(Request {
+            targets: Some(&targets),
+            grad: Some(grad.into()),
+            ..Request::of(self, &logits)
+        })
     }
 
     /// [`forward_backward_soft`](Self::forward_backward_soft), the logits becoming their gradient.
@@ -117,13 +120,13 @@ impl<T: Float> SoftmaxXent<T> {
     where
         T: 'a,
     {
-        let (logits, targets) = (logits.into(), targets.into());
-        let soft = self.soft(logits.shape(), targets)?;
-        soft.run(None, targets, logits)
+        let targets = targets.into();
+        let targets = Some(&targets);
+        T::compiled::<Gradient<'_>>(Request { targets, ..Request::in_place(self, logits.into()) })
     }
 
     /// Checks the options and shapes.
-    pub(crate) fn soft(&self, shape: &[usize], targets: View<'_, T>) -> Result<Soft<'_, T>> {
+    pub(super) fn soft(&self, shape: &[usize], targets: &View<'_, T>) -> Result<Soft<'_, T>> {
         let axis = self.axis(shape)?;
         let classes = shape[axis];
         self.check_options(classes, false)?;
@@ -163,7 +166,7 @@ impl<T: Float> SoftmaxXent<T> {
             unit,
             z_loss: scaled::scale(self.z_loss, -unit),
             cap: self.softcap,
-            scale: CallScale::new(super::mean(divisor), 0, unit, rows_exponent),
+            scale: CallScale::new(mean(divisor), 0, unit, rows_exponent),
             row_weights: row_weights.map(|weights| &*weights.all),
             across,
             block: order::rows_per_block::<T>(classes, across),
@@ -253,25 +256,6 @@ impl<T: Float> Split for Piece<'_, '_, T> {
                 totals: totals_b,
             },
         )
-    }
-}
-
-struct Run<'p, 'a>(std::marker::PhantomData<(&'p (), &'a ())>);
-
-impl<'p, 'a> Compiled for Run<'p, 'a> {
-    type Of<T: Float> = Piece<'p, 'a, T>;
-    fn f32(piece: Self::Of<f32>) {
-        piece.run();
-    }
-    fn f64(piece: Self::Of<f64>) {
-        piece.run();
-    }
-}
-
-impl<T: Float> Piece<'_, '_, T> {
-    fn run(self) {
-        let level = self.soft.level;
-        parallel::for_each(self, 1, |_, piece| T::dispatch(level, piece));
     }
 }
 
@@ -569,17 +553,18 @@ impl<T: Float> Soft<'_, T> {
         (loss, [by.gradient.last(s, s.mul(scale, s.div(all, z))), by.gradient.last(s, scale)])
     }
 
-    fn run(
+    /// The gradient of all rows, and the loss.
+    pub(super) fn run(
         &self,
-        logits: Option<View<'_, T>>,
-        targets: View<'_, T>,
+        logits: Option<&View<'_, T>>,
+        targets: &View<'_, T>,
         grad: ViewMut<'_, T>,
     ) -> Result<Loss<T>> {
         let (classes, grad_len) = (grad.shape()[self.axis], grad.shape().iter().product::<usize>());
         let rows = grad_len.checked_div(classes).unwrap_or(0);
         let mut totals = vec![(LossSum::ZERO, 0); rows.div_ceil(self.block)];
         if rows > 0 {
-            T::compiled::<Run<'_, '_>>(Piece {
+            let piece = Piece {
                 soft: self,
                 rows,
                 logits: logits.map(|x| x.lanes(self.axis)),
@@ -587,7 +572,8 @@ impl<T: Float> Soft<'_, T> {
                 grad: grad.into_lanes(self.axis),
                 weights: self.row_weights,
                 totals: &mut totals,
-            });
+            };
+            parallel::for_each(piece, 1, |_, piece| T::dispatch(self.level, piece));
         }
         let (mut sum, mut count) = (LossSum::ZERO, 0);
         for (total, counted) in totals {

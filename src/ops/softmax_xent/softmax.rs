@@ -1,7 +1,8 @@
 //! The softmax of an array along an axis, and its logarithm, by the kernels of softmax cross-entropy: a
 //! gradient without a target.
 
-use super::{Reduction, SoftmaxXent, shaped};
+use super::call::{Gradient, Request};
+use super::{Reduction, SoftmaxXent};
 use crate::array::{View, ViewMut, zeros};
 use crate::error::Result;
 use crate::simd::Float;
@@ -12,25 +13,20 @@ pub(crate) fn options<T: Float>(axis: isize, log: bool) -> SoftmaxXent<T> {
 }
 
 fn new<T: Float>(x: View<'_, T>, axis: isize, log: bool) -> Result<Vec<T>> {
-    let xent = options(axis, log);
-    let call = xent.call_without_targets(x.shape())?;
+    options::<T>(axis, log).axis(x.shape())?; // before memory is asked for
     let mut out = zeros(x.shape())?;
-    call.softmax(Some(x), ViewMut::new(&mut out, x.shape())?);
+    into(x, axis, log, ViewMut::new(&mut out, x.shape())?)?;
     Ok(out)
 }
 
 fn into<T: Float>(x: View<'_, T>, axis: isize, log: bool, out: ViewMut<'_, T>) -> Result<()> {
     let xent = options(axis, log);
-    let call = xent.call_without_targets(x.shape())?;
-    call.softmax(Some(x), shaped(out, x.shape())?);
-    Ok(())
+    T::compiled::<Gradient<'_>>(Request { grad: Some(out), ..Request::of(&xent, &x) }).map(|_| ())
 }
 
 fn in_place<T: Float>(x: ViewMut<'_, T>, axis: isize, log: bool) -> Result<()> {
     let xent = options(axis, log);
-    let call = xent.call_without_targets(x.shape())?;
-    call.softmax(None, x);
-    Ok(())
+    T::compiled::<Gradient<'_>>(Request::in_place(&xent, x)).map(|_| ())
 }
 
 /// e^x / Σ e^x along `axis` (negative ones counted from the end), in C order: `scipy.special.softmax(x, axis)`,
