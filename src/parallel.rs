@@ -130,7 +130,7 @@ fn threads_of_the_global_pool() -> usize {
 /// Calls `f` with the `S` that the last such call on this thread left, or with a new one where there is none.
 /// For scratch, which would otherwise be allocated for each piece of work.
 #[inline(always)] // it may be called, and `f` run, inside a level
-pub(crate) fn with_kept<S: Default + 'static, R>(f: impl FnOnce(&mut S) -> R) -> R {
+pub(crate) fn with_scratch<S: Default + 'static, R>(f: impl FnOnce(&mut S) -> R) -> R {
     thread_local! {
         static KEPT: RefCell<Vec<Box<dyn Any>>> = const { RefCell::new(Vec::new()) };
     }

@@ -77,7 +77,7 @@ macro_rules! level {
      $set1:ident $loadu:ident $storeu:ident $add:ident $sub:ident $mul:ident $div:ident $fmadd:ident
      $max:ident $min:ident $abs:ident $to_int:ident $sll:ident $add_int:ident $permute_int:ident $from_int:ident $getmant:ident $getexp:ident $cmp:ident $blend:ident
      $mask_load:ident $mask_store:ident $stream:ident
-     $seats:ident $columns:ident $rows:ident $ternary:ident $mask_add:ident $sums_of_rows:ident
+     $target_columns:ident $columns:ident $rows:ident $ternary:ident $mask_add:ident $sums_of_rows:ident
      $low:ident $high:ident $add_half:ident $max_half:ident $sum_half:ident $max_of_half:ident
     ) => {
         impl Simd<$t> for Avx512 {
@@ -160,7 +160,7 @@ macro_rules! level {
                 fn max_lanes(v: $v) -> $t { $max_of_half($max_half($low(v), $high::<1>(v))) }
                 fn columns(rows: &[$t], width: usize, to: &mut [[$t; $lanes]]) { $columns(rows, width, to) }
                 fn rows(columns: &[[$t; $lanes]], to: &mut [$t], width: usize) { $rows(columns, to, width) }
-                fn seats(classes: &[usize; 16], first: usize, end: u32) -> $v { $seats(classes, first, end) }
+                fn target_columns(classes: &[usize; 16], first: usize, end: u32) -> $v { $target_columns(classes, first, end) }
                 fn gt(a: $v, b: $v) -> $m { $cmp::<_CMP_GT_OQ>(a, b) }
                 fn ge(a: $v, b: $v) -> $m { $cmp::<_CMP_GE_OQ>(a, b) }
                 fn ne(a: $v, b: $v) -> $m { $cmp::<_CMP_NEQ_UQ>(a, b) }
@@ -192,10 +192,10 @@ fn first_lanes(n: usize) -> u32 {
     _bzhi_u32(!0, n.min(32) as u32)
 }
 
-/// What `Simd::seats` makes of eight classes.
+/// What `Simd::target_columns` makes of eight classes.
 #[inline]
 #[target_feature(enable = "avx512f")]
-fn seats(classes: &[usize; 8], first: usize, end: u32) -> __m512i {
+fn target_columns(classes: &[usize; 8], first: usize, end: u32) -> __m512i {
     // Of 64 bits each, also where `usize` has 32 (x32); `usize::MAX` becomes −1.
     let classes: [i64; 8] = classes.map(|class| class as isize as i64);
     // SAFETY: a reference to 64 bytes.
@@ -210,7 +210,8 @@ fn seats(classes: &[usize; 8], first: usize, end: u32) -> __m512i {
 #[target_feature(enable = "avx512f,avx512dq")]
 fn seats_ps(classes: &[usize; 16], first: usize, end: u32) -> __m512 {
     let (halves, _) = classes.as_chunks();
-    let [low, high] = [&halves[0], &halves[1]].map(|half| _mm512_cvtepi64_ps(seats(half, first, end)));
+    let [low, high] =
+        [&halves[0], &halves[1]].map(|half| _mm512_cvtepi64_ps(target_columns(half, first, end)));
     _mm512_insertf32x8::<1>(_mm512_castps256_ps512(low), high)
 }
 
@@ -218,7 +219,7 @@ fn seats_ps(classes: &[usize; 16], first: usize, end: u32) -> __m512 {
 #[target_feature(enable = "avx512f,avx512dq")]
 fn seats_pd(classes: &[usize; 16], first: usize, end: u32) -> __m512d {
     let (halves, _) = classes.as_chunks();
-    _mm512_cvtepi64_pd(seats(&halves[0], first, end))
+    _mm512_cvtepi64_pd(target_columns(&halves[0], first, end))
 }
 
 /// The sum of each register's lanes, joined by halves, in the registers' order. A step joins two registers

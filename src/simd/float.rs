@@ -151,11 +151,11 @@ pub trait Float:
     fn is_nan(self) -> bool;
     /// The least number greater than `self`; NaN where there is none.
     #[doc(hidden)]
-    fn above(self) -> Self;
+    fn next_up(self) -> Self;
     /// The greatest number less than `self`; NaN where there is none.
     #[doc(hidden)]
-    fn below(self) -> Self {
-        -(-self).above()
+    fn next_down(self) -> Self {
+        -(-self).next_up()
     }
     /// The bits of a [`Float::magnitude_key`].
     #[doc(hidden)]
@@ -292,7 +292,7 @@ macro_rules! float {
             fn is_nan(self) -> bool {
                 $t::is_nan(self)
             }
-            fn above(self) -> Self {
+            fn next_up(self) -> Self {
                 if self == $t::INFINITY { $t::NAN } else { self.next_up() }
             }
             #[inline(always)]

@@ -192,13 +192,13 @@ pub(crate) trait Simd<T: Float>: select::Compress<T> + Copy + Send + Sync + 'sta
     /// Of each lane's class, its number from `first` on, or `end` where it comes before that or is no
     /// smaller; −1 where it is `usize::MAX`.
     #[inline(always)]
-    fn seats(self, classes: &[usize; 16], first: usize, end: u32) -> Self::V {
-        let mut seats = T::Block::default();
-        for (seat, &class) in seats.as_mut().iter_mut().zip(classes) {
+    fn target_columns(self, classes: &[usize; 16], first: usize, end: u32) -> Self::V {
+        let mut target_columns = T::Block::default();
+        for (seat, &class) in target_columns.as_mut().iter_mut().zip(classes) {
             let at = class.wrapping_sub(first).min(end as usize) as u32;
             *seat = T::from_f64(if class == usize::MAX { -1.0 } else { f64::from(at) });
         }
-        self.load(&seats)
+        self.load(&target_columns)
     }
 
     /// `a > b`; false where either is NaN.

@@ -194,7 +194,7 @@ pub(crate) fn map_to<T: Float, S: Simd<T>>(s: S, xs: &[T], to: &mut [T], f: impl
 
 /// Writes `f` of each vector of `xs` to `to`, which is at most as long, by non-temporal stores.
 #[inline(always)]
-pub(crate) fn map_past_caches<T: Float, S: Simd<T>>(
+pub(crate) fn map_streaming<T: Float, S: Simd<T>>(
     s: S,
     xs: &[T],
     to: &mut [T],
@@ -217,9 +217,9 @@ pub(crate) fn map_past_caches<T: Float, S: Simd<T>>(
     ) {}
 }
 
-/// Overwrites a slice with zeros, as [`map_past_caches`] writes.
+/// Overwrites a slice with zeros, as [`map_streaming`] writes.
 #[inline(always)]
-pub(crate) fn clear_past_caches<T: Float, S: Simd<T>>(s: S, to: &mut [T], streaming: &Streaming) {
+pub(crate) fn clear_streaming<T: Float, S: Simd<T>>(s: S, to: &mut [T], streaming: &Streaming) {
     let whole = to.as_ptr().align_offset(64).min(to.len());
     let (head, to) = to.split_at_mut(whole);
     let (blocks, rest) = T::blocks_mut(to);
@@ -230,7 +230,7 @@ pub(crate) fn clear_past_caches<T: Float, S: Simd<T>>(s: S, to: &mut [T], stream
     }
 }
 
-/// [`map_past_caches`] line by line; `f` is also told where in the slice the vector begins.
+/// [`map_streaming`] line by line; `f` is also told where in the slice the vector begins.
 pub(crate) struct Lines<'a, T: Float> {
     /// The element that comes next.
     at: usize,

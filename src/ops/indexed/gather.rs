@@ -285,7 +285,7 @@ impl Kernel<f32> for Streamed<'_, '_> {
             ahead,
             #[inline(always)]
             |from, to| {
-                slices::map_past_caches(
+                slices::map_streaming(
                     s,
                     from,
                     to,

@@ -21,14 +21,15 @@
 //!    are the same but for the exponent, which the factor takes back, as long as none of them leaves the
 //!    window of normal numbers. So k is guessed, once for many rows; each exponential is checked to be in the
 //!    window (two operations of bits), and each row's sums to be so far from its ends that all that follows
-//!    has the same bits as well ([`Drive::is_exact`]). Where a check fails, the group's exponentials are made
+//!    has the same bits as well ([`Job::is_exact`]). Where a check fails, the group's exponentials are made
 //!    anew from the rows' own maxima, nothing having been written, and the next guess is made of these.
 //!
 //! The target is left out of the sums by a mask: its number is compared with those of the lanes.
 
-use super::drive::{Drive, Total, aligned};
+use super::by_row;
+use super::driver::{Job, Total, aligned};
+use super::math::{self, ChunkStats, Group, NO_CLASS, Scratch, Shift};
 use super::plan::chunk_classes;
-use super::rows::{self, Group, NO_CLASS, Part, Scratch, Shift};
 use crate::parallel::Split;
 use crate::simd::slices::{self, Bounds, stored};
 use crate::simd::{Float, Kernel, Simd, exp, scaled};
@@ -49,7 +50,7 @@ const MAX_PAUSE: usize = 63;
 /// Rows in flight: their exponentials are in scratch.
 pub(super) struct InFlight<T: Float> {
     group: Group<T>,
-    part: Part<T>,
+    part: ChunkStats<T>,
     /// What the exponentials are taken from.
     shift: Shift<T::Block>,
     /// Whether the first row has the first slot; else it has the last one.
@@ -58,7 +59,12 @@ pub(super) struct InFlight<T: Float> {
 
 impl<T: Float> Default for InFlight<T> {
     fn default() -> Self {
-        InFlight { group: Group::default(), part: Part::empty(), shift: Shift::default(), ascending: true }
+        InFlight {
+            group: Group::default(),
+            part: ChunkStats::empty(),
+            shift: Shift::default(),
+            ascending: true,
+        }
     }
 }
 
@@ -111,7 +117,7 @@ impl<T: Float> Guess<T> {
 /// Makes the exponentials of a group and stores the gradient of the one before. With `GUESSED`, all rows have
 /// the same k; else each has its own shift. With `WEIGHTED`, smoothing makes something of the class weights.
 struct Make<'m, 'p, 'a, 's, T: Float, const GUESSED: bool, const WEIGHTED: bool> {
-    drive: &'m mut Drive<'p, 'a, T>,
+    job: &'m mut Job<'p, 'a, T>,
     now: &'m InFlight<T>,
     before: Option<&'m InFlight<T>>,
     slots: &'m mut Slots<'s, T>,
@@ -124,8 +130,8 @@ impl<T: Float, const GUESSED: bool, const WEIGHTED: bool> Kernel<T>
     type Output = bool;
     #[inline(always)]
     fn run<S: Simd<T>>(self, s: S) -> bool {
-        let Make { drive, now, before, slots } = self;
-        let (plan, classes, wanted) = (drive.plan, drive.classes, drive.rows.to.is_some());
+        let Make { job, now, before, slots } = self;
+        let (plan, classes, wanted) = (job.plan, job.classes, job.rows.to.is_some());
         let weights = plan.smoothing_weights(0, classes).filter(|_| WEIGHTED).unwrap_or_default();
         let (w, w_rest) = T::blocks(weights);
         let (step, end) = (s.splat(T::from_f64(T::LANES as f64)), s.splat(T::from_f64(classes as f64)));
@@ -137,17 +143,17 @@ impl<T: Float, const GUESSED: bool, const WEIGHTED: bool> Kernel<T>
                 #[inline(always)]
                 |before| Some((before, before.group.count.checked_sub(lane + 1)?)),
             );
-            let (mut factor, mut pull, mut target) = (T::ZERO, T::ZERO, (usize::MAX, T::ZERO));
+            let (mut factor, mut smoothing, mut target) = (T::ZERO, T::ZERO, (usize::MAX, T::ZERO));
             if let Some((before, lane)) = old {
                 let factors = &before.group.factors;
-                (factor, pull) = (before.part.factor(lane), factors.pull(lane));
+                (factor, smoothing) = (before.part.factor(lane), factors.smoothing(lane));
                 target = (before.group.classes[lane].wrapping_sub(plan.first_class), factors.target(lane));
             }
             let at = if now.ascending { lane } else { slots.rows() - 1 - lane };
             let slot = &mut slots.slots[at * slots.stride..][..slots.stride];
             let unwanted = &mut *slots.unwanted;
             // The row to read and the one to write. In place, both are in the output.
-            let (x, to): (&[T], &mut [T]) = match (&drive.rows.from, &mut drive.rows.to, old) {
+            let (x, to): (&[T], &mut [T]) = match (&job.rows.from, &mut job.rows.to, old) {
                 (Some(from), Some(to), Some((before, lane))) => {
                     let to = to.lane(before.group.first + lane).into_slice_mut();
                     (from.lane(row).as_slice().unwrap_or_default(), to.unwrap_or_default())
@@ -170,7 +176,7 @@ impl<T: Float, const GUESSED: bool, const WEIGHTED: bool> Kernel<T>
             );
             let from = if GUESSED { exp::window(s, k) } else { exp::shifted(s, k) };
             let at = s.splat(T::from_f64(class.wrapping_sub(plan.first_class).min(classes) as f64));
-            let (factor, pull) = (s.splat(factor), s.splat(pull));
+            let (factor, smoothing) = (s.splat(factor), s.splat(smoothing));
             let (mut numbers, mut sum) = (s.load(&T::LANE_NUMBERS), s.splat(T::ZERO));
             macro_rules! power {
                 ($x:expr) => {
@@ -183,7 +189,7 @@ impl<T: Float, const GUESSED: bool, const WEIGHTED: bool> Kernel<T>
             }
             macro_rules! gradient {
                 ($power:expr, $w:expr) => {
-                    s.mul_add($power, factor, if WEIGHTED { s.mul(pull, $w) } else { pull })
+                    s.mul_add($power, factor, if WEIGHTED { s.mul(smoothing, $w) } else { smoothing })
                 };
             }
             let ((x, x_rest), (to_blocks, to_rest)) = (T::blocks(x), T::blocks_mut(to));
@@ -215,9 +221,9 @@ impl<T: Float, const GUESSED: bool, const WEIGHTED: bool> Kernel<T>
     }
 }
 
-/// [`Drive::by_class`], a function of its own.
+/// [`Job::by_class`], a function of its own.
 pub(super) struct ByClass<'s, 'p, 'a, T: Float> {
-    pub(super) drive: Drive<'p, 'a, T>,
+    pub(super) job: Job<'p, 'a, T>,
     pub(super) scratch: &'s mut Scratch<T>,
 }
 
@@ -225,16 +231,16 @@ impl<T: Float> Kernel<T> for ByClass<'_, '_, '_, T> {
     type Output = ();
     #[inline(always)]
     fn run<S: Simd<T>>(self, s: S) {
-        self.drive.by_class(s, self.scratch);
+        self.job.by_class(s, self.scratch);
     }
 }
 
-impl<'a, T: Float> Drive<'_, 'a, T> {
-    /// Whether [`Drive::by_class`] serves these rows.
+impl<'a, T: Float> Job<'_, 'a, T> {
+    /// Whether [`Job::by_class`] serves these rows.
     pub(super) fn is_by_class(&mut self) -> bool {
         let rows = self.rows.targets.len();
         !self.across
-            && !self.past_caches
+            && !self.streams
             && (1..=chunk_classes::<T, false>()).contains(&self.classes)
             && self.rows.known.is_none()
             && !self.plan.needs_logits()
@@ -266,7 +272,7 @@ impl<'a, T: Float> Drive<'_, 'a, T> {
             let end = rows.min(start + block);
             for first in (start..end).step_by(step) {
                 let count = step.min(end - first);
-                self.rows.begin(self.plan, &mut now.group, first, count);
+                self.rows.load_targets(self.plan, &mut now.group, first, count);
                 self.find_targets(now);
                 now.ascending = !before.ascending;
                 let mut waiting = Some(&*before).filter(|before| before.group.count > 0);
@@ -294,7 +300,7 @@ impl<'a, T: Float> Drive<'_, 'a, T> {
                     }
                 }
                 let parts = std::slice::from_mut(&mut now.part);
-                self.account(s, &mut now.group, parts, &mut total);
+                self.finish(s, &mut now.group, parts, &mut total);
                 self.store_gradient(s, before, stored, &mut slots);
                 std::mem::swap(&mut now, &mut before);
                 if self.rows.to.is_none() {
@@ -373,15 +379,15 @@ impl<'a, T: Float> Drive<'_, 'a, T> {
         k: T,
     ) -> bool {
         now.shift = Shift { origin: T::Block::default(), k: stored(s, s.splat(k)) };
-        let make = Make::<T, true, false> { drive: self, now, before, slots };
-        let is_inside = rows::apart(s, make);
+        let make = Make::<T, true, false> { job: self, now, before, slots };
+        let is_inside = math::outlined(s, make);
         let sum = s.sums_of_rows(&slots.sums, now.group.count);
         // A maximum that has this shift.
         let lift = T::from_f64(T::CHUNK_LIFT.into());
         s.store(s.splat((k + lift) * T::LN_2), &mut now.part.max);
         now.part.beaten = 0;
         s.store(sum, &mut now.part.sum);
-        self.join_here(s, &mut now.group, std::slice::from_mut(&mut now.part));
+        self.combine_inline(s, &mut now.group, std::slice::from_mut(&mut now.part));
         let is_exact = is_inside && self.is_exact(s, now, sum);
         if is_exact {
             now.group.lost = self.lost(s, now);
@@ -416,7 +422,7 @@ impl<'a, T: Float> Drive<'_, 'a, T> {
             if (has_won | lost) >> lane & 1 == 0 {
                 let at = now.group.classes[lane].wrapping_sub(self.plan.first_class);
                 let x = self.logits_of(now.group.first + lane);
-                lost |= u32::from(rows::is_beaten(s, x, at)) << lane;
+                lost |= u32::from(by_row::is_beaten(s, x, at)) << lane;
             }
         }
         lost
@@ -444,20 +450,20 @@ impl<'a, T: Float> Drive<'_, 'a, T> {
                 self.logits_of(now.group.first + lane)
             };
             let at = class.wrapping_sub(self.plan.first_class);
-            let max = rows::find_target(s, x, at, lane, &mut now.part, Bounds::of(s, x).of_all(s)).max;
+            let max = by_row::find_target(s, x, at, lane, &mut now.part, Bounds::of(s, x).of_all(s)).max;
             if is_smooth {
-                now.part.gap.as_mut()[lane] = s.sum_lanes(rows::gap(s, self.plan, x, 0, s.splat(max)));
+                now.part.gap.as_mut()[lane] = s.sum_lanes(math::gap(s, self.plan, x, 0, s.splat(max)));
             }
         }
         let Shift { origin, k } = Shift::of_chunk(s, s.load(&now.part.max));
         now.shift = Shift { origin: stored(s, origin), k: stored(s, k) };
         if self.plan.smoothing_weights(0, 0).is_some() {
-            rows::apart(s, Make::<T, false, true> { drive: self, now, before, slots });
+            math::outlined(s, Make::<T, false, true> { job: self, now, before, slots });
         } else {
-            rows::apart(s, Make::<T, false, false> { drive: self, now, before, slots });
+            math::outlined(s, Make::<T, false, false> { job: self, now, before, slots });
         }
         s.store(s.sums_of_rows(&slots.sums, now.group.count), &mut now.part.sum);
-        self.join(s, &mut now.group, std::slice::from_mut(&mut now.part));
+        self.combine(s, &mut now.group, std::slice::from_mut(&mut now.part));
     }
 
     /// Stores the gradient of a group but that of its last `done` rows, which are stored.
@@ -467,7 +473,8 @@ impl<'a, T: Float> Drive<'_, 'a, T> {
         let weights = self.plan.smoothing_weights(0, self.classes);
         for lane in 0..of.group.count.saturating_sub(done) {
             let Some(to) = to.lane(of.group.first + lane).into_slice_mut() else { continue };
-            let (factor, pull) = (s.splat(of.part.factor(lane)), s.splat(of.group.factors.pull(lane)));
+            let (factor, smoothing) =
+                (s.splat(of.part.factor(lane)), s.splat(of.group.factors.smoothing(lane)));
             let powers = &slots.slot(of, lane)[..to.len()];
             if let Some(weights) = weights {
                 to.copy_from_slice(powers);
@@ -477,7 +484,7 @@ impl<'a, T: Float> Drive<'_, 'a, T> {
                     weights,
                     T::ZERO,
                     #[inline(always)]
-                    |power, w| s.mul_add(power, factor, s.mul(pull, w)),
+                    |power, w| s.mul_add(power, factor, s.mul(smoothing, w)),
                 );
             } else {
                 slices::map_to(
@@ -485,7 +492,7 @@ impl<'a, T: Float> Drive<'_, 'a, T> {
                     powers,
                     to,
                     #[inline(always)]
-                    |power| s.mul_add(power, factor, pull),
+                    |power| s.mul_add(power, factor, smoothing),
                 );
             }
             let at = of.group.classes[lane].wrapping_sub(self.plan.first_class);

@@ -3,7 +3,7 @@
 //! The public functions are thin doors: they forget the labels' type and hand a [`Request`] on. All that follows is
 //! compiled with this crate, once for each element type.
 
-use super::drive::{Drive, Rows as Work, Targets};
+use super::driver::{Job, Rows as Work, Targets};
 use super::labels::{Counted, Labels};
 use super::partial::Partial;
 use super::plan::{Classes, Plan, is_factor};
@@ -326,12 +326,12 @@ pub(crate) struct Call<'c, T: Float> {
 /// holds no more.
 const FAR: usize = 2 << 20;
 
-/// Bytes of a gradient from which on it is written past the caches: with the logits, most of a third-level
+/// Bytes of a gradient from which on it is written by streaming stores: with the logits, most of a third-level
 /// cache of 32 MiB.
-const PAST_CACHES: usize = 12 << 20;
+const STREAMED: usize = 12 << 20;
 
 /// Bytes of a row from which on that pays: shorter ones are bound by what a row costs beside its elements.
-const ROW_PAST_CACHES: usize = 1024;
+const STREAMED_ROW: usize = 1024;
 
 impl<T: Float> Call<'_, T> {
     /// The partials, one a row.
@@ -382,19 +382,19 @@ impl<T: Float> Call<'_, T> {
 
     /// `scale` multiplies the gradient of every row.
     fn run_scaled(&self, work: Work<'_, T>, scale: Scaled<T>) {
-        let large = work.from.is_some() && self.row_bytes() >= ROW_PAST_CACHES && self.bytes() >= PAST_CACHES;
-        let all = self.drive(work, scale, large);
-        // A pass that writes after one that reads takes longer past the caches than through them, but on
+        let large = work.from.is_some() && self.row_bytes() >= STREAMED_ROW && self.bytes() >= STREAMED;
+        let all = self.job(work, scale, large);
+        // A pass that writes after one that reads takes longer by streaming stores than by ordinary ones, but on
         // Intel's CPUs.
-        let past_caches = large && (all.is_lagging() && !all.is_cut() || simd::is_intel());
-        Drive { past_caches, ..all }.run_at(self.level);
+        let streams = large && (all.is_pipelined() && !all.is_cut() || simd::is_intel());
+        Job { streams, ..all }.run_at(self.level);
     }
 
-    fn drive<'w>(&'w self, rows: Work<'w, T>, scale: Scaled<T>, past_caches: bool) -> Drive<'w, 'w, T> {
+    fn job<'w>(&'w self, rows: Work<'w, T>, scale: Scaled<T>, streams: bool) -> Job<'w, 'w, T> {
         let (plan, classes, across) = (&self.plan, self.here, self.across);
         let scale = self.scale(scale);
         let rows = Box::new(rows);
-        Drive { plan, rows, classes, scale, across, past_caches, far: self.bytes() >= FAR }
+        Job { plan, rows, classes, scale, across, streams, far: self.bytes() >= FAR }
     }
 
     /// Bytes of a row's logits; as many as can be counted, where an array of no rows claims more.
@@ -497,8 +497,8 @@ impl<T: Float> Call<'_, T> {
         let row_weights = self.row_weights().map(|weights| &weights[rows.clone()]);
         let far = rows.len().saturating_mul(self.row_bytes()) >= FAR;
         let targets = Targets { rows, ..work.targets.clone() };
-        let drive = self.drive(Work { targets, row_weights, ..work }, self.mean(), false);
-        Drive { far, ..drive }.run_at(self.level);
+        let job = self.job(Work { targets, row_weights, ..work }, self.mean(), false);
+        Job { far, ..job }.run_at(self.level);
     }
 
     /// The blocks of some rows.
@@ -589,7 +589,7 @@ mod tests {
             let labels: Vec<i64> = (0..rows).map(label).collect();
             let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().expect("a pool");
             for (&level, offset) in Level::available().iter().flat_map(|level| [(level, 0), (level, 3)]) {
-                let [plain, past] = [false, true].map(|past_caches| {
+                let [plain, past] = [false, true].map(|streams| {
                     let mut grad = vec![T::NAN; x.len() + offset];
                     let mut losses = vec![T::NAN; rows];
                     level
@@ -606,8 +606,8 @@ mod tests {
                                 totals: Some(&mut totals),
                                 ..call.work()
                             };
-                            let drive = call.drive(work, call.mean(), past_caches);
-                            pool.install(|| drive.run_at(call.level));
+                            let job = call.job(work, call.mean(), streams);
+                            pool.install(|| job.run_at(call.level));
                             Ok::<_, Error>(totals)
                         })?
                         .map(|totals| (grad.split_off(offset), losses, totals))

@@ -1,7 +1,7 @@
 //! The rows' labels, of any integer type, and what those of the rows that count amount to.
 
 use super::SoftmaxXent;
-use super::rows::NO_CLASS;
+use super::math::NO_CLASS;
 use crate::array::{ErasedView, Word};
 use crate::error::{Error, Result};
 use crate::index::checked::with_integer;

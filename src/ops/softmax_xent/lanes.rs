@@ -1,7 +1,7 @@
 //! The kernel for rows in lanes: a vector holds one class of several rows.
 
+use super::math::{self, ChunkStats, GradCoeffs, Group, Shift};
 use super::plan::{CLASSES_ACROSS, Plan};
-use super::rows::{self, Factors, Group, Part, Shift};
 use super::tile::Columns;
 use crate::simd::{Float, Kernel, Simd, exp};
 
@@ -10,7 +10,7 @@ pub(super) struct Sum<'k, 'a, 'b, T: Float> {
     pub(super) plan: &'k Plan<'k, T>,
     pub(super) group: &'k Group<T>,
     pub(super) tile: Columns<'a, 'b, T>,
-    pub(super) parts: &'k mut [Part<T>],
+    pub(super) parts: &'k mut [ChunkStats<T>],
 }
 
 impl<T: Float> Kernel<T> for Sum<'_, '_, '_, T> {
@@ -21,11 +21,11 @@ impl<T: Float> Kernel<T> for Sum<'_, '_, '_, T> {
         for (c, part) in tile.chunks().zip(parts) {
             tile.open(s, c);
             let buffer = tile.buffer(c);
-            rows::softcap(s, plan.cap, buffer);
+            math::softcap(s, plan.cap, buffer);
             let columns = T::blocks_mut(buffer).0;
-            let seats = seats(s, plan, group, c);
-            let min = find_targets(s, seats, columns, part);
-            sum(s, plan, c, columns, seats, min, part);
+            let columns_of_targets = target_columns(s, plan, group, c);
+            let min = find_targets(s, columns_of_targets, columns, part);
+            sum(s, plan, c, columns, columns_of_targets, min, part);
             tile.keep(s, c);
         }
     }
@@ -36,7 +36,7 @@ pub(super) struct Write<'k, 'a, 'b, T: Float> {
     pub(super) plan: &'k Plan<'k, T>,
     pub(super) group: &'k Group<T>,
     pub(super) tile: Columns<'a, 'b, T>,
-    pub(super) parts: Option<&'k [Part<T>]>,
+    pub(super) parts: Option<&'k [ChunkStats<T>]>,
 }
 
 impl<T: Float> Kernel<T> for Write<'_, '_, '_, T> {
@@ -47,13 +47,13 @@ impl<T: Float> Kernel<T> for Write<'_, '_, '_, T> {
         let factors = &group.factors;
         let (factor, shift) = (s.load(&factors.factor), group.shift(s));
         for (i, c) in tile.chunks().enumerate() {
-            let seats = seats(s, plan, group, c);
+            let columns_of_targets = target_columns(s, plan, group, c);
             if parts.is_some() {
                 tile.reopen(s, c);
             } else {
                 // Made anew from the logits.
                 tile.open(s, c);
-                rows::softcap(s, plan.cap, tile.buffer(c));
+                math::softcap(s, plan.cap, tile.buffer(c));
             }
             let columns = T::blocks_mut(tile.buffer(c)).0;
             match (plan.cap, parts) {
@@ -62,7 +62,7 @@ impl<T: Float> Kernel<T> for Write<'_, '_, '_, T> {
                     plan,
                     c,
                     columns,
-                    seats,
+                    columns_of_targets,
                     factors,
                     #[inline(always)]
                     |x, max| s.sub(s.sub(x, max), factor),
@@ -74,10 +74,10 @@ impl<T: Float> Kernel<T> for Write<'_, '_, '_, T> {
                         plan,
                         c,
                         columns,
-                        seats,
+                        columns_of_targets,
                         factors,
                         #[inline(always)]
-                        |power, pull| s.mul_add(power, factor, pull),
+                        |power, smoothing| s.mul_add(power, factor, smoothing),
                     );
                 }
                 (None, None) => close(
@@ -85,20 +85,22 @@ impl<T: Float> Kernel<T> for Write<'_, '_, '_, T> {
                     plan,
                     c,
                     columns,
-                    seats,
+                    columns_of_targets,
                     factors,
                     #[inline(always)]
-                    |x, pull| s.mul_add(shift.exp(s, x), factor, pull),
+                    |x, smoothing| s.mul_add(shift.exp(s, x), factor, smoothing),
                 ),
                 (Some(cap), _) => close(
                     s,
                     plan,
                     c,
                     columns,
-                    seats,
+                    columns_of_targets,
                     factors,
                     #[inline(always)]
-                    |x, pull| s.mul(s.mul_add(shift.exp(s, x), factor, pull), rows::slope(s, cap, x)),
+                    |x, smoothing| {
+                        s.mul(s.mul_add(shift.exp(s, x), factor, smoothing), math::slope(s, cap, x))
+                    },
                 ),
             }
             tile.done(s, c);
@@ -109,18 +111,23 @@ impl<T: Float> Kernel<T> for Write<'_, '_, '_, T> {
 /// Which of a chunk's vectors has each row's target: another number where none has, a negative one where
 /// there is no target.
 #[inline(always)]
-fn seats<T: Float, S: Simd<T>>(s: S, plan: &Plan<'_, T>, group: &Group<T>, chunk: usize) -> S::V {
-    s.seats(&group.classes, plan.first_class + chunk * CLASSES_ACROSS, CLASSES_ACROSS as u32)
+fn target_columns<T: Float, S: Simd<T>>(s: S, plan: &Plan<'_, T>, group: &Group<T>, chunk: usize) -> S::V {
+    s.target_columns(&group.classes, plan.first_class + chunk * CLASSES_ACROSS, CLASSES_ACROSS as u32)
 }
 
 /// Finds the targets in a chunk's logits and the largest of the others, and gives the least of all.
 #[inline(always)]
-fn find_targets<T: Float, S: Simd<T>>(s: S, seats: S::V, logits: &[T::Block], part: &mut Part<T>) -> S::V {
+fn find_targets<T: Float, S: Simd<T>>(
+    s: S,
+    columns_of_targets: S::V,
+    logits: &[T::Block],
+    part: &mut ChunkStats<T>,
+) -> S::V {
     const { assert!(CLASSES_ACROSS <= T::NUMBERS.len()) }; // or a chunk's last classes would go uncounted
     let masked = s.splat(T::NEG_INFINITY);
     let (mut max, mut min, mut target) = (masked, s.splat(T::INFINITY), masked);
     for (block, &number) in logits.iter().zip(T::NUMBERS) {
-        let (x, here) = (s.load(block), s.eq(seats, s.splat(number)));
+        let (x, here) = (s.load(block), s.eq(columns_of_targets, s.splat(number)));
         target = s.select(here, x, target);
         max = s.max(max, s.select(here, masked, x));
         min = s.min(min, x);
@@ -128,16 +135,16 @@ fn find_targets<T: Float, S: Simd<T>>(s: S, seats: S::V, logits: &[T::Block], pa
     s.store(max, &mut part.max);
     s.store(target, &mut part.target);
     let is_equal = s.bits(s.and(s.eq(target, max), s.gt(target, masked)));
-    part.beaten = if is_equal == 0 { 0 } else { is_equal & beaten(s, seats, logits, target) };
+    part.beaten = if is_equal == 0 { 0 } else { is_equal & beaten(s, columns_of_targets, logits, target) };
     min
 }
 
 /// A bit for each lane where a class before the target's has as large a logit.
 #[inline(always)]
-fn beaten<T: Float, S: Simd<T>>(s: S, seats: S::V, logits: &[T::Block], target: S::V) -> u32 {
+fn beaten<T: Float, S: Simd<T>>(s: S, columns_of_targets: S::V, logits: &[T::Block], target: S::V) -> u32 {
     let mut beaten = 0;
     for (block, &number) in logits.iter().zip(T::NUMBERS) {
-        let (x, is_before) = (s.load(block), s.gt(seats, s.splat(number)));
+        let (x, is_before) = (s.load(block), s.gt(columns_of_targets, s.splat(number)));
         beaten |= s.bits(s.and(is_before, s.ge(x, target)));
     }
     beaten
@@ -151,24 +158,24 @@ fn sum<T: Float, S: Simd<T>>(
     plan: &Plan<'_, T>,
     chunk: usize,
     columns: &mut [T::Block],
-    seats: S::V,
+    columns_of_targets: S::V,
     min: S::V,
-    part: &mut Part<T>,
+    part: &mut ChunkStats<T>,
 ) {
     let max = s.load(&part.max);
     if plan.is_smooth() {
         let mut gap = s.splat(T::ZERO);
-        let scaled_anchor = s.mul(rows::anchor(s, max), s.splat(plan.gap_scale));
+        let scaled_anchor = s.mul(math::anchor(s, max), s.splat(plan.gap_scale));
         match plan.smoothing_weights(chunk * CLASSES_ACROSS, columns.len()) {
             None => {
                 for block in &*columns {
-                    gap = s.add(gap, rows::scaled_gap(s, plan, s.load(block), scaled_anchor));
+                    gap = s.add(gap, math::scaled_gap(s, plan, s.load(block), scaled_anchor));
                 }
             }
             Some(weights) => {
                 for (block, &w) in columns.iter().zip(weights) {
-                    let x = rows::scaled_gap(s, plan, s.load(block), scaled_anchor);
-                    gap = rows::add_gap(s, gap, s.splat(w), x);
+                    let x = math::scaled_gap(s, plan, s.load(block), scaled_anchor);
+                    gap = math::add_gap(s, gap, s.splat(w), x);
                 }
             }
         }
@@ -184,7 +191,7 @@ fn sum<T: Float, S: Simd<T>>(
     let sum = if is_least && shift.is_plain(s) && exp::is_normal(s, min, T::LOG2_E, k) {
         exponentials(
             s,
-            seats,
+            columns_of_targets,
             columns,
             keep,
             #[inline(always)]
@@ -193,7 +200,7 @@ fn sum<T: Float, S: Simd<T>>(
     } else {
         exponentials(
             s,
-            seats,
+            columns_of_targets,
             columns,
             keep,
             #[inline(always)]
@@ -207,7 +214,7 @@ fn sum<T: Float, S: Simd<T>>(
 #[inline(always)]
 fn exponentials<T: Float, S: Simd<T>>(
     s: S,
-    seats: S::V,
+    columns_of_targets: S::V,
     columns: &mut [T::Block],
     keep: bool,
     f: impl Fn(S::V) -> S::V,
@@ -215,7 +222,7 @@ fn exponentials<T: Float, S: Simd<T>>(
     let zero = s.splat(T::ZERO);
     let mut sum = zero;
     for (block, &number) in columns.iter_mut().zip(T::NUMBERS) {
-        let power = s.select(s.ne(seats, s.splat(number)), f(s.load(block)), zero);
+        let power = s.select(s.ne(columns_of_targets, s.splat(number)), f(s.load(block)), zero);
         sum = s.add(sum, power);
         if keep {
             s.store(power, block);
@@ -232,20 +239,20 @@ fn close<T: Float, S: Simd<T>>(
     plan: &Plan<'_, T>,
     chunk: usize,
     columns: &mut [T::Block],
-    seats: S::V,
-    factors: &Factors<T>,
+    columns_of_targets: S::V,
+    factors: &GradCoeffs<T>,
     f: impl Fn(S::V, S::V) -> S::V,
 ) {
-    let (pull, target, zero) = (s.load(&factors.pull), s.load(&factors.target), s.splat(T::ZERO));
-    let wanted = s.ge(seats, zero);
+    let (smoothing, target, zero) = (s.load(&factors.smoothing), s.load(&factors.target), s.splat(T::ZERO));
+    let wanted = s.ge(columns_of_targets, zero);
     let weights = plan.smoothing_weights(chunk * CLASSES_ACROSS, columns.len());
     for (i, (block, &number)) in columns.iter_mut().zip(T::NUMBERS).enumerate() {
-        let pull = match weights {
-            None => pull,
-            Some(weights) => s.mul(pull, s.splat(weights[i])),
+        let smoothing = match weights {
+            None => smoothing,
+            Some(weights) => s.mul(smoothing, s.splat(weights[i])),
         };
-        let x = s.select(wanted, f(s.load(block), pull), zero);
-        s.store(s.select(s.eq(seats, s.splat(number)), target, x), block);
+        let x = s.select(wanted, f(s.load(block), smoothing), zero);
+        s.store(s.select(s.eq(columns_of_targets, s.splat(number)), target, x), block);
     }
 }
 
@@ -255,18 +262,24 @@ fn close<T: Float, S: Simd<T>>(
 pub(super) struct Square<T: Float> {
     /// Class after class, a vector of rows each: logits, then their exponentials.
     columns: T::Square,
-    /// Where the targets sit, as [`seats`] says.
-    seats: T::Block,
+    /// Where the targets sit, as [`columns_of_targets`] says.
+    columns_of_targets: T::Block,
     /// The least logits.
     min: T::Block,
-    pub(super) part: Part<T>,
+    pub(super) part: ChunkStats<T>,
     pub(super) group: Group<T>,
 }
 
 impl<T: Float> Default for Square<T> {
     fn default() -> Self {
         let (columns, zeros) = (T::Square::default(), T::Block::default());
-        Square { columns, seats: zeros, min: zeros, part: Part::empty(), group: Group::default() }
+        Square {
+            columns,
+            columns_of_targets: zeros,
+            min: zeros,
+            part: ChunkStats::empty(),
+            group: Group::default(),
+        }
     }
 }
 
@@ -276,29 +289,29 @@ impl<T: Float> Square<T> {
     pub(super) fn open<S: Simd<T>>(&mut self, s: S, plan: &Plan<'_, T>, rows: &[T], width: usize) {
         let columns = &mut self.columns.as_mut()[..width];
         s.columns(rows, width, columns);
-        let seats = seats(s, plan, &self.group, 0);
-        let min = find_targets(s, seats, columns, &mut self.part);
-        s.store(seats, &mut self.seats);
+        let columns_of_targets = target_columns(s, plan, &self.group, 0);
+        let min = find_targets(s, columns_of_targets, columns, &mut self.part);
+        s.store(columns_of_targets, &mut self.columns_of_targets);
         s.store(min, &mut self.min);
     }
 
     /// Whether the row in each lane has a target.
     #[inline(always)]
     pub(super) fn have_target<S: Simd<T>>(&self, s: S) -> S::M {
-        s.ge(s.load(&self.seats), s.splat(T::ZERO))
+        s.ge(s.load(&self.columns_of_targets), s.splat(T::ZERO))
     }
 
     /// What [`Sum`] does after that.
     #[inline(always)]
     pub(super) fn sum<S: Simd<T>>(&mut self, s: S, plan: &Plan<'_, T>, width: usize) {
         let columns = &mut self.columns.as_mut()[..width];
-        sum(s, plan, 0, columns, s.load(&self.seats), s.load(&self.min), &mut self.part);
+        sum(s, plan, 0, columns, s.load(&self.columns_of_targets), s.load(&self.min), &mut self.part);
     }
 
     /// What [`Write`] does.
     #[inline(always)]
     pub(super) fn close<S: Simd<T>>(&mut self, s: S, plan: &Plan<'_, T>, to: &mut [T], width: usize) {
-        let Square { columns, seats, part, group, .. } = self;
+        let Square { columns, columns_of_targets, part, group, .. } = self;
         let columns = &mut columns.as_mut()[..width];
         let factor = s.load(&part.sum);
         close(
@@ -306,10 +319,10 @@ impl<T: Float> Square<T> {
             plan,
             0,
             columns,
-            s.load(seats),
+            s.load(columns_of_targets),
             &group.factors,
             #[inline(always)]
-            |power, pull| s.mul_add(power, factor, pull),
+            |power, smoothing| s.mul_add(power, factor, smoothing),
         );
         s.rows(columns, to, width);
     }

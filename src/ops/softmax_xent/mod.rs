@@ -1,16 +1,17 @@
 //! Softmax cross-entropy: forward and backward in one pass over the logits.
 //!
-//! The equations and the departures from them are in [`rows`], the accuracy of the exponentials in
+//! The equations and the departures from them are in [`math`], the accuracy of the exponentials in
 //! [`exp`](crate::simd::exp).
 
 mod by_class;
+mod by_row;
 mod call;
-mod drive;
+mod driver;
 mod labels;
 mod lanes;
+mod math;
 mod partial;
 mod plan;
-mod rows;
 mod scale;
 mod soft;
 mod softmax;
@@ -109,11 +110,11 @@ pub struct Rows<T> {
 /// every level with FMA.
 ///
 /// **Cost.** Out of cache, one read of the logits and one write of the gradient; one of 12 MiB or more, in
-/// rows of 1 KiB or more, is written past the caches, unless in place, strided, or with a softcap: who reads
-/// it next reads memory. Each thread keeps scratch from call to call: 256 bytes per 5 KiB of its longest row
-/// (per 128 classes where rows sit in lanes; twice that where the gradient goes past the caches), and 8 KiB
+/// rows of 1 KiB or more, is written by streaming stores, unless in place, strided, or with a softcap: it is not
+/// in cache afterwards. Each thread keeps scratch from call to call: 256 bytes per 5 KiB of its longest row
+/// (per 128 classes where rows sit in lanes; twice that where the gradient is streamed), and 8 KiB
 /// (20 KiB for dense rows of at most as many classes as a vector has lanes), or the longest row where its
-/// gradient is strided, or rows of 64 KiB (one, if it is longer) where that goes past the caches.
+/// gradient is strided, or rows of 64 KiB (one, if it is longer) where that is streamed.
 #[derive(Debug, Clone, PartialEq)]
 pub struct SoftmaxXent<T> {
     pub(crate) class_axis: isize,

@@ -1,6 +1,6 @@
 //! Rows whose classes live on several machines: what each sends, and how two of them join.
 
-use super::rows::Shift;
+use super::math::Shift;
 use crate::simd::scaled;
 use crate::simd::slices::stored;
 use crate::simd::{Float, Kernel, Level, Simd, exp};
@@ -163,8 +163,8 @@ impl<T: Float> Partial<T> {
             type Output = T;
             #[inline(always)]
             fn run<S: Simd<T>>(self, s: S) -> T {
-                let sums = super::rows::Sums::of(s, &[self.0], &[0]).0;
-                stored(s, super::rows::Normalizer::of(s, &sums).lse(s)).as_ref()[0]
+                let sums = super::math::RowStats::of(s, &[self.0], &[0]).0;
+                stored(s, super::math::LogSumExp::of(s, &sums).lse(s)).as_ref()[0]
             }
         }
         T::dispatch(Level::detected(), Lse(self))

@@ -140,7 +140,7 @@ pub(crate) struct Plan<'a, T: Float> {
 
 /// What a row's target makes of the options.
 #[derive(Clone, Copy)]
-pub(crate) struct Term<V> {
+pub(crate) struct LossTerms<V> {
     /// (1 − ε)·w_y, the factor of the target's loss; this and the others in units
     pub(crate) own: V,
     /// A = (1 − ε)·w_y + (ε/C)·W, the factor of the probabilities

@@ -10,9 +10,9 @@
 //! scratch while all sums are made, and these the gradient; losses are added up as those of rows with labels are.
 
 use super::call::{Gradient, Request, mean};
-use super::drive::{Total, aligned};
+use super::driver::{Total, aligned};
+use super::math::{self, Shift};
 use super::plan::{CLASSES_ACROSS, chunk_classes};
-use super::rows::{self, Shift};
 use super::scale::{CallScale, LossSum};
 use super::tile::Columns;
 use super::{Loss, Reduction, SoftmaxXent};
@@ -49,8 +49,8 @@ pub(crate) struct Soft<'a, T: Float> {
     level: Level,
 }
 
-/// Sums of rows, one a lane.
-struct Sums<V> {
+/// The sums of rows, one a lane.
+struct RowStats<V> {
     /// Of the exponentials.
     z: V,
     /// Of the targets.
@@ -271,10 +271,10 @@ impl<T: Float> Kernel<T> for Piece<'_, '_, T> {
     type Output = ();
     #[inline(always)]
     fn run<S: Simd<T>>(self, s: S) {
-        parallel::with_kept(
+        parallel::with_scratch(
             #[inline(always)]
             |scratch: &mut Scratch<T>| match self.soft.across {
-                true => rows::apart(s, Across { piece: self, scratch }),
+                true => math::outlined(s, Across { piece: self, scratch }),
                 false => self.along(s, scratch),
             },
         );
@@ -309,7 +309,7 @@ impl<T: Float> Kernel<T> for Across<'_, '_, '_, T> {
                 let (from, to) = (logits.as_ref(), Some(&mut grad));
                 let mut x = Columns { from, to, first, count: here, classes, room: &mut *room };
                 x.open(s, 0);
-                rows::softcap(s, soft.cap, x.buffer(0));
+                math::softcap(s, soft.cap, x.buffer(0));
                 if soft.cap.is_some() {
                     capped.copy_from_slice(x.buffer(0));
                 }
@@ -327,7 +327,7 @@ impl<T: Float> Kernel<T> for Across<'_, '_, '_, T> {
                 for (i, (power, t)) in power.iter_mut().zip(&*t).enumerate() {
                     let mut g = s.sub(s.mul(s.load(power), by), s.mul(s.load(t), less));
                     if let Some(cap) = soft.cap {
-                        g = s.mul(g, rows::slope(s, cap, s.load(&T::blocks(capped).0[i])));
+                        g = s.mul(g, math::slope(s, cap, s.load(&T::blocks(capped).0[i])));
                     }
                     s.store(s.select(counts, g, s.splat(T::ZERO)), power);
                 }
@@ -360,7 +360,7 @@ impl<T: Float> Piece<'_, '_, T> {
                     Some(logits) => logits.lane(i).copy_to(0, x),
                     None => grad.lane(i).as_lane().copy_to(0, x),
                 }
-                rows::softcap(s, soft.cap, x);
+                math::softcap(s, soft.cap, x);
                 if soft.cap.is_some() {
                     capped.copy_from_slice(x);
                 }
@@ -398,7 +398,7 @@ impl<T: Float> Piece<'_, '_, T> {
                         capped,
                         T::ZERO,
                         #[inline(always)]
-                        |g, x| s.mul(g, rows::slope(s, cap, x)),
+                        |g, x| s.mul(g, math::slope(s, cap, x)),
                     );
                 }
                 let mut to = grad.lane(i);
@@ -414,7 +414,13 @@ impl<T: Float> Piece<'_, '_, T> {
 
 /// Adds up a row: its exponential and target, and how far the logit is below the largest.
 #[inline(always)]
-fn add_class<T: Float, S: Simd<T>>(s: S, sums: &mut Sums<S::V>, half_max: S::V, x: S::V, t: S::V) -> S::V {
+fn add_class<T: Float, S: Simd<T>>(
+    s: S,
+    sums: &mut RowStats<S::V>,
+    half_max: S::V,
+    x: S::V,
+    t: S::V,
+) -> S::V {
     let zero = s.splat(T::ZERO);
     let power = sums.shift.exp(s, x);
     let below = s.sub(half_max, s.mul(x, s.splat(T::from_f64(0.5))));
@@ -427,7 +433,7 @@ fn add_class<T: Float, S: Simd<T>>(s: S, sums: &mut Sums<S::V>, half_max: S::V, 
 /// The sums of rows along a vector's lanes, whose logits become their exponentials; and whether each one's
 /// largest logit is that of its largest target, of equal ones the first.
 #[inline(always)]
-fn sums_of_columns<T: Float, S: Simd<T>>(s: S, x: &mut [T::Block], t: &[T::Block]) -> (Sums<S::V>, S::M) {
+fn sums_of_columns<T: Float, S: Simd<T>>(s: S, x: &mut [T::Block], t: &[T::Block]) -> (RowStats<S::V>, S::M) {
     const { assert!(CLASSES_ACROSS <= T::NUMBERS.len()) }; // or a row's last classes would be left out
     let (zero, masked) = (s.splat(T::ZERO), s.splat(T::NEG_INFINITY));
     let mut largest = [(masked, zero); 2];
@@ -439,8 +445,8 @@ fn sums_of_columns<T: Float, S: Simd<T>>(s: S, x: &mut [T::Block], t: &[T::Block
         }
     }
     let [(max, first), (_, first_target)] = largest;
-    let half_max = s.mul(rows::finite_or_0(s, max), s.splat(T::from_f64(0.5)));
-    let mut sums = Sums { z: zero, total: zero, gaps: zero, max, shift: Shift::of_chunk(s, max) };
+    let half_max = s.mul(math::finite_or_0(s, max), s.splat(T::from_f64(0.5)));
+    let mut sums = RowStats { z: zero, total: zero, gaps: zero, max, shift: Shift::of_chunk(s, max) };
     for (x, t) in x.iter_mut().zip(t) {
         let power = add_class(s, &mut sums, half_max, s.load(x), s.load(t));
         s.store(power, x);
@@ -450,15 +456,15 @@ fn sums_of_columns<T: Float, S: Simd<T>>(s: S, x: &mut [T::Block], t: &[T::Block
 
 /// The same of one row along vectors, its sums in all lanes.
 #[inline(always)]
-fn sums_along<T: Float, S: Simd<T>>(s: S, x: &mut [T], t: &[T]) -> (Sums<S::V>, bool) {
+fn sums_along<T: Float, S: Simd<T>>(s: S, x: &mut [T], t: &[T]) -> (RowStats<S::V>, bool) {
     let largest = Bounds::of(s, x).of_all(s).max;
     let is_correct = first_of(x, largest) == first_of(t, Bounds::of(s, t).of_all(s).max);
     let (max, zero, masked) = (s.splat(largest), s.splat(T::ZERO), s.splat(T::NEG_INFINITY));
-    let half_max = s.mul(rows::finite_or_0(s, max), s.splat(T::from_f64(0.5)));
+    let half_max = s.mul(math::finite_or_0(s, max), s.splat(T::from_f64(0.5)));
     let shift = Shift::of_chunk(s, max);
     let mut all = [0.0; 3];
     for (x, t) in x.chunks_mut(chunk_classes::<T, false>()).zip(t.chunks(chunk_classes::<T, false>())) {
-        let mut sums = Sums { z: zero, total: zero, gaps: zero, max, shift };
+        let mut sums = RowStats { z: zero, total: zero, gaps: zero, max, shift };
         // Filled up with masked classes, whose targets are none.
         slices::map_with(
             s,
@@ -476,7 +482,7 @@ fn sums_along<T: Float, S: Simd<T>>(s: S, x: &mut [T], t: &[T]) -> (Sums<S::V>, 
         #[inline(always)]
         |sum| s.splat(T::from_f64(sum)),
     );
-    (Sums { z, total, gaps, max, shift }, is_correct)
+    (RowStats { z, total, gaps, max, shift }, is_correct)
 }
 
 impl<T: Float> Soft<'_, T> {
@@ -533,8 +539,8 @@ impl<T: Float> Soft<'_, T> {
     /// From the sums of the rows in the lanes, and their weights, where there are any: what is added up of
     /// their losses; and what their exponentials, and what their targets are multiplied by in the gradient.
     #[inline(always)]
-    fn row<S: Simd<T>>(&self, s: S, sums: &Sums<S::V>, weights: Option<&[T]>) -> (S::V, [S::V; 2]) {
-        let Sums { z, total, gaps, max, shift } = *sums;
+    fn row<S: Simd<T>>(&self, s: S, sums: &RowStats<S::V>, weights: Option<&[T]>) -> (S::V, [S::V; 2]) {
+        let RowStats { z, total, gaps, max, shift } = *sums;
         let z = s.select(s.gt(z, s.splat(T::ZERO)), z, s.splat(T::NAN));
         // Without the lift of the exponentials.
         let ln_z = exp::ln(s, s.mul(z, s.splat(scaled::scale(T::ONE, -T::CHUNK_LIFT))));

@@ -1,8 +1,8 @@
 //! Where the kernel finds logits and leaves gradients: chunk by chunk, by way of a buffer in scratch or in the
 //! gradient itself.
 
+use super::math::ChunkStats;
 use super::plan::chunk_classes;
-use super::rows::Part;
 use crate::array::{Lane, LaneMut, Lanes, LanesMut};
 use crate::simd::slices::{self, take};
 use crate::simd::{Float, Simd, Streaming};
@@ -11,7 +11,7 @@ use std::ops::Range;
 /// A row along vectors, as chunks.
 pub(super) trait Tile<T: Float> {
     /// Whether the gradient of the row before is written meanwhile.
-    const LAGS: bool = false;
+    const PIPELINED: bool = false;
     /// The chunks that are here.
     fn chunks(&self) -> Range<usize>;
     /// Reads a chunk's logits into its buffer.
@@ -19,11 +19,11 @@ pub(super) trait Tile<T: Float> {
     /// The chunk's buffer as it was left.
     fn buffer(&mut self, chunk: usize) -> &mut [T];
     /// The chunk where it stands, if its logits are dense.
-    fn unopened(&mut self, chunk: usize) -> Option<Unopened<'_, T>>;
+    fn at_source(&mut self, chunk: usize) -> Option<SourceChunk<'_, T>>;
 }
 
 /// A chunk before it is opened.
-pub(super) struct Unopened<'t, T> {
+pub(super) struct SourceChunk<'t, T> {
     /// Its logits, unless they are in its buffer.
     pub(super) logits: Option<&'t [T]>,
     pub(super) buffer: &'t mut [T],
@@ -32,16 +32,16 @@ pub(super) struct Unopened<'t, T> {
     /// Whether the logits come from beyond the second-level cache.
     pub(super) far: bool,
     /// What is to be written meanwhile.
-    pub(super) before: Option<Before<'t, T>>,
+    pub(super) before: Option<PreviousChunk<'t, T>>,
 }
 
 /// The same chunk of the row before: its gradient is `factor` times its exponentials, which are in the
-/// buffer, plus `pull`, which is times the weights where there are any.
-pub(super) struct Before<'t, T> {
+/// buffer, plus `smoothing`, which is multiplied by the weights where there are any.
+pub(super) struct PreviousChunk<'t, T> {
     pub(super) streaming: &'t Streaming,
     pub(super) to: &'t mut [T],
     pub(super) factor: T,
-    pub(super) pull: T,
+    pub(super) smoothing: T,
     pub(super) weights: Option<&'t [T]>,
 }
 
@@ -61,7 +61,7 @@ pub(super) struct Row<'a, 'b, T> {
     /// Their elements.
     pub(super) classes: usize,
     /// The buffers: of all chunks or, without `to`, of one; nothing where they are in `to`, which is dense
-    /// and not written past the caches.
+    /// and not written by streaming stores.
     pub(super) room: &'b mut [T],
     /// The logits of the next row's first chunk, if there is one and they can be had.
     pub(super) after: &'b [T],
@@ -109,19 +109,19 @@ impl<T: Float> Tile<T> for Row<'_, '_, T> {
     }
 
     #[inline(always)]
-    fn unopened(&mut self, chunk: usize) -> Option<Unopened<'_, T>> {
+    fn at_source(&mut self, chunk: usize) -> Option<SourceChunk<'_, T>> {
         let range = self.range(chunk);
         let next = range.end..self.classes.min(range.end + chunk_classes::<T, false>());
         let (after, far) = (self.after, self.far);
         let Some(from) = self.from else {
             let (chunks, rest) = self.to.as_mut()?.as_slice_mut()?.split_at_mut(range.end);
             let next = if next.is_empty() { after } else { &rest[..next.len()] };
-            return Some(Unopened { logits: None, buffer: &mut chunks[range], next, far, before: None });
+            return Some(SourceChunk { logits: None, buffer: &mut chunks[range], next, far, before: None });
         };
         let logits = from.as_slice()?;
         let next = if next.is_empty() { after } else { &logits[next] };
         let logits = Some(&logits[range]);
-        Some(Unopened { logits, next, buffer: self.buffer(chunk), far, before: None })
+        Some(SourceChunk { logits, next, buffer: self.buffer(chunk), far, before: None })
     }
 }
 
@@ -133,7 +133,7 @@ impl<T: Float> Row<'_, '_, T> {
         match (self.to.as_mut().and_then(LaneMut::as_slice_mut), self.streaming) {
             (Some(to), Some(streaming)) => {
                 let room = &self.room[range.clone()];
-                slices::map_past_caches(s, room, &mut to[range], streaming, f);
+                slices::map_streaming(s, room, &mut to[range], streaming, f);
             }
             _ => slices::map(s, self.buffer(chunk), T::ZERO, f),
         }
@@ -161,29 +161,29 @@ impl<T: Float> Row<'_, '_, T> {
 }
 
 /// One dense row along vectors whose exponentials wait in scratch, in the place of those of a row of the
-/// group before, whose gradient is written meanwhile, past the caches.
-pub(super) struct Lagging<'b, T: Float> {
+/// group before, whose gradient is written by streaming stores in the same loop.
+pub(super) struct Pipelined<'b, T: Float> {
     pub(super) from: &'b [T],
     pub(super) room: &'b mut [T],
     /// See [`Row::after`].
     pub(super) after: &'b [T],
-    pub(super) before: Option<RowBefore<'b, T>>,
+    pub(super) before: Option<PreviousRow<'b, T>>,
 }
 
 /// A row on its way.
-pub(super) struct RowBefore<'b, T: Float> {
+pub(super) struct PreviousRow<'b, T: Float> {
     pub(super) streaming: &'b Streaming,
     pub(super) to: &'b mut [T],
-    pub(super) parts: &'b [Part<T>],
+    pub(super) parts: &'b [ChunkStats<T>],
     /// Of its group, whose chunks these are.
     pub(super) lane: usize,
-    pub(super) pull: T,
+    pub(super) smoothing: T,
     /// Of all classes, where they and the smoothing make something of the gradient.
     pub(super) weights: Option<&'b [T]>,
 }
 
-impl<T: Float> Tile<T> for Lagging<'_, T> {
-    const LAGS: bool = true;
+impl<T: Float> Tile<T> for Pipelined<'_, T> {
+    const PIPELINED: bool = true;
 
     #[inline(always)]
     fn chunks(&self) -> Range<usize> {
@@ -202,16 +202,16 @@ impl<T: Float> Tile<T> for Lagging<'_, T> {
     }
 
     #[inline(always)]
-    fn unopened(&mut self, chunk: usize) -> Option<Unopened<'_, T>> {
+    fn at_source(&mut self, chunk: usize) -> Option<SourceChunk<'_, T>> {
         let classes = self.from.len();
         let (range, next) = (range::<T, false>(chunk, classes), range::<T, false>(chunk + 1, classes));
         let before = self.before.as_mut().map(
             #[inline(always)]
-            |before| Before {
+            |before| PreviousChunk {
                 streaming: before.streaming,
                 to: &mut before.to[range.clone()],
                 factor: before.parts[chunk].factor(before.lane),
-                pull: before.pull,
+                smoothing: before.smoothing,
                 weights: before.weights.map(
                     #[inline(always)]
                     |weights| &weights[range.clone()],
@@ -220,7 +220,7 @@ impl<T: Float> Tile<T> for Lagging<'_, T> {
         );
         let next = if next.is_empty() { self.after } else { &self.from[next] };
         let logits = Some(&self.from[range.clone()]);
-        Some(Unopened { logits, next, buffer: &mut self.room[range], far: true, before })
+        Some(SourceChunk { logits, next, buffer: &mut self.room[range], far: true, before })
     }
 }
 

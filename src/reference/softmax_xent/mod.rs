@@ -369,7 +369,7 @@ fn rival<T: Float>(x: &[T], target: usize, class: Option<usize>, first_class: us
         }
         (Some(_), _) => T::NEG_INFINITY,
         (None, Some(class)) if class < first_class => largest,
-        (None, _) => largest.above(),
+        (None, _) => largest.next_up(),
     }
 }
 

@@ -1,13 +1,14 @@
 //! Which rows go through the kernel together, and where what it finds out about them goes.
 
 use super::by_class::ByClass;
+use super::by_row::{Pass, Sum, Write};
 use super::labels::Labels;
 use super::lanes::{self, Square};
+use super::math::{self, ChunkStats, Group, LogSumExp, NO_CLASS, RowStats, Scratch, Stats};
 use super::partial::Partial;
 use super::plan::{Plan, chunk_classes};
-use super::rows::{self, Group, NO_CLASS, Normalizer, Part, Pass, Scratch, Stats, Sum, Sums, Write};
 use super::scale::{CallScale, LossSum, add_loss};
-use super::tile::{Columns, Lagging, Row, RowBefore, Tile};
+use super::tile::{Columns, Pipelined, PreviousRow, Row, Tile};
 use crate::array::{Lane, LaneMut, Lanes, LanesMut};
 use crate::parallel::{self, Split};
 use crate::simd::slices::{self, Bounds, stored};
@@ -121,7 +122,7 @@ impl<'a, T: Float> Rows<'a, T> {
             }
             let mut lane = to.lane(row);
             match (lane.as_slice_mut(), streaming) {
-                (Some(to), Some(streaming)) => slices::clear_past_caches(s, to, streaming),
+                (Some(to), Some(streaming)) => slices::clear_streaming(s, to, streaming),
                 _ => lane.fill(T::ZERO),
             }
         }
@@ -151,7 +152,13 @@ impl<'a, T: Float> Rows<'a, T> {
 
     /// Makes `group` that of `count` rows from `first` on.
     #[inline(always)]
-    pub(super) fn begin(&mut self, plan: &Plan<'_, T>, group: &mut Group<T>, first: usize, count: usize) {
+    pub(super) fn load_targets(
+        &mut self,
+        plan: &Plan<'_, T>,
+        group: &mut Group<T>,
+        first: usize,
+        count: usize,
+    ) {
         (group.first, group.count) = (first, count);
         if count < T::LANES {
             group.classes[count..].fill(NO_CLASS);
@@ -211,7 +218,7 @@ impl<T: Float> Rows<'_, T> {
 }
 
 /// The kernel for a piece of the rows.
-pub(super) struct Drive<'p, 'a, T: Float> {
+pub(super) struct Job<'p, 'a, T: Float> {
     pub(super) plan: &'p Plan<'p, T>,
     /// By way of a pointer: it goes through many hands, and is large.
     pub(super) rows: Box<Rows<'a, T>>,
@@ -219,27 +226,27 @@ pub(super) struct Drive<'p, 'a, T: Float> {
     pub(super) scale: CallScale<T>,
     /// Whether rows sit in lanes.
     pub(super) across: bool,
-    /// Whether the gradient is written past the caches.
-    pub(super) past_caches: bool,
+    /// Whether the gradient is written by streaming stores.
+    pub(super) streams: bool,
     /// Whether the logits come from beyond the second-level cache.
     pub(super) far: bool,
 }
 
-/// [`Drive::by_rows_or_chunks`], compiled with this crate.
+/// [`Job::by_rows_or_chunks`], compiled with this crate.
 struct Run<'p, 'a>(PhantomData<(&'p (), &'a ())>);
 
 impl<'p, 'a> Compiled for Run<'p, 'a> {
-    type Of<T: Float> = (Drive<'p, 'a, T>, Level);
+    type Of<T: Float> = (Job<'p, 'a, T>, Level);
     type Answer<T: Float> = ();
-    fn f32((drive, level): Self::Of<f32>) {
-        drive.by_rows_or_chunks(level);
+    fn f32((job, level): Self::Of<f32>) {
+        job.by_rows_or_chunks(level);
     }
-    fn f64((drive, level): Self::Of<f64>) {
-        drive.by_rows_or_chunks(level);
+    fn f64((job, level): Self::Of<f64>) {
+        job.by_rows_or_chunks(level);
     }
 }
 
-impl<'p, 'a, T: Float> Drive<'p, 'a, T> {
+impl<'p, 'a, T: Float> Job<'p, 'a, T> {
     /// Does all the work.
     pub(super) fn run_at(self, level: Level) {
         T::compiled::<Run<'p, 'a>>((self, level));
@@ -253,25 +260,25 @@ impl<'p, 'a, T: Float> Drive<'p, 'a, T> {
             return self.by_chunks(level);
         }
         // A piece's last group is written with nothing made meanwhile, so pieces are few where groups take turns.
-        let pieces = if self.is_lagging() || self.is_by_class() {
-            PIECES_IN_TURN * parallel::threads()
+        let pieces = if self.is_pipelined() || self.is_by_class() {
+            PIPELINED_PIECES * parallel::threads()
         } else {
             usize::MAX
         };
-        let Drive { plan, rows, classes, scale, across, past_caches, far } = self;
+        let Job { plan, rows, classes, scale, across, streams, far } = self;
         let grain = rows.len() / pieces;
         parallel::for_each(rows, grain, |_, rows| {
-            T::dispatch(level, Drive { plan, rows, classes, scale, across, past_caches, far });
+            T::dispatch(level, Job { plan, rows, classes, scale, across, streams, far });
         });
     }
 }
 
 /// Pieces for each thread where groups of rows take turns.
-const PIECES_IN_TURN: usize = 4;
+const PIPELINED_PIECES: usize = 4;
 
-/// [`Drive::squares`], a function of its own; with the compiler's knowledge where the options are `PLAIN`.
+/// [`Job::squares`], a function of its own; with the compiler's knowledge where the options are `PLAIN`.
 struct Squares<'s, 'p, 'a, T: Float, const PLAIN: bool> {
-    drive: Drive<'p, 'a, T>,
+    job: Job<'p, 'a, T>,
     scratch: &'s mut Scratch<T>,
 }
 
@@ -280,31 +287,31 @@ impl<T: Float, const PLAIN: bool> Kernel<T> for Squares<'_, '_, '_, T, PLAIN> {
     #[inline(always)]
     fn run<S: Simd<T>>(self, s: S) {
         if PLAIN {
-            let plan = &self.drive.plan.plain();
-            Drive { plan, ..self.drive }.squares(s, self.scratch);
+            let plan = &self.job.plan.plain();
+            Job { plan, ..self.job }.squares(s, self.scratch);
         } else {
-            self.drive.squares(s, self.scratch);
+            self.job.squares(s, self.scratch);
         }
     }
 }
 
-impl<T: Float> Kernel<T> for Drive<'_, '_, T> {
+impl<T: Float> Kernel<T> for Job<'_, '_, T> {
     type Output = ();
     #[inline(always)]
     fn run<S: Simd<T>>(mut self, s: S) {
-        parallel::with_kept(
+        parallel::with_scratch(
             #[inline(always)]
             |scratch| {
                 if self.has_squares() {
                     if self.plan.is_plain() {
-                        rows::apart(s, Squares::<T, true> { drive: self, scratch });
+                        math::outlined(s, Squares::<T, true> { job: self, scratch });
                     } else {
-                        rows::apart(s, Squares::<T, false> { drive: self, scratch });
+                        math::outlined(s, Squares::<T, false> { job: self, scratch });
                     }
                 } else if self.is_by_class() {
-                    rows::apart(s, ByClass { drive: self, scratch });
-                } else if self.is_lagging() {
-                    self.groups_in_turn(s, scratch)
+                    math::outlined(s, ByClass { job: self, scratch });
+                } else if self.is_pipelined() {
+                    self.pipelined_groups(s, scratch)
                 } else if self.across {
                     self.blocks::<S, true>(s, scratch)
                 } else {
@@ -335,10 +342,10 @@ const ROOM_BYTES: usize = 8 << 10;
 /// many bytes: a sixteenth of a second-level cache.
 const GROUP_BYTES: usize = 64 << 10;
 
-impl<'a, T: Float> Drive<'_, 'a, T> {
+impl<'a, T: Float> Job<'_, 'a, T> {
     #[inline(always)]
     fn blocks<S: Simd<T>, const ACROSS: bool>(mut self, s: S, scratch: &mut Scratch<T>) {
-        let streaming = self.past_caches.then(Streaming::begin);
+        let streaming = self.streams.then(Streaming::begin);
         let Scratch { groups, parts, room, .. } = scratch;
         let chunk = chunk_classes::<T, ACROSS>().min(self.classes);
         let chunks = self.classes.div_ceil(chunk_classes::<T, ACROSS>());
@@ -350,7 +357,7 @@ impl<'a, T: Float> Drive<'_, 'a, T> {
             None => chunk.next_multiple_of(T::LANES),
         };
         let output = self.rows.to.as_ref();
-        let in_output = !ACROSS && output.is_some_and(|to| to.are_dense() && !self.past_caches);
+        let in_output = !ACROSS && output.is_some_and(|to| to.are_dense() && !self.streams);
         let bytes = if in_output { GROUP_BYTES } else { ROOM_BYTES };
         let units = if ACROSS && chunks > 1 { 1 } else { bytes / size_of::<T>() / unit.max(1) };
         let (step, at_once) = match output {
@@ -364,10 +371,10 @@ impl<'a, T: Float> Drive<'_, 'a, T> {
             Some(_) => step,
             None => 1,
         };
-        let mut room = Room { room: aligned(room, held * unit), unit, ahead: None, streaming };
+        let mut room = Buffers { room: aligned(room, held * unit), unit, ahead: None, streaming };
         groups.resize_with(at_once.max(groups.len()), Group::default);
         if self.rows.known.is_none() {
-            parts.resize(parts.len().max(at_once * chunks), Part::empty());
+            parts.resize(parts.len().max(at_once * chunks), ChunkStats::empty());
         }
         let (rows, block) = (self.rows.targets.len(), self.rows.block);
         for (number, start) in (0..rows).step_by(block).enumerate() {
@@ -381,7 +388,7 @@ impl<'a, T: Float> Drive<'_, 'a, T> {
                 // Rows of no classes have no parts.
                 let parts = &mut parts[..if self.rows.known.is_some() { 0 } else { count * chunks }];
                 for (first, group) in firsts.zip(groups.iter_mut()) {
-                    self.rows.begin(self.plan, group, first, step.min(end - first));
+                    self.rows.load_targets(self.plan, group, first, step.min(end - first));
                 }
                 let mut parts_of = parts.chunks_exact_mut(chunks.max(1));
                 for (i, group) in groups[..count].iter().enumerate() {
@@ -389,11 +396,11 @@ impl<'a, T: Float> Drive<'_, 'a, T> {
                 }
                 let mut parts_of = parts.chunks_exact_mut(chunks.max(1));
                 for group in &mut groups[..count] {
-                    self.join(s, group, parts_of.next().unwrap_or_default());
+                    self.combine(s, group, parts_of.next().unwrap_or_default());
                 }
                 let mut parts_of = parts.chunks_exact_mut(chunks.max(1));
                 for group in &mut groups[..count] {
-                    self.account(s, group, parts_of.next().unwrap_or_default(), &mut total);
+                    self.finish(s, group, parts_of.next().unwrap_or_default(), &mut total);
                 }
                 let mut parts_of = parts.chunks_exact(chunks.max(1));
                 for (i, group) in groups[..count].iter().enumerate() {
@@ -406,7 +413,7 @@ impl<'a, T: Float> Drive<'_, 'a, T> {
         }
     }
 
-    /// What [`Drive::blocks`] does, in fewer walks, for rows that fill squares.
+    /// What [`Job::blocks`] does, in fewer walks, for rows that fill squares.
     #[inline(always)]
     fn squares<S: Simd<T>>(mut self, s: S, scratch: &mut Scratch<T>) {
         let Scratch { squares, room, .. } = scratch;
@@ -421,7 +428,7 @@ impl<'a, T: Float> Drive<'_, 'a, T> {
                 let firsts = (first..end.min(first + GROUPS * T::LANES)).step_by(T::LANES);
                 let squares = &mut squares[..firsts.len()];
                 for (first, Square { group, .. }) in firsts.zip(&mut *squares) {
-                    self.rows.begin(self.plan, group, first, T::LANES.min(end - first));
+                    self.rows.load_targets(self.plan, group, first, T::LANES.min(end - first));
                 }
                 let to = self.rows.to.as_mut().and_then(|to| to.run_mut(0, rows));
                 let logits = from.or(to.as_deref()).unwrap_or_default();
@@ -442,12 +449,12 @@ impl<'a, T: Float> Drive<'_, 'a, T> {
                     }
                 }
                 for Square { group, part, .. } in &mut *squares {
-                    self.join_here(s, group, std::slice::from_mut(part));
+                    self.combine_inline(s, group, std::slice::from_mut(part));
                 }
                 for square in &mut *squares {
                     let have_target = square.have_target(s);
                     let (group, parts) = (&mut square.group, std::slice::from_mut(&mut square.part));
-                    self.account_here(s, group, parts, have_target, &mut total);
+                    self.finish_inline(s, group, parts, have_target, &mut total);
                 }
                 let Some(to) = self.rows.to.as_mut().and_then(|to| to.run_mut(0, rows)) else { continue };
                 for square in squares {
@@ -466,9 +473,9 @@ impl<'a, T: Float> Drive<'_, 'a, T> {
     }
 
     /// Whether the gradient of each group of rows should be written while the next one's exponentials are
-    /// made: where it goes past the caches, so that memory is read and written at the same time.
-    pub(super) fn is_lagging(&self) -> bool {
-        self.past_caches
+    /// made: where it is streamed, so that memory is read and written at the same time.
+    pub(super) fn is_pipelined(&self) -> bool {
+        self.streams
             && !self.across
             && self.rows.known.is_none()
             && !self.plan.needs_logits()
@@ -478,34 +485,34 @@ impl<'a, T: Float> Drive<'_, 'a, T> {
 
     /// Group after group, each one's gradient written while the next one's exponentials take the place of its own.
     #[inline(always)]
-    fn groups_in_turn<S: Simd<T>>(mut self, s: S, scratch: &mut Scratch<T>) {
+    fn pipelined_groups<S: Simd<T>>(mut self, s: S, scratch: &mut Scratch<T>) {
         let streaming = Streaming::begin();
         let Scratch { groups, parts, room, .. } = scratch;
         let chunks = self.classes.div_ceil(chunk_classes::<T, false>());
         let unit = self.classes.next_multiple_of(T::LANES);
         let step = (GROUP_BYTES / size_of::<T>() / unit).clamp(1, T::LANES);
         groups.resize_with(groups.len().max(2), Group::default);
-        parts.resize(parts.len().max(2 * chunks), Part::empty());
+        parts.resize(parts.len().max(2 * chunks), ChunkStats::empty());
         let (groups, (parts, parts_b)) = (groups.split_at_mut(1), parts.split_at_mut(chunks));
         let mut room =
-            Room { room: aligned(room, step * unit), unit, ahead: None, streaming: Some(streaming) };
-        let mut now = Turn { group: &mut groups.0[0], parts };
-        let mut before = Turn { group: &mut groups.1[0], parts: &mut parts_b[..chunks] };
-        self.rows.begin(self.plan, before.group, 0, 0);
+            Buffers { room: aligned(room, step * unit), unit, ahead: None, streaming: Some(streaming) };
+        let mut now = InFlightGroup { group: &mut groups.0[0], parts };
+        let mut before = InFlightGroup { group: &mut groups.1[0], parts: &mut parts_b[..chunks] };
+        self.rows.load_targets(self.plan, before.group, 0, 0);
         let (rows, block) = (self.rows.targets.len(), self.rows.block);
         for (number, start) in (0..rows).step_by(block).enumerate() {
             let mut total = Total::of_block(start);
             let end = rows.min(start + block);
             for first in (start..end).step_by(step) {
-                self.rows.begin(self.plan, now.group, first, step.min(end - first));
+                self.rows.load_targets(self.plan, now.group, first, step.min(end - first));
                 let is_ignored = now.group.with_target().next().is_none();
                 if is_ignored {
                     self.gradient::<S, false>(s, 0, now.group, now.parts, &mut room);
                 } else {
-                    self.turn(s, &mut now, &before, &mut room);
+                    self.pipelined(s, &mut now, &before, &mut room);
                 }
-                self.join(s, now.group, now.parts);
-                self.account(s, now.group, now.parts, &mut total);
+                self.combine(s, now.group, now.parts);
+                self.finish(s, now.group, now.parts, &mut total);
                 if !is_ignored {
                     std::mem::swap(&mut now, &mut before);
                 }
@@ -519,12 +526,12 @@ impl<'a, T: Float> Drive<'_, 'a, T> {
 
     /// The sums of the chunks of a group's rows; the gradient of the group before is written meanwhile.
     #[inline(always)]
-    fn turn<S: Simd<T>>(
+    fn pipelined<S: Simd<T>>(
         &mut self,
         s: S,
-        now: &mut Turn<'_, T>,
-        before: &Turn<'_, T>,
-        scratch: &mut Room<'_, T>,
+        now: &mut InFlightGroup<'_, T>,
+        before: &InFlightGroup<'_, T>,
+        scratch: &mut Buffers<'_, T>,
     ) {
         let (plan, group) = (self.plan, &*now.group);
         let mut waiting = before.group.with_target();
@@ -533,19 +540,19 @@ impl<'a, T: Float> Drive<'_, 'a, T> {
             let row = group.first + lane;
             let next = lanes.peek().map_or(group.first + group.count, |&(_, lane)| group.first + lane);
             let (from, after) = (self.rows.logits(row), first_chunk(self.rows.logits(next)));
-            let Room { room, unit, ahead, streaming } = &mut *scratch;
+            let Buffers { room, unit, ahead, streaming } = &mut *scratch;
             let row_before = waiting.next().and_then(|lane| {
-                Some(RowBefore {
+                Some(PreviousRow {
                     streaming: streaming.as_ref()?,
                     to: self.rows.to.as_mut()?.lane(before.group.first + lane).into_slice_mut()?,
                     parts: before.parts,
                     lane,
-                    pull: before.group.factors.pull(lane),
+                    smoothing: before.group.factors.smoothing(lane),
                     weights: plan.smoothing_weights(0, self.classes),
                 })
             });
             let room = &mut room[place * *unit..];
-            let tile = Lagging { from, room, after, before: row_before };
+            let tile = Pipelined { from, room, after, before: row_before };
             let pass = Pass { plan, group, tile, lane, parts: &mut *now.parts };
             sum_row(s, pass, row, next, ahead);
         }
@@ -565,14 +572,14 @@ impl<'a, T: Float> Drive<'_, 'a, T> {
         s: S,
         number: usize,
         group: &Group<T>,
-        parts: &mut [Part<T>],
-        scratch: &mut Room<'_, T>,
+        parts: &mut [ChunkStats<T>],
+        scratch: &mut Buffers<'_, T>,
     ) {
         let (plan, keep) = (self.plan, self.rows.to.is_some());
         if self.rows.known.is_some() {
             return;
         }
-        let Room { room, unit, ahead, .. } = scratch;
+        let Buffers { room, unit, ahead, .. } = scratch;
         if ACROSS {
             let tile = self.columns(group, &mut room[number * *unit..]);
             s.enter(lanes::Sum { plan, group, tile, parts });
@@ -590,49 +597,54 @@ impl<'a, T: Float> Drive<'_, 'a, T> {
 
     /// From the sums of the chunks those of the rows.
     #[inline(always)]
-    pub(super) fn join<S: Simd<T>>(&mut self, s: S, group: &mut Group<T>, parts: &mut [Part<T>]) {
-        rows::apart(s, Join { drive: self, group, parts });
+    pub(super) fn combine<S: Simd<T>>(&mut self, s: S, group: &mut Group<T>, parts: &mut [ChunkStats<T>]) {
+        math::outlined(s, Combine { job: self, group, parts });
     }
 
-    /// [`Drive::join`], as part of its caller.
+    /// [`Job::combine`], as part of its caller.
     #[inline(always)]
-    pub(super) fn join_here<S: Simd<T>>(&mut self, s: S, group: &mut Group<T>, parts: &mut [Part<T>]) {
+    pub(super) fn combine_inline<S: Simd<T>>(
+        &mut self,
+        s: S,
+        group: &mut Group<T>,
+        parts: &mut [ChunkStats<T>],
+    ) {
         let (sums, lost) = match self.rows.known {
-            Some(known) => Sums::of(s, &known[group.first..group.first + group.count], &group.classes),
-            None => rows::join(s, self.plan, parts),
+            Some(known) => RowStats::of(s, &known[group.first..group.first + group.count], &group.classes),
+            None => math::combine(s, self.plan, parts),
         };
         group.lost = lost;
         sums.store(s, &mut group.sums);
-        Normalizer::of(s, &sums).store(s, &mut group.row);
+        LogSumExp::of(s, &sums).store(s, &mut group.row);
     }
 
     /// From what `join` has found, what makes the gradient, and all else that is asked for; adds the losses to
     /// those of their block.
     #[inline(always)]
-    pub(super) fn account<S: Simd<T>>(
+    pub(super) fn finish<S: Simd<T>>(
         &mut self,
         s: S,
         group: &mut Group<T>,
-        parts: &mut [Part<T>],
+        parts: &mut [ChunkStats<T>],
         total: &mut Total,
     ) {
-        rows::apart(s, Account { drive: self, group, parts, total });
+        math::outlined(s, Finish { job: self, group, parts, total });
     }
 
-    /// [`Drive::account`], as part of its caller.
+    /// [`Job::finish`], as part of its caller.
     #[inline(always)]
-    fn account_here<S: Simd<T>>(
+    fn finish_inline<S: Simd<T>>(
         &mut self,
         s: S,
         group: &mut Group<T>,
-        parts: &mut [Part<T>],
+        parts: &mut [ChunkStats<T>],
         have_target: S::M,
         total: &mut Total,
     ) {
         let plan = self.plan;
         let (rows, count) = (group.first..group.first + group.count, group.count);
-        let (sums, row) = (Sums::load(s, &group.sums), Normalizer::load(s, &group.row));
-        let term = rows::terms(s, plan, group);
+        let (sums, row) = (RowStats::load(s, &group.sums), LogSumExp::load(s, &group.row));
+        let term = math::terms(s, plan, group);
         let zero = s.splat(T::ZERO);
         let of_rows = |list: Option<&'a [T]>| list.map(|list| &list[rows.clone()]);
         let by = self.scale.of_rows(s, of_rows(self.rows.upstream), of_rows(self.rows.row_weights));
@@ -640,7 +652,7 @@ impl<'a, T: Float> Drive<'_, 'a, T> {
             let parts = if self.rows.known.is_some() { &mut [] } else { parts };
             let mut by = by.gradient;
             by.first = s.select(have_target, by.first, zero);
-            rows::set_factors(s, plan, &mut group.factors, parts, &Stats { sums, row, term, by });
+            math::set_factors(s, plan, &mut group.factors, parts, &Stats { sums, row, term, by });
         }
         // A select, not a branch: ignored rows come at random.
         let loss = s.select(have_target, row.loss(s, plan, &sums, term.own), zero);
@@ -678,7 +690,7 @@ impl<'a, T: Float> Drive<'_, 'a, T> {
                 if class < plan.first_class {
                     found.rival = max;
                 } else if class - plan.first_class >= self.classes {
-                    found.rival = max.above();
+                    found.rival = max.next_up();
                 }
             }
         }
@@ -691,15 +703,15 @@ impl<'a, T: Float> Drive<'_, 'a, T> {
         s: S,
         number: usize,
         group: &Group<T>,
-        parts: &[Part<T>],
-        scratch: &mut Room<'_, T>,
+        parts: &[ChunkStats<T>],
+        scratch: &mut Buffers<'_, T>,
     ) {
         if self.rows.to.is_none() {
             return;
         }
         let parts = self.rows.known.is_none().then_some(parts);
         if ACROSS {
-            let (plan, Room { room, unit, .. }) = (self.plan, scratch);
+            let (plan, Buffers { room, unit, .. }) = (self.plan, scratch);
             let tile = self.columns(group, &mut room[number * *unit..]);
             s.enter(lanes::Write { plan, group, tile, parts });
         } else {
@@ -717,11 +729,11 @@ impl<'a, T: Float> Drive<'_, 'a, T> {
         s: S,
         group: &Group<T>,
         lane: usize,
-        parts: Option<&[Part<T>]>,
+        parts: Option<&[ChunkStats<T>]>,
         place: usize,
-        scratch: &mut Room<'_, T>,
+        scratch: &mut Buffers<'_, T>,
     ) {
-        let (plan, Room { room, unit, streaming, .. }) = (self.plan, scratch);
+        let (plan, Buffers { room, unit, streaming, .. }) = (self.plan, scratch);
         let room = room.get_mut(place * *unit..).unwrap_or_default();
         let tile = self.row(group.first + lane, room, streaming.as_ref());
         s.enter(Write(Pass { plan, group, tile, lane, parts }));
@@ -753,7 +765,7 @@ impl<'a, T: Float> Drive<'_, 'a, T> {
         streaming: Option<&'r Streaming>,
     ) -> Row<'a, 'r, T> {
         let chunks = 0..self.classes.div_ceil(chunk_classes::<T, false>());
-        let Drive { classes, far, .. } = *self;
+        let Job { classes, far, .. } = *self;
         let from = self.rows.from.as_ref().map(|from| from.lane(row));
         let after = self.rows.logits(row + 1);
         let (to, after) = if from.is_some() {
@@ -768,11 +780,12 @@ impl<'a, T: Float> Drive<'_, 'a, T> {
     }
 }
 
-/// The sums of the chunks of a row along vectors, whose tile has the row `next` after it; `ahead` is [`Room::ahead`].
+/// The sums of the chunks of a row along vectors, whose tile has the row `next` after it; `ahead` is that of
+/// [`Buffers`].
 #[inline(always)]
 fn sum_row<T: Float, S: Simd<T>, L: Tile<T>>(
     s: S,
-    pass: Pass<'_, T, L, &mut [Part<T>]>,
+    pass: Pass<'_, T, L, &mut [ChunkStats<T>]>,
     row: usize,
     next: usize,
     ahead: &mut Option<(usize, Bounds<T>)>,
@@ -780,7 +793,7 @@ fn sum_row<T: Float, S: Simd<T>, L: Tile<T>>(
     let first = ahead.take().filter(|ahead| ahead.0 == row).map(|ahead| ahead.1);
     let sum = Sum(pass, first);
     // Groups in turn have this one place: as a function of its own it would cost a row of 1,000 classes 16 ns.
-    let found = if L::LAGS { sum.run(s) } else { s.enter(sum) };
+    let found = if L::PIPELINED { sum.run(s) } else { s.enter(sum) };
     *ahead = found.map(|bounds| (next, bounds));
 }
 
@@ -792,15 +805,15 @@ fn first_chunk<T: Float>(row: &[T]) -> &[T] {
 
 /// One of the two groups that are in flight where the one's gradient is written while the other's
 /// exponentials are made.
-struct Turn<'s, T: Float> {
+struct InFlightGroup<'s, T: Float> {
     group: &'s mut Group<T>,
-    parts: &'s mut [Part<T>],
+    parts: &'s mut [ChunkStats<T>],
 }
 
 /// Chunks of a row that are worth a thread's while: 240 KiB.
 const CHUNKS_OF_PIECE: usize = 30;
 
-impl<T: Float> Drive<'_, '_, T> {
+impl<T: Float> Job<'_, '_, T> {
     /// Whether rows should be cut at their chunks: where there are fewer than threads, and they are long and dense.
     pub(super) fn is_cut(&self) -> bool {
         fn is_dense<T: Float>(lanes: Option<Lanes<'_, T>>) -> bool {
@@ -815,37 +828,37 @@ impl<T: Float> Drive<'_, '_, T> {
 
     /// Row after row, the chunks of each in parallel.
     fn by_chunks(mut self, level: Level) {
-        parallel::with_kept(|scratch: &mut Scratch<T>| {
+        parallel::with_scratch(|scratch: &mut Scratch<T>| {
             let Scratch { parts, room, .. } = scratch;
             let mut group = Group::default();
             let chunks = self.classes.div_ceil(chunk_classes::<T, false>());
-            parts.resize(parts.len().max(chunks), Part::empty());
+            parts.resize(parts.len().max(chunks), ChunkStats::empty());
             // The exponentials of rows that are cut, which are dense, wait as those of others do.
-            let waits_in_output = self.rows.to.is_some() && !self.past_caches;
+            let waits_in_output = self.rows.to.is_some() && !self.streams;
             let room = aligned(room, if waits_in_output { 0 } else { self.classes });
             let parts = &mut parts[..chunks];
             // A piece for each thread, both times the same ones: what one has in its cache is slow to reach
             // for another. No result depends on where a row is cut, as long as that is between chunks.
             let grain = (chunks / parallel::threads()).max(CHUNKS_OF_PIECE);
             for row in 0..self.rows.targets.len() {
-                self.rows.begin(self.plan, &mut group, row, 1);
+                self.rows.load_targets(self.plan, &mut group, row, 1);
                 let known = self.rows.known.is_some();
                 let ignored = group.classes[0] == NO_CLASS && self.rows.to.is_some();
-                let (plan, past_caches, far) = (self.plan, self.past_caches, self.far);
+                let (plan, streams, far) = (self.plan, self.streams, self.far);
                 if !known && !ignored {
                     parallel::for_each(self.rows.piece(row, parts, room), grain, |_, piece| {
-                        let streaming = past_caches.then(Streaming::begin);
+                        let streaming = streams.then(Streaming::begin);
                         let (tile, parts) = piece.tile(streaming.as_ref(), far);
                         let pass = Pass { plan, group: &group, tile, lane: 0, parts };
                         T::dispatch(level, Sum(pass, None));
                     });
                 }
                 let mut total = Total::of_block(row);
-                T::dispatch(level, Join { drive: &mut self, group: &mut group, parts: &mut *parts });
-                let (drive, group_of_row) = (&mut self, &mut group);
+                T::dispatch(level, Combine { job: &mut self, group: &mut group, parts: &mut *parts });
+                let (job, group_of_row) = (&mut self, &mut group);
                 T::dispatch(
                     level,
-                    Account { drive, group: group_of_row, parts: &mut *parts, total: &mut total },
+                    Finish { job, group: group_of_row, parts: &mut *parts, total: &mut total },
                 );
                 if let Some(totals) = &mut self.rows.totals {
                     totals[row / self.rows.block] = total.value(); // a block is one row where rows are long
@@ -856,7 +869,7 @@ impl<T: Float> Drive<'_, '_, T> {
                     }
                 } else if self.rows.to.is_some() {
                     parallel::for_each(self.rows.piece(row, parts, room), grain, |_, piece| {
-                        let streaming = past_caches.then(Streaming::begin);
+                        let streaming = streams.then(Streaming::begin);
                         let (tile, parts) = piece.tile(streaming.as_ref(), far);
                         let (group, parts) = (&group, (!known).then_some(&*parts));
                         T::dispatch(level, Write(Pass { plan, group, tile, lane: 0, parts }));
@@ -867,35 +880,35 @@ impl<T: Float> Drive<'_, '_, T> {
     }
 }
 
-/// [`Drive::join`], compiled once: each of its callers would hold a copy.
-struct Join<'d, 'p, 'a, T: Float> {
-    drive: &'d mut Drive<'p, 'a, T>,
+/// [`Job::combine`], compiled once: each of its callers would hold a copy.
+struct Combine<'d, 'p, 'a, T: Float> {
+    job: &'d mut Job<'p, 'a, T>,
     group: &'d mut Group<T>,
-    parts: &'d mut [Part<T>],
+    parts: &'d mut [ChunkStats<T>],
 }
 
-impl<T: Float> Kernel<T> for Join<'_, '_, '_, T> {
+impl<T: Float> Kernel<T> for Combine<'_, '_, '_, T> {
     type Output = ();
     #[inline(always)]
     fn run<S: Simd<T>>(self, s: S) {
-        self.drive.join_here(s, self.group, self.parts);
+        self.job.combine_inline(s, self.group, self.parts);
     }
 }
 
-/// [`Drive::account`], compiled once.
-struct Account<'d, 'p, 'a, T: Float> {
-    drive: &'d mut Drive<'p, 'a, T>,
+/// [`Job::finish`], compiled once.
+struct Finish<'d, 'p, 'a, T: Float> {
+    job: &'d mut Job<'p, 'a, T>,
     group: &'d mut Group<T>,
-    parts: &'d mut [Part<T>],
+    parts: &'d mut [ChunkStats<T>],
     total: &'d mut Total,
 }
 
-impl<T: Float> Kernel<T> for Account<'_, '_, '_, T> {
+impl<T: Float> Kernel<T> for Finish<'_, '_, '_, T> {
     type Output = ();
     #[inline(always)]
     fn run<S: Simd<T>>(self, s: S) {
         let have_target = self.group.have_target(s);
-        self.drive.account_here(s, self.group, self.parts, have_target, self.total);
+        self.job.finish_inline(s, self.group, self.parts, have_target, self.total);
     }
 }
 
@@ -905,12 +918,17 @@ struct Piece<'w, T: Float> {
     from: Option<&'w [T]>,
     to: Option<&'w mut [T]>,
     room: &'w mut [T],
-    parts: &'w mut [Part<T>],
+    parts: &'w mut [ChunkStats<T>],
 }
 
 impl<T: Float> Rows<'_, T> {
     /// The whole row, which is dense.
-    fn piece<'w>(&'w mut self, row: usize, parts: &'w mut [Part<T>], room: &'w mut [T]) -> Piece<'w, T> {
+    fn piece<'w>(
+        &'w mut self,
+        row: usize,
+        parts: &'w mut [ChunkStats<T>],
+        room: &'w mut [T],
+    ) -> Piece<'w, T> {
         let from = self.from.as_ref().and_then(|from| from.lane(row).as_slice());
         let to = self.to.as_mut().and_then(|to| to.lane(row).into_slice_mut());
         Piece { chunks: 0..parts.len(), from, to, room, parts }
@@ -918,7 +936,7 @@ impl<T: Float> Rows<'_, T> {
 }
 
 impl<'w, T: Float> Piece<'w, T> {
-    fn tile(self, streaming: Option<&'w Streaming>, far: bool) -> (Row<'w, 'w, T>, &'w mut [Part<T>]) {
+    fn tile(self, streaming: Option<&'w Streaming>, far: bool) -> (Row<'w, 'w, T>, &'w mut [ChunkStats<T>]) {
         let Piece { chunks, from, to, room, parts } = self;
         let classes = from.map_or_else(|| to.as_ref().map_or(0, |to| to.len()), <[T]>::len);
         let (from, to) = (from.map(Lane::from), to.map(LaneMut::from));
@@ -946,7 +964,7 @@ impl<T: Float> Split for Piece<'_, T> {
 }
 
 /// What a piece of work borrows of its thread's scratch.
-struct Room<'s, T: Float> {
+struct Buffers<'s, T: Float> {
     room: &'s mut [T],
     /// Elements of `room` for a row along vectors, or for a group of rows in lanes.
     unit: usize,

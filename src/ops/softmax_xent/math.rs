@@ -54,13 +54,10 @@
 use super::by_class::InFlight;
 use super::lanes::Square;
 use super::partial::Partial;
-use super::plan::{Plan, Term, chunk_classes};
+use super::plan::{LossTerms, Plan, chunk_classes};
 use super::scale::RowScale;
-use super::tile::{Row, Tile, Unopened};
-use crate::simd::slices::{self, Bounds, Mapped, stored};
+use crate::simd::slices::{self, stored};
 use crate::simd::{Float, Kernel, Simd, exp, scaled};
-use std::cmp::Ordering;
-
 /// Where the exponentials of a chunk or row are taken from: they are 2^((x − origin)·log₂e − k), one of the two 0.
 #[derive(Clone, Copy, Default)]
 pub(super) struct Shift<V> {
@@ -127,7 +124,7 @@ impl<V: Copy> Shift<V> {
 
     /// Turns logits into their exponentials, and gives the sum of these.
     #[inline(always)]
-    fn to_exponentials<T: Float, S: Simd<T, V = V>>(self, s: S, logits: &mut [T]) -> V {
+    pub(super) fn to_exponentials<T: Float, S: Simd<T, V = V>>(self, s: S, logits: &mut [T]) -> V {
         // Most often there is nothing to take, and each exponential is an operation less.
         if !self.is_plain(s) {
             slices::map(
@@ -166,7 +163,7 @@ impl<V: Copy> Shift<V> {
 /// What is known of one chunk of each row in the lanes. Vectors across two cache lines would cost two reads.
 #[derive(Clone, Copy)]
 #[repr(C, align(64))]
-pub(super) struct Part<T: Float> {
+pub(super) struct ChunkStats<T: Float> {
     /// The largest logit, the target's left out.
     pub(super) max: T::Block,
     /// The sum of the exponentials, the target's left out, from the maximum's shift. Later, what takes them
@@ -180,7 +177,7 @@ pub(super) struct Part<T: Float> {
     pub(super) beaten: u32,
 }
 
-impl<T: Float> Part<T> {
+impl<T: Float> ChunkStats<T> {
     /// What turns the exponentials of a row along vectors into the gradient, once that is known.
     #[inline(always)]
     pub(super) fn factor(&self, lane: usize) -> T {
@@ -190,7 +187,7 @@ impl<T: Float> Part<T> {
     /// Of no classes.
     pub(super) fn empty() -> Self {
         let (masked, zeros) = (filled(T::NEG_INFINITY), T::Block::default());
-        Part { max: masked, sum: zeros, gap: zeros, target: masked, beaten: 0 }
+        ChunkStats { max: masked, sum: zeros, gap: zeros, target: masked, beaten: 0 }
     }
 }
 
@@ -200,13 +197,13 @@ fn filled<T: Float>(x: T) -> T::Block {
     block
 }
 
-/// Room that a thread uses for one group of rows after the other.
+/// Buffers that a thread uses for one group of rows after the other.
 #[derive(Default)]
 pub(super) struct Scratch<T: Float> {
     pub(super) groups: Vec<Group<T>>,
     pub(super) squares: Vec<Square<T>>,
     /// Of each group's chunks.
-    pub(super) parts: Vec<Part<T>>,
+    pub(super) parts: Vec<ChunkStats<T>>,
     pub(super) in_flight: [InFlight<T>; 2],
     /// Logits and their exponentials.
     pub(super) room: Vec<T>,
@@ -214,7 +211,7 @@ pub(super) struct Scratch<T: Float> {
 
 /// What is known of a whole row in each lane.
 #[derive(Clone, Copy, Default)]
-pub(super) struct Sums<V> {
+pub(super) struct RowStats<V> {
     pub(super) max: V,
     pub(super) others: V,
     pub(super) target: V,
@@ -223,7 +220,7 @@ pub(super) struct Sums<V> {
     pub(super) weight: V,
 }
 
-impl<V: Copy> Sums<V> {
+impl<V: Copy> RowStats<V> {
     /// Of as many rows as there are, one a lane; and a bit for each whose target is not the largest logit. A
     /// row without a target gets those of one logit of 0: its gradient is 0, whatever its sums are.
     #[inline(always)]
@@ -246,21 +243,21 @@ impl<V: Copy> Sums<V> {
             #[inline(always)]
             |block| s.load(&block),
         );
-        (Sums { max, others, target, gap, weight }, lost)
+        (RowStats { max, others, target, gap, weight }, lost)
     }
 
     #[inline(always)]
-    pub(super) fn load<T: Float, S: Simd<T, V = V>>(s: S, from: &Sums<T::Block>) -> Self {
-        let Sums { max, others, target, gap, weight } = from;
+    pub(super) fn load<T: Float, S: Simd<T, V = V>>(s: S, from: &RowStats<T::Block>) -> Self {
+        let RowStats { max, others, target, gap, weight } = from;
         let [max, others, target, gap, weight] = [max, others, target, gap, weight].map(
             #[inline(always)]
             |block| s.load(block),
         );
-        Sums { max, others, target, gap, weight }
+        RowStats { max, others, target, gap, weight }
     }
 
     #[inline(always)]
-    pub(super) fn store<T: Float, S: Simd<T, V = V>>(&self, s: S, to: &mut Sums<T::Block>) {
+    pub(super) fn store<T: Float, S: Simd<T, V = V>>(&self, s: S, to: &mut RowStats<T::Block>) {
         s.store(self.max, &mut to.max);
         s.store(self.others, &mut to.others);
         s.store(self.target, &mut to.target);
@@ -273,9 +270,9 @@ impl<V: Copy> Sums<V> {
 #[derive(Default)]
 #[repr(C, align(64))]
 pub(super) struct Group<T: Float> {
-    pub(super) sums: Sums<T::Block>,
-    pub(super) row: Normalizer<T::Block>,
-    pub(super) factors: Factors<T>,
+    pub(super) sums: RowStats<T::Block>,
+    pub(super) row: LogSumExp<T::Block>,
+    pub(super) factors: GradCoeffs<T>,
     /// The weights of the targets, where there are any.
     pub(super) weights: T::Block,
     /// Each row's target, `NO_CLASS` where it has none.
@@ -290,13 +287,13 @@ impl<T: Float> Group<T> {
     /// Whether the row in each lane has a target.
     #[inline(always)]
     pub(super) fn have_target<S: Simd<T>>(&self, s: S) -> S::M {
-        s.ge(s.seats(&self.classes, 0, 1), s.splat(T::ZERO))
+        s.ge(s.target_columns(&self.classes, 0, 1), s.splat(T::ZERO))
     }
 
     /// The shifts that make the rows' exponentials anew.
     #[inline(always)]
     pub(super) fn shift<S: Simd<T>>(&self, s: S) -> Shift<S::V> {
-        Normalizer::load(s, &self.row).shift.lifted(s, T::CHUNK_LIFT)
+        LogSumExp::load(s, &self.row).shift.lifted(s, T::CHUNK_LIFT)
     }
 
     /// The sum of the others' exponentials, and the target's exponential.
@@ -314,14 +311,6 @@ impl<T: Float> Group<T> {
 
 /// No class has this number: a row has fewer than `isize::MAX` elements.
 pub(super) const NO_CLASS: usize = usize::MAX;
-
-/// The place of a class in a chunk; something larger than that has where it is not in it.
-#[inline(always)]
-fn place<T: Float>(plan: &Plan<'_, T>, chunk: usize, class: usize) -> usize {
-    // Wraps to something large for a class before the chunk.
-    let at = class.wrapping_sub(plan.first_class + chunk * chunk_classes::<T, false>());
-    if class == NO_CLASS { usize::MAX } else { at }
-}
 
 /// What `gap` measures from: the maximum, or 0 where that is −∞, or so small that a fraction of it may not be exact.
 #[inline(always)]
@@ -356,232 +345,11 @@ pub(super) fn add_gap<T: Float, S: Simd<T>>(s: S, sum: S::V, weight: S::V, gap: 
     s.mul_add(weight, s.select(s.ne(weight, zero), gap, zero), sum)
 }
 
-/// Overwrites one lane, by way of the whole vector: one that is loaded after a part of it was stored must
-/// wait until that, and all stores before, among them misses of the gradient's lines, have reached the cache.
-#[inline(always)]
-fn set_lane<T: Float, S: Simd<T>>(s: S, block: &mut T::Block, lane: usize, x: T) {
-    let here = s.eq(s.load(&T::LANE_NUMBERS), s.splat(T::from_f64(lane as f64)));
-    let all = s.select(here, s.splat(x), s.load(block));
-    s.store(all, block);
-}
-
-/// A pass over the chunks of a row along vectors. A kernel of its own, so that it is compiled once for rows
-/// one after the other and rows cut in pieces.
-pub(super) struct Pass<'k, T: Float, L, P> {
-    pub(super) plan: &'k Plan<'k, T>,
-    pub(super) group: &'k Group<T>,
-    /// The row in `lane`.
-    pub(super) tile: L,
-    pub(super) lane: usize,
-    /// What is known of the chunks.
-    pub(super) parts: P,
-}
-
-/// Finds the sums of the chunks and, if there is an output, leaves their exponentials in the tile. Takes the
-/// bounds of the first chunk's logits, where they are known, and gives those of what the tile says comes
-/// after the last.
-pub(super) struct Sum<P, T: Float>(pub(super) P, pub(super) Option<Bounds<T>>);
-
-/// Writes the gradient, from what `Sum` and `factors` have left, or (without parts) from the logits.
-pub(super) struct Write<P>(pub(super) P);
-
-impl<T: Float, L: Tile<T>> Kernel<T> for Sum<Pass<'_, T, L, &mut [Part<T>]>, T> {
-    type Output = Option<Bounds<T>>;
-    #[inline(always)]
-    fn run<S: Simd<T>>(self, s: S) -> Self::Output {
-        sums(s, self.0, self.1)
-    }
-}
-
-impl<T: Float> Kernel<T> for Write<Pass<'_, T, Row<'_, '_, T>, Option<&[Part<T>]>>> {
-    type Output = ();
-    #[inline(always)]
-    fn run<S: Simd<T>>(self, s: S) {
-        gradient(s, self.0);
-    }
-}
-
-#[inline(always)]
-fn sums<T: Float, S: Simd<T>, L: Tile<T>>(
-    s: S,
-    pass: Pass<'_, T, L, &mut [Part<T>]>,
-    first: Option<Bounds<T>>,
-) -> Option<Bounds<T>> {
-    let Pass { plan, group, mut tile, lane, parts } = pass;
-    let tile = &mut tile;
-    let class = group.classes[lane];
-    let mut bounds = first; // of the next chunk's logits
-    for (c, part) in tile.chunks().zip(parts) {
-        let at = place(plan, c, class);
-        let unopened = if plan.needs_logits() { None } else { tile.unopened(c) };
-        let (max, gap);
-        if let Some(chunk) = unopened {
-            let here = chunk.logits.unwrap_or(chunk.buffer);
-            let found = bounds.take().unwrap_or_else(
-                #[inline(always)]
-                || Bounds::of(s, here).of_all(s),
-            );
-            let others = find_target(s, here, at, lane, part, found);
-            max = s.splat(others.max);
-            gap = self::gap(s, plan, here, c, max);
-            let shift = Shift::of_chunk(s, max);
-            let k = exp::shifted(s, shift.k);
-            let (target, is_more) = (Some(at).filter(|&at| at < here.len()), !chunk.next.is_empty());
-            let is_normal = exp::is_normal(s, s.splat(others.min), T::LOG2_E, k);
-            let (sum, found) = if shift.is_plain(s) && is_normal {
-                exponentials::<T, S, L, true>(s, chunk, target, others.max, shift)
-            } else {
-                exponentials::<T, S, L, false>(s, chunk, target, others.max, shift)
-            };
-            set_lane(s, &mut part.sum, lane, sum);
-            bounds = is_more.then_some(found);
-        } else {
-            bounds = None;
-            tile.open(c);
-            let buffer = tile.buffer(c);
-            softcap(s, plan.cap, buffer);
-            let all = Bounds::of(s, buffer).of_all(s);
-            max = s.splat(find_target(s, buffer, at, lane, part, all).max);
-            gap = self::gap(s, plan, buffer, c, max);
-            leave_out(buffer, at);
-            let shift = Shift::of_chunk(s, max);
-            let total = if !plan.needs_logits() {
-                shift.to_exponentials(s, buffer)
-            } else {
-                // The logits are needed once more: `gradient` takes the exponentials again, if any.
-                let mut total = s.splat(T::ZERO);
-                slices::each(
-                    s,
-                    buffer,
-                    T::NEG_INFINITY,
-                    #[inline(always)]
-                    |x| total = s.add(total, shift.exp(s, x)),
-                );
-                total
-            };
-            set_lane(s, &mut part.sum, lane, s.sum_lanes(total));
-        }
-        if plan.is_smooth() {
-            set_lane(s, &mut part.gap, lane, s.sum_lanes(gap));
-        }
-    }
-    bounds
-}
-
-/// How many bytes ahead logits are asked for where they come from beyond the second-level cache: the CPU
-/// foresees too few of them, and hardly any where the gradient of the row before is written meanwhile.
-const LOGITS_AHEAD: usize = 16 << 10;
-/// The same of the gradient's lines, where exponentials wait in them: stores go to the cache in order, so
-/// that each line that must be fetched first holds up all that come after.
-const GRADIENT_AHEAD: usize = 8 << 10;
-/// The same of the exponentials of the row before, whose place the row's own take.
-const EXPONENTIALS_AHEAD: usize = 4 << 10;
-
-/// Leaves a chunk's exponentials in its buffer, those of vectors without a masked lane made as ones that are
-/// `NORMAL` if they are, and the target's being 0; gives their sum and the bounds of the next chunk's logits.
-/// Where `LAGS`, writes the gradient of the row before meanwhile, of which the weights are part only if
-/// `WEIGHTED`.
-struct Exponentials<'t, T: Float, const LAGS: bool, const NORMAL: bool, const WEIGHTED: bool> {
-    chunk: Unopened<'t, T>,
-    target: Option<usize>,
-    /// The maximum that the shift is made of.
-    max: T,
-}
-
-impl<T: Float, const LAGS: bool, const NORMAL: bool, const WEIGHTED: bool>
-    Exponentials<'_, T, LAGS, NORMAL, WEIGHTED>
-{
-    #[inline(always)]
-    fn make<S: Simd<T>>(self, s: S, shift: Shift<S::V>) -> (S::V, Bounds<S::V>) {
-        let Exponentials { chunk: Unopened { logits, buffer, next, far, before }, target, .. } = self;
-        let (factor, pull, weights) = before
-            .as_ref()
-            .map_or((T::ZERO, T::ZERO, None), |before| (before.factor, before.pull, before.weights));
-        let (factor, pull) = (s.splat(factor), s.splat(pull));
-        let k = exp::shifted(s, shift.k);
-        macro_rules! gradient {
-            () => {
-                #[inline(always)]
-                |power, at| {
-                    let pull = match weights {
-                        Some(weights) if WEIGHTED => s.mul(pull, slices::take(s, &weights[at..])),
-                        _ => pull,
-                    };
-                    s.mul_add(power, factor, pull)
-                }
-            };
-        }
-        let (mut read, mut made) = (logits.unwrap_or(buffer).as_ptr(), buffer.as_ptr());
-        let (to, streaming) =
-            before.map_or((&mut [][..], None), |before| (before.to, Some(before.streaming)));
-        let mut lines = slices::Lines::begin(s, &buffer[..to.len()], to, gradient!());
-        slices::map_and_sum(
-            s,
-            Mapped { xs: logits, to: buffer, next, hole: target, pad: T::NEG_INFINITY },
-            #[inline(always)]
-            |x| if NORMAL { exp::exp2_of_normal(s, x, T::LOG2_E, k) } else { shift.exp(s, x) },
-            #[inline(always)]
-            |x| shift.exp(s, x),
-            #[inline(always)]
-            |buffer| {
-                if LAGS || far {
-                    s.prefetch_far_after(read, LOGITS_AHEAD / size_of::<T>());
-                    if LAGS {
-                        s.prefetch_far_after(made, EXPONENTIALS_AHEAD / size_of::<T>());
-                    } else {
-                        s.prefetch_after(made, GRADIENT_AHEAD / size_of::<T>());
-                    }
-                    for at in [&mut read, &mut made] {
-                        *at = at.wrapping_add(T::LANES);
-                    }
-                }
-                if LAGS && let Some(streaming) = streaming {
-                    // The exponentials of the row before: the line lies at this vector or, by less than one,
-                    // after it.
-                    lines.step(s, buffer, streaming, gradient!());
-                }
-            },
-        )
-    }
-}
-
-/// By way of memory what [`Exponentials::make`] gives, for [`apart`].
-impl<T: Float, const NORMAL: bool, const WEIGHTED: bool> Kernel<T>
-    for Exponentials<'_, T, true, NORMAL, WEIGHTED>
-{
-    type Output = (T, Bounds<T>);
-    #[inline(always)]
-    fn run<S: Simd<T>>(self, s: S) -> Self::Output {
-        let shift = Shift::of_chunk(s, s.splat(self.max));
-        let (sum, bounds) = self.make(s, shift);
-        (s.sum_lanes(sum), bounds.of_all(s))
-    }
-}
-
 /// Runs a kernel as a function of its own, whose loop has registers for all its constants: as part of this
 /// crate's largest function they are read from memory each time.
 #[inline(never)]
-pub(super) fn apart<T: Float, S: Simd<T>, K: Kernel<T>>(s: S, kernel: K) -> K::Output {
+pub(super) fn outlined<T: Float, S: Simd<T>, K: Kernel<T>>(s: S, kernel: K) -> K::Output {
     s.enter(kernel)
-}
-
-/// Runs [`Exponentials`]; the sum is that of all lanes.
-#[inline(always)]
-fn exponentials<T: Float, S: Simd<T>, L: Tile<T>, const NORMAL: bool>(
-    s: S,
-    chunk: Unopened<'_, T>,
-    target: Option<usize>,
-    max: T,
-    shift: Shift<S::V>,
-) -> (T, Bounds<T>) {
-    if L::LAGS {
-        if chunk.before.as_ref().is_some_and(|before| before.weights.is_some()) {
-            return apart(s, Exponentials::<T, true, NORMAL, true> { chunk, target, max });
-        }
-        return apart(s, Exponentials::<T, true, NORMAL, false> { chunk, target, max });
-    }
-    let (sum, bounds) = Exponentials::<T, false, NORMAL, false> { chunk, target, max }.make(s, shift);
-    (s.sum_lanes(sum), bounds.of_all(s))
 }
 
 /// cap·tanh(x/cap) of each logit, if there is a cap; a masked class stays masked.
@@ -643,11 +411,11 @@ pub(super) fn gap<T: Float, S: Simd<T>>(
 /// The sums of whole rows from those of their chunks, which become the factors that take the chunks'
 /// exponentials to the row's shift.
 #[inline(always)]
-pub(super) fn join<T: Float, S: Simd<T>>(
+pub(super) fn combine<T: Float, S: Simd<T>>(
     s: S,
     plan: &Plan<'_, T>,
-    parts: &mut [Part<T>],
-) -> (Sums<S::V>, u32) {
+    parts: &mut [ChunkStats<T>],
+) -> (RowStats<S::V>, u32) {
     let (zero, masked) = (s.splat(T::ZERO), s.splat(T::NEG_INFINITY));
     let mut target = masked;
     for part in &*parts {
@@ -688,29 +456,29 @@ pub(super) fn join<T: Float, S: Simd<T>>(
             all_weight = s.mul_add(weight, scale, all_weight);
         }
     }
-    (Sums { max, others: s.add(others, dropped), target, gap, weight: all_weight }, lost)
+    (RowStats { max, others: s.add(others, dropped), target, gap, weight: all_weight }, lost)
 }
 
 /// What one row's logarithm is made of, and the logarithm.
 #[derive(Clone, Copy, Default)]
-pub(super) struct Normalizer<V> {
+pub(super) struct LogSumExp<V> {
     /// The shift of the row, not lifted.
-    shift: Shift<V>,
+    pub(super) shift: Shift<V>,
     /// Σ of all exponentials, from that.
     z: V,
     /// The target's exponential, lifted as the others' sum.
     target: V,
 }
 
-impl<V: Copy> Normalizer<V> {
+impl<V: Copy> LogSumExp<V> {
     #[inline(always)]
-    pub(super) fn of<T: Float, S: Simd<T, V = V>>(s: S, sums: &Sums<V>) -> Self {
+    pub(super) fn of<T: Float, S: Simd<T, V = V>>(s: S, sums: &RowStats<V>) -> Self {
         let shift = Shift::of(s, sums.max);
         let target = shift.lifted(s, T::ROW_LIFT).exp(s, sums.target);
         let z = s.mul(s.add(sums.others, target), s.splat(scaled::scale(T::ONE, -T::ROW_LIFT)));
         // No class has a probability: a row of nothing but −∞ is NaN, like one with +∞.
         let z = s.select(s.gt(z, s.splat(T::ZERO)), z, s.splat(T::NAN));
-        Normalizer { shift, z, target }
+        LogSumExp { shift, z, target }
     }
 
     /// Whether the row is a number.
@@ -720,14 +488,14 @@ impl<V: Copy> Normalizer<V> {
     }
 
     #[inline(always)]
-    pub(super) fn load<T: Float, S: Simd<T, V = V>>(s: S, from: &Normalizer<T::Block>) -> Self {
-        let Normalizer { shift, z, target } = from;
+    pub(super) fn load<T: Float, S: Simd<T, V = V>>(s: S, from: &LogSumExp<T::Block>) -> Self {
+        let LogSumExp { shift, z, target } = from;
         let shift = Shift { origin: s.load(&shift.origin), k: s.load(&shift.k) };
-        Normalizer { shift, z: s.load(z), target: s.load(target) }
+        LogSumExp { shift, z: s.load(z), target: s.load(target) }
     }
 
     #[inline(always)]
-    pub(super) fn store<T: Float, S: Simd<T, V = V>>(&self, s: S, to: &mut Normalizer<T::Block>) {
+    pub(super) fn store<T: Float, S: Simd<T, V = V>>(&self, s: S, to: &mut LogSumExp<T::Block>) {
         s.store(self.shift.origin, &mut to.shift.origin);
         s.store(self.shift.k, &mut to.shift.k);
         s.store(self.z, &mut to.z);
@@ -743,14 +511,14 @@ impl<V: Copy> Normalizer<V> {
 
     /// lse − max
     #[inline(always)]
-    fn above_max<T: Float, S: Simd<T, V = V>>(&self, s: S, sums: &Sums<V>) -> V {
+    fn above_max<T: Float, S: Simd<T, V = V>>(&self, s: S, sums: &RowStats<V>) -> V {
         let t_max = self.shift.exponent(s, sums.max);
         s.mul_add(t_max, s.splat(-T::LN_2), exp::ln(s, self.z))
     }
 
     /// lse − x_y
     #[inline(always)]
-    fn negative_log_likelihood<T: Float, S: Simd<T, V = V>>(&self, s: S, sums: &Sums<V>) -> V {
+    fn negative_log_likelihood<T: Float, S: Simd<T, V = V>>(&self, s: S, sums: &RowStats<V>) -> V {
         let near = exp::ln_1p(s, s.div(sums.others, self.target));
         // Far below the others the target's exponential has underflowed, and nothing cancels.
         let is_far = s.ge(sums.others, s.mul(self.target, s.splat(T::FAR)));
@@ -766,7 +534,7 @@ impl<V: Copy> Normalizer<V> {
         &self,
         s: S,
         plan: &Plan<'_, T>,
-        sums: &Sums<V>,
+        sums: &RowStats<V>,
         own: V,
     ) -> V {
         let mut loss = self.negative_log_likelihood(s, sums);
@@ -790,9 +558,9 @@ impl<V: Copy> Normalizer<V> {
 
 /// The terms of the group's rows, in lanes.
 #[inline(always)]
-pub(super) fn terms<T: Float, S: Simd<T>>(s: S, plan: &Plan<'_, T>, group: &Group<T>) -> Term<S::V> {
+pub(super) fn terms<T: Float, S: Simd<T>>(s: S, plan: &Plan<'_, T>, group: &Group<T>) -> LossTerms<S::V> {
     if plan.is_plain() {
-        return Term { own: s.splat(T::ONE), all: s.splat(T::ONE), rest: s.splat(T::ZERO) };
+        return LossTerms { own: s.splat(T::ONE), all: s.splat(T::ONE), rest: s.splat(T::ZERO) };
     }
     let weight = match plan.weights {
         None => s.splat(T::ONE),
@@ -807,25 +575,25 @@ pub(super) fn terms<T: Float, S: Simd<T>>(s: S, plan: &Plan<'_, T>, group: &Grou
         Some(_) => s.add(s.splat(plan.share_of_all), own),
     };
     let rest = s.mul(s.splat(plan.share), s.sub(s.splat(plan.total_weight), weight));
-    Term { own, all, rest }
+    LossTerms { own, all, rest }
 }
 
 /// What makes the gradient of the rows in the lanes.
 #[derive(Default)]
-pub(super) struct Factors<T: Float> {
+pub(super) struct GradCoeffs<T: Float> {
     /// Of the exponentials from the row's shift, lifted as those of a chunk.
     pub(super) factor: T::Block,
     /// Of the class weights.
-    pub(super) pull: T::Block,
+    pub(super) smoothing: T::Block,
     /// The target's gradient.
     pub(super) target: T::Block,
 }
 
-impl<T: Float> Factors<T> {
+impl<T: Float> GradCoeffs<T> {
     /// Of the class weights, for one lane.
     #[inline(always)]
-    pub(super) fn pull(&self, lane: usize) -> T {
-        self.pull.as_ref()[lane]
+    pub(super) fn smoothing(&self, lane: usize) -> T {
+        self.smoothing.as_ref()[lane]
     }
 
     /// The target's gradient, for one lane.
@@ -837,9 +605,9 @@ impl<T: Float> Factors<T> {
 
 /// What is known of the rows in the lanes before their gradient is made.
 pub(super) struct Stats<V> {
-    pub(super) sums: Sums<V>,
-    pub(super) row: Normalizer<V>,
-    pub(super) term: Term<V>,
+    pub(super) sums: RowStats<V>,
+    pub(super) row: LogSumExp<V>,
+    pub(super) term: LossTerms<V>,
     /// What the gradient is multiplied by.
     pub(super) by: RowScale<V>,
 }
@@ -849,25 +617,25 @@ pub(super) struct Stats<V> {
 pub(super) fn set_factors<T: Float, S: Simd<T>>(
     s: S,
     plan: &Plan<'_, T>,
-    to: &mut Factors<T>,
-    parts: &mut [Part<T>],
+    to: &mut GradCoeffs<T>,
+    parts: &mut [ChunkStats<T>],
     stats: &Stats<S::V>,
 ) {
     let Stats { sums, row, term, by } = stats;
     if plan.log {
         // What is taken from each logit: the maximum, and then what is left of the logarithm.
         s.store(row.above_max(s, sums), &mut to.factor);
-        return s.store(sums.max, &mut to.pull);
+        return s.store(sums.max, &mut to.smoothing);
     }
     let (zero, scale) = (s.splat(T::ZERO), by.first);
     let scaled = if plan.is_plain() { scale } else { s.mul(scale, term.all) };
-    // The gradient is `factor` times the exponentials from the row's shift, plus `pull` times the weights.
+    // The gradient is `factor` times the exponentials from the row's shift, plus `smoothing` times the weights.
     let mut factor = s.div(scaled, row.z);
-    let mut pull = zero;
+    let mut smoothing = zero;
     let mut target = s.sub(zero, s.mul(factor, sums.others));
     if plan.is_smooth() {
         let lifted_scale = s.mul(scale, s.splat(scaled::scale(T::ONE, T::ROW_LIFT)));
-        pull = by.last(s, s.sub(zero, s.mul(lifted_scale, s.splat(plan.share))));
+        smoothing = by.last(s, s.sub(zero, s.mul(lifted_scale, s.splat(plan.share))));
         target = s.mul_add(lifted_scale, term.rest, target);
     }
     if plan.z_loss != T::ZERO {
@@ -887,170 +655,8 @@ pub(super) fn set_factors<T: Float, S: Simd<T>>(
     for part in parts {
         s.store(by.last(s, s.mul(factor, s.load(&part.sum))), &mut part.sum);
     }
-    s.store(pull, &mut to.pull);
+    s.store(smoothing, &mut to.smoothing);
     s.store(by.last(s, target), &mut to.target);
-}
-
-#[inline(always)]
-fn gradient<T: Float, S: Simd<T>>(s: S, pass: Pass<'_, T, Row<'_, '_, T>, Option<&[Part<T>]>>) {
-    let Pass { plan, group, mut tile, lane, parts } = pass;
-    let tile = &mut tile;
-    let factors = &group.factors;
-    let of_row = &group.row.shift;
-    let [pull, factor, origin, k] = [&factors.pull, &factors.factor, &of_row.origin, &of_row.k].map(
-        #[inline(always)]
-        |block| s.splat(block.as_ref()[lane]),
-    );
-    let shift = Shift { origin, k }.lifted(s, T::CHUNK_LIFT);
-    let class = group.classes[lane];
-    for (i, c) in tile.chunks().enumerate() {
-        if parts.is_none() {
-            // Made anew from the logits.
-            tile.open(c);
-            let buffer = tile.buffer(c);
-            softcap(s, plan.cap, buffer);
-            leave_out(buffer, place(plan, c, class));
-        }
-        if plan.log {
-            close(
-                s,
-                tile,
-                c,
-                None,
-                pull,
-                #[inline(always)]
-                |x, max| s.sub(s.sub(x, max), factor),
-            );
-            tile.done(c);
-            continue;
-        }
-        let len = tile.buffer(c).len();
-        let weights = plan.smoothing_weights(c * chunk_classes::<T, false>(), len);
-        match (plan.cap, parts) {
-            (None, Some(parts)) => {
-                let factor = s.splat(parts[i].factor(lane));
-                close(
-                    s,
-                    tile,
-                    c,
-                    weights,
-                    pull,
-                    #[inline(always)]
-                    |power, pull| s.mul_add(power, factor, pull),
-                );
-            }
-            (None, None) => close(
-                s,
-                tile,
-                c,
-                weights,
-                pull,
-                #[inline(always)]
-                |x, pull| s.mul_add(shift.exp(s, x), factor, pull),
-            ),
-            (Some(cap), _) => close(
-                s,
-                tile,
-                c,
-                weights,
-                pull,
-                #[inline(always)]
-                |x, pull| s.mul(s.mul_add(shift.exp(s, x), factor, pull), slope(s, cap, x)),
-            ),
-        }
-        tile.done(c);
-    }
-    let at = place(plan, tile.chunks().start, class);
-    tile.end(at, factors.target(lane));
-}
-
-/// Turns a chunk's buffer into its gradient by `f` of it and `pull`, the latter times the weights where there
-/// are any.
-#[inline(always)]
-fn close<T: Float, S: Simd<T>>(
-    s: S,
-    tile: &mut Row<'_, '_, T>,
-    chunk: usize,
-    weights: Option<&[T]>,
-    pull: S::V,
-    mut f: impl FnMut(S::V, S::V) -> S::V,
-) {
-    let Some(weights) = weights else {
-        return tile.close(
-            s,
-            chunk,
-            #[inline(always)]
-            |x| f(x, pull),
-        );
-    };
-    slices::map_with(
-        s,
-        tile.buffer(chunk),
-        weights,
-        T::ZERO,
-        #[inline(always)]
-        |x, w| f(x, s.mul(pull, w)),
-    );
-    tile.close(
-        s,
-        chunk,
-        #[inline(always)]
-        |x| x,
-    )
-}
-
-/// Notes a row's target, if it is in this chunk, and the largest other, and gives the others' bounds, given
-/// those of all.
-#[inline(always)]
-pub(super) fn find_target<T: Float, S: Simd<T>>(
-    s: S,
-    logits: &[T],
-    at: usize,
-    lane: usize,
-    part: &mut Part<T>,
-    bounds: Bounds<T>,
-) -> Bounds<T> {
-    let target = logits.get(at).copied();
-    let (mut bounds, mut beaten) = (bounds, 0);
-    // The others' own maximum, so that they do not underflow below a target that leads by far.
-    if let Some(target) = target
-        && target.partial_cmp(&bounds.max) != Some(Ordering::Less)
-    {
-        let before = Bounds::of(s, &logits[..at]);
-        bounds = before.join(s, Bounds::of(s, &logits[at + 1..])).of_all(s);
-        beaten = u32::from(before.of_all(s).max >= target);
-    }
-    set_lane(s, &mut part.target, lane, target.unwrap_or(T::NEG_INFINITY));
-    set_lane(s, &mut part.max, lane, bounds.max);
-    part.beaten = part.beaten & !(1 << lane) | beaten << lane;
-    bounds
-}
-
-/// Whether the logit `at` is not the largest, or of equal ones not the first.
-#[inline(always)]
-pub(super) fn is_beaten<T: Float, S: Simd<T>>(s: S, logits: &[T], at: usize) -> bool {
-    let Some(&target) = logits.get(at) else { return true };
-    let target = s.splat(target);
-    let (before, after) = (&logits[..at], &logits[at + 1..]);
-    slices::any(
-        s,
-        before,
-        #[inline(always)]
-        |x| s.ge(x, target),
-    ) || slices::any(
-        s,
-        after,
-        #[inline(always)]
-        |x| s.gt(x, target),
-    )
-}
-
-/// Takes a row's target, if it is here, out of the sums.
-#[inline(always)]
-fn leave_out<T: Float>(logits: &mut [T], at: usize) {
-    if let Some(x) = logits.get_mut(at) {
-        *x = T::NEG_INFINITY;
-    }
 }
 
 /// The derivative of the cap at a capped logit: 1 − tanh²; 0 at a masked class.
