@@ -1,4 +1,4 @@
-//! [gradix](https://docs.rs/gradix)'s cross-entropy, gathers and scatters as operations of [burn](burn), with gradients.
+//! [gradix](https://docs.rs/gradix)'s cross-entropy, gathers and scatters as operations of [burn], with gradients.
 //!
 //! | burn | here |
 //! |---|---|
