@@ -285,6 +285,18 @@ impl<T: Float> SoftmaxXent<T> {
         SoftmaxXent { reduction, ..self }
     }
 
+    /// What [`reduction`](Self::reduction) has set.
+    ///
+    /// ```
+    /// # use gradix::{Reduction, SoftmaxXent};
+    /// assert_eq!(SoftmaxXent::<f32>::new().get_reduction(), Reduction::Mean);
+    /// assert_eq!(SoftmaxXent::<f32>::new().reduction(Reduction::None).get_reduction(), Reduction::None);
+    /// ```
+    #[must_use]
+    pub fn get_reduction(&self) -> Reduction {
+        self.reduction
+    }
+
     /// What the mean divides by, finite and positive, in place of the number of rows that count: the number in the
     /// whole step, where it is distributed or accumulated. Only with [`Reduction::Mean`].
     ///
