@@ -276,22 +276,17 @@ impl<'p, 'a, T: Float> Job<'p, 'a, T> {
 /// Pieces for each thread where groups of rows take turns.
 const PIPELINED_PIECES: usize = 4;
 
-/// [`Job::squares`], a function of its own; with the compiler's knowledge where the options are `PLAIN`.
-struct Squares<'s, 'p, 'a, T: Float, const PLAIN: bool> {
+/// [`Job::squares`], a function of its own.
+struct Squares<'s, 'p, 'a, T: Float> {
     job: Job<'p, 'a, T>,
     scratch: &'s mut Scratch<T>,
 }
 
-impl<T: Float, const PLAIN: bool> Kernel<T> for Squares<'_, '_, '_, T, PLAIN> {
+impl<T: Float> Kernel<T> for Squares<'_, '_, '_, T> {
     type Output = ();
     #[inline(always)]
     fn run<S: Simd<T>>(self, s: S) {
-        if PLAIN {
-            let plan = &self.job.plan.plain();
-            Job { plan, ..self.job }.squares(s, self.scratch);
-        } else {
-            self.job.squares(s, self.scratch);
-        }
+        self.job.squares(s, self.scratch);
     }
 }
 
@@ -303,11 +298,7 @@ impl<T: Float> Kernel<T> for Job<'_, '_, T> {
             #[inline(always)]
             |scratch| {
                 if self.has_squares() {
-                    if self.plan.is_plain() {
-                        math::outlined(s, Squares::<T, true> { job: self, scratch });
-                    } else {
-                        math::outlined(s, Squares::<T, false> { job: self, scratch });
-                    }
+                    math::outlined(s, Squares { job: self, scratch });
                 } else if self.is_by_class() {
                     math::outlined(s, ByClass { job: self, scratch });
                 } else if self.is_pipelined() {

@@ -199,20 +199,6 @@ impl<'a, T: Float> Plan<'a, T> {
         }
     }
 
-    /// The same, without options but the z-loss, which the compiler then knows.
-    #[inline(always)]
-    pub(crate) fn plain(&self) -> Self {
-        Plan {
-            weights: None,
-            share: T::ZERO,
-            cap: None,
-            log: false,
-            unit: 0,
-            chunk_sums: Cow::default(),
-            ..*self
-        }
-    }
-
     /// Whether every term is 1, 1, 0.
     #[inline(always)]
     pub(crate) fn is_plain(&self) -> bool {
