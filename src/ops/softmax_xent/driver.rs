@@ -266,7 +266,8 @@ impl<'p, 'a, T: Float> Job<'p, 'a, T> {
             usize::MAX
         };
         let Job { plan, rows, classes, scale, across, streams, far } = self;
-        let grain = rows.len() / pieces;
+        let bytes = rows.targets.len().saturating_mul(classes).saturating_mul(size_of::<T>());
+        let grain = parallel::grain(rows.len(), bytes, rows.len() / pieces);
         parallel::for_each(rows, grain, |_, rows| {
             T::dispatch(level, Job { plan, rows, classes, scale, across, streams, far });
         });
@@ -811,7 +812,7 @@ impl<T: Float> Job<'_, '_, T> {
             lanes.is_none_or(|lanes| lanes.lane(0).as_slice().is_some())
         }
         !self.across
-            && self.classes >= 2 * CHUNKS_OF_PIECE * chunk_classes::<T, false>()
+            && self.classes.saturating_mul(size_of::<T>()) >= parallel::WORTH_BYTES
             && (1..parallel::threads()).contains(&self.rows.targets.len())
             && is_dense(self.rows.from)
             && is_dense(self.rows.to.as_ref().map(LanesMut::as_lanes))

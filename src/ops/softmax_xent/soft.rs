@@ -579,7 +579,9 @@ impl<T: Float> Soft<'_, T> {
                 weights: self.row_weights,
                 totals: &mut totals,
             };
-            parallel::for_each(piece, 1, |_, piece| T::dispatch(self.level, piece));
+            let bytes = grad_len.saturating_mul(2 * size_of::<T>());
+            let grain = parallel::grain(Split::len(&piece), bytes, 1);
+            parallel::for_each(piece, grain, |_, piece| T::dispatch(self.level, piece));
         }
         let (mut sum, mut count) = (LossSum::ZERO, 0);
         for (total, counted) in totals {
