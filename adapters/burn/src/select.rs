@@ -134,7 +134,9 @@ struct Kept {
 
 impl Kept {
     fn gradient<T: Float + Element + Pod>(&self, upstream: &FlexTensor) -> Result<FlexTensor> {
-        let mut gradient = vec![T::zeroed(); self.shape.num_elements()];
+        // Zeros are written: left to the system (`vec![0; n]`), each row that is met first, in any order, is a page fault.
+        let mut gradient = Vec::with_capacity(self.shape.num_elements());
+        gradient.resize(self.shape.num_elements(), T::zeroed());
         let into = gradix::ViewMut::new(&mut gradient, &self.shape)?;
         let upstream = view::<T>(upstream)?;
         with_indices!(&self.ids, "the indices", |ids| {

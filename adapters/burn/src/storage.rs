@@ -1,4 +1,6 @@
 //! Tensors of the backend Flex as gradix's views, and back.
+//!
+//! Tensors are taken apart here, not by burn's `#[backend_extension]`, whose operations return tensors and no errors.
 
 use crate::error::{Error, Result};
 use burn::backend::{BackendTensor, DispatchAutodiffContext, DispatchTensor, DispatchTensorKind, Flex};

@@ -2,6 +2,8 @@
 
 mod common;
 
+use burn::backend::Flex;
+use burn::nn::LinearConfig;
 use burn::nn::loss::CrossEntropyLossConfig;
 use burn::tensor::activation::log_softmax;
 use burn::tensor::{DType, Element, GradientCheckpointingStrategy, Int, Tensor, TensorData};
@@ -251,6 +253,16 @@ fn given_away_logits_become_the_gradient() -> Result<()> {
     }
     assert_eq!(found[0], found[1]);
     Ok(())
+}
+
+/// So do those that a layer has returned.
+#[test]
+fn nobody_else_holds_what_a_layer_returns() {
+    let layer = LinearConfig::new(3, 4).init(&tracking());
+    let logits = layer.forward(uniform(&mut rng(11), [5, 3], 1.0, DType::F32));
+    assert!(logits.is_tracked());
+    let logits = logits.inner().try_into_primitive::<Flex>().expect("a tensor of Flex");
+    assert!(logits.is_unique() && logits.is_contiguous());
 }
 
 /// The backward pass of an exponential needs its values, which the loss has been given.
