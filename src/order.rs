@@ -10,7 +10,7 @@ const CHUNK_BYTES: usize = 5120;
 
 /// Classes of a chunk where rows sit in lanes; rows of at most so many classes are put there: what a row
 /// along vectors costs beside its elements is more than the way into lanes and back.
-pub(crate) const CLASSES_ACROSS: usize = 128;
+pub(crate) const CLASSES_PER_LANE_CHUNK: usize = 128;
 
 /// Rows along the last axis sit in lanes if their classes fill at most so many vectors: what a row along
 /// vectors costs beside its elements is more than the way into lanes and back. The second number is for
@@ -26,28 +26,28 @@ pub(crate) const SUMS_OF_WEIGHTS: usize = 8;
 
 /// Whether rows of logits of this shape, whose classes are on `axis`, sit in lanes: where there are few classes, or
 /// these are not the last axis. Axes of length 1 after that of the classes leave it the last.
-pub(crate) fn is_across<T: Float>(shape: &[usize], axis: usize, finds_maxima: bool) -> bool {
+pub(crate) fn is_row_per_lane<T: Float>(shape: &[usize], axis: usize, finds_maxima: bool) -> bool {
     let is_last = shape[axis + 1..].iter().all(|&n| n == 1);
     !is_last || shape[axis] <= VECTORS_IN_LANES[usize::from(finds_maxima)] * T::LANES
 }
 
 /// Whether rows of `classes` classes whose targets are probabilities sit in lanes.
-pub(crate) fn is_soft_across(classes: usize) -> bool {
-    classes <= CLASSES_ACROSS
+pub(crate) fn is_soft_row_per_lane(classes: usize) -> bool {
+    classes <= CLASSES_PER_LANE_CHUNK
 }
 
 /// Classes of a chunk.
-pub(crate) const fn chunk_classes<T: Float, const ACROSS: bool>() -> usize {
-    if ACROSS { CLASSES_ACROSS } else { CHUNK_BYTES / size_of::<T>() }
+pub(crate) const fn chunk_classes<T: Float, const ROW_PER_LANE: bool>() -> usize {
+    if ROW_PER_LANE { CLASSES_PER_LANE_CHUNK } else { CHUNK_BYTES / size_of::<T>() }
 }
 
 /// Rows of a block: a multiple of a vector's lanes, or, where a row has more than a chunk, as few as fill it.
-pub(crate) fn rows_per_block<T: Float>(classes: usize, across: bool) -> usize {
+pub(crate) fn rows_per_block<T: Float>(classes: usize, row_per_lane: bool) -> usize {
     let rows = match BLOCK / classes.max(1) {
         0 => 1,
         rows if rows < T::LANES => rows,
         rows => rows / T::LANES * T::LANES,
     };
     let is_one_chunk = classes <= chunk_classes::<T, false>();
-    if across || is_one_chunk { rows.next_multiple_of(T::LANES) } else { rows }
+    if row_per_lane || is_one_chunk { rows.next_multiple_of(T::LANES) } else { rows }
 }

@@ -239,7 +239,7 @@ impl<'a, T: Float> Job<'_, 'a, T> {
     /// Whether [`Job::by_class`] serves these rows.
     pub(super) fn is_by_class(&mut self) -> bool {
         let rows = self.rows.targets.len();
-        !self.across
+        !self.row_per_lane
             && !self.streams
             && (1..=chunk_classes::<T, false>()).contains(&self.classes)
             && self.rows.known.is_none()

@@ -173,9 +173,9 @@ impl<T: Float> SoftmaxXent<T> {
     }
 
     /// Whether rows sit in lanes.
-    pub(super) fn is_across(&self, axis: usize, shape: &[usize]) -> bool {
+    pub(super) fn is_row_per_lane(&self, axis: usize, shape: &[usize]) -> bool {
         let finds_maxima = self.label_smoothing > T::ZERO || self.z_loss > T::ZERO;
-        order::is_across::<T>(shape, axis, finds_maxima)
+        order::is_row_per_lane::<T>(shape, axis, finds_maxima)
     }
 
     /// Checks the options against each other and the inputs.
@@ -188,13 +188,13 @@ impl<T: Float> SoftmaxXent<T> {
         let axis = self.axis(shape)?;
         let here = shape[axis];
         let rows = shape.iter().enumerate().filter(|&(k, _)| k != axis).map(|(_, &n)| n).product::<usize>();
-        let across = self.is_across(axis, shape);
+        let row_per_lane = self.is_row_per_lane(axis, shape);
         let (first, all) = self.shard.unwrap_or((0, here));
         let Some(labels) = labels else {
             let counted = Counted { rows, weight: Scaled::of_f64(rows as f64), heaviest: T::ONE };
-            let plan = Plan::new(self, Classes { all, first, here, across }, T::ONE);
+            let plan = Plan::new(self, Classes { all, first, here, row_per_lane }, T::ONE);
             let (labels, level) = (Labels::none(), Level::current()?);
-            return Ok(Call { xent: self, plan, labels, rows, axis, here, across, level, counted });
+            return Ok(Call { xent: self, plan, labels, rows, axis, here, row_per_lane, level, counted });
         };
         self.check_options(all, in_parts)?;
         if first.checked_add(here).is_none_or(|end| end > all) {
@@ -214,8 +214,8 @@ impl<T: Float> SoftmaxXent<T> {
         let level = Level::current()?;
         let labels = Labels::new(&labels, self.ignore_index);
         let counted = labels.count(self, all, level)?;
-        let plan = Plan::new(self, Classes { all, first, here, across }, counted.heaviest);
-        Ok(Call { xent: self, plan, labels, rows, axis, here, across, level, counted })
+        let plan = Plan::new(self, Classes { all, first, here, row_per_lane }, counted.heaviest);
+        Ok(Call { xent: self, plan, labels, rows, axis, here, row_per_lane, level, counted })
     }
 
     pub(super) fn check_row_weights(&self, rows: usize) -> Result<()> {
@@ -317,7 +317,7 @@ pub(crate) struct Call<'c, T: Float> {
     /// The number of classes of these logits.
     pub(crate) here: usize,
     /// Whether rows sit in lanes.
-    pub(crate) across: bool,
+    pub(crate) row_per_lane: bool,
     level: Level,
     counted: Counted<T>,
 }
@@ -345,7 +345,7 @@ impl<T: Float> Call<'_, T> {
 
     /// Rows of a block.
     pub(crate) fn block(&self) -> usize {
-        order::rows_per_block::<T>(self.here, self.across)
+        order::rows_per_block::<T>(self.here, self.row_per_lane)
     }
 
     /// Room for what is found out about each row.
@@ -391,10 +391,10 @@ impl<T: Float> Call<'_, T> {
     }
 
     fn job<'w>(&'w self, rows: Work<'w, T>, scale: Scaled<T>, streams: bool) -> Job<'w, 'w, T> {
-        let (plan, classes, across) = (&self.plan, self.here, self.across);
+        let (plan, classes, row_per_lane) = (&self.plan, self.here, self.row_per_lane);
         let scale = self.scale(scale);
         let rows = Box::new(rows);
-        Job { plan, rows, classes, scale, across, streams, far: self.bytes() >= FAR }
+        Job { plan, rows, classes, scale, row_per_lane, streams, far: self.bytes() >= FAR }
     }
 
     /// Bytes of a row's logits; as many as can be counted, where an array of no rows claims more.
@@ -485,11 +485,11 @@ impl<T: Float> Call<'_, T> {
     /// The same call for some of its classes, which are numbered on.
     pub(crate) fn panel(&self, classes: Range<usize>) -> Call<'_, T> {
         let (all, first, here) = (self.plan.all_classes, classes.start, classes.len());
-        let across = self.xent.is_across(1, &[self.rows, here]);
-        let plan = Plan::new(self.xent, Classes { all, first, here, across }, self.counted.heaviest);
+        let row_per_lane = self.xent.is_row_per_lane(1, &[self.rows, here]);
+        let plan = Plan::new(self.xent, Classes { all, first, here, row_per_lane }, self.counted.heaviest);
         let labels = self.labels.as_borrowed();
         let &Call { xent, rows, axis, level, counted, .. } = self;
-        Call { xent, plan, labels, rows, axis, here, across, level, counted }
+        Call { xent, plan, labels, rows, axis, here, row_per_lane, level, counted }
     }
 
     /// Runs the kernel for these rows, a part of all.

@@ -225,7 +225,7 @@ pub(super) struct Job<'p, 'a, T: Float> {
     pub(super) classes: usize,
     pub(super) scale: CallScale<T>,
     /// Whether rows sit in lanes.
-    pub(super) across: bool,
+    pub(super) row_per_lane: bool,
     /// Whether the gradient is written by streaming stores.
     pub(super) streams: bool,
     /// Whether the logits come from beyond the second-level cache.
@@ -265,11 +265,11 @@ impl<'p, 'a, T: Float> Job<'p, 'a, T> {
         } else {
             usize::MAX
         };
-        let Job { plan, rows, classes, scale, across, streams, far } = self;
+        let Job { plan, rows, classes, scale, row_per_lane, streams, far } = self;
         let bytes = rows.targets.len().saturating_mul(classes).saturating_mul(size_of::<T>());
         let grain = parallel::grain(rows.len(), bytes, rows.len() / pieces);
         parallel::for_each(rows, grain, |_, rows| {
-            T::dispatch(level, Job { plan, rows, classes, scale, across, streams, far });
+            T::dispatch(level, Job { plan, rows, classes, scale, row_per_lane, streams, far });
         });
     }
 }
@@ -304,7 +304,7 @@ impl<T: Float> Kernel<T> for Job<'_, '_, T> {
                     math::outlined(s, ByClass { job: self, scratch });
                 } else if self.is_pipelined() {
                     self.pipelined_groups(s, scratch)
-                } else if self.across {
+                } else if self.row_per_lane {
                     self.blocks::<S, true>(s, scratch)
                 } else {
                     self.blocks::<S, false>(s, scratch)
@@ -336,29 +336,29 @@ const GROUP_BYTES: usize = 64 << 10;
 
 impl<'a, T: Float> Job<'_, 'a, T> {
     #[inline(always)]
-    fn blocks<S: Simd<T>, const ACROSS: bool>(mut self, s: S, scratch: &mut Scratch<T>) {
+    fn blocks<S: Simd<T>, const ROW_PER_LANE: bool>(mut self, s: S, scratch: &mut Scratch<T>) {
         let streaming = self.streams.then(Streaming::begin);
         let Scratch { groups, parts, room, .. } = scratch;
-        let chunk = chunk_classes::<T, ACROSS>().min(self.classes);
-        let chunks = self.classes.div_ceil(chunk_classes::<T, ACROSS>());
+        let chunk = chunk_classes::<T, ROW_PER_LANE>().min(self.classes);
+        let chunks = self.classes.div_ceil(chunk_classes::<T, ROW_PER_LANE>());
         // The exponentials of rows in lanes, if of more than a chunk, wait in the output; those of a row, if they are
         // still needed, there too where they can, else in scratch.
         let unit = match &self.rows.to {
-            _ if ACROSS => chunk * T::LANES,
+            _ if ROW_PER_LANE => chunk * T::LANES,
             Some(_) => self.classes.next_multiple_of(T::LANES),
             None => chunk.next_multiple_of(T::LANES),
         };
         let output = self.rows.to.as_ref();
-        let in_output = !ACROSS && output.is_some_and(|to| to.are_dense() && !self.streams);
+        let in_output = !ROW_PER_LANE && output.is_some_and(|to| to.are_dense() && !self.streams);
         let bytes = if in_output { GROUP_BYTES } else { ROOM_BYTES };
-        let units = if ACROSS && chunks > 1 { 1 } else { bytes / size_of::<T>() / unit.max(1) };
+        let units = if ROW_PER_LANE && chunks > 1 { 1 } else { bytes / size_of::<T>() / unit.max(1) };
         let (step, at_once) = match output {
-            _ if ACROSS => (T::LANES, units.clamp(1, GROUPS)),
+            _ if ROW_PER_LANE => (T::LANES, units.clamp(1, GROUPS)),
             Some(_) => (units.clamp(1, T::LANES), 1),
             None => (T::LANES, 1),
         };
         let held = match output {
-            _ if ACROSS => at_once,
+            _ if ROW_PER_LANE => at_once,
             _ if in_output => 0,
             Some(_) => step,
             None => 1,
@@ -384,7 +384,7 @@ impl<'a, T: Float> Job<'_, 'a, T> {
                 }
                 let mut parts_of = parts.chunks_exact_mut(chunks.max(1));
                 for (i, group) in groups[..count].iter().enumerate() {
-                    self.sums::<S, ACROSS>(s, i, group, parts_of.next().unwrap_or_default(), &mut room);
+                    self.sums::<S, ROW_PER_LANE>(s, i, group, parts_of.next().unwrap_or_default(), &mut room);
                 }
                 let mut parts_of = parts.chunks_exact_mut(chunks.max(1));
                 for group in &mut groups[..count] {
@@ -396,7 +396,13 @@ impl<'a, T: Float> Job<'_, 'a, T> {
                 }
                 let mut parts_of = parts.chunks_exact(chunks.max(1));
                 for (i, group) in groups[..count].iter().enumerate() {
-                    self.gradient::<S, ACROSS>(s, i, group, parts_of.next().unwrap_or_default(), &mut room);
+                    self.gradient::<S, ROW_PER_LANE>(
+                        s,
+                        i,
+                        group,
+                        parts_of.next().unwrap_or_default(),
+                        &mut room,
+                    );
                 }
             }
             if let Some(totals) = &mut self.rows.totals {
@@ -468,7 +474,7 @@ impl<'a, T: Float> Job<'_, 'a, T> {
     /// made: where it is streamed, so that memory is read and written at the same time.
     pub(super) fn is_pipelined(&self) -> bool {
         self.streams
-            && !self.across
+            && !self.row_per_lane
             && self.rows.known.is_none()
             && !self.plan.needs_logits()
             && self.rows.from.is_some_and(|from| from.are_dense())
@@ -559,7 +565,7 @@ impl<'a, T: Float> Job<'_, 'a, T> {
 
     /// The sums of the chunks of a group's rows.
     #[inline(always)]
-    fn sums<S: Simd<T>, const ACROSS: bool>(
+    fn sums<S: Simd<T>, const ROW_PER_LANE: bool>(
         &mut self,
         s: S,
         number: usize,
@@ -572,7 +578,7 @@ impl<'a, T: Float> Job<'_, 'a, T> {
             return;
         }
         let Buffers { room, unit, ahead, .. } = scratch;
-        if ACROSS {
+        if ROW_PER_LANE {
             let tile = self.columns(group, &mut room[number * *unit..]);
             s.enter(lanes::Sum { plan, group, tile, parts });
         } else {
@@ -690,7 +696,7 @@ impl<'a, T: Float> Job<'_, 'a, T> {
 
     /// The gradient of a group's rows, where it is wanted.
     #[inline(always)]
-    fn gradient<S: Simd<T>, const ACROSS: bool>(
+    fn gradient<S: Simd<T>, const ROW_PER_LANE: bool>(
         &mut self,
         s: S,
         number: usize,
@@ -702,7 +708,7 @@ impl<'a, T: Float> Job<'_, 'a, T> {
             return;
         }
         let parts = self.rows.known.is_none().then_some(parts);
-        if ACROSS {
+        if ROW_PER_LANE {
             let (plan, Buffers { room, unit, .. }) = (self.plan, scratch);
             let tile = self.columns(group, &mut room[number * *unit..]);
             s.enter(lanes::Write { plan, group, tile, parts });
@@ -736,7 +742,7 @@ impl<'a, T: Float> Job<'_, 'a, T> {
     fn has_squares(&mut self) -> bool {
         let (rows, small) = (self.rows.targets.len(), 1..=T::LANES);
         small.contains(&self.classes)
-            && self.across
+            && self.row_per_lane
             && self.rows.known.is_none()
             && !self.plan.needs_logits()
             && self.rows.from.is_none_or(|from| from.run(0, rows).is_some())
@@ -811,7 +817,7 @@ impl<T: Float> Job<'_, '_, T> {
         fn is_dense<T: Float>(lanes: Option<Lanes<'_, T>>) -> bool {
             lanes.is_none_or(|lanes| lanes.lane(0).as_slice().is_some())
         }
-        !self.across
+        !self.row_per_lane
             && self.classes.saturating_mul(size_of::<T>()) >= parallel::WORTH_BYTES
             && (1..parallel::threads()).contains(&self.rows.targets.len())
             && is_dense(self.rows.from)

@@ -1,7 +1,7 @@
 //! The kernel for rows in lanes: a vector holds one class of several rows.
 
 use super::math::{self, ChunkStats, GradCoeffs, Group, Shift};
-use super::plan::{CLASSES_ACROSS, Plan};
+use super::plan::{CLASSES_PER_LANE_CHUNK, Plan};
 use super::tile::Columns;
 use crate::simd::{Float, Kernel, Simd, exp};
 
@@ -112,7 +112,11 @@ impl<T: Float> Kernel<T> for Write<'_, '_, '_, T> {
 /// there is no target.
 #[inline(always)]
 fn target_columns<T: Float, S: Simd<T>>(s: S, plan: &Plan<'_, T>, group: &Group<T>, chunk: usize) -> S::V {
-    s.target_columns(&group.classes, plan.first_class + chunk * CLASSES_ACROSS, CLASSES_ACROSS as u32)
+    s.target_columns(
+        &group.classes,
+        plan.first_class + chunk * CLASSES_PER_LANE_CHUNK,
+        CLASSES_PER_LANE_CHUNK as u32,
+    )
 }
 
 /// Finds the targets in a chunk's logits and the largest of the others, and gives the least of all.
@@ -123,7 +127,7 @@ fn find_targets<T: Float, S: Simd<T>>(
     logits: &[T::Block],
     part: &mut ChunkStats<T>,
 ) -> S::V {
-    const { assert!(CLASSES_ACROSS <= T::NUMBERS.len()) }; // or a chunk's last classes would go uncounted
+    const { assert!(CLASSES_PER_LANE_CHUNK <= T::NUMBERS.len()) }; // or a chunk's last classes would go uncounted
     let masked = s.splat(T::NEG_INFINITY);
     let (mut max, mut min, mut target) = (masked, s.splat(T::INFINITY), masked);
     for (block, &number) in logits.iter().zip(T::NUMBERS) {
@@ -166,7 +170,7 @@ fn sum<T: Float, S: Simd<T>>(
     if plan.is_smooth() {
         let mut gap = s.splat(T::ZERO);
         let scaled_anchor = s.mul(math::anchor(s, max), s.splat(plan.gap_scale));
-        match plan.smoothing_weights(chunk * CLASSES_ACROSS, columns.len()) {
+        match plan.smoothing_weights(chunk * CLASSES_PER_LANE_CHUNK, columns.len()) {
             None => {
                 for block in &*columns {
                     gap = s.add(gap, math::scaled_gap(s, plan, s.load(block), scaled_anchor));
@@ -245,7 +249,7 @@ fn close<T: Float, S: Simd<T>>(
 ) {
     let (smoothing, target, zero) = (s.load(&factors.smoothing), s.load(&factors.target), s.splat(T::ZERO));
     let wanted = s.ge(columns_of_targets, zero);
-    let weights = plan.smoothing_weights(chunk * CLASSES_ACROSS, columns.len());
+    let weights = plan.smoothing_weights(chunk * CLASSES_PER_LANE_CHUNK, columns.len());
     for (i, (block, &number)) in columns.iter_mut().zip(T::NUMBERS).enumerate() {
         let smoothing = match weights {
             None => smoothing,

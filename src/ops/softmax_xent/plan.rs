@@ -1,7 +1,7 @@
 //! The options of a call, turned into the numbers that the kernel multiplies by.
 
 use super::SoftmaxXent;
-pub(super) use crate::order::{CLASSES_ACROSS, chunk_classes};
+pub(super) use crate::order::{CLASSES_PER_LANE_CHUNK, chunk_classes};
 use crate::simd::{Float, scaled};
 use std::borrow::Cow;
 
@@ -92,7 +92,7 @@ pub(crate) struct Classes {
     /// The number of the logits' classes.
     pub(crate) here: usize,
     /// Whether rows sit in lanes.
-    pub(crate) across: bool,
+    pub(crate) row_per_lane: bool,
 }
 
 /// Options, as numbers. Losses, and what multiplies gradients, are counted in units of 2^[`Plan::unit`], so
@@ -152,8 +152,8 @@ pub(crate) struct LossTerms<V> {
 impl<'a, T: Float> Plan<'a, T> {
     /// `heaviest` is the largest weight of a target that counts.
     pub(crate) fn new(xent: &'a SoftmaxXent<T>, classes: Classes, heaviest: T) -> Self {
-        let Classes { all: count, first: first_class, here, across } = classes;
-        let chunk = if across { chunk_classes::<T, true>() } else { chunk_classes::<T, false>() };
+        let Classes { all: count, first: first_class, here, row_per_lane } = classes;
+        let chunk = if row_per_lane { chunk_classes::<T, true>() } else { chunk_classes::<T, false>() };
         let weights = xent.class_weights.as_ref();
         let share = T::from_f64(xent.label_smoothing.to_f64() / count as f64);
         let weight_exponent = match weights {
@@ -171,7 +171,7 @@ impl<'a, T: Float> Plan<'a, T> {
         let total_weight = weights.map_or(T::from_f64(count as f64), |weights| weights.total);
         let gap_exponent = (-2 - scaled::exponent(total_weight.to_f64())).min(-1);
         let chunk_sums = match weights {
-            Some(weights) if here == count => Cow::Borrowed(&*weights.chunk_sums[usize::from(across)]),
+            Some(weights) if here == count => Cow::Borrowed(&*weights.chunk_sums[usize::from(row_per_lane)]),
             Some(weights) => sums(&weights.scaled()[first_class..][..here], chunk).collect(),
             None => Cow::default(),
         };

@@ -12,7 +12,7 @@
 use super::call::{Gradient, Request, mean};
 use super::driver::{Total, aligned};
 use super::math::{self, Shift};
-use super::plan::{CLASSES_ACROSS, chunk_classes};
+use super::plan::{CLASSES_PER_LANE_CHUNK, chunk_classes};
 use super::scale::{CallScale, LossSum};
 use super::tile::Columns;
 use super::{Loss, Reduction, SoftmaxXent};
@@ -40,7 +40,7 @@ pub(crate) struct Soft<'a, T: Float> {
     pub(crate) scale: CallScale<T>,
     pub(crate) row_weights: Option<&'a [T]>,
     /// Whether rows sit in lanes.
-    pub(crate) across: bool,
+    pub(crate) row_per_lane: bool,
     /// Rows of a block, the unit of work.
     pub(crate) block: usize,
     /// The sum of the weights of rows that count, where the mean or the answer needs it.
@@ -156,7 +156,7 @@ impl<T: Float> SoftmaxXent<T> {
         });
         let divisor = self.divisor(weight.unwrap_or(Scaled::ONE));
         let shift = self.class_weights.as_ref().map_or(0, |weights| weights.exponent) - unit;
-        let across = order::is_soft_across(classes);
+        let row_per_lane = order::is_soft_row_per_lane(classes);
         let own = if self.label_smoothing > T::ZERO { T::ONE - self.label_smoothing } else { T::ONE };
         Ok(Soft {
             axis,
@@ -168,8 +168,8 @@ impl<T: Float> SoftmaxXent<T> {
             cap: self.softcap,
             scale: CallScale::new(mean(divisor), 0, unit, rows_exponent),
             row_weights: row_weights.map(|weights| &*weights.all),
-            across,
-            block: order::rows_per_block::<T>(classes, across),
+            row_per_lane,
+            block: order::rows_per_block::<T>(classes, row_per_lane),
             weight,
             divisor,
             level,
@@ -273,8 +273,8 @@ impl<T: Float> Kernel<T> for Piece<'_, '_, T> {
     fn run<S: Simd<T>>(self, s: S) {
         parallel::with_scratch(
             #[inline(always)]
-            |scratch: &mut Scratch<T>| match self.soft.across {
-                true => math::outlined(s, Across { piece: self, scratch }),
+            |scratch: &mut Scratch<T>| match self.soft.row_per_lane {
+                true => math::outlined(s, RowPerLane { piece: self, scratch }),
                 false => self.along(s, scratch),
             },
         );
@@ -282,16 +282,16 @@ impl<T: Float> Kernel<T> for Piece<'_, '_, T> {
 }
 
 /// Rows in lanes, a function of its own.
-struct Across<'s, 'p, 'a, T: Float> {
+struct RowPerLane<'s, 'p, 'a, T: Float> {
     piece: Piece<'p, 'a, T>,
     scratch: &'s mut Scratch<T>,
 }
 
-impl<T: Float> Kernel<T> for Across<'_, '_, '_, T> {
+impl<T: Float> Kernel<T> for RowPerLane<'_, '_, '_, T> {
     type Output = ();
     #[inline(always)]
     fn run<S: Simd<T>>(self, s: S) {
-        let Across { piece, scratch } = self;
+        let RowPerLane { piece, scratch } = self;
         let Piece { soft, rows, logits, targets, mut grad, weights, totals } = piece;
         let classes = targets.lane_len();
         let len = classes * T::LANES;
@@ -434,7 +434,7 @@ fn add_class<T: Float, S: Simd<T>>(
 /// largest logit is that of its largest target, of equal ones the first.
 #[inline(always)]
 fn sums_of_columns<T: Float, S: Simd<T>>(s: S, x: &mut [T::Block], t: &[T::Block]) -> (RowStats<S::V>, S::M) {
-    const { assert!(CLASSES_ACROSS <= T::NUMBERS.len()) }; // or a row's last classes would be left out
+    const { assert!(CLASSES_PER_LANE_CHUNK <= T::NUMBERS.len()) }; // or a row's last classes would be left out
     let (zero, masked) = (s.splat(T::ZERO), s.splat(T::NEG_INFINITY));
     let mut largest = [(masked, zero); 2];
     for ((x, t), &number) in x.iter().zip(t).zip(T::NUMBERS) {

@@ -47,9 +47,9 @@ pub(super) struct PreviousChunk<'t, T> {
 
 /// The range of classes of a chunk.
 #[inline(always)]
-fn range<T: Float, const ACROSS: bool>(chunk: usize, classes: usize) -> Range<usize> {
-    let first = classes.min(chunk * chunk_classes::<T, ACROSS>());
-    first..classes.min(first + chunk_classes::<T, ACROSS>())
+fn range<T: Float, const ROW_PER_LANE: bool>(chunk: usize, classes: usize) -> Range<usize> {
+    let first = classes.min(chunk * chunk_classes::<T, ROW_PER_LANE>());
+    first..classes.min(first + chunk_classes::<T, ROW_PER_LANE>())
 }
 
 /// One row along vectors, or some of its chunks. Without `from`, the logits are where the gradient will be.

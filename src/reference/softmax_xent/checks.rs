@@ -19,7 +19,7 @@ pub(super) struct Arguments<'x, T> {
     pub(super) first_class: usize,
     pub(super) all_classes: usize,
     /// Whether rows are summed as ones that sit in lanes.
-    pub(super) across: bool,
+    pub(super) row_per_lane: bool,
     /// The class of each row's target; none of an ignored row.
     pub(super) targets: Vec<Option<usize>>,
 }
@@ -131,8 +131,8 @@ pub(super) fn labelled<'x, T: Float, I: Index>(
         }
     }
     let finds_maxima = xent.label_smoothing > T::ZERO || xent.z_loss > T::ZERO;
-    let across = order::is_across::<T>(shape, axis, finds_maxima);
-    Ok(Arguments { xent, axis, rows, here, first_class, all_classes, across, targets })
+    let row_per_lane = order::is_row_per_lane::<T>(shape, axis, finds_maxima);
+    Ok(Arguments { xent, axis, rows, here, first_class, all_classes, row_per_lane, targets })
 }
 
 /// Checks a call without targets.
@@ -142,9 +142,9 @@ pub(super) fn untargeted<'x, T: Float>(
 ) -> Result<Arguments<'x, T>> {
     let axis = axis_of(shape, xent.class_axis)?;
     let (here, rows) = (shape[axis], others(shape, axis).iter().product());
-    let across = order::is_across::<T>(shape, axis, false);
+    let row_per_lane = order::is_row_per_lane::<T>(shape, axis, false);
     let targets = collect((0..rows).map(|_| None))?;
-    Ok(Arguments { xent, axis, rows, here, first_class: 0, all_classes: here, across, targets })
+    Ok(Arguments { xent, axis, rows, here, first_class: 0, all_classes: here, row_per_lane, targets })
 }
 
 /// Checks a call whose targets are probabilities; gives the class axis and the number of rows.

@@ -325,5 +325,5 @@ pub(super) fn unit<T: Float>(xent: &SoftmaxXent<T>, weight_exponent: i32) -> i32
 
 /// Classes of a chunk.
 pub(super) fn chunk_len<T: Float>(arguments: &Arguments<'_, T>) -> usize {
-    if arguments.across { chunk_classes::<T, true>() } else { chunk_classes::<T, false>() }
+    if arguments.row_per_lane { chunk_classes::<T, true>() } else { chunk_classes::<T, false>() }
 }

@@ -1,6 +1,6 @@
 //! Softmax cross-entropy, one number at a time: what the bits of [`crate::SoftmaxXent`] are.
 //!
-//! The equations are in `ops/softmax_xent/rows.rs`, the polynomials in `simd/exp.rs`. This is the order of
+//! The equations are in `ops/softmax_xent/math.rs`, the polynomials in `simd/exp.rs`. This is the order of
 //! every operation, without vectors and threads: for rows that lie along vectors, `lanes` partial sums that
 //! are then joined by halves; for rows in lanes, one sum; chunk by chunk.
 
@@ -81,7 +81,7 @@ impl<T: Float> SoftmaxXent<'_, T> {
             correct += usize::from(class.is_some() && is_correct(&sums));
             push(&mut totals, in_total)?;
             push(&mut losses, in_answer)?;
-            push(&mut lse, Normalizer::of(&sums).lse())?;
+            push(&mut lse, LogSumExp::of(&sums).lse())?;
             push(&mut partials, partial(&sums))?;
         }
         Ok(Rows { losses, lse, partials, loss: total_loss(&call, &totals, correct) })
@@ -186,7 +186,7 @@ fn gradient<T: Float>(
             None => sums(call, &x, class),
             Some(known) => {
                 let Partial { max, others, target, sum: gap, weight, rival } = known[row];
-                Sums { max, others, target, gap, weight, rival, chunks: vec![] }
+                RowStats { max, others, target, gap, weight, rival, chunks: vec![] }
             }
         };
         if class.is_none() {
@@ -219,8 +219,8 @@ fn total_of_blocks<T: Float>(losses: &[T], block: usize) -> Total {
 
 /// The loss of all rows.
 fn total_loss<T: Float>(call: &Numbers<'_, T>, losses: &[T], correct: usize) -> Loss<T> {
-    let Arguments { here, across, .. } = call.arguments;
-    let total = total_of_blocks(losses, rows_per_block::<T>(here, across));
+    let Arguments { here, row_per_lane, .. } = call.arguments;
+    let total = total_of_blocks(losses, rows_per_block::<T>(here, row_per_lane));
     let exponent = call.multiplier.unit + call.multiplier.rows_exponent;
     let weight = scaled::scale(call.count.weight.mantissa, call.count.weight.exponent);
     Loss {
@@ -274,7 +274,7 @@ impl<T: Float> Shift<T> {
     }
 }
 
-struct Sums<T> {
+struct RowStats<T> {
     max: T,
     others: T,
     target: T,
@@ -287,23 +287,23 @@ struct Sums<T> {
 }
 
 /// What is kept of a row: where it is no number as a whole, nor is its largest logit.
-fn partial<T: Float>(sums: &Sums<T>) -> Partial<T> {
+fn partial<T: Float>(sums: &RowStats<T>) -> Partial<T> {
     let max = if sums.others.is_nan() { T::NAN } else { sums.max };
-    let &Sums { others, target, gap: sum, weight, .. } = sums;
+    let &RowStats { others, target, gap: sum, weight, .. } = sums;
     let rival = if others.is_nan() { others } else { sums.rival };
     Partial { max, others, target, sum, weight, rival }
 }
 
 /// Whether the target is the largest logit of a row that is a number.
-fn is_correct<T: Float>(sums: &Sums<T>) -> bool {
-    sums.target >= sums.rival && !Normalizer::of(sums).z.is_nan()
+fn is_correct<T: Float>(sums: &RowStats<T>) -> bool {
+    sums.target >= sums.rival && !LogSumExp::of(sums).z.is_nan()
 }
 
 /// A row's sums, from those of its chunks.
-fn sums<T: Float>(call: &Numbers<'_, T>, x: &[T], class: Option<usize>) -> Sums<T> {
-    let &Arguments { across, first_class, .. } = &call.arguments;
+fn sums<T: Float>(call: &Numbers<'_, T>, x: &[T], class: Option<usize>) -> RowStats<T> {
+    let &Arguments { row_per_lane, first_class, .. } = &call.arguments;
     let chunk_len = chunk_len(&call.arguments);
-    let lanes = if across { 1 } else { T::LANES };
+    let lanes = if row_per_lane { 1 } else { T::LANES };
     // Something beyond the logits where it is not among them.
     let target = class.and_then(|class| class.checked_sub(first_class)).unwrap_or(usize::MAX);
     let larger = |a: T, b: T| if a > b { a } else { b };
@@ -313,7 +313,7 @@ fn sums<T: Float>(call: &Numbers<'_, T>, x: &[T], class: Option<usize>) -> Sums<
         let max = others.fold(T::NEG_INFINITY, larger);
         let shift = Shift::of_chunk(max);
         let mut powers = vec![T::ZERO; lanes];
-        let mut gaps = vec![T::ZERO; if across { 1 } else { 4 * lanes }];
+        let mut gaps = vec![T::ZERO; if row_per_lane { 1 } else { 4 * lanes }];
         let scaled_anchor = anchor(max) * call.gap_scale;
         let weights = call.smoothing_weights();
         for (j, &x) in chunk.iter().enumerate() {
@@ -332,7 +332,7 @@ fn sums<T: Float>(call: &Numbers<'_, T>, x: &[T], class: Option<usize>) -> Sums<
                 };
             }
         }
-        if !across {
+        if !row_per_lane {
             gaps = (0..lanes)
                 .map(|i| (gaps[i] + gaps[lanes + i]) + (gaps[2 * lanes + i] + gaps[3 * lanes + i]))
                 .collect();
@@ -356,7 +356,7 @@ fn sums<T: Float>(call: &Numbers<'_, T>, x: &[T], class: Option<usize>) -> Sums<
             weight = call.chunk_weight(c).mul_add(call.gap_scale, weight);
         }
     }
-    Sums { max, others: others + dropped, target, gap, weight, rival, chunks }
+    RowStats { max, others: others + dropped, target, gap, weight, rival, chunks }
 }
 
 /// What the target's logit must reach: nothing, if it has won among these, or more than any.
@@ -392,18 +392,18 @@ fn join_lanes<T: Float>(mut lanes: Vec<T>) -> T {
     lanes[0]
 }
 
-struct Normalizer<T> {
+struct LogSumExp<T> {
     shift: Shift<T>,
     z: T,
     target: T,
 }
 
-impl<T: Float> Normalizer<T> {
-    fn of(sums: &Sums<T>) -> Self {
+impl<T: Float> LogSumExp<T> {
+    fn of(sums: &RowStats<T>) -> Self {
         let shift = Shift::of(sums.max);
         let target = shift.lifted(T::ROW_LIFT).exp(sums.target);
         let z = (sums.others + target) * scaled::scale(T::ONE, -T::ROW_LIFT);
-        Normalizer { shift, z: if z > T::ZERO { z } else { T::NAN }, target }
+        LogSumExp { shift, z: if z > T::ZERO { z } else { T::NAN }, target }
     }
 
     fn lse(&self) -> T {
@@ -412,17 +412,17 @@ impl<T: Float> Normalizer<T> {
     }
 
     /// lse − max
-    fn above_max(&self, sums: &Sums<T>) -> T {
+    fn above_max(&self, sums: &RowStats<T>) -> T {
         self.shift.exponent(sums.max).mul_add(-T::LN_2, ln(self.z))
     }
 }
 
 /// A row's loss, in units.
-fn loss<T: Float>(call: &Numbers<'_, T>, sums: &Sums<T>, class: Option<usize>) -> T {
+fn loss<T: Float>(call: &Numbers<'_, T>, sums: &RowStats<T>, class: Option<usize>) -> T {
     if class.is_none() {
         return T::ZERO;
     }
-    let row = Normalizer::of(sums);
+    let row = LogSumExp::of(sums);
     let mut loss = match sums.others >= row.target * T::FAR {
         true => (sums.max - sums.target) + row.above_max(sums),
         false => ln_1p(sums.others / row.target),
@@ -448,16 +448,16 @@ fn row_gradient<T: Float>(
     x: &[T],
     class: Option<usize>,
     by: &OfRow<T>,
-    sums: &Sums<T>,
+    sums: &RowStats<T>,
 ) -> Vec<T> {
     let &Arguments { xent, first_class, .. } = &call.arguments;
-    let row = Normalizer::of(sums);
+    let row = LogSumExp::of(sums);
     let [_, all, rest] = call.of_target(class);
     let scale = by.first;
     let lifted_scale = scale * scaled::scale(T::ONE, T::ROW_LIFT);
     let last = |x: T| by.last(x);
     let mut factor = scale * all / row.z;
-    let pull = if call.is_smooth() { last(T::ZERO - lifted_scale * call.share) } else { T::ZERO };
+    let smoothing = if call.is_smooth() { last(T::ZERO - lifted_scale * call.share) } else { T::ZERO };
     let mut target = T::ZERO - factor * sums.others;
     if call.is_smooth() {
         target = lifted_scale.mul_add(rest, target);
@@ -475,17 +475,17 @@ fn row_gradient<T: Float>(
     let anew = row.shift.lifted(T::CHUNK_LIFT);
     let of_anew = last(factor * scaled::scale(T::ONE, T::ROW_LIFT - T::CHUNK_LIFT));
     let gradient = |(j, &x): (usize, &T)| {
-        let pull = weights.map_or(pull, |weights| pull * weights[j]);
+        let smoothing = weights.map_or(smoothing, |weights| smoothing * weights[j]);
         if Some(first_class + j) == class {
             target
         } else if let Some(cap) = xent.softcap {
-            anew.exp(x).mul_add(of_anew, pull) * slope(cap, x)
+            anew.exp(x).mul_add(of_anew, smoothing) * slope(cap, x)
         } else if sums.chunks.is_empty() {
-            anew.exp(x).mul_add(of_anew, pull)
+            anew.exp(x).mul_add(of_anew, smoothing)
         } else {
             let shift = sums.chunks[j / chunk_len];
             let of_chunk = last(factor * shift.factor(row.shift.lifted(T::ROW_LIFT)));
-            shift.exp(x).mul_add(of_chunk, pull)
+            shift.exp(x).mul_add(of_chunk, smoothing)
         }
     };
     x.iter().enumerate().map(gradient).collect()
@@ -511,7 +511,7 @@ fn along<T: Float>(view: View<'_, T>, axis: isize, log: bool) -> Result<Vec<T>> 
         let x = read(&call, &view, row);
         let sums = sums(&call, &x, None);
         let answer = if log {
-            let above_max = Normalizer::of(&sums).above_max(&sums);
+            let above_max = LogSumExp::of(&sums).above_max(&sums);
             x.iter().map(|&x| (x - sums.max) - above_max).collect()
         } else {
             row_gradient(&call, &x, None, &call.of_row(row, &[T::ONE]), &sums)

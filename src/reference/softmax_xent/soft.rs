@@ -6,7 +6,7 @@ use super::math::{ln, tanh};
 use super::{Shift, join_lanes, slope, total_of_blocks};
 use crate::array::{View, ViewMut};
 use crate::error::Result;
-use crate::order::{chunk_classes, is_soft_across, rows_per_block};
+use crate::order::{chunk_classes, is_soft_row_per_lane, rows_per_block};
 use crate::simd::Float;
 use crate::simd::scaled::{self, Scaled};
 use crate::{Loss, Reduction, SoftmaxXent};
@@ -67,8 +67,8 @@ pub(super) fn gradient<T: Float>(
     let [own, share] = [T::ONE - smoothing, share].map(|x| scaled::scale(x, exponent - unit));
     let is_plain = class_weights.is_none() && share == T::ZERO && own == T::ONE;
     let z_loss = scaled::scale(xent.z_loss, -unit);
-    let across = is_soft_across(classes);
-    let lanes = if across { 1 } else { T::LANES };
+    let row_per_lane = is_soft_row_per_lane(classes);
+    let lanes = if row_per_lane { 1 } else { T::LANES };
 
     let (mut losses, mut correct) = (vec![T::ZERO; count], 0);
     for row in 0..count {
@@ -137,7 +137,7 @@ pub(super) fn gradient<T: Float>(
         None if !is_mean => counting().count() as f64,
         _ => scaled::scale(weight.mantissa, weight.exponent),
     };
-    let total = total_of_blocks(&losses, rows_per_block::<T>(classes, across));
+    let total = total_of_blocks(&losses, rows_per_block::<T>(classes, row_per_lane));
     Loss {
         value: T::from_f64(total.over(divisor, unit + rows_exponent)),
         count: counting().count(),
