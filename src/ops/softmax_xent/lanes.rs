@@ -266,7 +266,7 @@ fn close<T: Float, S: Simd<T>>(
 pub(super) struct Square<T: Float> {
     /// Class after class, a vector of rows each: logits, then their exponentials.
     columns: T::Square,
-    /// Where the targets sit, as [`columns_of_targets`] says.
+    /// Where the targets sit, as [`target_columns`] says.
     columns_of_targets: T::Block,
     /// The least logits.
     min: T::Block,

@@ -103,8 +103,15 @@ pub struct Rows<T> {
 /// tiny or huge, as long as a row's factor, the product of all of them, has the range of the type. Results
 /// are flushed to 0 only where they are subnormal.
 ///
-/// **Errors.** [`Error::Shape`], [`Error::Axis`], [`Error::Rank`], [`Error::Label`], [`Error::Option`],
-/// [`Error::Conflict`], [`Error::Level`]; all before anything is written.
+/// **Errors.** [`Shape`], [`Axis`], [`Rank`], [`Label`], [`Option`](crate::Error::Option), [`Conflict`], [`Level`]; all before
+/// anything is written.
+///
+/// [`Shape`]: crate::Error::Shape
+/// [`Axis`]: crate::Error::Axis
+/// [`Rank`]: crate::Error::Rank
+/// [`Label`]: crate::Error::Label
+/// [`Conflict`]: crate::Error::Conflict
+/// [`Level`]: crate::Error::Level
 ///
 /// **Equality class.** The same bits for every number of threads; the same bits as [`reference`](crate::reference) on
 /// every level with FMA.
