@@ -103,8 +103,8 @@ pub struct Rows<T> {
 /// tiny or huge, as long as a row's factor, the product of all of them, has the range of the type. Results
 /// are flushed to 0 only where they are subnormal.
 ///
-/// **Errors.** [`Shape`], [`Axis`], [`Rank`], [`Label`], [`Option`](crate::Error::Option), [`Conflict`], [`Level`]; all before
-/// anything is written.
+/// **Errors.** [`Shape`], [`Axis`], [`Rank`], [`Label`], [`Option`](crate::Error::Option), [`Conflict`], [`Level`];
+/// all before anything is written.
 ///
 /// [`Shape`]: crate::Error::Shape
 /// [`Axis`]: crate::Error::Axis
