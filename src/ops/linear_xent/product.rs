@@ -66,7 +66,8 @@ impl<T: Float> Product<T> for Gemm {
         let is_worth_it = other > 2 && m.saturating_mul(n).saturating_mul(k) >= WORTH_SHARING;
         let threads = if is_worth_it { parallel::threads() } else { 1 };
         let pieces = if len / threads >= 2 * LONG && threads > 1 { 2 * threads } else { threads };
-        let width = len.div_ceil(pieces).next_multiple_of(CUT);
+        // Rounded down: the last panel takes what is left, and should not be twice as wide as the others.
+        let width = (len / pieces / CUT * CUT).max(CUT);
         parallel::for_each(Panels { a, b, c, axis, width }, 1, |_, panels| panels.multiply(add));
     }
 }
