@@ -63,7 +63,6 @@ macro_rules! with_integer {
         }
     };
 }
-pub(crate) use with_integer;
 
 impl<'a> ErasedIndices<'a> {
     /// Refuses a list with an index that names no element.

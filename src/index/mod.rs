@@ -7,7 +7,6 @@
 pub(crate) mod checked;
 
 use crate::array::{Element, ErasedView, View};
-use crate::simd::{Kernel, Simd};
 
 /// What every integer that indices and labels may have can do, inside the crate. Each function is defined for
 /// every value.
@@ -192,40 +191,5 @@ impl<'a> ErasedIndices<'a> {
     #[inline(always)]
     pub(crate) fn plain<I: Index>(list: &'a View<'_, I>) -> Self {
         ErasedIndices { list: list.erased(), is_signed: I::SIGNED, mode: Mode::Raise }
-    }
-}
-
-/// The least and the greatest of some bare indices, those that are `but` left out, and the number of these;
-/// no least where there are no others.
-pub(crate) struct Extent<'a, I> {
-    pub(crate) slice: &'a [I],
-    pub(crate) but: Option<I>,
-}
-
-impl<I: Index> Kernel<f32> for Extent<'_, I> {
-    type Output = (Option<[I; 2]>, usize);
-    #[inline(always)]
-    fn run<S: Simd<f32>>(self, _: S) -> Self::Output {
-        let Extent { slice, but } = self;
-        let Some(&first) = slice.iter().find(|&&i| Some(i) != but) else { return (None, slice.len()) };
-        // By plain loops: closures handed to a fold were no part of the level's function in some builds, and
-        // not made vectors of.
-        let (mut low, mut high, mut left_out) = (first, first, 0);
-        match but {
-            None => {
-                for &i in slice {
-                    (low, high) = (low.min(i), high.max(i));
-                }
-            }
-            Some(but) => {
-                for &i in slice {
-                    let is_left_out = i == but;
-                    let i = if is_left_out { first } else { i };
-                    (low, high) = (low.min(i), high.max(i));
-                    left_out += usize::from(is_left_out);
-                }
-            }
-        }
-        (Some([low, high]), left_out)
     }
 }

@@ -4,128 +4,221 @@ use super::SoftmaxXent;
 use super::math::NO_CLASS;
 use crate::array::{ErasedView, Word};
 use crate::error::{Error, Result};
-use crate::index::checked::with_integer;
-use crate::index::{ErasedIndices, Extent, Index};
+use crate::index::ErasedIndices;
+use crate::index::checked::in_place_bound;
 use crate::order;
 use crate::simd::scaled::{self, Scaled};
-use crate::simd::{Float, Level};
+use crate::simd::{Float, Kernel, Level, Simd};
 use std::borrow::Cow;
 
 /// One label a row, in C order.
 pub(super) struct Labels<'a> {
     list: List<'a>,
-    /// The label of rows that do not count.
-    ignored: Option<i128>,
+    /// Whether the labels' type has a sign, which is not read.
+    is_signed: bool,
+    /// The label of rows that do not count, read without a sign, if one of this type can say so.
+    ignored: Option<u64>,
 }
 
-macro_rules! lists {
-    ($($variant:ident $t:ident)*) => {
-        /// A slice of the labels' type.
-        enum List<'a> {
-            /// No row has a label.
-            None,
-            $($variant(Cow<'a, [$t]>),)*
-        }
+/// A slice of the labels, read without a sign: of those that are classes none is negative.
+enum List<'a> {
+    /// No row has a label.
+    None,
+    U8(Cow<'a, [u8]>),
+    U16(Cow<'a, [u16]>),
+    U32(Cow<'a, [u32]>),
+    U64(Cow<'a, [u64]>),
+}
 
-        $(
-            impl<'a> From<Cow<'a, [$t]>> for List<'a> {
-                fn from(list: Cow<'a, [$t]>) -> Self {
-                    List::$variant(list)
-                }
-            }
-        )*
-
-        #[cfg(feature = "linear")]
-        impl List<'_> {
-            fn as_borrowed(&self) -> List<'_> {
-                match self {
-                    List::None => List::None,
-                    $(List::$variant(list) => List::$variant(Cow::Borrowed(list)),)*
-                }
-            }
-        }
-
-        /// What a function answers for the list, whatever its type.
-        macro_rules! of_any_type {
-            ($list:expr, None => $none:expr, $name:ident => $some:expr) => {
-                match $list {
-                    List::None => $none,
-                    $(List::$variant($name) => $some,)*
-                }
-            };
+/// What a function answers for a list, whatever its width.
+macro_rules! of_any_width {
+    ($list:expr, None => $none:expr, $name:ident => $some:expr) => {
+        match $list {
+            List::None => $none,
+            List::U8($name) => $some,
+            List::U16($name) => $some,
+            List::U32($name) => $some,
+            List::U64($name) => $some,
         }
     };
 }
-lists!(U8 u8 U16 u16 U32 u32 U64 u64 I8 i8 I16 i16 I32 i32 I64 i64);
 
 /// The elements of a view, in C order: where they stand, if they are dense.
-fn slice<'a, I: Index + Word>(view: &ErasedView<'a>) -> List<'a>
-where
-    Cow<'a, [I]>: Into<List<'a>>,
-{
-    let view = view.typed::<I>();
-    view.as_slice().map_or_else(|| Cow::Owned(view.to_vec()), Cow::Borrowed).into()
+fn slice<'a, X: Word>(view: &ErasedView<'a>) -> Cow<'a, [X]> {
+    let view = view.typed::<X>();
+    view.as_slice().map_or_else(|| Cow::Owned(view.to_vec()), Cow::Borrowed)
 }
 
 impl<'a> Labels<'a> {
     /// Of rows without targets, which have a gradient all the same: their probabilities.
     pub(super) fn none() -> Self {
-        Labels { list: List::None, ignored: None }
+        Labels { list: List::None, is_signed: false, ignored: None }
     }
 
     pub(super) fn new(labels: &ErasedIndices<'a>, ignored: Option<i128>) -> Self {
-        let list = with_integer!(labels.list.width(), labels.is_signed, slice(&labels.list));
-        Labels { list, ignored }
+        let &ErasedIndices { ref list, is_signed, .. } = labels;
+        let (bits, of_sign) = (8 * list.width() as u32, u32::from(is_signed));
+        let values = if is_signed { -(1 << (bits - 1)) } else { 0 }..1i128 << (bits - of_sign);
+        let ignored = ignored.filter(|label| values.contains(label));
+        let ignored = ignored.map(|label| label as u64 & (u64::MAX >> (u64::BITS - bits)));
+        let list = match list.width() {
+            1 => List::U8(slice(list)),
+            2 => List::U16(slice(list)),
+            4 => List::U32(slice(list)),
+            _ => List::U64(slice(list)),
+        };
+        Labels { list, is_signed, ignored }
     }
 
     #[cfg(feature = "linear")]
     pub(super) fn as_borrowed(&self) -> Labels<'_> {
-        Labels { list: self.list.as_borrowed(), ..*self }
+        let list = match &self.list {
+            List::None => List::None,
+            List::U8(list) => List::U8(Cow::Borrowed(list)),
+            List::U16(list) => List::U16(Cow::Borrowed(list)),
+            List::U32(list) => List::U32(Cow::Borrowed(list)),
+            List::U64(list) => List::U64(Cow::Borrowed(list)),
+        };
+        Labels { list, ..*self }
+    }
+
+    fn len(&self) -> usize {
+        of_any_width!(&self.list, None => 0, list => list.len())
     }
 
     /// The classes of the rows from `first` on, `NO_CLASS` for ignored ones.
     pub(super) fn read(&self, first: usize, to: &mut [usize]) {
-        of_any_type!(&self.list, None => to.fill(NO_TARGET), list => read(&list[first..], self.ignored, to));
+        of_any_width!(&self.list, None => to.fill(NO_TARGET), list => read(&list[first..], self.ignored, to));
     }
 
-    /// What the labels of the rows that count amount to, checked.
+    /// Calls `f` with each row and its class.
+    fn each(&self, mut f: impl FnMut(usize, usize)) {
+        let mut classes = [0; 256];
+        for first in (0..self.len()).step_by(classes.len()) {
+            let classes = &mut classes[..256.min(self.len() - first)];
+            self.read(first, classes);
+            (first..).zip(&*classes).for_each(|(row, &class)| f(row, class));
+        }
+    }
+
+    /// The first label that is neither a class nor ignored.
+    #[cold]
+    fn wrong(&self, classes: usize) -> Option<Error> {
+        let value = |row: usize| {
+            let (label, width) = of_any_width!(&self.list, None => (0, 8), list => {
+                (list[row].to_i64(), size_of_val(&list[row]))
+            });
+            let shift = u64::BITS - 8 * width as u32;
+            match self.is_signed {
+                true => i128::from(label << shift >> shift),
+                false => i128::from(label as u64),
+            }
+        };
+        let low_bits = |row: usize| of_any_width!(&self.list, None => 0, list => list[row].to_i64() as u64);
+        let is_wrong =
+            |&row: &usize| Some(low_bits(row)) != self.ignored && !(0..classes as i128).contains(&value(row));
+        let row = (0..self.len()).find(is_wrong)?;
+        Some(Error::Label { row, value: value(row), classes })
+    }
+
+    /// What the labels of the rows that count amount to, all of them checked.
     pub(super) fn count<T: Float>(
         &self,
         xent: &SoftmaxXent<T>,
         classes: usize,
         level: Level,
     ) -> Result<Counted<T>> {
-        of_any_type!(
-            &self.list,
-            None => Ok(Counted { rows: 0, weight: Scaled::of_f64(0.0), heaviest: T::ONE }),
-            list => count(xent, list, classes, level)
-        )
+        let ignored = of_any_width!(&self.list, None => Some(0), list => {
+            f32::dispatch(level, Checked { list, bound: self.bound(list, classes), ignored: self.ignored })
+        });
+        let Some(ignored) = ignored else {
+            return Err(self.wrong(classes).unwrap_or(Error::Label { row: 0, value: 0, classes }));
+        };
+        let rows = self.len() - ignored;
+        let mut counted = Counted { rows, weight: Scaled::of_f64(rows as f64), heaviest: T::ONE };
+        let (of_classes, of_rows) = (xent.class_weights.as_ref(), xent.row_weights.as_ref());
+        if of_classes.is_none() && of_rows.is_none() {
+            return Ok(counted);
+        }
+        // Sums of `f64` could pass its range, if weights are of that type.
+        let exponent =
+            of_classes.map_or(0, |weights| if weights.is_moderate { 0 } else { weights.largest_exponent });
+        let [a, b] = scaled::powers::<f64>(-exponent);
+        let rows_exponent = of_rows.map_or(0, |weights| weights.exponent);
+        let [rows_a, rows_b] = scaled::powers::<f64>(-rows_exponent);
+        // As several sums by turns, so that none waits for the one before.
+        let mut sums = [0.0; order::SUMS_OF_WEIGHTS];
+        self.each(|row, class| {
+            let of_class = match of_classes {
+                None => f64::from(u8::from(class != NO_CLASS)),
+                Some(weights) => weights.all.get(class).map_or(0.0, |w| w.to_f64() * a * b),
+            };
+            let of_row = of_rows.map_or(1.0, |weights| weights.all[row].to_f64() * rows_a * rows_b);
+            sums[row % order::SUMS_OF_WEIGHTS] += of_class * of_row;
+        });
+        counted.weight = Scaled::of_f64(sums.iter().sum()).lifted(exponent + rows_exponent);
+        if let Some(weights) = of_classes.filter(|weights| !weights.is_moderate) {
+            counted.heaviest = T::ZERO;
+            self.each(|_, class| match weights.all.get(class) {
+                Some(&w) if w > counted.heaviest => counted.heaviest = w,
+                _ => {}
+            });
+        }
+        Ok(counted)
+    }
+
+    /// What a class of the list's type, read without a sign, is below.
+    fn bound<X: Word>(&self, _list: &[X], classes: usize) -> u64 {
+        in_place_bound::<X>(classes, self.is_signed) as u64
     }
 }
 
 /// A class that no row has, and that is not [`NO_CLASS`].
 const NO_TARGET: usize = usize::MAX - 1;
 
-/// The label of rows that do not count, if there is one of this type.
-fn ignored<I: Index>(label: Option<i128>) -> Option<I> {
-    let ignored = label?;
-    Some(I::from_bits(ignored as u64)).filter(|label| label.value() == ignored)
-}
-
-/// The class that a label names, `NO_CLASS` for the ignored one.
-#[inline(always)]
-fn class_of<I: Index>(label: I, ignored: Option<I>) -> usize {
-    // Checked when the call began, so that nothing is negative but what is ignored.
-    if Some(label) == ignored { NO_CLASS } else { label.raise_proven(0) }
-}
-
 /// [`Labels::read`]
 #[inline(always)]
-fn read<I: Index>(labels: &[I], label: Option<i128>, to: &mut [usize]) {
+fn read<X: Word + TryFrom<u64>>(labels: &[X], ignored: Option<u64>, to: &mut [usize]) {
     let labels = to.iter_mut().zip(labels);
-    match ignored(label) {
-        None => labels.for_each(|(class, &label)| *class = class_of(label, None)),
-        ignored => labels.for_each(|(class, &label)| *class = class_of(label, ignored)),
+    match ignored.and_then(|label| X::try_from(label).ok()) {
+        None => labels.for_each(|(class, label)| *class = label.to_offset()),
+        Some(ignored) => labels.for_each(|(class, &label)| {
+            *class = if label == ignored { NO_CLASS } else { label.to_offset() };
+        }),
+    }
+}
+
+/// Whether each label is ignored or below a bound; and if so, how many are ignored.
+struct Checked<'a, X> {
+    list: &'a [X],
+    bound: u64,
+    ignored: Option<u64>,
+}
+
+impl<X: Word + TryFrom<u64>> Kernel<f32> for Checked<'_, X> {
+    type Output = Option<usize>;
+    #[inline(always)]
+    fn run<S: Simd<f32>>(self, _: S) -> Option<usize> {
+        let Checked { list, bound, ignored } = self;
+        // By plain loops: closures handed to a fold were no part of the level's function in some builds, and
+        // not made vectors of.
+        let (mut greatest, mut left_out) = (X::default(), 0);
+        match ignored.and_then(|label| X::try_from(label).ok()) {
+            None => {
+                for &label in list {
+                    greatest = if label > greatest { label } else { greatest };
+                }
+            }
+            Some(ignored) => {
+                for &label in list {
+                    let is_left_out = label == ignored;
+                    let label = if is_left_out { X::default() } else { label };
+                    greatest = if label > greatest { label } else { greatest };
+                    left_out += usize::from(is_left_out);
+                }
+            }
+        }
+        ((greatest.to_i64() as u64) < bound || left_out == list.len()).then_some(left_out)
     }
 }
 
@@ -138,63 +231,4 @@ pub(super) struct Counted<T> {
     pub(super) weight: Scaled<f64>,
     /// The largest weight of one of their classes, if some are tiny or huge.
     pub(super) heaviest: T,
-}
-
-/// [`Labels::count`]
-fn count<T: Float, I: Index>(
-    xent: &SoftmaxXent<T>,
-    labels: &[I],
-    classes: usize,
-    level: Level,
-) -> Result<Counted<T>> {
-    let ignored = ignored(xent.ignore_index);
-    let (extent, left_out) = f32::dispatch(level, Extent { slice: labels, but: ignored });
-    if extent.is_some_and(|[low, high]| low.value() < 0 || high.value() >= classes as i128) {
-        let is_wrong = |&label: &I| Some(label) != ignored && label.raise(0) >= classes;
-        let row = labels.iter().position(is_wrong).unwrap_or(0);
-        return Err(Error::Label { row, value: labels[row].value(), classes });
-    }
-    let rows = labels.len() - left_out;
-    let mut counted = Counted { rows, weight: Scaled::of_f64(rows as f64), heaviest: T::ONE };
-    let class_of = |&label: &I| class_of(label, ignored);
-    let class_weights = xent.class_weights.as_ref();
-    // Sums of `f64` could pass its range, if weights are of that type.
-    let exponents =
-        class_weights.map_or(0, |weights| if weights.is_moderate { 0 } else { weights.largest_exponent });
-    let [a, b] = scaled::powers::<f64>(-exponents);
-    let class_weight = |label: &I| match class_weights {
-        None => {
-            if class_of(label) == NO_CLASS {
-                0.0
-            } else {
-                1.0
-            }
-        }
-        Some(weights) => weights.all.get(class_of(label)).map_or(0.0, |w| w.to_f64() * a * b),
-    };
-    let weight = match &xent.row_weights {
-        None if class_weights.is_none() => return Ok(counted),
-        None => sum_in_turn(labels.iter().map(class_weight)),
-        Some(weights) => {
-            let [a, b] = scaled::powers::<f64>(-weights.exponent);
-            let products = labels.iter().zip(&weights.all);
-            sum_in_turn(products.map(|(label, w)| class_weight(label) * (w.to_f64() * a * b)))
-        }
-    };
-    let rows_exponent = xent.row_weights.as_ref().map_or(0, |weights| weights.exponent);
-    counted.weight = Scaled::of_f64(weight).lifted(exponents + rows_exponent);
-    if let Some(weights) = class_weights.filter(|weights| !weights.is_moderate) {
-        let targets = labels.iter().filter_map(|label| weights.all.get(class_of(label)));
-        counted.heaviest = targets.fold(T::ZERO, |most, &w| if w > most { w } else { most });
-    }
-    Ok(counted)
-}
-
-/// The sum of numbers, as several sums by turns, so that none waits for the one before.
-fn sum_in_turn(numbers: impl Iterator<Item = f64>) -> f64 {
-    let mut sums = [0.0; order::SUMS_OF_WEIGHTS];
-    for (i, x) in numbers.enumerate() {
-        sums[i % order::SUMS_OF_WEIGHTS] += x;
-    }
-    sums.iter().sum()
 }
