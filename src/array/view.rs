@@ -530,6 +530,13 @@ impl<'a> ErasedView<'a> {
         Erased3::new(self.start.at(offset * self.width as isize), self.width, *shape, *strides)
     }
 
+    /// As [`View::as_slice`], each element read as a `W`.
+    #[inline(always)]
+    pub(crate) fn as_slice<W: Word>(&self) -> Option<&'a [W]> {
+        assert!(self.width == size_of::<W>(), "elements of another size");
+        if self.is_c_order() { Run::new(self.start.cast(), self.len(), 1).as_slice() } else { None }
+    }
+
     /// The same elements, each read as a `W`.
     pub(crate) fn typed<W: Word>(&self) -> View<'a, W> {
         assert!(self.width == size_of::<W>(), "elements of another size");

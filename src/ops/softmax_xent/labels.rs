@@ -45,8 +45,7 @@ macro_rules! of_any_width {
 
 /// The elements of a view, in C order: where they stand, if they are dense.
 fn slice<'a, X: Word>(view: &ErasedView<'a>) -> Cow<'a, [X]> {
-    let view = view.typed::<X>();
-    view.as_slice().map_or_else(|| Cow::Owned(view.to_vec()), Cow::Borrowed)
+    view.as_slice().map_or_else(|| Cow::Owned(view.typed::<X>().to_vec()), Cow::Borrowed)
 }
 
 impl<'a> Labels<'a> {
