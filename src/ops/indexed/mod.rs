@@ -27,13 +27,19 @@ mod scatter;
 
 use crate::array::{Element, View, ViewMut, zeros};
 use crate::error::Result;
-use crate::index::{Index, Indices};
+use crate::index::{Index, Indices, Mode};
 use crate::simd::Float;
 use plan::{Form, Vectors};
 use scatter::Op;
 
 /// Dense vectors of at most so many indices are checked and moved by a function that does nothing else.
 const FEW: usize = 64;
+
+/// Whether indices may have a meaning of their own: be negative, or lie outside.
+#[inline(always)]
+fn may_resolve<I: Index, T>(idx: &Indices<'_, I, T>) -> bool {
+    I::SIGNED && idx.list.len() <= FEW || !matches!(idx.mode, Mode::Raise)
+}
 
 /// `out = src[idx]`
 #[inline(always)]
@@ -45,11 +51,13 @@ fn gather<T: Element, I: Index>(
 ) -> Result<()> {
     if form != Form::Pick
         && let (Some(table), Some(list)) = (src.as_vector(), idx.list.as_vector())
-        && list.len() <= FEW
         && let Some(flow) = out.as_vector()
-        && gather::few(&mut Vectors { table, list, is_signed: I::SIGNED, flow })
     {
-        return Ok(());
+        let mut vectors = Vectors { table, list, is_signed: I::SIGNED, flow };
+        let is_done = vectors.list.len() <= FEW && gather::few(&mut vectors);
+        if is_done || may_resolve::<I, T>(&idx) && gather::resolve_few(&mut vectors, &idx.erased().mode) {
+            return Ok(());
+        }
     }
     if let Some(numbers) = plan::of_matrices(form, &src.erased(), &idx.list.erased(), out.erased().as_view())
     {

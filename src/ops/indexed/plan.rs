@@ -8,9 +8,9 @@
 //! into the caller, where views made for the call dissolve into these numbers; and arrays in C order. The *long way*
 //! takes everything, by a [`Plan`].
 
-use crate::array::{Erased3, Erased3Mut, ErasedSlice, ErasedView, K, M, P, Split, Word, are_below};
+use crate::array::{Erased3, Erased3Mut, ErasedSlice, ErasedView, K, M, P, Split, Word};
 use crate::error::{Error, Result};
-use crate::index::checked::{List, in_place_bound};
+use crate::index::checked::{List, are_all_below, in_place_bound};
 use crate::simd::Level;
 
 /// How the list goes over the table.
@@ -114,14 +114,10 @@ pub(crate) struct Vectors<'a, A, B> {
 impl<'a, A, B> Vectors<'a, A, B> {
     /// The list, if it has as many indices as the flow has elements, and each, as it stands, is below `bound`.
     #[inline(always)]
-    pub(crate) fn checked<X: Word>(&self, bound: usize, len: usize) -> Option<&'a [X]> {
+    pub(crate) fn checked<X: Word>(&self, bound: usize, len: usize, level: Level) -> Option<&'a [X]> {
         let list = self.list.typed::<X>();
         let bound = in_place_bound::<X>(bound, self.is_signed);
-        let inside = match list.len() {
-            ..=8 => list.iter().all(|x| x.to_offset() < bound),
-            _ => are_below(list, bound),
-        };
-        (inside && list.len() == len).then_some(list)
+        (list.len() == len && are_all_below(list, bound, level)).then_some(list)
     }
 }
 
