@@ -7,6 +7,7 @@ use crate::array::{Erased3, ErasedSlice, ErasedView, K, Run, Word, Words, are_be
 use crate::error::{Error, Result};
 use crate::parallel;
 use crate::simd::{Float, Kernel, Level, Simd};
+use std::hint::select_unpredictable;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
 /// The number of indices that a second thread should at least check.
@@ -313,6 +314,56 @@ impl List<'_> {
             self.meaning.resolve(block, self.level);
         }
     }
+}
+
+/// `out[k]` = what `list[k]` means in the table, which has an element, each resolved as it is read. `false` where one has
+/// to be refused, and nothing is done. Those outside may be as many as others, so that nothing branches for them but a
+/// division.
+pub(crate) fn gather_few<W: Word, X: Word>(
+    meaning: &Meaning,
+    table: &[W],
+    list: &[X],
+    out: &mut [W],
+) -> bool {
+    let (n, last) = (table.len() as i64, table.len() as i64 - 1);
+    let is_signed = meaning.is_signed;
+    // As the type is signed: the sign spread over 64 bits. Of those without, what is beyond them all is their greatest.
+    let spread = move |x: X| {
+        let (bits, free) = (x.to_i64(), 64 - 8 * size_of::<X>());
+        if is_signed { (bits << free) >> free } else { (bits | bits >> 63) & i64::MAX }
+    };
+    let from_end = move |i: i64| i + (n & i >> 63);
+    let each = out.iter_mut().zip(list);
+    match &meaning.mode {
+        Mode::Raise => {
+            if !list.iter().all(|&x| (-n..n).contains(&spread(x))) {
+                return false;
+            }
+            each.for_each(|(out, &x)| *out = table[from_end(spread(x)) as usize])
+        }
+        Mode::Clip => each.for_each(|(out, &x)| {
+            let i = spread(x) & !(spread(x) >> 63);
+            *out = table[(i + ((last - i) & (last - i) >> 63)) as usize];
+        }),
+        Mode::Wrap => each.for_each(|(out, &x)| {
+            // At most one length before or after the axis; what is farther away stays outside, and is divided.
+            let near = from_end(from_end(spread(x)) - n);
+            *out = match usize::try_from(near).ok().and_then(|near| table.get(near)) {
+                Some(&x) => x,
+                None if is_signed => table[spread(x).rem_euclid(n) as usize],
+                None => table[(x.to_i64() as u64 % n as u64) as usize],
+            };
+        }),
+        Mode::Fill(value) => {
+            let value = W::from_bytes(value);
+            each.for_each(|(out, &x)| {
+                let i = spread(x);
+                let outside = (i | last.wrapping_sub(i)) >> 63;
+                *out = select_unpredictable(outside == 0, table[(i & !outside) as usize], value);
+            })
+        }
+    }
+    true
 }
 
 /// The indices of a run from number `first` on as numbers of 64 bits, their signs spread.

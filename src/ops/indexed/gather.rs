@@ -9,7 +9,7 @@ use crate::array::{
     Runs, RunsMut, TABLE, Word, Words, are_below,
 };
 use crate::error::Result;
-use crate::index::checked::{BLOCK, Meaning, block_for, checked_block};
+use crate::index::checked::{BLOCK, Meaning, block_for, checked_block, gather_few};
 use crate::index::{ErasedIndices, Mode};
 use crate::parallel;
 use crate::simd::{self, Float, Kernel, Level, Simd, Streaming, slices};
@@ -67,6 +67,12 @@ pub(super) fn resolve_few(
     vectors: &mut Vectors<'_, ErasedSlice<'_>, ErasedSliceMut<'_>>,
     mode: &Mode<[u8; 16]>,
 ) -> bool {
+    fn run<W: Word, X: Word>(
+        Vectors { table, list, flow, .. }: &mut Vectors<'_, ErasedSlice<'_>, ErasedSliceMut<'_>>,
+        meaning: &Meaning,
+    ) -> bool {
+        gather_few::<W, X>(meaning, table.typed(), list.typed(), flow.typed())
+    }
     let (bound, len) = (vectors.table.len(), vectors.list.len());
     let meaning = Meaning { is_signed: vectors.is_signed, mode: *mode, bound };
     let is_checked = meaning.takes_any();
@@ -74,18 +80,35 @@ pub(super) fn resolve_few(
     {
         return false;
     }
-    Level::current().is_ok_and(|level| by_meaning(vectors, &meaning, is_checked, level))
+    let Ok(level) = Level::current() else { return false };
+    if len <= SMALL {
+        return with_widths!(vectors.table.width(), vectors.list.width(), run(vectors, &meaning));
+    }
+    by_meaning(vectors, &meaning, is_checked, level)
 }
 
 /// Dense vectors, block after block. `false` where a list of one block, which nobody has checked, has an index that has
 /// to be refused.
 fn by_meaning(
-    Vectors { table, list, flow, .. }: &mut Vectors<'_, ErasedSlice<'_>, ErasedSliceMut<'_>>,
+    vectors: &mut Vectors<'_, ErasedSlice<'_>, ErasedSliceMut<'_>>,
     meaning: &Meaning,
     is_checked: bool,
     level: Level,
 ) -> bool {
-    block_for!(block, list.len());
+    if vectors.list.len() > 16 * BLOCK {
+        // Larger blocks: each is some calls of functions.
+        return by_blocks(vectors, meaning, (is_checked, level), &mut [0; 4 * BLOCK]);
+    }
+    block_for!(block, vectors.list.len());
+    by_blocks(vectors, meaning, (is_checked, level), block)
+}
+
+fn by_blocks(
+    Vectors { table, list, flow, .. }: &mut Vectors<'_, ErasedSlice<'_>, ErasedSliceMut<'_>>,
+    meaning: &Meaning,
+    (is_checked, level): (bool, Level),
+    block: &mut [u64],
+) -> bool {
     for first in (0..list.len()).step_by(block.len()) {
         let len = (list.len() - first).min(block.len());
         let offsets = &mut block[..len];

@@ -35,12 +35,6 @@ use scatter::Op;
 /// Dense vectors of at most so many indices are checked and moved by a function that does nothing else.
 const FEW: usize = 64;
 
-/// Whether indices may have a meaning of their own: be negative, or lie outside.
-#[inline(always)]
-fn may_resolve<I: Index, T>(idx: &Indices<'_, I, T>) -> bool {
-    I::SIGNED && idx.list.len() <= FEW || !matches!(idx.mode, Mode::Raise)
-}
-
 /// `out = src[idx]`
 #[inline(always)]
 fn gather<T: Element, I: Index>(
@@ -54,8 +48,13 @@ fn gather<T: Element, I: Index>(
         && let Some(flow) = out.as_vector()
     {
         let mut vectors = Vectors { table, list, is_signed: I::SIGNED, flow };
-        let is_done = vectors.list.len() <= FEW && gather::few(&mut vectors);
-        if is_done || may_resolve::<I, T>(&idx) && gather::resolve_few(&mut vectors, &idx.erased().mode) {
+        let (is_little, mode) = (vectors.list.len() <= FEW, &idx.erased().mode);
+        let is_done = match idx.mode {
+            Mode::Raise if !is_little => false,
+            Mode::Raise => gather::few(&mut vectors) || I::SIGNED && gather::resolve_few(&mut vectors, mode),
+            _ => gather::resolve_few(&mut vectors, mode),
+        };
+        if is_done {
             return Ok(());
         }
     }

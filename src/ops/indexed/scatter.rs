@@ -309,10 +309,17 @@ struct AddRows<'r, 'a, T> {
     a: T,
 }
 
-/// Rows of fewer than 64 bytes without a level: their vectors are of 16 bytes at any, and a block of them is soon done.
+/// Rows of fewer bytes are added without a level: their vectors are of 16 bytes at any, and a block of them is soon
+/// done.
+const SHORT_ROW: usize = 64;
+
 #[inline(always)]
 fn add_rows<T: Float + Word>(rows: AddRows<'_, '_, T>, level: Level) {
-    if rows.from.row_len() * size_of::<T>() < 64 { add_short_rows(rows) } else { T::dispatch(level, rows) }
+    if rows.from.row_len() * size_of::<T>() < SHORT_ROW {
+        add_short_rows(rows)
+    } else {
+        T::dispatch(level, rows)
+    }
 }
 
 #[inline(never)]
@@ -320,7 +327,7 @@ fn add_short_rows<T: Float + Word>(rows: AddRows<'_, '_, T>) {
     macro_rules! by_length {
         ($($n:literal)*) => {
             match rows.from.row_len() {
-                $($n => rows.add_all::<true, $n>(),)*
+                $($n if !rows.block.is_kept() => rows.add_all::<true, $n>(),)*
                 _ => rows.add_all::<false, 4>(),
             }
         };
@@ -333,12 +340,24 @@ impl<T: Float + Word> AddRows<'_, '_, T> {
     #[inline(always)]
     fn add_all<const EXACTLY: bool, const N: usize>(self) {
         let AddRows { block, from, to, a } = self;
-        block.scatter(
-            to,
-            from,
-            #[inline(always)]
-            |from, to| if EXACTLY { add_exactly::<T, N>(from, to, a) } else { add::<T, N>(from, to, a) },
-        )
+        if EXACTLY && N * size_of::<T>() >= SHORT_ROW {
+            return; // there is no such short row
+        }
+        if EXACTLY || !block.is_kept() {
+            block.scatter(
+                to,
+                from,
+                #[inline(always)]
+                |from, to| if EXACTLY { add_exactly::<T, N>(from, to, a) } else { add::<T, N>(from, to, a) },
+            )
+        } else {
+            block.scatter_kept(
+                to,
+                from,
+                #[inline(always)]
+                |from, to| add::<T, N>(from, to, a),
+            )
+        }
     }
 }
 
