@@ -51,10 +51,10 @@ impl Layout {
     /// in memory.
     #[inline(always)]
     pub(super) fn whole(len: usize, given: &[usize]) -> Result<Self> {
-        let (rank, [a, b, c]) = match given {
-            &[a] => (1, [a, 1, 1]),
-            &[a, b] => (2, [a, b, 1]),
-            &[a, b, c] => (3, [a, b, c]),
+        let (rank, [a, b, c]) = match *given {
+            [a] => (1, [a, 1, 1]),
+            [a, b] => (2, [a, b, 1]),
+            [a, b, c] => (3, [a, b, c]),
             _ => return Layout::whole_of_any_rank(len, given),
         };
         let is_whole = b.checked_mul(c).and_then(|plane| plane.checked_mul(a)) == Some(len);

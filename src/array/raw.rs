@@ -1212,11 +1212,15 @@ impl RunsMut<'_> {
 fn by_fours(len: usize, each: impl Fn(isize)) {
     let (len, mut t) = (len as isize, 0);
     while t + 4 <= len {
-        (each(t), each(t + 1), each(t + 2), each(t + 3));
+        each(t);
+        each(t + 1);
+        each(t + 2);
+        each(t + 3);
         t += 4;
     }
     if len & 2 != 0 {
-        (each(t), each(t + 1));
+        each(t);
+        each(t + 1);
         t += 2;
     }
     if len & 1 != 0 {

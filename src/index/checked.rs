@@ -316,9 +316,9 @@ impl List<'_> {
     }
 }
 
-/// `out[k]` = what `list[k]` means in the table, which has an element, each resolved as it is read. `false` where one has
-/// to be refused, and nothing is done. Those outside may be as many as others, so that nothing branches for them but a
-/// division.
+/// `out[k]` = what `list[k]` means in the table, which has an element, each resolved as it is read. `false` where one
+/// has to be refused, and nothing is done. Those outside may be as many as others, so that nothing branches for them
+/// but a division.
 pub(crate) fn gather_few<W: Word, X: Word>(
     meaning: &Meaning,
     table: &[W],
