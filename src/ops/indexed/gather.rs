@@ -81,7 +81,8 @@ pub(super) fn resolve_few(
         return false;
     }
     let Ok(level) = Level::current() else { return false };
-    if len <= SMALL {
+    // One by one, too, where there are no vectors that could resolve 64-bit numbers.
+    if len <= SMALL || level == Level::Portable {
         return with_widths!(vectors.table.width(), vectors.list.width(), run(vectors, &meaning));
     }
     by_meaning(vectors, &meaning, is_checked, level)
