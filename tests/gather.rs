@@ -202,7 +202,7 @@ fn modes_of_every_index_type() {
             assert!(gradix::take(&src, Fill(&idx, -1.0)).unwrap() == expected[2], "{level}, {len}");
         });
     }
-    for len in (0..40).chain([63, 64, 65, 255, 256, 257, 1_000]) {
+    for len in (0..40).chain([63, 64, 65, 255, 256, 257, 1_000, 5_000]) {
         check::<u8>(len);
         check::<i8>(len);
         check::<u16>(len);
@@ -258,6 +258,37 @@ fn extremes_of_every_index_type() {
         );
         assert_eq!(gradix::take(&src, Fill(&[u64::MAX, 3, 1 << 63], 0.5)).unwrap(), [0.5, 3.0, 0.5]);
     });
+    // The same among others, in lists that are resolved one by one, by one block and by several.
+    for (len, at) in [(7, 3), (64, 63), (100, 17), (256, 0), (300, 299), (1_000, 700), (5_000, 4_999)] {
+        let mut idx: Vec<i64> = (0..len as i64).map(|k| k * 7919 % 400 - 200).collect();
+        let mut without: Vec<u64> = idx.iter().map(|i| i.unsigned_abs()).collect();
+        for (signed, unsigned) in
+            [(i64::MIN, 1 << 63), (i64::MAX, u64::MAX), (-201, u64::MAX - 5), (400, 400), (-1, 399)]
+        {
+            (idx[at], without[at]) = (signed, unsigned);
+            let expected = [
+                reference::take(&src, Wrap(&idx)).unwrap(),
+                reference::take(&src, Clip(&idx)).unwrap(),
+                reference::take(&src, Fill(&idx, 0.5)).unwrap(),
+                reference::take(&src, Wrap(&without)).unwrap(),
+                reference::take(&src, Clip(&without)).unwrap(),
+                reference::take(&src, Fill(&without, 0.5)).unwrap(),
+            ];
+            let plain = reference::take(&src, &idx);
+            everywhere(|level, _| {
+                let got = [
+                    gradix::take(&src, Wrap(&idx)).unwrap(),
+                    gradix::take(&src, Clip(&idx)).unwrap(),
+                    gradix::take(&src, Fill(&idx, 0.5)).unwrap(),
+                    gradix::take(&src, Wrap(&without)).unwrap(),
+                    gradix::take(&src, Clip(&without)).unwrap(),
+                    gradix::take(&src, Fill(&without, 0.5)).unwrap(),
+                ];
+                assert!(got == expected, "{level}, {signed} or {unsigned} at {at} of {len}");
+                assert!(gradix::take(&src, &idx) == plain, "{level}, {signed} at {at} of {len}");
+            });
+        }
+    }
 }
 
 #[test]
@@ -416,6 +447,29 @@ fn lists_are_read_where_they_stand() {
         let thirds: Vec<f32> = idx[1..].iter().step_by(3).map(at).collect();
         assert_eq!(gradix::take(&src, every_third).unwrap(), thirds);
     });
+}
+
+/// One index for each plane, the same for all of its rows: as many rows as planes, and not one list for all planes.
+#[test]
+fn lists_of_planes() {
+    fn check<I: Index + From<u8>>() {
+        let (src, n) = (counted(5 * 7 * 3), 5);
+        let src = View::new(&src, &[5, 7, 3]).unwrap();
+        let idx: Vec<I> = (0..n).map(|p| I::from(p * 3 % 7)).collect();
+        for strides in [[1, 0, 0], [0, 1, 0], [0, 0, 0]] {
+            let idx = View::strided(&idx, &[5, 5, 3], &strides, 0).unwrap();
+            let expected = reference::take_along_axis(src, 1, idx).unwrap();
+            everywhere(|_, _| assert!(gradix::take_along_axis(src, 1, idx).unwrap() == expected));
+            let mut put = [vec![0.0; 5 * 7 * 3], vec![0.0; 5 * 7 * 3]];
+            let [ours, defined] = put.each_mut().map(|dst| ViewMut::new(dst, &[5, 7, 3]).unwrap());
+            gradix::put_along_axis(ours, 1, idx, &expected).unwrap();
+            reference::put_along_axis(defined, 1, idx, &expected).unwrap();
+            assert!(put[0] == put[1]);
+        }
+    }
+    check::<u8>();
+    check::<u32>();
+    check::<u64>();
 }
 
 /// Strides before the first element, of a view that lies at the end of its data: the pointer must come from all of it.

@@ -46,34 +46,29 @@ impl Layout {
         Layout { strides: [0; MAX_RANK], ..self }
     }
 
-    /// The layout of all of `len` elements in C order. Inlined for two axes and three, so that a view which is
-    /// made for one call need never stand in memory.
+    /// The layout of all of `len` elements in C order. Inlined for up to three axes, whose layout is made here whatever
+    /// is found out elsewhere: so the compiler knows the rank, and a view which is made for one call need never stand
+    /// in memory.
     #[inline(always)]
-    pub(super) fn whole(len: usize, shape: &[usize]) -> Result<Self> {
-        if let &[rows, columns] = shape
-            && let Some(product) = rows.checked_mul(columns)
-            && product == len
-            && len.wrapping_sub(1) < isize::MAX as usize
-        {
-            return Ok(Layout {
-                rank: 2,
-                shape: [rows, columns, 1, 1, 1, 1, 1, 1],
-                strides: [columns as isize, 1, 0, 0, 0, 0, 0, 0],
-            });
+    pub(super) fn whole(len: usize, given: &[usize]) -> Result<Self> {
+        let (rank, [a, b, c]) = match *given {
+            [a] => (1, [a, 1, 1]),
+            [a, b] => (2, [a, b, 1]),
+            [a, b, c] => (3, [a, b, c]),
+            _ => return Layout::whole_of_any_rank(len, given),
+        };
+        let is_whole = b.checked_mul(c).and_then(|plane| plane.checked_mul(a)) == Some(len);
+        if !is_whole || len.wrapping_sub(1) >= isize::MAX as usize {
+            Layout::whole_of_any_rank(len, given)?; // an error, or an array without elements
         }
-        if let &[a, b, c] = shape
-            && let Some(plane) = b.checked_mul(c)
-            && let Some(product) = a.checked_mul(plane)
-            && product == len
-            && len.wrapping_sub(1) < isize::MAX as usize
-        {
-            return Ok(Layout {
-                rank: 3,
-                shape: [a, b, c, 1, 1, 1, 1, 1],
-                strides: [plane as isize, c as isize, 1, 0, 0, 0, 0, 0],
-            });
-        }
-        Layout::whole_of_any_rank(len, shape)
+        let (row, one) = (c.max(1) as isize, 1);
+        let plane = row.wrapping_mul(b.max(1) as isize); // of arrays that exist: no product wraps
+        let [x, y, z] = match rank {
+            1 => [one, 0, 0],
+            2 => [b.max(1) as isize, one, 0],
+            _ => [plane, row, one],
+        };
+        Ok(Layout { rank, shape: [a, b, c, 1, 1, 1, 1, 1], strides: [x, y, z, 0, 0, 0, 0, 0] })
     }
 
     #[inline(never)]
@@ -117,27 +112,29 @@ impl Layout {
         steps: &[isize],
         offset: usize,
     ) -> Result<(Self, usize)> {
-        let axes = match (given, steps) {
-            (&[a], &[x]) => Some(([a, 1, 1], [x, 0, 0])),
-            (&[a, b], &[x, y]) => Some(([a, b, 1], [x, y, 0])),
-            (&[a, b, c], &[x, y, z]) => Some(([a, b, c], [x, y, z])),
-            _ => None,
+        let (rank, [a, b, c], [x, y, z]) = match (given, steps) {
+            (&[a], &[x]) => (1, [a, 1, 1], [x, 0, 0]),
+            (&[a, b], &[x, y]) => (2, [a, b, 1], [x, y, 0]),
+            (&[a, b, c], &[x, y, z]) => (3, [a, b, c], [x, y, z]),
+            _ => return Layout::strided_of_any_rank(len, given, steps, offset),
         };
         // Lengths from 1 to 2^20 and strides up to 2^40: no product or sum below overflows.
         let reach = |n: usize, stride: isize| {
             let is_everyday = n.wrapping_sub(1) < 1 << 20 && stride.unsigned_abs() as u64 <= 1 << 40;
             is_everyday.then(|| (n as i64 - 1) * stride as i64)
         };
-        if let Some(([a, b, c], [x, y, z])) = axes
-            && let (Some(i), Some(j), Some(k)) = (reach(a, x), reach(b, y), reach(c, z))
-            && offset <= len
-            && i.min(0) + j.min(0) + k.min(0) >= -(offset as i64)
-            && i.max(0) + j.max(0) + k.max(0) < (len - offset) as i64
-        {
-            let (shape, strides) = ([a, b, c, 1, 1, 1, 1, 1], [x, y, z, 0, 0, 0, 0, 0]);
-            return Ok((Layout { rank: given.len(), shape, strides }, offset));
-        }
-        Layout::strided_of_any_rank(len, given, steps, offset)
+        let offset = match (reach(a, x), reach(b, y), reach(c, z)) {
+            (Some(i), Some(j), Some(k))
+                if offset <= len
+                    && i.min(0) + j.min(0) + k.min(0) >= -(offset as i64)
+                    && i.max(0) + j.max(0) + k.max(0) < (len - offset) as i64 =>
+            {
+                offset
+            }
+            _ => Layout::strided_of_any_rank(len, given, steps, offset)?.1,
+        };
+        let (shape, strides) = ([a, b, c, 1, 1, 1, 1, 1], [x, y, z, 0, 0, 0, 0, 0]);
+        Ok((Layout { rank, shape, strides }, offset))
     }
 
     #[inline(never)]
@@ -169,15 +166,27 @@ impl Layout {
         }
     }
 
-    /// Whether no two indices share an element: each axis steps over all that the finer axes reach together.
+    /// Whether no two indices share an element: each axis steps over all that the finer axes reach together. The
+    /// layout's indices have been shown to land inside a slice.
     #[inline(always)]
     pub(super) fn is_injective(&self) -> bool {
-        match (self.shape(), self.strides()) {
-            (&[n], &[stride]) => stride != 0 || n <= 1,
-            // A matrix whose rows are dense and apart.
-            (&[_, columns], &[row, 1]) if row >= columns as isize => true,
-            _ => self.is_injective_of_any_rank(),
-        }
+        // The outermost axis steps over two others, or one. What an axis reaches is below the slice's length.
+        let is_apart = |(a, x): (usize, isize), (b, y): (usize, isize), (c, z): (usize, isize)| {
+            let (x, y, z) = (x.unsigned_abs(), y.unsigned_abs(), z.unsigned_abs());
+            let ((fine, n), (coarse, m)) = if z <= y { ((z, c), (y, b)) } else { ((y, b), (z, c)) };
+            let reach = n.wrapping_sub(1).wrapping_mul(fine);
+            let both = m.wrapping_sub(1).wrapping_mul(coarse).wrapping_add(reach);
+            a > 0 && n > 0 && m > 0 && fine > 0 && coarse > reach && x > both
+        };
+        let is_plain = match (self.shape(), self.strides()) {
+            (&[n], &[stride]) => n > 0 && stride != 0,
+            (&[a, b], &[x, y]) if y.unsigned_abs() > x.unsigned_abs() => is_apart((b, y), (a, x), (1, y)),
+            (&[a, b], &[x, y]) => is_apart((a, x), (b, y), (1, x)),
+            (&[a, b, c], &[x, y, z]) => is_apart((a, x), (b, y), (c, z)),
+            _ => false,
+        };
+        let layout = *self; // a copy: this one need not stand in memory
+        is_plain || layout.is_injective_of_any_rank()
     }
 
     #[inline(never)]

@@ -483,6 +483,13 @@ impl<'a> Erased3<'a> {
         (steps(P) + steps(K) + steps(M) + 1) * self.width
     }
 
+    /// The elements as a dense vector along the indexed axis, if they are one.
+    #[inline(always)]
+    pub(crate) fn as_vector(&self) -> Option<ErasedSlice<'a>> {
+        let Erased3 { start, width, shape: [p, len, m], strides, .. } = *self;
+        (p == 1 && m == 1 && (strides[K] == 1 || len <= 1)).then(|| ErasedSlice::new(start, width, len))
+    }
+
     /// The same elements, each read as a `W`.
     #[inline(always)]
     pub(crate) fn typed<W: Word>(&self) -> Strided3<'a, W> {
@@ -543,6 +550,12 @@ impl<'a> Erased3Mut<'a> {
     #[inline(always)]
     pub(crate) fn as_piece(&self) -> &Erased3<'_> {
         &self.0
+    }
+
+    /// As [`Erased3::as_vector`].
+    #[inline(always)]
+    pub(crate) fn as_vector(&mut self) -> Option<ErasedSliceMut<'_>> {
+        self.0.as_vector().map(ErasedSliceMut::new)
     }
 
     /// As [`Erased3::typed`].
@@ -1021,7 +1034,11 @@ impl<'a> Runs<'a> {
         let (table, list, flow): (Start<T>, Start<X>, Start<T>) =
             (self.table.cast(), self.list.cast(), self.flow.cast());
         debug_assert!(table.0.is_aligned() && list.0.is_aligned() && flow.0.is_aligned());
+        // The steps as numbers of their own: where elements are written, they might be in the `Runs` for all the
+        // compiler knows, and would be read again for each run.
         let [a, b] = self.counts;
+        let [table_step, list_step, flow_step] =
+            [self.table_steps[1], self.list_steps[1], self.flow_steps[1]];
         for i in 0..a as isize {
             let (mut table, mut list, mut flow) = (
                 table.at(i * self.table_steps[0]),
@@ -1030,8 +1047,7 @@ impl<'a> Runs<'a> {
             );
             for _ in 0..b {
                 run(Steps { table, list, flow });
-                (table, list, flow) =
-                    (table.at(self.table_steps[1]), list.at(self.list_steps[1]), flow.at(self.flow_steps[1]));
+                (table, list, flow) = (table.at(table_step), list.at(list_step), flow.at(flow_step));
             }
         }
     }
@@ -1058,27 +1074,29 @@ impl RunsMut<'_> {
         let RunsMut(runs) = self;
         let Runs { len, step, stride, list_step, flow_step, ahead, .. } = runs;
         #[inline(always)]
-        fn read<V: Copy>(from: Start<V>, at: isize) -> V {
-            // SAFETY: `Runs::along` has asserted that the three pieces are of one shape, so that step `t` below
-            // `len` of each run is a place of the list and of the flow, and that each index is below the table's
-            // length along the indexed axis: with the run's place on the other axes, a place of the table. Nobody
-            // else has the flow: `Runs::of_gather` borrows it exclusively.
-            unsafe { *from.at(at).0 }
+        fn copy<V: Copy>(from: Start<V>, to: Start<V>) {
+            // SAFETY: one of the two is a value on the stack, or both are elements. `Runs::along` has asserted that the
+            // three pieces are of one shape, so that step `t` below `len` of each run is a place of the list and of the
+            // flow, and that each index is below the table's length along the indexed axis: with the run's place on the
+            // other axes, a place of the table. Where `V` is an array, its elements are neighbours. Nobody else has the
+            // flow, so that the two do not overlap: `Runs::of_gather` borrows it exclusively.
+            unsafe { std::ptr::copy_nonoverlapping(from.0, to.0, 1) }
+        }
+        #[inline(always)]
+        fn read<V: Copy + Default>(from: Start<V>, at: isize) -> V {
+            let mut value = V::default();
+            copy(from.at(at), Start(&mut value));
+            value
         }
         let index = |list: Start<X>, t: isize| read(list, t).to_offset() as isize;
         #[inline(always)]
         fn store<W: Copy, const N: usize>(flow: Start<W>, t: isize, words: [W; N]) {
-            // SAFETY: as above: steps `t` to `t + N − 1` of a run, whose elements are neighbours where N is not 1.
-            unsafe { *flow.at(t).0.cast() = words }
+            copy(Start::new(&words), flow.at(t).cast());
         }
         let is_flat = runs.are_dense() && stride == 1 && step == 0;
         // Eight of 16 bytes would be an array in memory; of short runs too many would be among the last ones.
         let is_short = len < 8 || len < 32 && runs.counts != [1, 1];
-        if is_flat && (is_short || size_of::<W>() == 16) {
-            runs.for_each::<W, X>(|Steps { table, list, flow }| {
-                (0..len as isize).for_each(|t| store(flow, t, [read(table, index(list, t))]));
-            });
-        } else if is_flat {
+        if is_flat && !is_short && size_of::<W>() < 16 {
             let (len, ahead) = (len as isize, ahead as isize);
             runs.for_each::<W, X>(|Steps { table, list, flow }| {
                 let each = |t: isize| read(table, index(list, t));
@@ -1102,25 +1120,33 @@ impl RunsMut<'_> {
                     store::<W, 4>(flow, len - 4, std::array::from_fn(|j| each(len - 4 + j as isize)));
                 }
             });
+        } else if is_flat {
+            runs.for_each::<W, X>(|Steps { table, list, flow }| {
+                by_fours(len, |t| copy(table.at(index(list, t)), flow.at(t)));
+            });
         } else if runs.are_dense() && stride == 1 {
             runs.for_each::<W, X>(|Steps { table, list, flow }| {
-                (0..len as isize).for_each(|t| store(flow, t, [read(table, t * step + index(list, t))]));
+                (0..len as isize).for_each(|t| copy(table.at(t * step + index(list, t)), flow.at(t)));
             });
         } else if runs.are_dense() {
             runs.for_each::<W, X>(|Steps { table, list, flow }| {
                 (0..len as isize)
-                    .for_each(|t| store(flow, t, [read(table, t * step + index(list, t) * stride)]));
+                    .for_each(|t| copy(table.at(t * step + index(list, t) * stride), flow.at(t)));
             });
         } else if list_step == 0 {
             // One index a run.
             runs.for_each::<W, X>(|Steps { table, list, flow }| {
-                let table = table.at(index(list, 0) * stride);
-                (0..len as isize).for_each(|t| store(flow, t * flow_step, [read(table, t * step)]));
+                let at = std::cell::Cell::new((table.at(index(list, 0) * stride), flow));
+                by_fours(len, |_| {
+                    let (from, to) = at.get();
+                    copy(from, to);
+                    at.set((from.at(step), to.at(flow_step)));
+                });
             });
         } else {
             runs.for_each::<W, X>(|Steps { table, list, flow }| {
                 for t in 0..len as isize {
-                    store(flow, t * flow_step, [read(table, t * step + index(list, t * list_step) * stride)]);
+                    copy(table.at(t * step + index(list, t * list_step) * stride), flow.at(t * flow_step));
                 }
             });
         }
@@ -1148,17 +1174,26 @@ impl RunsMut<'_> {
                         t += 1;
                     }
                 }
-                (t..len).for_each(|t| one(table, index(list, t), flow, t));
+                let (list, flow) = (list.at(t), flow.at(t));
+                by_fours((len - t) as usize, |t| one(table, index(list, t), flow, t));
             });
         } else if runs.are_dense() {
             runs.for_each::<T, X>(|Steps { table, list, flow }| {
                 (0..len as isize).for_each(|t| one(table, t * step + index(list, t) * stride, flow, t));
             });
+        } else if list_step == 1 && stride == 1 {
+            runs.for_each::<T, X>(|Steps { table, list, flow }| {
+                (0..len as isize).for_each(|t| one(table, t * step + index(list, t), flow, t * flow_step));
+            });
         } else if list_step == 0 {
             // One index a run.
             runs.for_each::<T, X>(|Steps { table, list, flow }| {
-                let table = table.at(index(list, 0) * stride);
-                (0..len as isize).for_each(|t| one(table, t * step, flow, t * flow_step));
+                let at = std::cell::Cell::new((table.at(index(list, 0) * stride), flow));
+                by_fours(len, |_| {
+                    let (to, from) = at.get();
+                    one(to, 0, from, 0);
+                    at.set((to.at(step), from.at(flow_step)));
+                });
             });
         } else {
             runs.for_each::<T, X>(|Steps { table, list, flow }| {
@@ -1167,6 +1202,29 @@ impl RunsMut<'_> {
                 }
             });
         }
+    }
+}
+
+/// Calls `each` for each step of a run, four times at once: compilers leave such loops as they are, or, worse, look at
+/// each run whether it could be made vectors of. (Not where `each` multiplies: of plain loops they make additions of
+/// that.)
+#[inline(always)]
+fn by_fours(len: usize, each: impl Fn(isize)) {
+    let (len, mut t) = (len as isize, 0);
+    while t + 4 <= len {
+        each(t);
+        each(t + 1);
+        each(t + 2);
+        each(t + 3);
+        t += 4;
+    }
+    if len & 2 != 0 {
+        each(t);
+        each(t + 1);
+        t += 2;
+    }
+    if len & 1 != 0 {
+        each(t);
     }
 }
 

@@ -3,10 +3,11 @@
 #![allow(unsafe_code)]
 
 use super::{ErasedIndices, Mode};
-use crate::array::{Erased3, ErasedView, K, Run, Word, Words, are_below};
+use crate::array::{Erased3, ErasedSlice, ErasedView, K, Run, Word, Words, are_below};
 use crate::error::{Error, Result};
 use crate::parallel;
 use crate::simd::{Float, Kernel, Level, Simd};
+use std::hint::select_unpredictable;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
 /// The number of indices that a second thread should at least check.
@@ -31,7 +32,7 @@ impl<X: Word> Kernel<f32> for Inside<'_, X> {
 
 /// Whether all of the list, read without a sign, is below `bound`.
 #[inline(always)]
-fn are_all_below<X: Word>(list: &[X], bound: usize, level: Level) -> bool {
+pub(crate) fn are_all_below<X: Word>(list: &[X], bound: usize, level: Level) -> bool {
     if list.len() <= SHORT {
         // Branches are cheaper than a vector or two.
         list.iter().all(|&x| (x.to_i64() as u64) < bound as u64)
@@ -84,7 +85,7 @@ impl<'a> ErasedIndices<'a> {
     #[inline(always)]
     pub(crate) fn piece(&self, piece: Erased3<'a>, bound: usize) -> List<'a> {
         let (is_signed, mode, level) = (self.is_signed, self.mode, Level::Portable);
-        List { words: Words::new(piece), is_signed, mode, bound, level }
+        List { words: Words::new(piece), meaning: Meaning { is_signed, mode, bound }, level }
     }
 }
 
@@ -165,13 +166,59 @@ macro_rules! block_for {
 }
 pub(crate) use block_for;
 
+/// What the numbers of a list mean on the axis.
+#[derive(Clone, Copy)]
+pub(crate) struct Meaning {
+    pub(crate) is_signed: bool,
+    pub(crate) mode: Mode<[u8; 16]>,
+    /// The length of the axis.
+    pub(crate) bound: usize,
+}
+
+impl Meaning {
+    /// Whether there is no index that has to be refused.
+    pub(crate) fn takes_any(&self) -> bool {
+        match self.mode {
+            Mode::Fill(_) => true,
+            Mode::Wrap | Mode::Clip => self.bound > 0,
+            Mode::Raise => false,
+        }
+    }
+
+    /// The bytes of the value that fills, where some indices may name no element.
+    pub(crate) fn fill_value(&self) -> Option<[u8; 16]> {
+        match self.mode {
+            Mode::Fill(value) => Some(value),
+            _ => None,
+        }
+    }
+
+    /// Overwrites the block with the offsets that the list's indices from number `first` on name; what names no element
+    /// becomes an offset beyond the bound.
+    pub(crate) fn offsets(&self, list: &ErasedSlice<'_>, first: usize, block: &mut [u64], level: Level) {
+        with_integer!(list.width(), self.is_signed, widen(list.typed().into(), first, block, level));
+        self.resolve(block, level);
+    }
+
+    /// Makes offsets of a block of indices.
+    #[inline(always)]
+    fn resolve(&self, block: &mut [u64], level: Level) {
+        let is_plain = match self.mode {
+            Mode::Raise => !self.is_signed,
+            Mode::Fill(_) => true, // what is outside stays so: a negative one is beyond all lengths, too
+            Mode::Wrap | Mode::Clip => false,
+        };
+        if !is_plain {
+            f32::dispatch(level, Resolve { meaning: self, block });
+        }
+    }
+}
+
 /// A piece of a list of any type, mode and strides. It gives offsets, a block at a time, or itself where it stands.
 #[derive(Clone, Copy)]
 pub(crate) struct List<'a> {
     pub(crate) words: Words<'a>,
-    is_signed: bool,
-    mode: Mode<[u8; 16]>,
-    bound: usize,
+    pub(crate) meaning: Meaning,
     /// At which indices are resolved: the call's, once the list was looked at.
     level: Level,
 }
@@ -183,7 +230,7 @@ impl List<'_> {
     pub(crate) fn check_in_place(&mut self, level: Level) -> bool {
         #[inline(always)]
         fn look<X: Word>(list: &List<'_>, level: Level) -> Option<usize> {
-            let bound = in_place_bound::<X>(list.bound, list.is_signed);
+            let bound = in_place_bound::<X>(list.meaning.bound, list.meaning.is_signed);
             let inside = match list.words.as_slice::<X>() {
                 Some(list) => are_all_below(list, bound, level),
                 None => list
@@ -216,15 +263,13 @@ impl List<'_> {
                     piece.typed::<I>().run(axis.unwrap_or(K), [0; 3])
                 }
             };
-            check_run((run, 0), list.is_signed, bound, list.level)
+            check_run((run, 0), list.meaning.is_signed, bound, list.level)
         }
-        let bound = match self.mode {
-            Mode::Fill(_) => return Ok(()),
-            Mode::Wrap | Mode::Clip if self.bound > 0 => return Ok(()),
-            Mode::Wrap | Mode::Clip => 0,
-            Mode::Raise => self.bound,
-        };
-        with_integer!(self.words.piece().width(), self.is_signed, look(self, bound))
+        if self.meaning.takes_any() {
+            return Ok(());
+        }
+        let bound = if self.meaning.mode == Mode::Raise { self.meaning.bound } else { 0 };
+        with_integer!(self.words.piece().width(), self.meaning.is_signed, look(self, bound))
     }
 
     #[inline(always)]
@@ -235,7 +280,7 @@ impl List<'_> {
     /// Whether some indices may name no element.
     #[inline(always)]
     pub(crate) fn has_gaps(&self) -> bool {
-        matches!(self.mode, Mode::Fill(_)) && !self.words.are_checked()
+        matches!(self.meaning.mode, Mode::Fill(_)) && !self.words.are_checked()
     }
 
     /// The level of the call.
@@ -246,61 +291,13 @@ impl List<'_> {
 
     /// The bytes of the value that fills.
     pub(crate) fn fill_value(&self) -> [u8; 16] {
-        match self.mode {
-            Mode::Fill(value) => value,
-            _ => [0; 16],
-        }
+        self.meaning.fill_value().unwrap_or_default()
     }
 
     /// The first `mid` of an axis, and the rest.
     pub(crate) fn split_at(self, axis: usize, mid: usize) -> (Self, Self) {
         let (a, b) = self.words.split_at(axis, mid);
         (List { words: a, ..self }, List { words: b, ..self })
-    }
-
-    /// `out[k]` = what index number `k` means in the table, by its mode, where the list is one dense run. The list has
-    /// been checked.
-    pub(crate) fn gather_by_mode<W: Word, X: Word>(&self, table: &[W], list: &[X], out: &mut [W]) {
-        // The bound, once more: what is below it needs no look at the table's length.
-        let Some(table) = table.get(..self.bound) else { return };
-        let (bound, last) = (table.len() as u64, table.len() as i64 - 1);
-        // As the type is signed: the sign spread over 64 bits.
-        let signed =
-            |x: X| ((x.to_i64() as u64) << (64 - 8 * size_of::<X>())) as i64 >> (64 - 8 * size_of::<X>());
-        let unsigned = |x: X| x.to_i64() as u64;
-        let each = out.iter_mut().zip(list);
-        match (self.mode, self.is_signed) {
-            // One without a sign stands as it is, and is read so.
-            (Mode::Raise, _) => each.for_each(|(out, &x)| {
-                let i = signed(x);
-                *out = table[if i < 0 { i + bound as i64 } else { i } as usize];
-            }),
-            (Mode::Wrap, true) => each.for_each(|(out, &x)| {
-                let i = signed(x);
-                *out = table[if (i as u64) < bound { i } else { i.rem_euclid(bound as i64) } as usize];
-            }),
-            (Mode::Wrap, false) => each.for_each(|(out, &x)| {
-                let (i, bound) = (unsigned(x), self.bound as u64);
-                *out = table[if i < bound { i } else { i % bound } as usize];
-            }),
-            (Mode::Clip, true) => each.for_each(|(out, &x)| {
-                *out = table[signed(x).min(last).max(0) as usize];
-            }),
-            (Mode::Clip, false) => {
-                each.for_each(|(out, &x)| *out = table[unsigned(x).min(last as u64) as usize])
-            }
-            (Mode::Fill(fill), is_signed) => {
-                let fill = W::from_bytes(&fill);
-                let at = |i: u64| match usize::try_from(i).ok().and_then(|i| table.get(i)) {
-                    Some(&x) => x,
-                    None => fill,
-                };
-                match is_signed {
-                    true => each.for_each(|(out, &x)| *out = at(signed(x) as u64)),
-                    false => each.for_each(|(out, &x)| *out = at(unsigned(x))),
-                }
-            }
-        }
     }
 
     /// Overwrites the block with the offsets that the indices along `axis` from `index` on name; what names
@@ -310,22 +307,67 @@ impl List<'_> {
     pub(crate) fn fill(&self, axis: usize, index: [usize; 3], block: &mut [u64]) {
         with_integer!(
             self.words.piece().width(),
-            self.is_signed,
-            widen(self.words.piece().typed().run(axis, index), block, self.level)
+            self.meaning.is_signed,
+            widen(self.words.piece().typed().run(axis, index), 0, block, self.level)
         );
-        let is_plain = match self.mode {
-            Mode::Raise => !self.is_signed,
-            Mode::Fill(_) => true, // what is outside stays so: a negative one is beyond all lengths, too
-            Mode::Wrap | Mode::Clip => false,
-        };
-        if !is_plain && !self.words.are_checked() {
-            f32::dispatch(self.level, Resolve { list: self, block });
+        if !self.words.are_checked() {
+            self.meaning.resolve(block, self.level);
         }
     }
 }
 
-/// The indices of a run as numbers of 64 bits, their signs spread.
-fn widen<I: Word>(run: Run<'_, I>, block: &mut [u64], level: Level) {
+/// `out[k]` = what `list[k]` means in the table, which has an element, each resolved as it is read. `false` where one
+/// has to be refused, and nothing is done. Those outside may be as many as others, so that nothing branches for them
+/// but a division.
+pub(crate) fn gather_few<W: Word, X: Word>(
+    meaning: &Meaning,
+    table: &[W],
+    list: &[X],
+    out: &mut [W],
+) -> bool {
+    let (n, last) = (table.len() as i64, table.len() as i64 - 1);
+    let is_signed = meaning.is_signed;
+    // As the type is signed: the sign spread over 64 bits. Of those without, what is beyond them all is their greatest.
+    let spread = move |x: X| {
+        let (bits, free) = (x.to_i64(), 64 - 8 * size_of::<X>());
+        if is_signed { (bits << free) >> free } else { (bits | bits >> 63) & i64::MAX }
+    };
+    let from_end = move |i: i64| i + (n & i >> 63);
+    let each = out.iter_mut().zip(list);
+    match &meaning.mode {
+        Mode::Raise => {
+            if !list.iter().all(|&x| (-n..n).contains(&spread(x))) {
+                return false;
+            }
+            each.for_each(|(out, &x)| *out = table[from_end(spread(x)) as usize])
+        }
+        Mode::Clip => each.for_each(|(out, &x)| {
+            let i = spread(x) & !(spread(x) >> 63);
+            *out = table[(i + ((last - i) & (last - i) >> 63)) as usize];
+        }),
+        Mode::Wrap => each.for_each(|(out, &x)| {
+            // At most one length before or after the axis; what is farther away stays outside, and is divided.
+            let near = from_end(from_end(spread(x)) - n);
+            *out = match usize::try_from(near).ok().and_then(|near| table.get(near)) {
+                Some(&x) => x,
+                None if is_signed => table[spread(x).rem_euclid(n) as usize],
+                None => table[(x.to_i64() as u64 % n as u64) as usize],
+            };
+        }),
+        Mode::Fill(value) => {
+            let value = W::from_bytes(value);
+            each.for_each(|(out, &x)| {
+                let i = spread(x);
+                let outside = (i | last.wrapping_sub(i)) >> 63;
+                *out = select_unpredictable(outside == 0, table[(i & !outside) as usize], value);
+            })
+        }
+    }
+    true
+}
+
+/// The indices of a run from number `first` on as numbers of 64 bits, their signs spread.
+fn widen<I: Word>(run: Run<'_, I>, first: usize, block: &mut [u64], level: Level) {
     struct Widen<'a, I>(&'a [I], &'a mut [u64]);
     impl<I: Word> Kernel<f32> for Widen<'_, I> {
         type Output = ();
@@ -337,36 +379,48 @@ fn widen<I: Word>(run: Run<'_, I>, block: &mut [u64], level: Level) {
     let len = block.len();
     match run.as_slice() {
         Some(slice) if len <= SHORT => {
-            block.iter_mut().zip(&slice[..len]).for_each(|(o, &i)| *o = i.to_i64() as u64);
+            block.iter_mut().zip(&slice[first..][..len]).for_each(|(o, &i)| *o = i.to_i64() as u64);
         }
-        Some(slice) => f32::dispatch(level, Widen(&slice[..len], block)),
-        None => block.iter_mut().enumerate().for_each(|(k, o)| *o = run.get(k).to_i64() as u64),
+        Some(slice) => f32::dispatch(level, Widen(&slice[first..][..len], block)),
+        None => block.iter_mut().enumerate().for_each(|(k, o)| *o = run.get(first + k).to_i64() as u64),
     }
 }
 
 /// Makes offsets of a block of indices, at a level.
-struct Resolve<'r, 'a> {
-    list: &'r List<'a>,
+struct Resolve<'r> {
+    meaning: &'r Meaning,
     block: &'r mut [u64],
 }
 
-impl Kernel<f32> for Resolve<'_, '_> {
+impl Kernel<f32> for Resolve<'_> {
     type Output = ();
     #[inline(always)]
     fn run<S: Simd<f32>>(self, _: S) {
-        let Resolve { list, block } = self;
-        let (bound, last) = (list.bound as u64, list.bound as i64 - 1);
-        match (list.mode, list.is_signed) {
-            // The sign, spread over all bits, lets `bound` through where the index is negative.
-            (Mode::Raise, _) => {
-                block.iter_mut().for_each(|o| *o = o.wrapping_add(bound & (*o as i64 >> 63) as u64))
-            }
+        let Resolve { meaning: &Meaning { is_signed, mode, bound }, block } = self;
+        let (n, last) = (bound as i64, bound as i64 - 1);
+        // The sign, spread over all bits, lets `n` through where the index is negative.
+        let from_end = |i: i64| i.wrapping_add(n & i >> 63);
+        match (mode, is_signed) {
             (Mode::Clip, true) => block.iter_mut().for_each(|o| *o = (*o as i64).min(last).max(0) as u64),
             (Mode::Clip, false) => block.iter_mut().for_each(|o| *o = (*o).min(last as u64)),
-            // Only what is outside is divided: most indices are not.
-            (_, is_signed) => block.iter_mut().filter(|o| **o >= bound).for_each(|o| {
-                *o = if is_signed { (*o as i64).rem_euclid(bound as i64) as u64 } else { *o % bound };
-            }),
+            (Mode::Wrap, _) => {
+                // By vectors what is at most one length before or after the axis, and is below twice its length then;
+                // what is farther away is divided, if there is any: mostly there is not.
+                let (before, end) = (if is_signed { n } else { 0 }, n.saturating_mul(2) - 1);
+                let mut signs = 0;
+                for o in block.iter_mut() {
+                    let i = *o as i64;
+                    signs |= i.wrapping_add(before) | end.wrapping_sub(i);
+                }
+                if signs >= 0 {
+                    block.iter_mut().for_each(|o| *o = from_end(from_end(*o as i64).wrapping_sub(n)) as u64);
+                } else if is_signed {
+                    block.iter_mut().for_each(|o| *o = (*o as i64).rem_euclid(n) as u64);
+                } else {
+                    block.iter_mut().for_each(|o| *o %= bound as u64);
+                }
+            }
+            _ => block.iter_mut().for_each(|o| *o = from_end(*o as i64) as u64),
         }
     }
 }

@@ -6,11 +6,11 @@ use super::plan::{
 use super::rows::{any_length, exactly, for_each_block, rows_ahead, twice};
 use crate::array::{
     Erased3, Erased3Mut, ErasedSlice, ErasedSliceMut, ErasedView, ErasedViewMut, FLOW, K, LIST, M, P, Plan,
-    Runs, RunsMut, TABLE, Word, Words,
+    Runs, RunsMut, TABLE, Word, Words, are_below,
 };
 use crate::error::Result;
-use crate::index::ErasedIndices;
-use crate::index::checked::{BLOCK, block_for, checked_block};
+use crate::index::checked::{BLOCK, Meaning, block_for, checked_block, gather_few};
+use crate::index::{ErasedIndices, Mode};
 use crate::parallel;
 use crate::simd::{self, Float, Kernel, Level, Simd, Streaming, slices};
 
@@ -44,16 +44,122 @@ const STREAM_ROWS_FROM: usize = 128;
 /// A few elements of dense vectors. `false` where an index cannot be read where it stands, and nothing is done.
 #[inline(never)]
 pub(super) fn few(vectors: &mut Vectors<'_, ErasedSlice<'_>, ErasedSliceMut<'_>>) -> bool {
-    fn run<W: Word, X: Word>(vectors: &mut Vectors<'_, ErasedSlice<'_>, ErasedSliceMut<'_>>) -> bool {
+    fn run<W: Word, X: Word>(
+        vectors: &mut Vectors<'_, ErasedSlice<'_>, ErasedSliceMut<'_>>,
+        level: Level,
+    ) -> bool {
         let table = vectors.table.typed::<W>();
-        let Some(list) = vectors.checked::<X>(table.len(), vectors.flow.as_slice().len()) else {
+        let Some(list) = vectors.checked::<X>(table.len(), vectors.flow.as_slice().len(), level) else {
             return false;
         };
         let flow = vectors.flow.typed::<W>();
         flow.iter_mut().zip(list).for_each(|(flow, i)| *flow = table[i.to_offset()]);
         true
     }
-    Level::current().is_ok() && with_widths!(vectors.table.width(), vectors.list.width(), run(vectors))
+    let Ok(level) = Level::current() else { return false };
+    with_widths!(vectors.table.width(), vectors.list.width(), run(vectors, level))
+}
+
+/// Dense vectors whose indices are resolved, block after block. `false` where there is something to refuse or too much
+/// for one thread, and nothing is done.
+#[inline(never)]
+pub(super) fn resolve_few(
+    vectors: &mut Vectors<'_, ErasedSlice<'_>, ErasedSliceMut<'_>>,
+    mode: &Mode<[u8; 16]>,
+) -> bool {
+    fn run<W: Word, X: Word>(
+        Vectors { table, list, flow, .. }: &mut Vectors<'_, ErasedSlice<'_>, ErasedSliceMut<'_>>,
+        meaning: &Meaning,
+    ) -> bool {
+        gather_few::<W, X>(meaning, table.typed(), list.typed(), flow.typed())
+    }
+    let (bound, len) = (vectors.table.len(), vectors.list.len());
+    let meaning = Meaning { is_signed: vectors.is_signed, mode: *mode, bound };
+    let is_checked = meaning.takes_any();
+    if len != vectors.flow.as_slice().len() || bound == 0 || len > if is_checked { 2 * GRAIN } else { BLOCK }
+    {
+        return false;
+    }
+    let Ok(level) = Level::current() else { return false };
+    // One by one, too, where there are no vectors that could resolve 64-bit numbers.
+    if len <= SMALL || level == Level::Portable {
+        return with_widths!(vectors.table.width(), vectors.list.width(), run(vectors, &meaning));
+    }
+    by_meaning(vectors, &meaning, is_checked, level)
+}
+
+/// Dense vectors, block after block. `false` where a list of one block, which nobody has checked, has an index that has
+/// to be refused.
+fn by_meaning(
+    vectors: &mut Vectors<'_, ErasedSlice<'_>, ErasedSliceMut<'_>>,
+    meaning: &Meaning,
+    is_checked: bool,
+    level: Level,
+) -> bool {
+    if vectors.list.len() > 16 * BLOCK {
+        // Larger blocks: each is some calls of functions.
+        return by_blocks(vectors, meaning, (is_checked, level), &mut [0; 4 * BLOCK]);
+    }
+    block_for!(block, vectors.list.len());
+    by_blocks(vectors, meaning, (is_checked, level), block)
+}
+
+fn by_blocks(
+    Vectors { table, list, flow, .. }: &mut Vectors<'_, ErasedSlice<'_>, ErasedSliceMut<'_>>,
+    meaning: &Meaning,
+    (is_checked, level): (bool, Level),
+    block: &mut [u64],
+) -> bool {
+    for first in (0..list.len()).step_by(block.len()) {
+        let len = (list.len() - first).min(block.len());
+        let offsets = &mut block[..len];
+        meaning.offsets(list, first, offsets, level);
+        if !is_checked && !are_below(offsets, meaning.bound) {
+            return false;
+        }
+        match table.width() {
+            1 => move_block::<u8>(table, (offsets, first), flow, meaning),
+            2 => move_block::<u16>(table, (offsets, first), flow, meaning),
+            4 => move_block::<u32>(table, (offsets, first), flow, meaning),
+            8 => move_block::<u64>(table, (offsets, first), flow, meaning),
+            _ => move_block::<u128>(table, (offsets, first), flow, meaning),
+        }
+    }
+    true
+}
+
+/// The elements that these offsets name, from element `first` of the flow on.
+fn move_block<W: Word>(
+    table: &ErasedSlice<'_>,
+    (offsets, first): (&[u64], usize),
+    flow: &mut ErasedSliceMut<'_>,
+    meaning: &Meaning,
+) {
+    let (table, flow) = (table.typed::<W>(), &mut flow.typed::<W>()[first..][..offsets.len()]);
+    match meaning.fill_value().map(|value| W::from_bytes(&value)) {
+        Some(value) => by_eights(
+            flow,
+            offsets,
+            #[inline(always)]
+            |o| *usize::try_from(o).ok().and_then(|o| table.get(o)).unwrap_or(&value),
+        ),
+        None => by_eights(
+            flow,
+            offsets,
+            #[inline(always)]
+            |o| table[o as usize],
+        ),
+    }
+}
+
+/// Each element from its offset. The compiler does not do eight of them at once by itself.
+#[inline(always)]
+fn by_eights<W: Word>(flow: &mut [W], offsets: &[u64], each: impl Fn(u64) -> W) {
+    let ((flows, flow), (eights, rest)) = (flow.as_chunks_mut::<8>(), offsets.as_chunks::<8>());
+    for (flow, eight) in flows.iter_mut().zip(eights) {
+        flow.iter_mut().zip(eight).for_each(|(flow, &o)| *flow = each(o));
+    }
+    flow.iter_mut().zip(rest).for_each(|(flow, &o)| *flow = each(o));
 }
 
 /// The pieces that these numbers describe.
@@ -329,31 +435,17 @@ fn move_runs<W: Word, X: Word>(runs: RunsMut<'_>) {
     runs.gather::<W, X>();
 }
 
-/// One dense run of indices, each resolved as it is read. `false` where something is not dense, and nothing is done.
-fn by_mode<W: Word, X: Word>(job: &mut Gather<'_>) -> bool {
-    let n = job.table.shape()[K];
-    let table = if n > 0 { job.table.typed::<W>().run(K, [0; 3]).as_slice() } else { Some(&[][..]) };
-    let mut flow = job.flow.typed::<W>();
-    let mut flow = flow.run(K, [0; 3]);
-    let (Some(table), Some(list), Some(flow)) = (table, job.list.words.as_slice::<X>(), flow.as_slice_mut())
-    else {
-        return false;
-    };
-    // A list that is one index for all places is a slice of one.
-    if list.len() != flow.len() {
-        return false;
-    }
-    job.list.gather_by_mode(table, list, flow);
-    true
-}
-
 /// Where an index may be negative, or means what its mode says: one dense run at once, others by blocks of resolved
 /// offsets.
 #[inline(never)]
 fn resolved(job: &mut Gather<'_>, axis: usize) {
     let shape = *job.flow.as_piece().shape();
-    let (width, index) = (job.table.width(), job.list.words.piece().width());
-    if shape[P] == 1 && shape[M] == 1 && with_widths!(width, index, by_mode(job)) {
+    if let (Some(table), Some(list)) = (job.table.as_vector(), job.list.words.piece().as_vector())
+        && let Some(flow) = job.flow.as_vector()
+    {
+        let (meaning, level) = (job.list.meaning, job.list.level());
+        let mut vectors = Vectors { table, list, is_signed: meaning.is_signed, flow };
+        by_meaning(&mut vectors, &meaning, true, level);
         return;
     }
     let [a, b] = [[K, M], [P, M], [P, K]][axis];

@@ -27,7 +27,7 @@ mod scatter;
 
 use crate::array::{Element, View, ViewMut, zeros};
 use crate::error::Result;
-use crate::index::{Index, Indices};
+use crate::index::{Index, Indices, Mode};
 use crate::simd::Float;
 use plan::{Form, Vectors};
 use scatter::Op;
@@ -45,11 +45,18 @@ fn gather<T: Element, I: Index>(
 ) -> Result<()> {
     if form != Form::Pick
         && let (Some(table), Some(list)) = (src.as_vector(), idx.list.as_vector())
-        && list.len() <= FEW
         && let Some(flow) = out.as_vector()
-        && gather::few(&mut Vectors { table, list, is_signed: I::SIGNED, flow })
     {
-        return Ok(());
+        let mut vectors = Vectors { table, list, is_signed: I::SIGNED, flow };
+        let (is_little, mode) = (vectors.list.len() <= FEW, &idx.erased().mode);
+        let is_done = match idx.mode {
+            Mode::Raise if !is_little => false,
+            Mode::Raise => gather::few(&mut vectors) || I::SIGNED && gather::resolve_few(&mut vectors, mode),
+            _ => gather::resolve_few(&mut vectors, mode),
+        };
+        if is_done {
+            return Ok(());
+        }
     }
     if let Some(numbers) = plan::of_matrices(form, &src.erased(), &idx.list.erased(), out.erased().as_view())
     {

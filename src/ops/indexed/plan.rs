@@ -8,9 +8,9 @@
 //! into the caller, where views made for the call dissolve into these numbers; and arrays in C order. The *long way*
 //! takes everything, by a [`Plan`].
 
-use crate::array::{Erased3, Erased3Mut, ErasedSlice, ErasedView, K, M, P, Split, Word, are_below};
+use crate::array::{Erased3, Erased3Mut, ErasedSlice, ErasedView, K, M, P, Split, Word};
 use crate::error::{Error, Result};
-use crate::index::checked::{List, in_place_bound};
+use crate::index::checked::{List, are_all_below, in_place_bound};
 use crate::simd::Level;
 
 /// How the list goes over the table.
@@ -114,14 +114,10 @@ pub(crate) struct Vectors<'a, A, B> {
 impl<'a, A, B> Vectors<'a, A, B> {
     /// The list, if it has as many indices as the flow has elements, and each, as it stands, is below `bound`.
     #[inline(always)]
-    pub(crate) fn checked<X: Word>(&self, bound: usize, len: usize) -> Option<&'a [X]> {
+    pub(crate) fn checked<X: Word>(&self, bound: usize, len: usize, level: Level) -> Option<&'a [X]> {
         let list = self.list.typed::<X>();
         let bound = in_place_bound::<X>(bound, self.is_signed);
-        let inside = match list.len() {
-            ..=8 => list.iter().all(|x| x.to_offset() < bound),
-            _ => are_below(list, bound),
-        };
-        (inside && list.len() == len).then_some(list)
+        (list.len() == len && are_all_below(list, bound, level)).then_some(list)
     }
 }
 
@@ -182,7 +178,7 @@ pub(crate) fn of_matrices(
     if is_flat {
         let (n, len) = (table.len(), list.len());
         let fits = flow.rank() == 1 && flow.shape()[0] == len
-            || flow.is_plainly_dense() && flow.shape() == list.shape();
+            || flow.is_plainly_dense() && are_alike(flow.shape(), list.shape());
         if !fits || n == 0 || !(table.rank() == 1 || table.is_plainly_dense()) {
             return None;
         }
@@ -253,7 +249,20 @@ pub(crate) fn of_matrices(
     }
 }
 
-/// The numbers of a call whose table and flow have three axes in C order.
+/// Whether two shapes of up to three axes are the same. By their lengths: a comparison of slices would have a view
+/// that is made for one call stand in memory.
+#[inline(always)]
+fn are_alike(a: &[usize], b: &[usize]) -> bool {
+    match (a, b) {
+        (&[a], &[x]) => a == x,
+        (&[a, b], &[x, y]) => a == x && b == y,
+        (&[a, b, c], &[x, y, z]) => a == x && b == y && c == z,
+        _ => false,
+    }
+}
+
+/// The numbers of a call whose table and flow have three axes, of which those beside the index continue each other,
+/// and whose list is dense.
 #[inline(always)]
 fn of_three_axes(
     form: Form,
@@ -261,27 +270,38 @@ fn of_three_axes(
     list: &ErasedView<'_>,
     flow: &ErasedView<'_>,
 ) -> Option<Numbers> {
-    let &[x, y, z] = flow.shape() else { return None };
+    let (&[x, y, z], &[i, j, l], &[r, s, t]) = (flow.shape(), flow.strides(), table.strides()) else {
+        return None;
+    };
     let (axis, is_along) = match form {
         Form::Axis(axis) => (axis, false),
         Form::Along(axis) => (axis, true),
         Form::Flat | Form::Pick => return None,
     };
-    let ([p, n, m], k, fits) = match axis {
-        0 => ([1, a, b * c], x, y == b && z == c),
-        1 => ([a, b, c], y, x == a && z == c),
-        _ => ([a * b, c, 1], z, x == a && y == b),
+    let is_listed = |k: usize| match list.shape() {
+        &[len] => !is_along && len == k,
+        shape => is_along && are_alike(shape, flow.shape()) && list.is_plainly_dense(),
     };
-    let is_listed = if is_along { list.shape() == flow.shape() } else { list.shape() == [k] };
-    let is_dense = table.is_plainly_dense() && list.is_plainly_dense() && flow.is_plainly_dense();
-    if !(fits && is_listed && is_dense && p * n * m > 0) {
+    // Whether the axis with the first stride is continued by one of that length and stride.
+    let goes_on = |outer: isize, n: usize, inner: isize| (n as isize).checked_mul(inner) == Some(outer);
+    let ([p, n, m], k, fits, table_strides, flow_strides) = match axis {
+        0 => {
+            let fits = y == b && z == c && goes_on(s, c, t) && goes_on(j, z, l);
+            ([1, a, b * c], x, fits, [0, r, t], [0, i, l])
+        }
+        1 => ([a, b, c], y, x == a && z == c, [r, s, t], [i, j, l]),
+        _ => {
+            let fits = x == a && y == b && goes_on(r, b, s) && goes_on(i, y, j);
+            ([a * b, c, 1], z, fits, [s, t, 0], [j, l, 0])
+        }
+    };
+    if !(fits && is_listed(k) && p * n * m > 0) {
         return None;
     }
-    let (step, nm, km) = (m as isize, (n * m) as isize, (k * m) as isize);
     Some(Numbers {
-        table: ([p, n, m], [nm, step, 1]),
-        list: if is_along { [km, step, 1] } else { [0, 1, 0] },
-        flow: ([p, k, m], [km, step, 1]),
+        table: ([p, n, m], table_strides),
+        list: if is_along { [(k * m) as isize, m as isize, 1] } else { [0, list.strides()[0], 0] },
+        flow: ([p, k, m], flow_strides),
     })
 }
 

@@ -34,11 +34,18 @@ pub(super) struct At {
     pub(super) flow: usize,
 }
 
+/// Offsets as they stand in a block, or in a list that was checked.
+#[derive(Clone, Copy)]
+enum Offsets<'b> {
+    Words4(&'b [u32]),
+    Words8(&'b [u64]),
+}
+
 /// The rows of a block that belong together: row `offsets[k]` of the table (without offsets: the row with the same
 /// number), and of the flow the row with the number `k` from `first` on, or with the number `kept[k]` from there.
 #[derive(Clone, Copy)]
 pub(super) struct Block<'b> {
-    offsets: Option<&'b [u64]>,
+    offsets: Option<Offsets<'b>>,
     first: usize,
     kept: Option<&'b [u8; BLOCK]>,
     /// How many rows there are; the offsets after these are to be prefetched alone.
@@ -55,20 +62,49 @@ impl Block<'_> {
         from: &Rows<'_, T>,
         update: impl Fn(&[T], &mut [T]),
     ) {
-        let Block { offsets, first, kept, len, ahead } = self;
-        let Some(offsets) = offsets else {
-            to.from(first).zip(from.from(first)).take(len).for_each(|(to, from)| update(from, to));
-            return;
-        };
-        let Some(kept) = kept else {
-            for (k, (&o, from)) in offsets[..len].iter().zip(from.from(first)).enumerate() {
-                if ahead > 0
-                    && let Some(&next) = offsets.get(k + ahead)
-                {
-                    to.as_rows().prefetch(next as usize);
-                }
-                update(from, to.row(o as usize));
+        match self.offsets {
+            Some(Offsets::Words4(offsets)) => self.scatter_by(offsets, to, from, update),
+            Some(Offsets::Words8(offsets)) => self.scatter_by(offsets, to, from, update),
+            None => (to.from(self.first).zip(from.from(self.first)).take(self.len))
+                .for_each(|(to, from)| update(from, to)),
+        }
+    }
+
+    #[inline(always)]
+    fn scatter_by<T: Word, X: Word>(
+        self,
+        offsets: &[X],
+        to: &mut RowsMut<'_, T>,
+        from: &Rows<'_, T>,
+        update: impl Fn(&[T], &mut [T]),
+    ) {
+        let Block { first, len, ahead, .. } = self;
+        for (k, (o, from)) in offsets[..len].iter().zip(from.from(first)).enumerate() {
+            if ahead > 0
+                && let Some(next) = offsets.get(k + ahead)
+            {
+                to.as_rows().prefetch(next.to_offset());
             }
+            update(from, to.row(o.to_offset()));
+        }
+    }
+
+    /// Whether only some rows of the flow are meant: then `scatter_kept` is to be called.
+    #[inline(always)]
+    pub(super) fn is_kept(&self) -> bool {
+        self.kept.is_some()
+    }
+
+    /// As `scatter`, for those rows of the flow that are meant.
+    #[inline(always)]
+    pub(super) fn scatter_kept<T: Word>(
+        self,
+        to: &mut RowsMut<'_, T>,
+        from: &Rows<'_, T>,
+        update: impl Fn(&[T], &mut [T]),
+    ) {
+        let Block { offsets: Some(Offsets::Words8(offsets)), first, kept: Some(kept), len, ahead } = self
+        else {
             return;
         };
         for (k, &o) in offsets[..len].iter().enumerate() {
@@ -91,18 +127,30 @@ impl Block<'_> {
         to: &mut RowsMut<'_, T>,
         copy: impl Fn(&[T], &mut [T]),
     ) {
-        let Block { offsets, first, len, ahead, .. } = self;
-        let Some(offsets) = offsets else {
-            to.from(first).zip(from.from(first)).take(len).for_each(|(to, from)| copy(from, to));
-            return;
-        };
-        for (k, (&o, to)) in offsets[..len].iter().zip(to.from(first)).enumerate() {
+        match self.offsets {
+            Some(Offsets::Words4(offsets)) => self.gather_by(offsets, from, to, copy),
+            Some(Offsets::Words8(offsets)) => self.gather_by(offsets, from, to, copy),
+            None => (to.from(self.first).zip(from.from(self.first)).take(self.len))
+                .for_each(|(to, from)| copy(from, to)),
+        }
+    }
+
+    #[inline(always)]
+    fn gather_by<T: Word, X: Word>(
+        self,
+        offsets: &[X],
+        from: &Rows<'_, T>,
+        to: &mut RowsMut<'_, T>,
+        copy: impl Fn(&[T], &mut [T]),
+    ) {
+        let Block { first, len, ahead, .. } = self;
+        for (k, (o, to)) in offsets[..len].iter().zip(to.from(first)).enumerate() {
             if ahead > 0
-                && let Some(&next) = offsets.get(k + ahead)
+                && let Some(next) = offsets.get(k + ahead)
             {
-                from.prefetch(next as usize);
+                from.prefetch(next.to_offset());
             }
-            if let Some(from) = from.get(o) {
+            if let Some(from) = from.get(o.to_i64() as u64) {
                 copy(from, to);
             }
         }
@@ -111,7 +159,8 @@ impl Block<'_> {
     /// The numbers of the rows whose index is none of `n`.
     pub(super) fn gaps(self, n: usize) -> impl Iterator<Item = usize> {
         let Block { offsets, first, len, .. } = self;
-        let offsets = offsets.unwrap_or_default();
+        // Lists that were checked, and are read where they stand, have none.
+        let offsets = if let Some(Offsets::Words8(offsets)) = offsets { offsets } else { &[] };
         (0..offsets.len().min(len)).filter(move |&k| offsets[k] >= n as u64).map(move |k| first + k)
     }
 }
@@ -141,11 +190,13 @@ pub(super) fn for_each_block<A, B>(
         }
         return;
     }
-    // A list of 64-bit words that stands where it is read by all planes needs no block.
-    let in_place = if list.words.are_checked() && list.words.piece().width() == 8 && own.is_none() {
-        list.words.as_slice::<u64>().filter(|list| list.len() == len)
-    } else {
-        None
+    // A dense list of words of 32 or 64 bits that is read by all planes needs no block.
+    let is_one = list.stride(K) == 1 && (planes == 1 || list.stride(P) == 0);
+    let in_place = match list.words.piece().width() {
+        _ if own.is_some() || !is_one || !list.words.are_checked() => None,
+        4 => list.words.as_slice().map(Offsets::Words4),
+        8 => list.words.as_slice().map(Offsets::Words8),
+        _ => None,
     };
     if let Some(offsets) = in_place {
         for p in 0..planes {
@@ -161,7 +212,12 @@ pub(super) fn for_each_block<A, B>(
         list.fill(K, [0; 3], offsets);
         for p in 0..planes {
             let at = At { axis: K, table: p, flow: p };
-            work(table, flow, at, Block { offsets: Some(offsets), first: 0, kept: None, len, ahead });
+            work(
+                table,
+                flow,
+                at,
+                Block { offsets: Some(Offsets::Words8(offsets)), first: 0, kept: None, len, ahead },
+            );
         }
         return;
     }
@@ -176,9 +232,21 @@ pub(super) fn for_each_block<A, B>(
             let block = match (own, &mut kept) {
                 (Some((from, n)), Some(kept)) => {
                     let len = keep(offsets, from, n, kept);
-                    Block { offsets: Some(&offsets[..len]), first, kept: Some(kept), len, ahead }
+                    Block {
+                        offsets: Some(Offsets::Words8(&offsets[..len])),
+                        first,
+                        kept: Some(kept),
+                        len,
+                        ahead,
+                    }
                 }
-                _ => Block { offsets: Some(offsets), first, kept: None, len: seen.min(step), ahead },
+                _ => Block {
+                    offsets: Some(Offsets::Words8(offsets)),
+                    first,
+                    kept: None,
+                    len: seen.min(step),
+                    ahead,
+                },
             };
             work(table, flow, At { axis: K, table: p, flow: p }, block);
         }
@@ -228,6 +296,9 @@ pub(super) fn twice<const N: usize>(from: &[u8], to: &mut [u8]) {
 /// Copies the rows of a put's block: up to 64 bytes by moves of 16, longer ones by `memcpy`, which knows the CPU.
 #[inline(never)]
 pub(super) fn put_block(block: Block<'_>, from: &Rows<'_, u8>, to: &mut RowsMut<'_, u8>) {
+    if block.is_kept() {
+        return block.scatter_kept(to, from, any_length);
+    }
     match from.row_len() {
         1 => block.scatter(to, from, exactly::<1>),
         2 => block.scatter(to, from, exactly::<2>),

@@ -91,23 +91,22 @@ pub(super) fn few(vectors: &mut Vectors<'_, ErasedSliceMut<'_>, ErasedSlice<'_>>
     fn run<T: Word, X: Word>(
         vectors: &mut Vectors<'_, ErasedSliceMut<'_>, ErasedSlice<'_>>,
         update: impl Update<T>,
+        level: Level,
     ) -> bool {
         let flow = vectors.flow.typed::<T>();
-        let Some(list) = vectors.checked::<X>(vectors.table.as_slice().len(), flow.len()) else {
+        let Some(list) = vectors.checked::<X>(vectors.table.as_slice().len(), flow.len(), level) else {
             return false;
         };
         let table = vectors.table.typed::<T>();
         flow.iter().zip(list).for_each(|(&x, i)| update.update(&mut table[i.to_offset()], x));
         true
     }
-    if Level::current().is_err() {
-        return false;
-    }
+    let Ok(level) = Level::current() else { return false };
     let (element, index) = (vectors.flow.width(), vectors.list.width());
     match op {
-        Op::AddF32(a) => with_index!(index, run::<f32>(vectors, Add(a))),
-        Op::AddF64(a) => with_index!(index, run::<f64>(vectors, Add(a))),
-        Op::Put => with_widths!(element, index, run(vectors, Put)),
+        Op::AddF32(a) => with_index!(index, run::<f32>(vectors, Add(a), level)),
+        Op::AddF64(a) => with_index!(index, run::<f64>(vectors, Add(a), level)),
+        Op::Put => with_widths!(element, index, run(vectors, Put, level)),
     }
 }
 
@@ -290,11 +289,11 @@ fn update_rows(job: &mut Scatter<'_>, own: Own, op: Op, level: Level) {
     for_each_block(job, [planes, len], own, ahead, |table, flow, at, block| match op {
         Op::AddF32(a) => {
             let (from, to) = (&flow.rows(at.axis, at.flow), &mut table.rows(at.axis, at.table));
-            f32::dispatch(level, AddRows { block, from, to, a })
+            add_rows(AddRows { block, from, to, a }, level);
         }
         Op::AddF64(a) => {
             let (from, to) = (&flow.rows(at.axis, at.flow), &mut table.rows(at.axis, at.table));
-            f64::dispatch(level, AddRows { block, from, to, a })
+            add_rows(AddRows { block, from, to, a }, level);
         }
         Op::Put => {
             put_block(block, &flow.rows(at.axis, at.flow), &mut table.rows(at.axis, at.table));
@@ -310,56 +309,64 @@ struct AddRows<'r, 'a, T> {
     a: T,
 }
 
+/// Rows of fewer bytes are added without a level: their vectors are of 16 bytes at any, and a block of them is soon
+/// done.
+const SHORT_ROW: usize = 64;
+
+#[inline(always)]
+fn add_rows<T: Float + Word>(rows: AddRows<'_, '_, T>, level: Level) {
+    if rows.from.row_len() * size_of::<T>() < SHORT_ROW {
+        add_short_rows(rows)
+    } else {
+        T::dispatch(level, rows)
+    }
+}
+
+#[inline(never)]
+fn add_short_rows<T: Float + Word>(rows: AddRows<'_, '_, T>) {
+    macro_rules! by_length {
+        ($($n:literal)*) => {
+            match rows.from.row_len() {
+                $($n if !rows.block.is_kept() => rows.add_all::<true, $n>(),)*
+                _ => rows.add_all::<false, 4>(),
+            }
+        };
+    }
+    by_length!(1 2 3 4 5 6 7 8 9 10 11 12 13 14 15)
+}
+
+impl<T: Float + Word> AddRows<'_, '_, T> {
+    /// By `N` elements, of which a row may have more, or exactly so many.
+    #[inline(always)]
+    fn add_all<const EXACTLY: bool, const N: usize>(self) {
+        let AddRows { block, from, to, a } = self;
+        if EXACTLY && N * size_of::<T>() >= SHORT_ROW {
+            return; // there is no such short row
+        }
+        if EXACTLY || !block.is_kept() {
+            block.scatter(
+                to,
+                from,
+                #[inline(always)]
+                |from, to| if EXACTLY { add_exactly::<T, N>(from, to, a) } else { add::<T, N>(from, to, a) },
+            )
+        } else {
+            block.scatter_kept(
+                to,
+                from,
+                #[inline(always)]
+                |from, to| add::<T, N>(from, to, a),
+            )
+        }
+    }
+}
+
 impl<T: Float + Word> Kernel<T> for AddRows<'_, '_, T> {
     type Output = ();
     #[inline(always)]
     fn run<S: Simd<T>>(self, _: S) {
-        let AddRows { block, from, to, a } = self;
-        match from.row_len() {
-            1 => block.scatter(
-                to,
-                from,
-                #[inline(always)]
-                |from, to| add_exactly::<T, 1>(from, to, a),
-            ),
-            2 => block.scatter(
-                to,
-                from,
-                #[inline(always)]
-                |from, to| add_exactly::<T, 2>(from, to, a),
-            ),
-            3 => block.scatter(
-                to,
-                from,
-                #[inline(always)]
-                |from, to| add_exactly::<T, 3>(from, to, a),
-            ),
-            4 => block.scatter(
-                to,
-                from,
-                #[inline(always)]
-                |from, to| add_exactly::<T, 4>(from, to, a),
-            ),
-            8 => block.scatter(
-                to,
-                from,
-                #[inline(always)]
-                |from, to| add_exactly::<T, 8>(from, to, a),
-            ),
-            // Of `f64`, eight are wider than the vectors that the compiler makes of an array, and went one by one.
-            width if width < 16 || size_of::<T>() == 8 => block.scatter(
-                to,
-                from,
-                #[inline(always)]
-                |from, to| add::<T, 4>(from, to, a),
-            ),
-            _ => block.scatter(
-                to,
-                from,
-                #[inline(always)]
-                |from, to| add::<T, 8>(from, to, a),
-            ),
-        }
+        // Of `f64`, eight are wider than the vectors that the compiler makes of an array, and went one by one.
+        if size_of::<T>() == 8 { self.add_all::<false, 4>() } else { self.add_all::<false, 8>() }
     }
 }
 
