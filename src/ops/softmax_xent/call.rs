@@ -69,6 +69,7 @@ impl<'r, T: Float> Request<'r, T> {
         self.logits.map_or(self.grad.as_ref().map_or(&[], ViewMut::shape), View::shape)
     }
 
+    #[inline(always)]
     fn call(&self) -> Result<Call<'r, T>> {
         self.xent.call(self.shape(), self.labels, self.in_parts)
     }
@@ -179,6 +180,7 @@ impl<T: Float> SoftmaxXent<T> {
     }
 
     /// Checks the options against each other and the inputs.
+    #[inline(always)] // a call is large, and would be moved
     pub(crate) fn call<'c>(
         &'c self,
         shape: &[usize],
