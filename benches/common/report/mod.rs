@@ -67,8 +67,16 @@ pub fn pages(machine: &str) -> Vec<Page> {
             }
         }
     }
-    pages.into_iter().map(|(file, text)| (format!("{machine}/{file}"), text)).collect()
+    let is_shown = shown().is_none_or(|shown| shown == machine);
+    let marked = |file: &str, text: String| match is_shown || !file.ends_with(".md") {
+        true => text,
+        false => text.replacen("\n\n", &format!("\n\n{EARLIER}\n\n"), 1),
+    };
+    pages.into_iter().map(|(file, text)| (format!("{machine}/{file}"), marked(&file, text))).collect()
 }
+
+/// Stands at the top of the tables of machines that README.md does not show.
+const EARLIER: &str = "**These kernels have changed since**: the machine could not be measured again.";
 
 fn thread_counts(peers: &Peers) -> Vec<usize> {
     let mut counts: Vec<usize> = peers.rows.iter().map(|row| row.threads).collect();
