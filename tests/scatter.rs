@@ -93,6 +93,8 @@ fn rows_of_every_width_in_order() {
         check_rows::<f64>(5_001, 63, 3_000, like);
         check_rows::<f32>(3_200_000, 1, 300_001, like); // just more than threads need to share a destination
         check_rows::<f64>(200_000, 2, 150_000, like);
+        check_rows::<f32>(2_000, 300, 4_000, like); // rows long enough for threads to share a destination
+        check_rows::<f64>(1_001, 200, 3_001, like);
         check_rows::<f32>(3, 40_000, 5, like);
     }
 }
