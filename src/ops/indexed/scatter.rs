@@ -67,9 +67,9 @@ const SHARED_ROWS: usize = 1 << 20;
 /// as long as a thread that sleeps takes to come (1 MiB in all took 1.4 times as long by two threads).
 const SHARED_FLOW: usize = 2 << 20;
 
-/// The same of rows below [`LONG_ROWS`], of which each thread has one piece: one that comes late holds up the call. 4 MiB
-/// in rows of 256 bytes took 1.8 times as long by two threads (from outside the pool, after serial work), 16 MiB 1.5
-/// times, 64 MiB 0.83 times.
+/// The same of rows below [`LONG_ROWS`], of which each thread has one piece: one that comes late holds up the call.
+/// 4 MiB in rows of 256 bytes took 1.8 times as long by two threads (from outside the pool, after serial work), 16 MiB
+/// 1.5 times, 64 MiB 0.83 times.
 const SHARED_FLOW_OF_SHORT_ROWS: usize = 16 << 20;
 
 /// Bytes of a row from which on a destination is cut into more pieces than there are threads.
