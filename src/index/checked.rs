@@ -69,23 +69,24 @@ impl<'a> ErasedIndices<'a> {
     /// Refuses a list with an index that names no element.
     #[cold]
     pub(crate) fn check(&self, bound: usize, level: Level) -> Result<()> {
-        let bound = match self.mode {
-            Mode::Fill(_) => return Ok(()),
-            Mode::Wrap | Mode::Clip if bound > 0 => return Ok(()),
-            Mode::Wrap | Mode::Clip => 0,
-            Mode::Raise => bound,
-        };
-        if self.list.len() == 0 {
+        let meaning = self.meaning(bound);
+        if self.list.len() == 0 || meaning.takes_any() {
             return Ok(());
         }
-        with_integer!(self.list.width(), self.is_signed, check_view(&self.list, self.is_signed, bound, level))
+        let (is_signed, places) = (self.is_signed, meaning.places());
+        with_integer!(self.list.width(), is_signed, check_view(&self.list, is_signed, places, level))
     }
 
     /// A piece of the list.
     #[inline(always)]
     pub(crate) fn piece(&self, piece: Erased3<'a>, bound: usize) -> List<'a> {
-        let (is_signed, mode, level) = (self.is_signed, self.mode, Level::Portable);
-        List { words: Words::new(piece), meaning: Meaning { is_signed, mode, bound }, level }
+        List { words: Words::new(piece), meaning: self.meaning(bound), level: Level::Portable }
+    }
+
+    /// What the indices mean on an axis of this length.
+    #[inline(always)]
+    fn meaning(&self, bound: usize) -> Meaning {
+        Meaning { is_signed: self.is_signed, mode: self.mode, bound }
     }
 }
 
@@ -185,6 +186,11 @@ impl Meaning {
         }
     }
 
+    /// How many places an index may name, where not any will do.
+    fn places(&self) -> usize {
+        if self.mode == Mode::Raise { self.bound } else { 0 }
+    }
+
     /// The bytes of the value that fills, where some indices may name no element.
     pub(crate) fn fill_value(&self) -> Option<[u8; 16]> {
         match self.mode {
@@ -268,8 +274,7 @@ impl List<'_> {
         if self.meaning.takes_any() {
             return Ok(());
         }
-        let bound = if self.meaning.mode == Mode::Raise { self.meaning.bound } else { 0 };
-        with_integer!(self.words.piece().width(), self.meaning.is_signed, look(self, bound))
+        with_integer!(self.words.piece().width(), self.meaning.is_signed, look(self, self.meaning.places()))
     }
 
     #[inline(always)]

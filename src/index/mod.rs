@@ -20,13 +20,6 @@ mod integer {
         fn value(self) -> i128;
         /// The value of type `Self` that counts `n`, if there is one.
         fn from_usize(n: usize) -> Option<Self>;
-        /// The offset that a plain index names, negative ones counting back from `bound`; at least `bound`
-        /// where it is out of bounds. `bound` is at most `isize::MAX`.
-        fn raise(self, bound: usize) -> usize;
-        /// As `raise`, for an index that is known to be in bounds.
-        fn raise_proven(self, bound: usize) -> usize;
-        /// The index that the low bits are.
-        fn from_bits(bits: u64) -> Self;
     }
 
     macro_rules! integers {
@@ -41,25 +34,6 @@ mod integer {
                 #[inline(always)]
                 fn from_usize(n: usize) -> Option<Self> {
                     n.try_into().ok()
-                }
-                #[inline(always)]
-                fn raise(self, bound: usize) -> usize {
-                    if !$signed {
-                        return usize::try_from(self).unwrap_or(usize::MAX);
-                    }
-                    // In i64, which holds `bound` and every value; a sum with a negative value cannot overflow.
-                    let i = self as i64;
-                    usize::try_from(if i < 0 { i.wrapping_add(bound as i64) } else { i }).unwrap_or(usize::MAX)
-                }
-                #[inline(always)]
-                fn raise_proven(self, bound: usize) -> usize {
-                    // The sign, spread over all bits, lets `bound` through where the index is negative.
-                    let sign = if $signed { self as isize >> (isize::BITS - 1) } else { 0 };
-                    (self as isize).wrapping_add(bound as isize & sign) as usize
-                }
-                #[inline(always)]
-                fn from_bits(bits: u64) -> Self {
-                    bits as Self
                 }
             }
         )*};

@@ -55,6 +55,26 @@ pub(crate) trait Compiled {
     fn f64(work: Self::Of<f64>) -> Self::Answer<f64>;
 }
 
+/// Declares [`Compiled`] work: its name, the type that holds what it needs, and the method of it that does it.
+macro_rules! compiled {
+    ($(#[$doc:meta])* $vis:vis $name:ident: $of:ident::$by:ident -> $answer:ty) => {
+        $(#[$doc])*
+        $vis struct $name<'a>(std::marker::PhantomData<&'a ()>);
+
+        impl<'a> $crate::simd::Compiled for $name<'a> {
+            type Of<T: $crate::simd::Float> = $of<'a, T>;
+            type Answer<T: $crate::simd::Float> = $answer;
+            fn f32(work: $of<'a, f32>) -> Self::Answer<f32> {
+                work.$by()
+            }
+            fn f64(work: $of<'a, f64>) -> Self::Answer<f64> {
+                work.$by()
+            }
+        }
+    };
+}
+pub(crate) use compiled;
+
 /// A level's operations on vectors of 64 bytes. Lane `i` of a vector is element `i` of a [`Float::Block`].
 pub(crate) trait Simd<T: Float>: select::Compress<T> + Copy + Send + Sync + 'static {
     /// [`Float::LANES`] elements.

@@ -77,10 +77,9 @@ use crate::array::{self, View};
 use crate::error::{Error, Result};
 use crate::parallel::{self, Split};
 use crate::simd::select::{WORD, first_bits};
-use crate::simd::{Compiled, Float, Level};
+use crate::simd::{Float, Level, compiled};
 use answer::{Outcome, Places, Positions, Sink, Slices, Vectors};
 use source::{Source, WORDS, block_len};
-use std::marker::PhantomData;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
 pub use answer::Position;
@@ -303,8 +302,10 @@ fn write_in_turn<T: Float>(
     )
 }
 
-/// A selection from a view, answered by code that is compiled with this crate.
-struct Selection<'a>(PhantomData<&'a ()>);
+compiled! {
+    /// A selection from a view.
+    Selection: Request::run -> ()
+}
 
 struct Request<'a, T> {
     level: Level,
@@ -313,17 +314,6 @@ struct Request<'a, T> {
     /// `None`: the hits are only counted.
     sink: Option<&'a mut (dyn Sink<T> + 'a)>,
     answer: &'a mut Outcome<usize>,
-}
-
-impl<'a> Compiled for Selection<'a> {
-    type Of<T: Float> = Request<'a, T>;
-    type Answer<T: Float> = ();
-    fn f32(request: Request<'a, f32>) {
-        request.run();
-    }
-    fn f64(request: Request<'a, f64>) {
-        request.run();
-    }
 }
 
 impl<T: Float> Request<'_, T> {
@@ -603,22 +593,12 @@ pub fn mask_into<'a, T: Float>(
 
 /// Writes each element's truth value to `out`, which is as long as `x`.
 fn write_mask<T: Float>(level: Level, x: &View<'_, T>, test: Test<T>, out: &mut [bool]) {
-    struct Masking<'a>(PhantomData<&'a ()>);
+    compiled! { Masking: Request::run -> () }
     struct Request<'a, T> {
         level: Level,
         x: &'a View<'a, T>,
         test: Test<T>,
         out: &'a mut [bool],
-    }
-    impl<'a> Compiled for Masking<'a> {
-        type Of<T: Float> = Request<'a, T>;
-        type Answer<T: Float> = ();
-        fn f32(request: Request<'a, f32>) {
-            request.run();
-        }
-        fn f64(request: Request<'a, f64>) {
-            request.run();
-        }
     }
     impl<T: Float> Request<'_, T> {
         #[inline(always)]

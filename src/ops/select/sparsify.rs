@@ -8,8 +8,7 @@ use crate::array::{View, ViewMut};
 use crate::error::{Error, Result};
 use crate::parallel::{self, Split};
 use crate::simd::select::WORD;
-use crate::simd::{Compiled, Float, Level};
-use std::marker::PhantomData;
+use crate::simd::{Float, Level, compiled};
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
 /// Adds the gradient's elements from `at` on to `residual`.
@@ -177,8 +176,10 @@ pub(super) fn sparsify_to<T: Float>(
     }
 }
 
-/// Sparsification by code that is compiled with this crate.
-struct Sparsify<'a>(PhantomData<&'a ()>);
+compiled! {
+    /// Sparsification.
+    Sparsify: Request::run -> ()
+}
 
 struct Request<'a, T> {
     level: Level,
@@ -187,17 +188,6 @@ struct Request<'a, T> {
     hits: Hits<'a, T>,
     sink: &'a mut (dyn Sink<T> + 'a),
     answer: &'a mut Outcome<usize>,
-}
-
-impl<'a> Compiled for Sparsify<'a> {
-    type Of<T: Float> = Request<'a, T>;
-    type Answer<T: Float> = ();
-    fn f32(request: Request<'a, f32>) {
-        request.run();
-    }
-    fn f64(request: Request<'a, f64>) {
-        request.run();
-    }
 }
 
 impl<T: Float> Request<'_, T> {

@@ -9,8 +9,7 @@ use crate::array::{View, ViewMut};
 use crate::error::{Error, Result};
 use crate::parallel::Split;
 use crate::simd::select::WORD;
-use crate::simd::{Compiled, Float, Level};
-use std::marker::PhantomData;
+use crate::simd::{Float, Level, compiled};
 
 /// What is large: see [`TopK::by`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -291,8 +290,10 @@ fn largest<T: Ordered>(level: Level, x: &Source<'_, T>, top: TopK) -> Outcome<Hi
     Ok(Hits::Cut(test(false), cut, test(true)))
 }
 
-/// The work of this file, done by code that is compiled with this crate.
-struct Top<'a>(PhantomData<&'a ()>);
+compiled! {
+    /// The work of this file.
+    Top: Request::run -> ()
+}
 
 enum Request<'a, T> {
     Threshold {
@@ -318,27 +319,18 @@ enum Request<'a, T> {
     },
 }
 
-impl<'a> Compiled for Top<'a> {
-    type Of<T: Float> = Request<'a, T>;
-    type Answer<T: Float> = ();
-    fn f32(request: Request<'a, f32>) {
-        run(request);
-    }
-    fn f64(request: Request<'a, f64>) {
-        run(request);
-    }
-}
-
-#[inline(always)]
-fn run<T: Ordered>(request: Request<'_, T>) {
-    match request {
-        Request::Threshold { level, x, k, answer } => *answer = threshold(level, &Source::new(x), k),
-        Request::Select { level, x, top, sink, answer } => {
-            let x = Source::new(x);
-            *answer = largest(level, &x, top).and_then(|hits| write(level, &x, &hits, Some(top.k), sink));
-        }
-        Request::Sparsify { level, residual, grad, top, sink, answer } => {
-            *answer = sparsify(level, residual, grad, top, sink);
+impl<T: Ordered> Request<'_, T> {
+    #[inline(always)]
+    fn run(self) {
+        match self {
+            Request::Threshold { level, x, k, answer } => *answer = threshold(level, &Source::new(x), k),
+            Request::Select { level, x, top, sink, answer } => {
+                let x = Source::new(x);
+                *answer = largest(level, &x, top).and_then(|hits| write(level, &x, &hits, Some(top.k), sink));
+            }
+            Request::Sparsify { level, residual, grad, top, sink, answer } => {
+                *answer = sparsify(level, residual, grad, top, sink);
+            }
         }
     }
 }

@@ -14,9 +14,8 @@ use crate::error::{Error, Result};
 use crate::index::ErasedIndices;
 use crate::order;
 use crate::simd::scaled::{self, Scaled};
-use crate::simd::{self, Compiled, Float, Level};
+use crate::simd::{self, Float, Level, compiled};
 use std::borrow::Cow;
-use std::marker::PhantomData;
 #[cfg(feature = "linear")]
 use std::ops::Range;
 
@@ -39,30 +38,17 @@ pub(super) struct Request<'r, T: Float> {
 impl<'r, T: Float> Request<'r, T> {
     /// Of rows in these logits, and nothing else yet.
     pub(super) fn of(xent: &'r SoftmaxXent<T>, logits: &'r View<'r, T>) -> Self {
-        Request {
-            xent,
-            logits: Some(logits),
-            labels: None,
-            targets: None,
-            grad: None,
-            upstream: None,
-            known: None,
-            in_parts: false,
-        }
+        Request { logits: Some(logits), ..Request::new(xent) }
     }
 
     /// Of rows that become their gradient.
     pub(super) fn in_place(xent: &'r SoftmaxXent<T>, grad: ViewMut<'r, T>) -> Self {
-        Request {
-            xent,
-            logits: None,
-            labels: None,
-            targets: None,
-            grad: Some(grad),
-            upstream: None,
-            known: None,
-            in_parts: false,
-        }
+        Request { grad: Some(grad), ..Request::new(xent) }
+    }
+
+    fn new(xent: &'r SoftmaxXent<T>) -> Self {
+        let (logits, labels, targets, grad, upstream, known) = (None, None, None, None, None, None);
+        Request { xent, logits, labels, targets, grad, upstream, known, in_parts: false }
     }
 
     fn shape(&self) -> &[usize] {
@@ -78,21 +64,29 @@ impl<'r, T: Float> Request<'r, T> {
     fn gradient(self) -> Result<Loss<T>> {
         if let Some(targets) = self.targets {
             let soft = self.xent.soft(self.shape(), targets)?;
-            return match (self.logits, self.grad) {
-                (Some(logits), Some(grad)) => soft.run(Some(logits), targets, shaped(grad, logits.shape())?),
-                (_, Some(grad)) => soft.run(None, targets, grad),
-                _ => Ok(soft.loss(LossSum::ZERO, 0)),
+            let logits = self.logits;
+            return match self.into_grad()? {
+                Some(grad) => soft.run(logits, targets, grad),
+                None => Ok(soft.loss(LossSum::ZERO, 0)),
             };
         }
         let call = self.call()?;
         let known = self.known.map(|known| call.checked(known)).transpose()?;
         let upstream = self.upstream.map(|upstream| self.xent.upstream(*upstream, call.rows)).transpose()?;
-        let Some(grad) = self.grad else { return Ok(call.loss(&[])) };
-        let grad = match self.logits {
-            Some(logits) => shaped(grad, logits.shape())?,
-            None => grad,
-        };
-        call.gradient(self.logits, grad, upstream.as_deref(), known)
+        let logits = self.logits;
+        match self.into_grad()? {
+            Some(grad) => call.gradient(logits, grad, upstream.as_deref(), known),
+            None => Ok(call.loss(&[])),
+        }
+    }
+
+    /// The gradient, in the shape of the logits.
+    #[inline(always)]
+    fn into_grad(self) -> Result<Option<ViewMut<'r, T>>> {
+        match (self.grad, self.logits) {
+            (Some(grad), Some(logits)) => shaped(grad, logits.shape()).map(Some),
+            (grad, _) => Ok(grad),
+        }
     }
 
     /// What there is to find out about the rows.
@@ -122,31 +116,17 @@ impl<'r, T: Float> Request<'r, T> {
     }
 }
 
-/// Declares what a request can be answered with.
-macro_rules! answers {
-    ($($(#[$doc:meta])* $name:ident: $by:ident -> $answer:ty;)*) => {$(
-        $(#[$doc])*
-        pub(super) struct $name<'r>(PhantomData<&'r ()>);
-
-        impl<'r> Compiled for $name<'r> {
-            type Of<T: Float> = Request<'r, T>;
-            type Answer<T: Float> = Result<$answer>;
-            fn f32(request: Request<'r, f32>) -> Self::Answer<f32> {
-                request.$by()
-            }
-            fn f64(request: Request<'r, f64>) -> Self::Answer<f64> {
-                request.$by()
-            }
-        }
-    )*};
-}
-answers! {
+compiled! {
     /// [`Request::gradient`]
-    Gradient: gradient -> Loss<T>;
+    pub(super) Gradient: Request::gradient -> Result<Loss<T>>
+}
+compiled! {
     /// [`Request::forward`]
-    Forward: forward -> Rows<T>;
+    pub(super) Forward: Request::forward -> Result<Rows<T>>
+}
+compiled! {
     /// [`Request::partials`]
-    Partials: partials -> Vec<Partial<T>>;
+    pub(super) Partials: Request::partials -> Result<Vec<Partial<T>>>
 }
 
 impl<T: Float> SoftmaxXent<T> {

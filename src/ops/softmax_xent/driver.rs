@@ -853,10 +853,9 @@ impl<T: Float> Job<'_, '_, T> {
                 }
                 let mut total = Total::of_block(row);
                 T::dispatch(level, Combine { job: &mut self, group: &mut group, parts: &mut *parts });
-                let (job, group_of_row) = (&mut self, &mut group);
                 T::dispatch(
                     level,
-                    Finish { job, group: group_of_row, parts: &mut *parts, total: &mut total },
+                    Finish { job: &mut self, group: &mut group, parts: &mut *parts, total: &mut total },
                 );
                 if let Some(totals) = &mut self.rows.totals {
                     totals[row / self.rows.block] = total.value(); // a block is one row where rows are long

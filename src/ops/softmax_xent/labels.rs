@@ -100,24 +100,19 @@ impl<'a> Labels<'a> {
         }
     }
 
-    /// The first label that is neither a class nor ignored.
+    /// Says which label is the first that is neither a class nor ignored.
     #[cold]
-    fn wrong(&self, classes: usize) -> Option<Error> {
-        let value = |row: usize| {
-            let (label, width) = of_any_width!(&self.list, None => (0, 8), list => {
-                (list[row].to_i64(), size_of_val(&list[row]))
-            });
-            let shift = u64::BITS - 8 * width as u32;
-            match self.is_signed {
-                true => i128::from(label << shift >> shift),
-                false => i128::from(label as u64),
-            }
+    fn wrong(&self, classes: usize) -> Error {
+        let word = |row: usize| of_any_width!(&self.list, None => 0, list => list[row].to_i64());
+        let bits = of_any_width!(&self.list, None => u64::BITS, list => 8 * width(list) as u32);
+        let value = |row| match self.is_signed {
+            true => i128::from(word(row) << (u64::BITS - bits) >> (u64::BITS - bits)),
+            false => i128::from(word(row) as u64),
         };
-        let low_bits = |row: usize| of_any_width!(&self.list, None => 0, list => list[row].to_i64() as u64);
-        let is_wrong =
-            |&row: &usize| Some(low_bits(row)) != self.ignored && !(0..classes as i128).contains(&value(row));
-        let row = (0..self.len()).find(is_wrong)?;
-        Some(Error::Label { row, value: value(row), classes })
+        let is_class = |row| (0..classes as i128).contains(&value(row));
+        let is_wrong = |&row: &usize| Some(word(row) as u64) != self.ignored && !is_class(row);
+        let row = (0..self.len()).find(is_wrong).unwrap_or(0);
+        Error::Label { row, value: value(row), classes }
     }
 
     /// What the labels of the rows that count amount to, all of them checked.
@@ -130,9 +125,7 @@ impl<'a> Labels<'a> {
         let ignored = of_any_width!(&self.list, None => Some(0), list => {
             f32::dispatch(level, Checked { list, bound: self.bound(list, classes), ignored: self.ignored })
         });
-        let Some(ignored) = ignored else {
-            return Err(self.wrong(classes).unwrap_or(Error::Label { row: 0, value: 0, classes }));
-        };
+        let Some(ignored) = ignored else { return Err(self.wrong(classes)) };
         let rows = self.len() - ignored;
         let mut counted = Counted { rows, weight: Scaled::of_f64(rows as f64), heaviest: T::ONE };
         let (of_classes, of_rows) = (xent.class_weights.as_ref(), xent.row_weights.as_ref());
@@ -170,6 +163,11 @@ impl<'a> Labels<'a> {
     fn bound<X: Word>(&self, _list: &[X], classes: usize) -> u64 {
         in_place_bound::<X>(classes, self.is_signed) as u64
     }
+}
+
+/// The bytes of an element.
+fn width<X>(_list: &[X]) -> usize {
+    size_of::<X>()
 }
 
 /// A class that no row has, and that is not [`NO_CLASS`].
