@@ -25,12 +25,13 @@ const STOP: StopRule = StopRule { rounds: 9, width: 0.03, budget: Duration::from
 const MOST: f64 = 1.05;
 
 /// Rows, columns, classes.
-const SHAPES: [[usize; 3]; 8] = [
+const SHAPES: [[usize; 3]; 9] = [
     [65_536, 64, 10],
     [4096, 256, 100],
     [4096, 512, 1000],
     [2048, 512, 8192],
     [1024, 512, 16_384],
+    [1024, 4096, 32_000],
     [1024, 768, 32_000],
     [1024, 768, 50_257],
     [512, 512, 128_256],

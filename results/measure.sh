@@ -13,6 +13,6 @@ for level in avx2 portable; do
 done
 cargo bench --bench curves -- --record
 cargo bench --bench parallel -- --record
-(cd benches/peers && cargo run --release -- --record)
+(cd benches/peers && cargo run --release -- --record && cargo run --release --bin linear -- --record)
 python3 benches/peers/python/compare.py --record || echo "Python's libraries are left out"
 cargo bench --bench report

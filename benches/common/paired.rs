@@ -25,6 +25,9 @@ pub struct StopRule {
 /// The shortest time that is measured at once: many times what reading the clock takes.
 const SHORTEST: Duration = Duration::from_micros(200);
 
+/// The time of a first call that is measured alone, whatever of it the next ones save.
+const LONG: Duration = Duration::from_millis(200);
+
 /// The time that so many calls take.
 pub fn timed(calls: u32, mut call: impl FnMut()) -> Duration {
     let start = Instant::now();
@@ -52,7 +55,11 @@ impl<S: Copy + PartialEq> Rounds<S> {
         let mut seconds_of = |side: S, calls: u32| timed(side, calls).as_secs_f64() / f64::from(calls);
         let calls: Vec<u32> = (sides.iter())
             .map(|&side| {
-                let first = seconds_of(side, 1).min(seconds_of(side, 1));
+                let first = seconds_of(side, 1);
+                if first > LONG.as_secs_f64() {
+                    return 1;
+                }
+                let first = first.min(seconds_of(side, 1));
                 let guess = (SHORTEST.as_secs_f64() / first.max(1e-9)).clamp(1.0, 1e6) as u32;
                 (SHORTEST.as_secs_f64() / seconds_of(side, guess).max(1e-9)).clamp(1.0, 1e6) as u32
             })

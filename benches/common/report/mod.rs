@@ -16,6 +16,8 @@ pub const PARALLEL: &str = "parallel.json";
 pub const SWEEPS: [&str; 4] = ["sweep.json", "sweep-avx512.json", "sweep-avx2.json", "sweep-portable.json"];
 /// Other crates, and Python's libraries.
 pub const PEERS: [&str; 2] = ["peers.json", "python.json"];
+/// A linear layer and its loss, beside candle and burn.
+pub const LINEAR: &str = "linear.json";
 /// Between these lines of README.md stands what [`readme`] makes.
 pub const MARKERS: [&str; 2] = ["<!-- figures: begin -->", "<!-- figures: end -->"];
 
@@ -66,6 +68,9 @@ pub fn pages(machine: &str) -> Vec<Page> {
                 pages.push((format!("{name}-{threads}.svg"), plots::peers(&peers, threads)));
             }
         }
+    }
+    if let Some(linear) = load::<Peers>(machine, LINEAR) {
+        pages.push(("linear.md".to_string(), peers_table(&linear)));
     }
     let is_shown = shown().is_none_or(|shown| shown == machine);
     let marked = |file: &str, text: String| match is_shown || !file.ends_with(".md") {

@@ -181,12 +181,18 @@ fn case<T: Element>(form: Form, len: &str, count: usize, percent: usize, in_runs
 pub fn cases() -> Vec<Case> {
     let large = |form, percent| case::<f32>(form, "16M", 16 << 20, percent, false);
     let large_f64 = |percent| case::<f64>(Form::Indices, "16M", 16 << 20, percent, false);
-    let gated = vec![
+    // No part of the gate: how other libraries go with the share of hits.
+    let beside = |peer, percent| Case { peer, ..large(Form::Values, percent) };
+    let named = vec![
         large(Form::Indices, 1).gated("S1 1%"),
         large(Form::Indices, 50).gated("S1 50%"),
         large(Form::Indices, 99).gated("S1 99%"),
         large(Form::Values, 1).gated("S2 1%"),
+        beside("S2 10%", 10),
+        beside("S2 25%", 25),
         large(Form::Values, 50).gated("S2 50%"),
+        beside("S2 75%", 75),
+        beside("S2 90%", 90),
         large(Form::Values, 99).gated("S2 99%"),
         case::<f32>(Form::Indices, "16384", 16_384, 50, false).gated("S3 50%"),
         large_f64(1).gated("S1 f64 1%"),
@@ -203,5 +209,5 @@ pub fn cases() -> Vec<Case> {
             shares.flat_map(move |share| [false, true].map(|runs| case::<f32>(form, len, count, share, runs)))
         })
     });
-    with_sweep(gated, sweep)
+    with_sweep(named, sweep)
 }

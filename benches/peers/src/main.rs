@@ -13,6 +13,7 @@
 #[path = "../../common/mod.rs"]
 mod common;
 mod gather;
+mod kept;
 mod peer;
 mod scatter;
 mod select;
@@ -20,12 +21,11 @@ mod serve;
 mod softmax_xent;
 
 use clap::{Arg, ArgAction, Command};
-use common::machine::{Machine, Made};
+use common::machine::Made;
 use common::paired::{Rounds, StopRule};
-use common::record::{Compared, PeerFigure, Peers, load, save};
-use common::tables::table;
+use common::record::{Compared, PeerFigure};
 use common::work::{gather::Gather, scatter::Scatter, select::Select, softmax_xent::Xent};
-use common::{Case, Side, Work, cases, pool, thread_counts};
+use common::{Case, Side, Work, all_cases, pool, thread_counts};
 use indicatif::{ProgressBar, ProgressStyle};
 use peer::Peer;
 use std::any::Any;
@@ -34,17 +34,6 @@ use std::time::Duration;
 const FILE: &str = "peers.json";
 /// For a case on some number of threads.
 const BUDGET: Duration = Duration::from_millis(2500);
-/// The libraries, whose versions stand in the lock file.
-const LIBRARIES: [&str; 8] = [
-    "arrow-select",
-    "burn-flex",
-    "candle-core",
-    "ndarray",
-    "polars-compute",
-    "rayon",
-    "rten-vecmath",
-    "gradix",
-];
 
 fn main() {
     common::data::use_large_pages(); // as the peers' allocator does: see .cargo/config.toml
@@ -63,14 +52,14 @@ fn main() {
         .arg(Arg::new("folder").long("folder").hide(true))
         .get_matches();
     if let Some(name) = arguments.get_one::<String>("serve") {
-        let case = cases().into_iter().find(|case| case.peer == name).expect("a case of this name");
+        let case = all_cases().into_iter().find(|case| case.peer == name).expect("a case of this name");
         let threads = arguments.get_one::<usize>("threads").copied().unwrap_or(1);
         let folder = arguments.get_one::<String>("folder").expect("a folder for the data");
         return serve::serve(&case, threads, std::path::Path::new(folder));
     }
     let filter = arguments.get_one::<String>("filter").cloned().unwrap_or_default();
     let cases: Vec<Case> =
-        cases().into_iter().filter(|case| !case.peer.is_empty() && case.is_wanted(&filter)).collect();
+        all_cases().into_iter().filter(|case| !case.peer.is_empty() && case.is_wanted(&filter)).collect();
 
     let bar = ProgressBar::new((cases.len() * thread_counts().len()) as u64);
     bar.set_style(ProgressStyle::with_template("{bar:30} {pos}/{len} {elapsed} {msg}").expect("a template"));
@@ -80,21 +69,10 @@ fn main() {
         rows.extend(compare(case, &bar, &mut absent));
     }
     bar.finish_and_clear();
-    print(&rows);
-
+    kept::print(&rows);
     if arguments.get_flag("record") {
-        let machine = Machine::here();
-        let kept: Peers = load(&machine.name, FILE).unwrap_or_default();
-        let remeasured =
-            |old: &Compared| rows.iter().any(|new| new.id == old.id && new.threads == old.threads);
-        let mut all: Vec<Compared> = kept.rows.into_iter().filter(|old| !remeasured(old)).collect();
-        all.append(&mut rows);
-        let is_of = |case: &Case, (name, _): &(String, String)| name.ends_with(&format!(" in {}", case.peer));
-        absent.extend(kept.absent.into_iter().filter(|old| !cases.iter().any(|case| is_of(case, old))));
-        let order: Vec<&str> = common::cases().iter().map(|case| case.peer).collect();
-        all.sort_by_key(|row| (row.threads, order.iter().position(|&name| name == row.case)));
-        let all = Peers { machine, versions: versions(), absent, rows: all };
-        println!("kept in {}", save(&all.machine.name, FILE, &all).display());
+        let order: Vec<&str> = all_cases().iter().map(|case| case.peer).collect();
+        kept::keep(FILE, rows, absent, &order);
     }
 }
 
@@ -175,48 +153,4 @@ fn check(work: &dyn Work, expected: &[f64], answer: &[f64]) -> Result<(), String
     };
     let why = || format!("Its answer is off by {off:.0} times what rounding explains.");
     if off <= 1.0 { Ok(()) } else { Err(why()) }
-}
-
-/// One line per case, one column per peer: milliseconds, and how often it takes as long as gradix.
-fn print(rows: &[Compared]) {
-    let mut names: Vec<&str> = Vec::new();
-    for peer in rows.iter().flat_map(|row| &row.peers) {
-        if !names.contains(&peer.name.as_str()) {
-            names.push(&peer.name);
-        }
-    }
-    let mut header = vec!["case", "threads", "gradix, ms"];
-    header.extend(&names);
-    let mut table = table(&header, 1);
-    for row in rows {
-        let mut cells = vec![
-            row.case.clone(),
-            row.threads.to_string(),
-            format!("{:.4}", row.gradix_seconds.median * 1e3),
-        ];
-        cells.extend(names.iter().map(|name| {
-            let peer = row.peers.iter().find(|peer| peer.name == *name);
-            peer.map_or("–".into(), |peer| {
-                format!("{:.4} ({:.2}x)", peer.seconds.median * 1e3, peer.ratio.median)
-            })
-        }));
-        table.add_row(cells);
-    }
-    println!("{table}");
-}
-
-/// The versions in the lock file.
-fn versions() -> Vec<(String, String)> {
-    let lock = include_str!("../Cargo.lock");
-    let mut versions = Vec::new();
-    for (name, version) in lock.lines().zip(lock.lines().skip(1)) {
-        let quoted = |line: &str| line.split('"').nth(1).map(str::to_string);
-        if let (true, Some(name), Some(version)) =
-            (name.starts_with("name = "), quoted(name), quoted(version))
-            && LIBRARIES.contains(&name.as_str())
-        {
-            versions.push((name, version));
-        }
-    }
-    versions
 }

@@ -63,7 +63,7 @@ pub mod candle {
 /// Tensors of burn on its flex backend.
 pub mod burn {
     pub use burn::nn::loss::CrossEntropyLossConfig;
-    pub use burn::tensor::{Device, IndexingUpdateOp, Int, Tensor, TensorData};
+    pub use burn::tensor::{Device, Int, Tensor, TensorData};
 
     pub fn device() -> Device {
         Device::flex()

@@ -5,6 +5,7 @@ use crate::common::data::Buffer;
 use crate::common::numbers;
 use crate::common::work::scatter::Scatter;
 use crate::peer::{Peer, burn, candle};
+use ::burn::tensor::IndexingUpdateOp;
 use ndarray::Array2;
 use rayon::prelude::*;
 
@@ -41,7 +42,7 @@ pub fn peers(work: &Scatter<f32>) -> Vec<Peer> {
             "burn",
             move || {
                 let (dst, idx, src) = (burn_dst.clone(), burn_idx.clone(), burn_src.clone());
-                dst.select_assign(0, idx, src, burn::IndexingUpdateOp::Add)
+                dst.select_assign(0, idx, src, IndexingUpdateOp::Add)
             },
             burn::numbers,
         ),

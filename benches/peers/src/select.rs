@@ -10,6 +10,13 @@ use ndarray::Array1;
 use polars_arrow::types::NativeType;
 use polars_compute::comparisons::TotalOrdKernel;
 use rayon::prelude::*;
+use vortex_array::arrays::{ConstantArray, PrimitiveArray as VortexArray};
+use vortex_array::builtins::ArrayBuiltins;
+use vortex_array::dtype::NativePType;
+use vortex_array::scalar::Scalar;
+use vortex_array::scalar_fn::fns::operators::Operator;
+use vortex_array::{IntoArray, VortexSessionExecute, array_session};
+use vortex_mask::Mask;
 
 pub fn peers(work: &Select<f32>) -> Vec<Peer> {
     let (x, threshold) = (&*work.x, work.threshold);
@@ -67,8 +74,33 @@ where
     )
 }
 
-/// Those who take both `f32` and `f64`: ndarray, polars, the loop without branches and the loop with rayon.
-fn both<T: Element + NativeType>(work: &Select<T>) -> Vec<Peer>
+/// Its comparison and its filter, or the list of what the comparison's mask has set.
+fn vortex<T: Element + NativePType + Into<Scalar>>(work: &Select<T>) -> Peer {
+    let (len, indices) = (work.x.len(), work.form == Form::Indices);
+    let column = VortexArray::from_iter(work.x.iter().copied()).into_array();
+    let threshold = ConstantArray::new(work.threshold, len).into_array();
+    let session = array_session();
+    let mask = move || {
+        let mut context = session.create_execution_ctx();
+        let above = column.binary(threshold.clone(), Operator::Gt).expect("a comparison");
+        (above.execute::<Mask>(&mut context).expect("a mask"), column.clone(), context)
+    };
+    if indices {
+        let work = move |out: &mut Vec<u32>| {
+            out.clear();
+            mask().0.to_bit_buffer().for_each_set_index(|i| out.push(i as u32));
+        };
+        return Peer::into("vortex", Vec::with_capacity(len), work, |out| numbers(out));
+    }
+    let work = move || {
+        let (mask, column, mut context) = mask();
+        column.filter(mask).expect("a filter").execute::<VortexArray>(&mut context).expect("the hits")
+    };
+    Peer::new("vortex", work, |hits| numbers(hits.as_slice::<T>()))
+}
+
+/// Those who take both `f32` and `f64`: ndarray, polars, vortex, the loop without branches and the loop with rayon.
+fn both<T: Element + NativeType + NativePType + Into<Scalar>>(work: &Select<T>) -> Vec<Peer>
 where
     polars_arrow::array::PrimitiveArray<T>: TotalOrdKernel<Scalar = T>,
 {
@@ -97,6 +129,7 @@ where
                 },
                 |out| numbers(out),
             ),
+            vortex(work),
             Peer::into(
                 "branch-free loop",
                 output,
@@ -138,6 +171,7 @@ where
                     numbers(answer.expect("of the same type").values())
                 },
             ),
+            vortex(work),
             Peer::into(
                 "branch-free loop",
                 output,
