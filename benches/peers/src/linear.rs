@@ -7,7 +7,7 @@
 //! cargo run --release --bin linear -- --filter 1000  only shapes that contain this
 //! ```
 //!
-//! The loss and all gradients are compared before anybody is timed. Each number of threads has a process of its own, since
+//! The loss and all gradients are compared before anybody is timed. Each number of threads has a process of its own, as
 //! candle takes its number from the environment. All three multiply by the crate `gemm`, here with AVX-512.
 
 #[path = "../../common/mod.rs"]
