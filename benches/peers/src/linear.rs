@@ -31,8 +31,8 @@ const STOP: StopRule = StopRule { rounds: 9, width: 0.05, budget: Duration::from
 /// How far a gradient may be from gradix's, to the largest of its tensor: sums in another order.
 const TOLERANCE: f64 = 1e-4;
 
-/// Rows, columns, classes, and whether there is a bias.
-const SHAPES: [([usize; 3], bool); 11] = [
+/// Rows, columns, classes, and whether there is a bias. At 4,096 rows of 50,257 classes the others would want some 20 GB.
+const SHAPES: [([usize; 3], bool); 10] = [
     ([65_536, 64, 10], false),
     ([65_536, 64, 10], true),
     ([777, 129, 17], true),
@@ -42,7 +42,6 @@ const SHAPES: [([usize; 3], bool); 11] = [
     ([2048, 512, 8192], false),
     ([1024, 4096, 32_000], false),
     ([1024, 768, 50_257], false),
-    ([4096, 768, 50_257], false),
     ([512, 512, 128_256], false),
 ];
 
