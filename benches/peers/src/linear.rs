@@ -31,7 +31,7 @@ const STOP: StopRule = StopRule { rounds: 9, width: 0.05, budget: Duration::from
 /// How far a gradient may be from gradix's, to the largest of its tensor: sums in another order.
 const TOLERANCE: f64 = 1e-4;
 
-/// Rows, columns, classes, and whether there is a bias. At 4,096 rows of 50,257 classes the others would want some 20 GB.
+/// Rows, columns, classes, and whether there is a bias. 4,096 rows of 50,257 classes would cost the others some 20 GB.
 const SHAPES: [([usize; 3], bool); 10] = [
     ([65_536, 64, 10], false),
     ([65_536, 64, 10], true),
