@@ -54,6 +54,8 @@ impl<T> Start<T> {
 
 /// A number of which every bit pattern is a value: what elements and indices are read and written as.
 pub(crate) trait Word: Copy + Default + PartialEq + PartialOrd + Send + Sync + 'static {
+    /// Whether there are negative ones.
+    const IS_SIGNED: bool;
     /// The value with these bytes in front.
     fn from_bytes(bytes: &[u8; 16]) -> Self;
     /// The value as an offset, if it is one.
@@ -65,6 +67,7 @@ pub(crate) trait Word: Copy + Default + PartialEq + PartialOrd + Send + Sync + '
 macro_rules! word {
     ($($t:ident)*) => {$(
         impl Word for $t {
+            const IS_SIGNED: bool = $t::MIN != 0 as $t;
             #[inline(always)]
             fn from_bytes(bytes: &[u8; 16]) -> Self {
                 bytes.first_chunk().map_or(Self::default(), |bytes| Self::from_ne_bytes(*bytes))

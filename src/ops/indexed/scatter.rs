@@ -1,7 +1,8 @@
 //! Scatter: `table[list] += a · flow`, or `table[list] = flow`.
 
 use super::plan::{
-    Form, Job, Numbers, Vectors, are_rows, check_labels, of_dense, run_axis, with_index, with_widths,
+    Form, Job, Numbers, PREFETCH_FROM, Vectors, are_rows, check_labels, of_dense, run_axis, with_index,
+    with_widths,
 };
 use super::rows::{Block, Own, for_each_block, keep, put_block, rows_ahead};
 use crate::array::{
@@ -9,8 +10,8 @@ use crate::array::{
     Rows, RowsMut, Runs, RunsMut, TABLE, Update, Word,
 };
 use crate::error::Result;
-use crate::index::ErasedIndices;
-use crate::index::checked::{BLOCK, block_for, checked_block};
+use crate::index::checked::{BLOCK, Meaning, OffsetWork, block_for, checked_block, with_integer};
+use crate::index::{ErasedIndices, Mode};
 use crate::parallel;
 use crate::simd::{self, Float, Kernel, Level, Simd};
 
@@ -84,10 +85,7 @@ const SAMPLE: usize = 256;
 /// Bytes of a destination from which on rows are prefetched: no second-level cache holds it.
 const PREFETCH_ROWS_FROM: usize = 3 << 20;
 
-/// Bytes of a destination from which on single elements are prefetched, half a third-level cache of 32 MiB,
-/// and how many indices ahead. On a Zen 5, which has many more loads on their way, a table of 4 MiB takes 1.5
-/// times as long with prefetches, and one of 64 MiB 0.7; on a Zen 4 tables of 2 to 8 MiB gain, too.
-const PREFETCH_FROM: usize = 16 << 20;
+/// How many indices ahead single elements are prefetched.
 const DISTANCE: usize = 64;
 
 /// A few elements of dense vectors. `false` where an index cannot be read where it stands, and nothing is done.
@@ -113,6 +111,80 @@ pub(super) fn few(vectors: &mut Vectors<'_, ErasedSliceMut<'_>, ErasedSlice<'_>>
         Op::AddF64(a) => with_index!(index, run::<f64>(vectors, Add(a), level)),
         Op::Put => with_widths!(element, index, run(vectors, Put, level)),
     }
+}
+
+/// As [`few`], each index resolved as it is read. `false` where there is something to refuse, and nothing is done.
+#[inline(never)]
+pub(super) fn few_resolved(
+    vectors: &mut Vectors<'_, ErasedSliceMut<'_>, ErasedSlice<'_>>,
+    mode: &Mode<[u8; 16]>,
+    op: Op,
+) -> bool {
+    let Ok(level) = Level::current() else { return false };
+    let bound = vectors.table.as_slice().len();
+    let mut meaning = Meaning { is_signed: vectors.is_signed, mode: *mode, bound };
+    let fits = vectors.list.len() == vectors.flow.len();
+    if fits && meaning.settle(&vectors.list, level) {
+        resolve(vectors, &meaning, op);
+        return true;
+    }
+    false
+}
+
+/// Dense vectors, each index resolved as it is read.
+fn resolve(vectors: &mut Vectors<'_, ErasedSliceMut<'_>, ErasedSlice<'_>>, meaning: &Meaning, op: Op) {
+    fn by_index<T: Word>(
+        vectors: &mut Vectors<'_, ErasedSliceMut<'_>, ErasedSlice<'_>>,
+        meaning: &Meaning,
+        update: impl Update<T>,
+    ) {
+        with_integer!(vectors.list.width(), meaning.is_signed, resolve_of::<T>(vectors, meaning, update))
+    }
+    match (op, vectors.flow.width()) {
+        (Op::AddF32(a), _) => by_index::<f32>(vectors, meaning, Add(a)),
+        (Op::AddF64(a), _) => by_index::<f64>(vectors, meaning, Add(a)),
+        (Op::Put, 1) => by_index::<u8>(vectors, meaning, Put),
+        (Op::Put, 2) => by_index::<u16>(vectors, meaning, Put),
+        (Op::Put, 4) => by_index::<u32>(vectors, meaning, Put),
+        (Op::Put, 8) => by_index::<u64>(vectors, meaning, Put),
+        (Op::Put, _) => by_index::<u128>(vectors, meaning, Put),
+    }
+}
+
+#[inline(never)]
+fn resolve_of<T: Word, I: Word>(
+    Vectors { table, list, flow, .. }: &mut Vectors<'_, ErasedSliceMut<'_>, ErasedSlice<'_>>,
+    meaning: &Meaning,
+    update: impl Update<T>,
+) {
+    struct Scatter<'v, T, I, U> {
+        table: &'v mut [T],
+        list: &'v [I],
+        flow: &'v [T],
+        update: U,
+    }
+    impl<T: Word, I: Word, U: Update<T>> OffsetWork<I> for Scatter<'_, T, I, U> {
+        #[inline(always)]
+        fn run(self, offset: impl Fn(I) -> u64) {
+            for (&x, &i) in self.flow.iter().zip(self.list) {
+                self.update.update(&mut self.table[offset(i) as usize], x);
+            }
+        }
+        #[inline(always)]
+        fn run_with_gaps(self, offset: impl Fn(I) -> u64) {
+            for (&x, &i) in self.flow.iter().zip(self.list) {
+                if let Some(to) = usize::try_from(offset(i)).ok().and_then(|o| self.table.get_mut(o)) {
+                    self.update.update(to, x);
+                }
+            }
+        }
+    }
+    meaning.resolve_each::<I>(Scatter {
+        table: table.typed(),
+        list: list.typed(),
+        flow: flow.typed(),
+        update,
+    });
 }
 
 /// The pieces that these numbers describe.
@@ -420,6 +492,14 @@ fn add<T: Float, const N: usize>(from: &[T], to: &mut [T], a: T) {
 fn elements(job: &mut Scatter<'_>, own: Own, is_part: bool, op: Op) {
     let (shape, strides) = (job.flow.shape(), job.flow.strides());
     let axis = if is_part { K } else { run_axis(shape, strides, &job.list) };
+    if !is_part
+        && !job.list.words.are_checked()
+        && let (Some(list), Some(flow)) = (job.list.words.piece().as_vector(), job.flow.as_vector())
+        && let Some(table) = job.table.as_vector()
+    {
+        let meaning = job.list.meaning;
+        return resolve(&mut Vectors { table, list, is_signed: meaning.is_signed, flow }, &meaning, op);
+    }
     if own.is_some() || !job.list.words.are_checked() {
         return resolved(job, own, axis, op);
     }
