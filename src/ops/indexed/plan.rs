@@ -397,9 +397,6 @@ pub(crate) fn check_labels(
 /// indices; else where the flow's are nearest to each other, as long as it is worth a run; else the longest.
 #[inline(always)]
 pub(crate) fn run_axis(shape: &[usize; 3], flow: &[isize; 3], list: &List<'_>) -> usize {
-    if shape[M] == 1 && shape[K] < 4 && (32..1 << 16).contains(&shape[P]) && list.stride(P) == 0 {
-        return P; // a run for each plane would cost more than its two or three elements, as long as all stay in cache
-    }
     if shape[P] == 1 && shape[M] == 1 || shape[K] > 1 && flow[K] == 1 && list.stride(K) == 1 {
         return K;
     }
