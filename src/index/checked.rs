@@ -7,7 +7,6 @@ use crate::array::{Erased3, ErasedSlice, ErasedView, K, Run, Word, Words, are_be
 use crate::error::{Error, Result};
 use crate::parallel;
 use crate::simd::{Float, Kernel, Level, Simd};
-use std::hint::select_unpredictable;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
 /// The number of indices that a second thread should at least check.
@@ -51,19 +50,20 @@ pub(crate) fn are_all_below<X: Word>(list: &[X], bound: usize, level: Level) -> 
 
 /// Calls a function for the integer type of this width and sign.
 macro_rules! with_integer {
-    ($width:expr, $is_signed:expr, $f:ident ($($a:expr),*)) => {
+    ($width:expr, $is_signed:expr, $f:ident $(::<$t:ty>)? ($($a:expr),*)) => {
         match ($width, $is_signed) {
-            (1, false) => $f::<u8>($($a),*),
-            (1, true) => $f::<i8>($($a),*),
-            (2, false) => $f::<u16>($($a),*),
-            (2, true) => $f::<i16>($($a),*),
-            (4, false) => $f::<u32>($($a),*),
-            (4, true) => $f::<i32>($($a),*),
-            (_, false) => $f::<u64>($($a),*),
-            (_, true) => $f::<i64>($($a),*),
+            (1, false) => $f::<$($t,)? u8>($($a),*),
+            (1, true) => $f::<$($t,)? i8>($($a),*),
+            (2, false) => $f::<$($t,)? u16>($($a),*),
+            (2, true) => $f::<$($t,)? i16>($($a),*),
+            (4, false) => $f::<$($t,)? u32>($($a),*),
+            (4, true) => $f::<$($t,)? i32>($($a),*),
+            (_, false) => $f::<$($t,)? u64>($($a),*),
+            (_, true) => $f::<$($t,)? i64>($($a),*),
         }
     };
 }
+pub(crate) use with_integer;
 
 impl<'a> ErasedIndices<'a> {
     /// Refuses a list with an index that names no element.
@@ -186,6 +186,31 @@ impl Meaning {
         }
     }
 
+    /// Whether there is nothing to refuse in a list. Where any index will do and none is negative, the list is read
+    /// without a sign from then on.
+    #[inline(always)]
+    pub(crate) fn settle(&mut self, list: &ErasedSlice<'_>, level: Level) -> bool {
+        fn is_plain<X: Word>(list: &ErasedSlice<'_>, level: Level) -> bool {
+            are_all_below::<X>(list.typed(), in_place_bound::<X>(usize::MAX, true), level)
+        }
+        fn is_inside<I: Word>(list: &ErasedSlice<'_>, meaning: &Meaning, level: Level) -> bool {
+            check_run((Run::from(list.typed::<I>()), 0), meaning.is_signed, meaning.places(), level).is_ok()
+        }
+        if !self.takes_any() {
+            return with_integer!(list.width(), self.is_signed, is_inside(list, self, level));
+        }
+        // What is to be filled is beyond all lengths if it is negative, too.
+        if self.is_signed && !matches!(self.mode, Mode::Fill(_)) {
+            self.is_signed = !match list.width() {
+                1 => is_plain::<u8>(list, level),
+                2 => is_plain::<u16>(list, level),
+                4 => is_plain::<u32>(list, level),
+                _ => is_plain::<u64>(list, level),
+            };
+        }
+        true
+    }
+
     /// How many places an index may name, where not any will do.
     fn places(&self) -> usize {
         if self.mode == Mode::Raise { self.bound } else { 0 }
@@ -199,11 +224,30 @@ impl Meaning {
         }
     }
 
-    /// Overwrites the block with the offsets that the list's indices from number `first` on name; what names no element
-    /// becomes an offset beyond the bound.
-    pub(crate) fn offsets(&self, list: &ErasedSlice<'_>, first: usize, block: &mut [u64], level: Level) {
-        with_integer!(list.width(), self.is_signed, widen(list.typed().into(), first, block, level));
-        self.resolve(block, level);
+    /// Calls `work` with what makes an offset of an index. The list is settled.
+    #[inline(always)]
+    pub(crate) fn resolve_each<I: Word>(&self, work: impl OffsetWork<I>) {
+        let (n, last) = (self.bound as u64, (self.bound as u64).wrapping_sub(1));
+        match self.mode {
+            Mode::Raise => work.run(|i| {
+                let i = i.to_i64();
+                i.wrapping_add(if I::IS_SIGNED { n as i64 & i >> 63 } else { 0 }) as u64
+            }),
+            Mode::Clip if I::IS_SIGNED => {
+                work.run(|i| (i.to_i64().min(last as i64) & !(i.to_i64() >> 63)) as u64)
+            }
+            Mode::Clip => work.run(|i| (i.to_i64() as u64).min(last)),
+            Mode::Wrap => work.run(|i| {
+                let i = i.to_i64() as u64;
+                if i < n {
+                    return i;
+                }
+                // At most one length before or after the axis; others are divided.
+                let near = i.wrapping_sub(n).min(if I::IS_SIGNED { i.wrapping_add(n) } else { u64::MAX });
+                if near < n { near } else { rest_of(i, n, I::IS_SIGNED) }
+            }),
+            Mode::Fill(_) => work.run_with_gaps(|i| i.to_i64() as u64), // a negative one is beyond all lengths, too
+        }
     }
 
     /// Makes offsets of a block of indices.
@@ -254,6 +298,14 @@ impl List<'_> {
         };
         // SAFETY: each index of the piece was looked at: it is one of the slice's, or of one of the runs.
         below.map(|below| unsafe { self.words.set_below(below) }).is_some()
+    }
+
+    /// As [`Meaning::settle`], for a dense list in which any index will do.
+    pub(crate) fn settle(&mut self, level: Level) {
+        self.level = level;
+        if let Some(list) = self.words.piece().as_vector() {
+            self.meaning.settle(&list, level);
+        }
     }
 
     /// Refuses a list with an index that names no element, if the list is one run, or dense.
@@ -321,54 +373,19 @@ impl List<'_> {
     }
 }
 
-/// `out[k]` = what `list[k]` means in the table, which has an element, each resolved as it is read. `false` where one
-/// has to be refused, and nothing is done. Those outside may be as many as others, so that nothing branches for them
-/// but a division.
-pub(crate) fn gather_few<W: Word, X: Word>(
-    meaning: &Meaning,
-    table: &[W],
-    list: &[X],
-    out: &mut [W],
-) -> bool {
-    let (n, last) = (table.len() as i64, table.len() as i64 - 1);
-    let is_signed = meaning.is_signed;
-    // As the type is signed: the sign spread over 64 bits. Of those without, what is beyond them all is their greatest.
-    let spread = move |x: X| {
-        let (bits, free) = (x.to_i64(), 64 - 8 * size_of::<X>());
-        if is_signed { (bits << free) >> free } else { (bits | bits >> 63) & i64::MAX }
-    };
-    let from_end = move |i: i64| i + (n & i >> 63);
-    let each = out.iter_mut().zip(list);
-    match &meaning.mode {
-        Mode::Raise => {
-            if !list.iter().all(|&x| (-n..n).contains(&spread(x))) {
-                return false;
-            }
-            each.for_each(|(out, &x)| *out = table[from_end(spread(x)) as usize])
-        }
-        Mode::Clip => each.for_each(|(out, &x)| {
-            let i = spread(x) & !(spread(x) >> 63);
-            *out = table[(i + ((last - i) & (last - i) >> 63)) as usize];
-        }),
-        Mode::Wrap => each.for_each(|(out, &x)| {
-            // At most one length before or after the axis; what is farther away stays outside, and is divided.
-            let near = from_end(from_end(spread(x)) - n);
-            *out = match usize::try_from(near).ok().and_then(|near| table.get(near)) {
-                Some(&x) => x,
-                None if is_signed => table[spread(x).rem_euclid(n) as usize],
-                None => table[(x.to_i64() as u64 % n as u64) as usize],
-            };
-        }),
-        Mode::Fill(value) => {
-            let value = W::from_bytes(value);
-            each.for_each(|(out, &x)| {
-                let i = spread(x);
-                let outside = (i | last.wrapping_sub(i)) >> 63;
-                *out = select_unpredictable(outside == 0, table[(i & !outside) as usize], value);
-            })
-        }
-    }
-    true
+/// What is done with the offsets of a list's indices.
+pub(crate) trait OffsetWork<I>: Sized {
+    /// All offsets are below the bound.
+    fn run(self, offset: impl Fn(I) -> u64);
+    /// An offset that is not below the bound names no element.
+    fn run_with_gaps(self, offset: impl Fn(I) -> u64);
+}
+
+/// What a division leaves.
+#[cold]
+#[inline(never)]
+fn rest_of(i: u64, n: u64, is_signed: bool) -> u64 {
+    if is_signed { (i as i64).rem_euclid(n as i64) as u64 } else { i % n }
 }
 
 /// The indices of a run from number `first` on as numbers of 64 bits, their signs spread.

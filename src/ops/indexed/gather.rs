@@ -1,15 +1,16 @@
 //! Gather: `flow = table[list]`. Elements are moved by their size, whatever their type.
 
 use super::plan::{
-    Form, Job, Numbers, Vectors, are_rows, check_labels, of_dense, run_axis, with_index, with_widths,
+    Form, Job, Numbers, PREFETCH_FROM, Vectors, are_rows, check_labels, of_dense, run_axis, with_index,
+    with_widths,
 };
 use super::rows::{any_length, exactly, for_each_block, rows_ahead, twice};
 use crate::array::{
     Erased3, Erased3Mut, ErasedSlice, ErasedSliceMut, ErasedView, ErasedViewMut, FLOW, K, LIST, M, P, Plan,
-    Runs, RunsMut, TABLE, Word, Words, are_below,
+    Runs, RunsMut, TABLE, Word, Words,
 };
 use crate::error::Result;
-use crate::index::checked::{BLOCK, Meaning, block_for, checked_block, gather_few};
+use crate::index::checked::{BLOCK, Meaning, OffsetWork, block_for, checked_block, with_integer};
 use crate::index::{ErasedIndices, Mode};
 use crate::parallel;
 use crate::simd::{self, Float, Kernel, Level, Simd, Streaming, slices};
@@ -24,11 +25,6 @@ const GRAIN: usize = 1 << 14;
 /// and splitting them bounces cache lines between cores.
 const GRAIN_OF_ROWS: usize = 1 << 18;
 
-/// Bytes of a table from which on single elements are prefetched: half a third-level cache of 32 MiB. Below,
-/// the CPU hides the latency by itself, and a prefetch costs an instruction or two for each element (4 MiB:
-/// 0.92 of the loop on a Zen 5 with prefetches; 64 MiB: 1.16).
-const PREFETCH_FROM: usize = 16 << 20;
-
 /// Fewer elements than this are gathered without a look at the table's size.
 const SMALL: usize = 64;
 
@@ -41,7 +37,7 @@ const STREAM_FROM: usize = 32 << 20;
 /// The shortest rows that are, in bytes.
 const STREAM_ROWS_FROM: usize = 128;
 
-/// A few elements of dense vectors. `false` where an index cannot be read where it stands, and nothing is done.
+/// Some elements of dense vectors. `false` where an index cannot be read where it stands, and nothing is done.
 #[inline(never)]
 pub(super) fn few(vectors: &mut Vectors<'_, ErasedSlice<'_>, ErasedSliceMut<'_>>) -> bool {
     fn run<W: Word, X: Word>(
@@ -52,114 +48,78 @@ pub(super) fn few(vectors: &mut Vectors<'_, ErasedSlice<'_>, ErasedSliceMut<'_>>
         let Some(list) = vectors.checked::<X>(table.len(), vectors.flow.as_slice().len(), level) else {
             return false;
         };
-        let flow = vectors.flow.typed::<W>();
-        flow.iter_mut().zip(list).for_each(|(flow, i)| *flow = table[i.to_offset()]);
+        by_fours(vectors.flow.typed::<W>(), list, |i| table[i.to_offset()]);
         true
     }
     let Ok(level) = Level::current() else { return false };
     with_widths!(vectors.table.width(), vectors.list.width(), run(vectors, level))
 }
 
-/// Dense vectors whose indices are resolved, block after block. `false` where there is something to refuse or too much
-/// for one thread, and nothing is done.
+/// Some elements of dense vectors, each index resolved as it is read. `false` where there is something to refuse, and
+/// nothing is done.
 #[inline(never)]
-pub(super) fn resolve_few(
+pub(super) fn few_resolved(
     vectors: &mut Vectors<'_, ErasedSlice<'_>, ErasedSliceMut<'_>>,
     mode: &Mode<[u8; 16]>,
 ) -> bool {
-    fn run<W: Word, X: Word>(
-        Vectors { table, list, flow, .. }: &mut Vectors<'_, ErasedSlice<'_>, ErasedSliceMut<'_>>,
-        meaning: &Meaning,
-    ) -> bool {
-        gather_few::<W, X>(meaning, table.typed(), list.typed(), flow.typed())
-    }
-    let (bound, len) = (vectors.table.len(), vectors.list.len());
-    let meaning = Meaning { is_signed: vectors.is_signed, mode: *mode, bound };
-    let is_checked = meaning.takes_any();
-    if len != vectors.flow.as_slice().len() || bound == 0 || len > if is_checked { 2 * GRAIN } else { BLOCK }
-    {
-        return false;
-    }
     let Ok(level) = Level::current() else { return false };
-    // One by one, too, where there are no vectors that could resolve 64-bit numbers.
-    if len <= SMALL || level == Level::Portable {
-        return with_widths!(vectors.table.width(), vectors.list.width(), run(vectors, &meaning));
+    let mut meaning = Meaning { is_signed: vectors.is_signed, mode: *mode, bound: vectors.table.len() };
+    let fits = vectors.list.len() == vectors.flow.as_slice().len();
+    if fits && meaning.settle(&vectors.list, level) {
+        resolve(vectors, &meaning);
+        return true;
     }
-    by_meaning(vectors, &meaning, is_checked, level)
+    false
 }
 
-/// Dense vectors, block after block. `false` where a list of one block, which nobody has checked, has an index that has
-/// to be refused.
-fn by_meaning(
-    vectors: &mut Vectors<'_, ErasedSlice<'_>, ErasedSliceMut<'_>>,
-    meaning: &Meaning,
-    is_checked: bool,
-    level: Level,
-) -> bool {
-    if vectors.list.len() > 16 * BLOCK {
-        // Larger blocks: each is some calls of functions.
-        return by_blocks(vectors, meaning, (is_checked, level), &mut [0; 4 * BLOCK]);
+/// Dense vectors, each index resolved as it is read.
+fn resolve(vectors: &mut Vectors<'_, ErasedSlice<'_>, ErasedSliceMut<'_>>, meaning: &Meaning) {
+    let (index, is_signed) = (vectors.list.width(), meaning.is_signed);
+    match vectors.table.width() {
+        1 => with_integer!(index, is_signed, resolve_of::<u8>(vectors, meaning)),
+        2 => with_integer!(index, is_signed, resolve_of::<u16>(vectors, meaning)),
+        4 => with_integer!(index, is_signed, resolve_of::<u32>(vectors, meaning)),
+        8 => with_integer!(index, is_signed, resolve_of::<u64>(vectors, meaning)),
+        _ => with_integer!(index, is_signed, resolve_of::<u128>(vectors, meaning)),
     }
-    block_for!(block, vectors.list.len());
-    by_blocks(vectors, meaning, (is_checked, level), block)
 }
 
-fn by_blocks(
+#[inline(never)]
+fn resolve_of<W: Word, I: Word>(
     Vectors { table, list, flow, .. }: &mut Vectors<'_, ErasedSlice<'_>, ErasedSliceMut<'_>>,
     meaning: &Meaning,
-    (is_checked, level): (bool, Level),
-    block: &mut [u64],
-) -> bool {
-    for first in (0..list.len()).step_by(block.len()) {
-        let len = (list.len() - first).min(block.len());
-        let offsets = &mut block[..len];
-        meaning.offsets(list, first, offsets, level);
-        if !is_checked && !are_below(offsets, meaning.bound) {
-            return false;
-        }
-        match table.width() {
-            1 => move_block::<u8>(table, (offsets, first), flow, meaning),
-            2 => move_block::<u16>(table, (offsets, first), flow, meaning),
-            4 => move_block::<u32>(table, (offsets, first), flow, meaning),
-            8 => move_block::<u64>(table, (offsets, first), flow, meaning),
-            _ => move_block::<u128>(table, (offsets, first), flow, meaning),
-        }
-    }
-    true
-}
-
-/// The elements that these offsets name, from element `first` of the flow on.
-fn move_block<W: Word>(
-    table: &ErasedSlice<'_>,
-    (offsets, first): (&[u64], usize),
-    flow: &mut ErasedSliceMut<'_>,
-    meaning: &Meaning,
 ) {
-    let (table, flow) = (table.typed::<W>(), &mut flow.typed::<W>()[first..][..offsets.len()]);
-    match meaning.fill_value().map(|value| W::from_bytes(&value)) {
-        Some(value) => by_eights(
-            flow,
-            offsets,
-            #[inline(always)]
-            |o| *usize::try_from(o).ok().and_then(|o| table.get(o)).unwrap_or(&value),
-        ),
-        None => by_eights(
-            flow,
-            offsets,
-            #[inline(always)]
-            |o| table[o as usize],
-        ),
+    struct Gather<'v, W, I> {
+        table: &'v [W],
+        list: &'v [I],
+        flow: &'v mut [W],
+        value: W,
     }
+    impl<W: Word, I: Word> OffsetWork<I> for Gather<'_, W, I> {
+        #[inline(always)]
+        fn run(self, offset: impl Fn(I) -> u64) {
+            let Gather { table, list, flow, .. } = self;
+            by_fours(flow, list, |i| table[offset(i) as usize]);
+        }
+        #[inline(always)]
+        fn run_with_gaps(self, offset: impl Fn(I) -> u64) {
+            let Gather { table, list, flow, value } = self;
+            let at = |o: u64| usize::try_from(o).ok().and_then(|o| table.get(o));
+            by_fours(flow, list, |i| *at(offset(i)).unwrap_or(&value));
+        }
+    }
+    let value = meaning.fill_value().map_or(W::default(), |value| W::from_bytes(&value));
+    meaning.resolve_each::<I>(Gather { table: table.typed(), list: list.typed(), flow: flow.typed(), value });
 }
 
-/// Each element from its offset. The compiler does not do eight of them at once by itself.
+/// Each element of the flow from its index. The compiler does not do four of them at once by itself.
 #[inline(always)]
-fn by_eights<W: Word>(flow: &mut [W], offsets: &[u64], each: impl Fn(u64) -> W) {
-    let ((flows, flow), (eights, rest)) = (flow.as_chunks_mut::<8>(), offsets.as_chunks::<8>());
-    for (flow, eight) in flows.iter_mut().zip(eights) {
-        flow.iter_mut().zip(eight).for_each(|(flow, &o)| *flow = each(o));
+fn by_fours<W: Word, I: Word>(flow: &mut [W], list: &[I], each: impl Fn(I) -> W) {
+    let ((flows, flow), (fours, rest)) = (flow.as_chunks_mut::<4>(), list.as_chunks::<4>());
+    for (flow, four) in flows.iter_mut().zip(fours) {
+        flow.iter_mut().zip(four).for_each(|(flow, &i)| *flow = each(i));
     }
-    flow.iter_mut().zip(rest).for_each(|(flow, &o)| *flow = each(o));
+    flow.iter_mut().zip(rest).for_each(|(flow, &i)| *flow = each(i));
 }
 
 /// The pieces that these numbers describe.
@@ -425,14 +385,16 @@ fn elements(job: &mut Gather<'_>, reach: usize) {
 
 /// Straight from the list, by its size and that of an element.
 #[inline(always)]
-fn in_place(runs: RunsMut<'_>, table: &Erased3<'_>, words: &Words<'_>) {
-    with_widths!(table.width(), words.piece().width(), move_runs(runs))
+fn in_place(mut runs: RunsMut<'_>, table: &Erased3<'_>, words: &Words<'_>) {
+    for outer in 0..runs.outer() {
+        with_widths!(table.width(), words.piece().width(), move_runs(&mut runs, outer))
+    }
 }
 
 /// The kernel, for an element size and an index size.
 #[inline(never)]
-fn move_runs<W: Word, X: Word>(runs: RunsMut<'_>) {
-    runs.gather::<W, X>();
+fn move_runs<W: Word, X: Word>(runs: &mut RunsMut<'_>, outer: usize) {
+    runs.gather::<W, X>(outer);
 }
 
 /// Where an index may be negative, or means what its mode says: one dense run at once, others by blocks of resolved
@@ -443,10 +405,8 @@ fn resolved(job: &mut Gather<'_>, axis: usize) {
     if let (Some(table), Some(list)) = (job.table.as_vector(), job.list.words.piece().as_vector())
         && let Some(flow) = job.flow.as_vector()
     {
-        let (meaning, level) = (job.list.meaning, job.list.level());
-        let mut vectors = Vectors { table, list, is_signed: meaning.is_signed, flow };
-        by_meaning(&mut vectors, &meaning, true, level);
-        return;
+        let meaning = job.list.meaning;
+        return resolve(&mut Vectors { table, list, is_signed: meaning.is_signed, flow }, &meaning);
     }
     let [a, b] = [[K, M], [P, M], [P, K]][axis];
     block_for!(block, shape[axis]);

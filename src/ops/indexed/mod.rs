@@ -32,8 +32,12 @@ use crate::simd::Float;
 use plan::{Form, Vectors};
 use scatter::Op;
 
-/// Dense vectors of at most so many indices are checked and moved by a function that does nothing else.
-const FEW: usize = 64;
+/// Dense vectors of at most so many indices are checked and moved by a function that does nothing else: from some 600
+/// on its bounds checks cost more than the way around it.
+const FEW: usize = 512;
+
+/// The same of scatters, whose way around is no longer.
+const FEW_UPDATES: usize = 128;
 
 /// `out = src[idx]`
 #[inline(always)]
@@ -48,13 +52,12 @@ fn gather<T: Element, I: Index>(
         && let Some(flow) = out.as_vector()
     {
         let mut vectors = Vectors { table, list, is_signed: I::SIGNED, flow };
-        let (is_little, mode) = (vectors.list.len() <= FEW, &idx.erased().mode);
-        let is_done = match idx.mode {
-            Mode::Raise if !is_little => false,
-            Mode::Raise => gather::few(&mut vectors) || I::SIGNED && gather::resolve_few(&mut vectors, mode),
-            _ => gather::resolve_few(&mut vectors, mode),
-        };
-        if is_done {
+        let is_plain = matches!(idx.mode, Mode::Raise);
+        let resolves = I::SIGNED || !is_plain;
+        if vectors.list.len() <= FEW
+            && (is_plain && gather::few(&mut vectors)
+                || resolves && gather::few_resolved(&mut vectors, &idx.erased().mode))
+        {
             return Ok(());
         }
     }
@@ -77,11 +80,17 @@ fn scatter<T: Element, I: Index>(
 ) -> Result<()> {
     if form != Form::Pick
         && let (Some(list), Some(flow)) = (idx.list.as_vector(), src.as_vector())
-        && list.len() <= FEW
         && let Some(table) = dst.as_vector()
-        && scatter::few(&mut Vectors { table, list, is_signed: I::SIGNED, flow }, op)
     {
-        return Ok(());
+        let mut vectors = Vectors { table, list, is_signed: I::SIGNED, flow };
+        let is_plain = matches!(idx.mode, Mode::Raise);
+        let resolves = I::SIGNED || !is_plain;
+        if vectors.list.len() <= FEW_UPDATES
+            && (is_plain && scatter::few(&mut vectors, op)
+                || resolves && scatter::few_resolved(&mut vectors, &idx.erased().mode, op))
+        {
+            return Ok(());
+        }
     }
     if let Some(numbers) = plan::of_matrices(form, dst.erased().as_view(), &idx.list.erased(), &src.erased())
     {

@@ -1,7 +1,8 @@
 //! Scatter: `table[list] += a · flow`, or `table[list] = flow`.
 
 use super::plan::{
-    Form, Job, Numbers, Vectors, are_rows, check_labels, of_dense, run_axis, with_index, with_widths,
+    Form, Job, Numbers, PREFETCH_FROM, Vectors, are_rows, check_labels, of_dense, run_axis, with_index,
+    with_widths,
 };
 use super::rows::{Block, Own, for_each_block, keep, put_block, rows_ahead};
 use crate::array::{
@@ -9,8 +10,8 @@ use crate::array::{
     Rows, RowsMut, Runs, RunsMut, TABLE, Update, Word,
 };
 use crate::error::Result;
-use crate::index::ErasedIndices;
-use crate::index::checked::{BLOCK, block_for, checked_block};
+use crate::index::checked::{BLOCK, Meaning, OffsetWork, block_for, checked_block, with_integer};
+use crate::index::{ErasedIndices, Mode};
 use crate::parallel;
 use crate::simd::{self, Float, Kernel, Level, Simd};
 
@@ -84,10 +85,13 @@ const SAMPLE: usize = 256;
 /// Bytes of a destination from which on rows are prefetched: no second-level cache holds it.
 const PREFETCH_ROWS_FROM: usize = 3 << 20;
 
-/// Bytes of a destination from which on single elements are prefetched, half a third-level cache of 32 MiB,
-/// and how many indices ahead. On a Zen 5, which has many more loads on their way, a table of 4 MiB takes 1.5
-/// times as long with prefetches, and one of 64 MiB 0.7; on a Zen 4 tables of 2 to 8 MiB gain, too.
-const PREFETCH_FROM: usize = 16 << 20;
+/// At most so many columns of so many planes at least are updated along the planes, where a run for each plane would
+/// cost more than its elements (4 to 12 columns of 1,027 x 30: 0.7 to 0.87 of the loop by planes, 1.04 to 1.6 along
+/// them; 18 columns 0.86 and 1.04, 32 columns 0.98 and 0.94).
+const FEW_COLUMNS: usize = 16;
+const MANY_PLANES: usize = 32;
+
+/// How many indices ahead single elements are prefetched.
 const DISTANCE: usize = 64;
 
 /// A few elements of dense vectors. `false` where an index cannot be read where it stands, and nothing is done.
@@ -113,6 +117,80 @@ pub(super) fn few(vectors: &mut Vectors<'_, ErasedSliceMut<'_>, ErasedSlice<'_>>
         Op::AddF64(a) => with_index!(index, run::<f64>(vectors, Add(a), level)),
         Op::Put => with_widths!(element, index, run(vectors, Put, level)),
     }
+}
+
+/// As [`few`], each index resolved as it is read. `false` where there is something to refuse, and nothing is done.
+#[inline(never)]
+pub(super) fn few_resolved(
+    vectors: &mut Vectors<'_, ErasedSliceMut<'_>, ErasedSlice<'_>>,
+    mode: &Mode<[u8; 16]>,
+    op: Op,
+) -> bool {
+    let Ok(level) = Level::current() else { return false };
+    let bound = vectors.table.as_slice().len();
+    let mut meaning = Meaning { is_signed: vectors.is_signed, mode: *mode, bound };
+    let fits = vectors.list.len() == vectors.flow.len();
+    if fits && meaning.settle(&vectors.list, level) {
+        resolve(vectors, &meaning, op);
+        return true;
+    }
+    false
+}
+
+/// Dense vectors, each index resolved as it is read.
+fn resolve(vectors: &mut Vectors<'_, ErasedSliceMut<'_>, ErasedSlice<'_>>, meaning: &Meaning, op: Op) {
+    fn by_index<T: Word>(
+        vectors: &mut Vectors<'_, ErasedSliceMut<'_>, ErasedSlice<'_>>,
+        meaning: &Meaning,
+        update: impl Update<T>,
+    ) {
+        with_integer!(vectors.list.width(), meaning.is_signed, resolve_of::<T>(vectors, meaning, update))
+    }
+    match (op, vectors.flow.width()) {
+        (Op::AddF32(a), _) => by_index::<f32>(vectors, meaning, Add(a)),
+        (Op::AddF64(a), _) => by_index::<f64>(vectors, meaning, Add(a)),
+        (Op::Put, 1) => by_index::<u8>(vectors, meaning, Put),
+        (Op::Put, 2) => by_index::<u16>(vectors, meaning, Put),
+        (Op::Put, 4) => by_index::<u32>(vectors, meaning, Put),
+        (Op::Put, 8) => by_index::<u64>(vectors, meaning, Put),
+        (Op::Put, _) => by_index::<u128>(vectors, meaning, Put),
+    }
+}
+
+#[inline(never)]
+fn resolve_of<T: Word, I: Word>(
+    Vectors { table, list, flow, .. }: &mut Vectors<'_, ErasedSliceMut<'_>, ErasedSlice<'_>>,
+    meaning: &Meaning,
+    update: impl Update<T>,
+) {
+    struct Scatter<'v, T, I, U> {
+        table: &'v mut [T],
+        list: &'v [I],
+        flow: &'v [T],
+        update: U,
+    }
+    impl<T: Word, I: Word, U: Update<T>> OffsetWork<I> for Scatter<'_, T, I, U> {
+        #[inline(always)]
+        fn run(self, offset: impl Fn(I) -> u64) {
+            for (&x, &i) in self.flow.iter().zip(self.list) {
+                self.update.update(&mut self.table[offset(i) as usize], x);
+            }
+        }
+        #[inline(always)]
+        fn run_with_gaps(self, offset: impl Fn(I) -> u64) {
+            for (&x, &i) in self.flow.iter().zip(self.list) {
+                if let Some(to) = usize::try_from(offset(i)).ok().and_then(|o| self.table.get_mut(o)) {
+                    self.update.update(to, x);
+                }
+            }
+        }
+    }
+    meaning.resolve_each::<I>(Scatter {
+        table: table.typed(),
+        list: list.typed(),
+        flow: flow.typed(),
+        update,
+    });
 }
 
 /// The pieces that these numbers describe.
@@ -419,7 +497,20 @@ fn add<T: Float, const N: usize>(from: &[T], to: &mut [T], a: T) {
 #[inline(always)]
 fn elements(job: &mut Scatter<'_>, own: Own, is_part: bool, op: Op) {
     let (shape, strides) = (job.flow.shape(), job.flow.strides());
-    let axis = if is_part { K } else { run_axis(shape, strides, &job.list) };
+    let is_few = (2..=FEW_COLUMNS).contains(&shape[K]) && shape[M] == 1;
+    let axis = match () {
+        () if is_part => K,
+        () if is_few && shape[P] >= MANY_PLANES && job.list.stride(P) == 0 => P,
+        () => run_axis(shape, strides, &job.list),
+    };
+    if !is_part
+        && !job.list.words.are_checked()
+        && let (Some(list), Some(flow)) = (job.list.words.piece().as_vector(), job.flow.as_vector())
+        && let Some(table) = job.table.as_vector()
+    {
+        let meaning = job.list.meaning;
+        return resolve(&mut Vectors { table, list, is_signed: meaning.is_signed, flow }, &meaning, op);
+    }
     if own.is_some() || !job.list.words.are_checked() {
         return resolved(job, own, axis, op);
     }
@@ -429,19 +520,21 @@ fn elements(job: &mut Scatter<'_>, own: Own, is_part: bool, op: Op) {
         && job.table.as_piece().reach() >= PREFETCH_FROM
         && !simd::is_intel();
     let (ahead, width, words) = (if is_far { DISTANCE } else { 0 }, job.flow.width(), job.list.words);
-    let runs = Runs::of_scatter(&mut job.table, &words, &job.flow, axis, ahead);
+    let mut runs = Runs::of_scatter(&mut job.table, &words, &job.flow, axis, ahead);
     let index = words.piece().width();
-    match op {
-        Op::AddF32(a) => with_index!(index, update_runs::<f32>(runs, Add(a))),
-        Op::AddF64(a) => with_index!(index, update_runs::<f64>(runs, Add(a))),
-        Op::Put => with_widths!(width, index, update_runs(runs, Put)),
+    for outer in 0..runs.outer() {
+        match op {
+            Op::AddF32(a) => with_index!(index, update_runs::<f32>(&mut runs, outer, Add(a))),
+            Op::AddF64(a) => with_index!(index, update_runs::<f64>(&mut runs, outer, Add(a))),
+            Op::Put => with_widths!(width, index, update_runs(&mut runs, outer, Put)),
+        }
     }
 }
 
 /// The kernel, for an element type and an index size.
 #[inline(never)]
-fn update_runs<T: Word, X: Word>(runs: RunsMut<'_>, update: impl Update<T>) {
-    runs.scatter::<T, X>(update);
+fn update_runs<T: Word, X: Word>(runs: &mut RunsMut<'_>, outer: usize, update: impl Update<T>) {
+    runs.scatter::<T, X>(outer, update);
 }
 
 /// By blocks of resolved offsets: where an index may be negative, or means what its mode says, or is another
@@ -479,7 +572,11 @@ fn blocks<T: Word>(job: &mut Scatter<'_>, own: Own, axis: usize, update: impl Up
                             checked_block(offsets, axis, job.table.as_piece().shape()[K], job.list.level());
                         let (mut table, flow) =
                             (job.table.table_part(axis, index, len), job.flow.part(axis, index, len));
-                        update_runs::<T, u64>(Runs::of_scatter(&mut table, &words, &flow, axis, 0), update);
+                        update_runs::<T, u64>(
+                            &mut Runs::of_scatter(&mut table, &words, &flow, axis, 0),
+                            0,
+                            update,
+                        );
                     }
                 }
             }
@@ -505,7 +602,7 @@ fn update_some<T: Word>(
         let words = checked_block(&offsets[..len], axis, n, job.list.level());
         let (mut table, flow) =
             (job.table.table_part(axis, index, len), Erased3::from_slice(&room[..len], axis));
-        update_runs::<T, u64>(Runs::of_scatter(&mut table, &words, &flow, axis, 0), update);
+        update_runs::<T, u64>(&mut Runs::of_scatter(&mut table, &words, &flow, axis, 0), 0, update);
     } else {
         job.table.typed().update_inside((axis, index), offsets, room, update);
     }
