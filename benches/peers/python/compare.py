@@ -215,10 +215,12 @@ def main():
     print(f"{time.monotonic() - begin:.0f} s")
     if arguments.record and machine:
         path = RESULTS / machine["name"] / "python.json"
-        kept = json.loads(path.read_text())["rows"] if path.exists() and arguments.cases else []
+        kept = json.loads(path.read_text()) if path.exists() and arguments.cases else {"absent": [], "rows": []}
         new = {(row["case"], row["threads"]) for row in rows}
-        rows += [row for row in kept if (row["case"], row["threads"]) not in new]
+        rows += [row for row in kept["rows"] if (row["case"], row["threads"]) not in new]
         rows.sort(key=lambda row: (row["threads"], CASES.index(row["case"])))
+        unmeasured = set(CASES) - set(arguments.cases)
+        unlike |= {(name, why) for name, why in kept["absent"] if name.split(" in ")[-1] in unmeasured}
         absent = sorted(absent.items()) + sorted(unlike)
         figures = {"machine": machine, "versions": sorted(versions.items()), "absent": absent, "rows": rows}
         path.parent.mkdir(parents=True, exist_ok=True)
