@@ -1108,10 +1108,11 @@ impl RunsMut<'_> {
         #[inline(always)]
         fn copy<V: Copy>(from: Start<V>, to: Start<V>) {
             // SAFETY: one of the two is a value on the stack, or both are elements. `Runs::along` has asserted that the
-            // three pieces are of one shape, so that step `t` below `len` of each run, or of a piece of one, is a place of
-            // the list and of the flow, and that each index is below the table's length along the indexed axis: with the run's place on the
-            // other axes, a place of the table. Where `V` is an array, its elements are neighbours. Nobody else has the
-            // flow, so that the two do not overlap: `Runs::of_gather` borrows it exclusively.
+            // three pieces are of one shape, so that step `t` below `len` of each run, or of a piece of one, is a place
+            // of the list and of the flow, and that each index is below the table's length along the indexed axis: with
+            // the run's place on the other axes, a place of the table. Where `V` is an array, its elements are
+            // neighbours. Nobody else has the flow, so that the two do not overlap: `Runs::of_gather` borrows it
+            // exclusively.
             unsafe { std::ptr::copy_nonoverlapping(from.0, to.0, 1) }
         }
         #[inline(always)]
