@@ -242,14 +242,17 @@ fn peers_table(peers: &Peers) -> String {
     }
     let versions: Vec<String> =
         peers.versions.iter().map(|(name, version)| format!("{name} {version}")).collect();
-    let absent: Vec<String> =
+    let mut absent: String =
         peers.absent.iter().map(|(name, why)| format!("\n* {name}: not compared. {why}")).collect();
+    if !absent.is_empty() {
+        absent.push('\n'); // or the table would be part of the list
+    }
     format!(
         "# {}, {} CPUs: beside other libraries\n\nMilliseconds, and in brackets how often gradix's time that is. {}.\n{}\n{}\n",
         peers.machine.cpu,
         peers.machine.cpus,
         versions.join(", "),
-        absent.concat(),
+        absent,
         trimmed(&table.to_string())
     )
 }
@@ -296,14 +299,15 @@ pub fn readme(machine: &str) -> String {
         ]);
     }
     let pictures = [
-        ("peers-1.svg", "Time of other crates on the same work as multiples of gradix's"),
-        ("speedups.svg", "Speedup over the plain loop, at every level"),
+        (PEERS[0], "peers-1.svg", "Time of other crates on the same work as multiples of gradix's"),
+        (SPEEDUPS, "speedups.svg", "Speedup over the plain loop, at every level"),
     ];
-    let there = |&(file, _): &(&str, &str)| results().join(machine).join(file).exists();
+    // By what it is made of: it may be about to be made.
+    let there = |&(source, _, _): &(&str, &str, &str)| results().join(machine).join(source).exists();
     let picture = pictures
         .into_iter()
         .find(there)
-        .map_or(String::new(), |(file, what)| format!("\n![{what}](results/{machine}/{file})\n"));
+        .map_or(String::new(), |(_, file, what)| format!("\n![{what}](results/{machine}/{file})\n"));
     format!(
         "{} (the CPU names itself so), {cpus} CPUs; `f32`, one thread, in paired runs:\n\n{}\n{picture}",
         here.cpu,
