@@ -164,6 +164,14 @@ impl<'a, T> View<'a, T> {
         if self.layout.is_c_order() { Run::new(self.start, self.len(), 1).as_slice() } else { None }
     }
 
+    /// As [`View::as_slice`], where a look at the layout tells: a view that was made for one call need not stand in
+    /// memory for it.
+    #[inline(always)]
+    pub(crate) fn as_plain_slice(&self) -> Option<&'a [T]> {
+        // Dense in C order, so the indices name exactly the `len` elements from `start` on.
+        if self.layout.is_plainly_dense() { Run::new(self.start, self.len(), 1).as_slice() } else { None }
+    }
+
     /// All elements in C order.
     pub(crate) fn to_vec(self) -> Vec<T>
     where
@@ -276,6 +284,17 @@ impl<'a, T> ViewMut<'a, T> {
         // In C order the indices name exactly the `len` elements from `start` on; `self` is consumed.
         let slice = self.layout.is_c_order().then(|| RunMut::new(self.start, self.len(), 1).into_slice_mut());
         slice.flatten().ok_or(self)
+    }
+
+    /// As [`View::as_plain_slice`].
+    #[inline(always)]
+    pub(crate) fn as_plain_slice_mut(&mut self) -> Option<&mut [T]> {
+        // As in `View`; `self` is borrowed for as long.
+        if self.layout.is_plainly_dense() {
+            RunMut::new(self.start, self.len(), 1).into_slice_mut()
+        } else {
+            None
+        }
     }
 
     /// The lanes along `axis` (which exists: see [`View::axis`]).

@@ -1,11 +1,11 @@
 //! Selection by a mask that is given: `x[mask]`.
 
-use super::answer::{Position, Sink, Slices, Vectors};
+use super::answer::{Places, Position, Sink, Slices, Vectors};
 use super::source::Source;
-use super::{Hits, fits, kernels, select, write};
+use super::{Hits, collect, fits, kernels, put_word, select, write};
 use crate::array::View;
 use crate::error::{Error, Result};
-use crate::simd::select::{WORD, first_bits};
+use crate::simd::select::{WORD, first_bits, pack_few};
 use crate::simd::{Float, Level};
 
 /// A truth value for each element: made from a slice, vector or array of `bool`, or from bits.
@@ -45,6 +45,7 @@ impl<'a> Mask<'a> {
     }
 
     /// The number of truth values.
+    #[inline]
     pub fn len(&self) -> usize {
         match self.0 {
             Truth::Bools(bools) => bools.len(),
@@ -85,6 +86,15 @@ impl<'a, const N: usize> From<&'a [bool; N]> for Mask<'a> {
 }
 
 impl Truth<'_> {
+    /// The word of at most 64 truth values.
+    #[inline(always)]
+    pub(super) fn word(&self) -> u64 {
+        match *self {
+            Truth::Bools(bools) => pack_few(bools),
+            Truth::Bits(words, len) => words.first().map_or(0, |word| word & first_bits(len)),
+        }
+    }
+
     /// Writes the words from the truth value `first`, a multiple of 64, on, and says how many bits are set.
     pub(super) fn words(&self, level: Level, first: usize, words: &mut [u64]) -> usize {
         match *self {
@@ -105,6 +115,7 @@ impl Truth<'_> {
 }
 
 /// The mask of an array of this shape.
+#[inline(always)]
 fn of_len(mask: Mask<'_>, len: usize) -> Result<Truth<'_>> {
     if mask.len() == len {
         return Ok(mask.0);
@@ -124,13 +135,12 @@ fn of_len(mask: Mask<'_>, len: usize) -> Result<Truth<'_>> {
 ///
 /// # Errors
 /// [`Error::Shape`] where the mask has not as many truth values as `x` elements; [`Error::Level`]; [`Error::Memory`].
+#[inline(always)]
 pub fn compress<'a, 'm, T: Float>(x: impl Into<View<'a, T>>, mask: impl Into<Mask<'m>>) -> Result<Vec<T>> {
     let (level, x) = (Level::current()?, x.into());
     let hits = Hits::Mask(of_len(mask.into(), x.len())?);
     let mut values = Vec::new();
-    let mut sink = Vectors::<u64, T> { positions: None, values: Some(&mut values) };
-    select(level, &x, hits, Some(&mut sink))?;
-    values.shrink_to_fit();
+    collect(level, x, hits, Vectors::<u64, T> { positions: None, values: Some(&mut values) })?;
     Ok(values)
 }
 
@@ -146,6 +156,7 @@ pub fn compress<'a, 'm, T: Float>(x: impl Into<View<'a, T>>, mask: impl Into<Mas
 ///
 /// # Errors
 /// As [`compress`]; [`Error::Room`].
+#[inline(always)]
 pub fn compress_into<'a, 'm, T: Float>(
     x: impl Into<View<'a, T>>,
     mask: impl Into<Mask<'m>>,
@@ -153,10 +164,11 @@ pub fn compress_into<'a, 'm, T: Float>(
 ) -> Result<usize> {
     let (level, x) = (Level::current()?, x.into());
     let hits = Hits::Mask(of_len(mask.into(), x.len())?);
-    select(level, &x, hits, Some(&mut Slices::new::<u64>(None, Some(out))))
+    select(level, x, hits, Places::new::<u64>(None, Some(out)))
 }
 
 /// The positions of the set bits: compiled with this crate.
+#[inline(never)]
 fn of_mask(level: Level, mask: Mask<'_>, sink: &mut dyn Sink<f32>) -> Result<usize> {
     write(level, &Source::Length(mask.len()), &Hits::Mask(mask.0), None, sink).map_err(|error| *error)
 }
@@ -171,13 +183,19 @@ fn of_mask(level: Level, mask: Mask<'_>, sink: &mut dyn Sink<f32>) -> Result<usi
 ///
 /// # Errors
 /// [`Error::Count`] where `I` is too narrow for the mask's length; [`Error::Level`]; [`Error::Memory`].
+#[inline(always)]
 pub fn compress_indices<'m, I: Position>(mask: impl Into<Mask<'m>>) -> Result<Vec<I>> {
     let (level, mask) = (Level::current()?, mask.into());
     fits::<I>(mask.len())?;
     let mut indices = Vec::new();
-    let mut sink = Vectors::<I, f32> { positions: Some(&mut indices), values: None };
-    of_mask(level, mask, &mut sink)?;
-    indices.shrink_to_fit();
+    let mut to = Vectors::<I, f32> { positions: Some(&mut indices), values: None };
+    if mask.len() <= WORD {
+        let word = mask.0.word();
+        put_word(word, |_| 0.0, &mut to.places(word.count_ones() as usize).map_err(|error| *error)?)?;
+    } else {
+        of_mask(level, mask, &mut to)?;
+        to.shrink();
+    }
     Ok(indices)
 }
 
@@ -193,9 +211,13 @@ pub fn compress_indices<'m, I: Position>(mask: impl Into<Mask<'m>>) -> Result<Ve
 ///
 /// # Errors
 /// As [`compress_indices`]; [`Error::Room`].
+#[inline(always)]
 pub fn compress_indices_into<'m, I: Position>(mask: impl Into<Mask<'m>>, out: &mut [I]) -> Result<usize> {
     let (level, mask) = (Level::current()?, mask.into());
     fits::<I>(mask.len())?;
-    let mut sink = Slices::<f32>::new(Some(out), None);
-    of_mask(level, mask, &mut sink)
+    let mut to = Places::<f32>::new(Some(out), None);
+    if mask.len() <= WORD {
+        return put_word(mask.0.word(), |_| 0.0, &mut to);
+    }
+    of_mask(level, mask, &mut Slices::from(to))
 }

@@ -5,7 +5,7 @@
 
 use super::answer::{Places, Positions};
 use super::predicate::{Kind, Test};
-use crate::simd::select::{SLACK, WORD, first_bits};
+use crate::simd::select::{SLACK, WORD, first_bits, pack_few};
 use crate::simd::{Float, Kernel, Level, Simd};
 
 /// A test with its bounds in registers: the only place where kinds become instructions.
@@ -100,8 +100,10 @@ impl<V: Copy> Comparison<V> {
     #[inline(always)]
     fn short_word<T: Float, S: Simd<T, V = V>>(&self, s: S, x: &[T]) -> u64 {
         let mut bits = 0;
-        for (i, part) in x.chunks(VECTORS * T::LANES).enumerate() {
-            bits |= s.bits_of_4(self.of_4(s, load_part(s, part, T::NAN))) << (i * VECTORS * T::LANES);
+        for (i, part) in x.chunks(T::LANES).enumerate() {
+            // Four times the same: one comparison.
+            let m = self.of_4(s, [s.load_up_to(part, T::NAN); VECTORS]);
+            bits |= u64::from(s.bits(m[0])) << (i * T::LANES);
         }
         (bits ^ self.flip) & first_bits(x.len())
     }
@@ -248,7 +250,7 @@ fn expand<E: Copy + Default>(words: &[u64], to: &mut [E], put: impl Fn(usize, u6
 
 /// Calls `put` for each set bit with its number and a place.
 #[inline(always)]
-fn by_bits<E>(mut bits: u64, to: &mut [E], put: impl Fn(usize, &mut E)) {
+fn by_bits<E>(mut bits: u64, to: impl IntoIterator<Item = E>, mut put: impl FnMut(usize, E)) {
     for to in to {
         if bits == 0 {
             break;
@@ -258,7 +260,7 @@ fn by_bits<E>(mut bits: u64, to: &mut [E], put: impl Fn(usize, &mut E)) {
     }
 }
 
-/// The most hits of a word that are written one by one, and the most elements.
+/// The most hits of a word that are written one by one.
 const FEW: usize = 32;
 
 /// The word of a block that has no other, and few hits.
@@ -270,16 +272,29 @@ pub(super) fn few(words: &[u64]) -> Option<u64> {
     }
 }
 
-/// Writes the hits of [`few`], whose first element has the index `first`, to places enough.
+/// Writes the hits of a word, whose first element has the index `first` and of which `x` gives any, to places enough.
 #[inline(always)]
-pub(super) fn put_few<T: Float>(word: u64, first: usize, x: &[T], to: &mut Places<'_, T>) {
-    match &mut to.positions {
-        Positions::None => {}
-        Positions::U32(to) => by_bits(word, to, |bit, to| *to = (first + bit) as u32),
-        Positions::U64(to) => by_bits(word, to, |bit, to| *to = (first + bit) as u64),
-    }
-    if let Some(to) = &mut to.values {
-        by_bits(word, to, |bit, to| *to = x[bit]);
+pub(super) fn put_few<T: Float>(
+    word: u64,
+    first: usize,
+    mut x: impl FnMut(usize) -> T,
+    to: &mut Places<'_, T>,
+) {
+    match (&mut to.positions, &mut to.values) {
+        (Positions::None, None) => {}
+        (Positions::None, Some(values)) => by_bits(word, &mut **values, |bit, value| *value = x(bit)),
+        (Positions::U32(to), None) => by_bits(word, &mut **to, |bit, to| *to = (first + bit) as u32),
+        (Positions::U64(to), None) => by_bits(word, &mut **to, |bit, to| *to = (first + bit) as u64),
+        (Positions::U32(to), Some(values)) => {
+            by_bits(word, to.iter_mut().zip(&mut **values), |bit, (to, value)| {
+                (*to, *value) = ((first + bit) as u32, x(bit));
+            })
+        }
+        (Positions::U64(to), Some(values)) => {
+            by_bits(word, to.iter_mut().zip(&mut **values), |bit, (to, value)| {
+                (*to, *value) = ((first + bit) as u64, x(bit));
+            })
+        }
     }
 }
 
@@ -306,13 +321,8 @@ impl<T: Float> Kernel<T> for Select<'_, T> {
     type Output = usize;
     #[inline(always)]
     fn run<S: Simd<T>>(self, s: S) -> usize {
-        let Select { test, x, first, mut to } = self;
+        let Select { test, x, first, to } = self;
         let comparison = Comparison::new(s, test);
-        if x.len() <= FEW {
-            let word = comparison.short_word(s, x);
-            put_few(word, first, x, &mut to);
-            return word.count_ones() as usize;
-        }
         let groups = T::blocks(x).0.as_chunks().0;
         let part = &x[groups.len() * VECTORS * T::LANES..];
         let mut rest = [[T::Block::default(); VECTORS]];
@@ -673,17 +683,15 @@ impl<T: Float> Kernel<T> for AddCompare<'_, T> {
             hits += to.count_ones() as usize;
         }
         if let (false, Some(to)) = (a_rest.is_empty(), last.first_mut()) {
-            let (mut bits, len) = (0, a_rest.len());
-            let parts = a_rest.chunks_mut(VECTORS * T::LANES).zip(b_rest.chunks(VECTORS * T::LANES));
+            let mut bits = 0;
+            let parts = a_rest.chunks_mut(T::LANES).zip(b_rest.chunks(T::LANES));
             for (i, (a, b)) in parts.enumerate() {
-                let (v, w) = (load_part(s, a, T::NAN), load_part(s, b, T::NAN));
-                let v = [s.add(v[0], w[0]), s.add(v[1], w[1]), s.add(v[2], w[2]), s.add(v[3], w[3])];
-                for (v, a) in v.into_iter().zip(a.chunks_mut(T::LANES)) {
-                    s.store_up_to(v, a);
-                }
-                bits |= s.bits_of_4(comparison.of_4(s, v)) << (i * VECTORS * T::LANES);
+                let v = s.add(s.load_up_to(a, T::NAN), s.load_up_to(b, T::NAN));
+                s.store_up_to(v, a);
+                let m = comparison.of_4(s, [v; VECTORS]); // four times the same: one comparison
+                bits |= u64::from(s.bits(m[0])) << (i * T::LANES);
             }
-            *to = bits & first_bits(len);
+            *to = bits; // of NaN after the last element: no hits
             hits += to.count_ones() as usize;
         }
         hits
@@ -704,16 +712,14 @@ impl Kernel<f32> for Pack<'_> {
     type Output = usize;
     #[inline(always)]
     fn run<S: Simd<f32>>(self, s: S) -> usize {
-        let (groups, rest) = self.from.as_chunks();
+        let (groups, rest) = self.from.as_chunks::<WORD>();
         let mut hits = 0;
         for (to, group) in self.words.iter_mut().zip(groups) {
             *to = s.pack(group);
             hits += to.count_ones() as usize;
         }
         if let (false, Some(to)) = (rest.is_empty(), self.words.get_mut(groups.len())) {
-            let mut last = [false; WORD];
-            last[..rest.len()].copy_from_slice(rest);
-            *to = s.pack(&last);
+            *to = pack_few(rest);
             hits += to.count_ones() as usize;
         }
         hits

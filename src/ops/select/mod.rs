@@ -151,6 +151,15 @@ impl<T: Float> Hits<'_, T> {
         }
     }
 
+    /// The word of at most 64 elements, all there are.
+    #[inline(always)]
+    fn word(&self, level: Level, x: &[T]) -> u64 {
+        match self {
+            Hits::Mask(mask) => mask.word(),
+            hits => T::compiled::<OneWord>(Few { level, x, hits }),
+        }
+    }
+
     /// The test, if one kernel compares and writes: the comparison alone says which elements are meant.
     #[inline]
     fn fused(&self) -> Option<&Test<T>> {
@@ -212,7 +221,7 @@ fn test_words<T: Float>(level: Level, test: &Test<T>, x: &[T], words: &mut [u64]
 /// many places.
 fn put<T: Float>(level: Level, words: &[u64], first: usize, x: &[T], to: &mut Places<'_, T>) {
     if let Some(word) = kernels::few(words) {
-        return kernels::put_few(word, first, x, to);
+        return kernels::put_few(word, first, |i| x[i], to);
     }
     match &mut to.positions {
         Positions::None => {}
@@ -302,9 +311,26 @@ fn write_in_turn<T: Float>(
     )
 }
 
+/// At most [`WORD`] elements of a view that lies before us: they have one word, whose bits are taken one by one.
+#[inline(always)]
+fn few<'a, T>(x: &View<'a, T>) -> Option<&'a [T]> {
+    x.as_plain_slice().filter(|x| x.len() <= WORD)
+}
+
+/// Writes a word's hits, of whose elements `x` gives any, if there is room for them; says how many they are.
+#[inline(always)]
+fn put_word<T: Float>(word: u64, x: impl FnMut(usize) -> T, to: &mut Places<'_, T>) -> Result<usize> {
+    let (needed, room) = (word.count_ones() as usize, to.len);
+    if needed > room {
+        return Err(Error::Room { needed, room });
+    }
+    kernels::put_few(word, 0, x, to);
+    Ok(needed)
+}
+
 compiled! {
     /// A selection from a view.
-    Selection: Request::run -> ()
+    Selection: Request::run -> Outcome<usize>
 }
 
 struct Request<'a, T> {
@@ -313,13 +339,12 @@ struct Request<'a, T> {
     hits: &'a Hits<'a, T>,
     /// `None`: the hits are only counted.
     sink: Option<&'a mut (dyn Sink<T> + 'a)>,
-    answer: &'a mut Outcome<usize>,
 }
 
 impl<T: Float> Request<'_, T> {
     #[inline(always)]
-    fn run(self) {
-        let Request { level, x, hits, sink, answer } = self;
+    fn run(self) -> Outcome<usize> {
+        let Request { level, x, hits, sink } = self;
         // The way of a few elements, which should not take long.
         let mut piece;
         let dense = match x.as_slice() {
@@ -334,7 +359,7 @@ impl<T: Float> Request<'_, T> {
         if let (Some(x), Some(test)) = (dense, hits.fused())
             && x.len() <= block_len::<T>()
         {
-            *answer = match sink {
+            return match sink {
                 None => Ok(kernels::count(level, test, x)),
                 Some(sink) if sink.room() >= x.len() => {
                     let n = sink.whole(x.len()).map(|to| kernels::select(level, test, x, 0, to));
@@ -342,31 +367,68 @@ impl<T: Float> Request<'_, T> {
                 }
                 Some(sink) => write(level, &Source::Dense(x), hits, None, sink),
             };
-            return;
         }
         let x = Source::new(x);
-        *answer = match sink {
+        match sink {
             Some(sink) => write(level, &x, hits, None, sink),
             None => Ok(hits.count(level, &x)),
-        };
+        }
     }
 }
 
-/// Selects from a view.
-#[inline]
-fn select<T: Float>(
+compiled! {
+    /// The word of at most [`WORD`] elements.
+    OneWord: Few::word -> u64
+}
+
+struct Few<'a, T> {
     level: Level,
-    x: &View<'_, T>,
+    x: &'a [T],
+    hits: &'a Hits<'a, T>,
+}
+
+impl<T: Float> Few<'_, T> {
+    #[inline(always)]
+    fn word(self) -> u64 {
+        let mut word = [0];
+        self.hits.words(self.level, 0, self.x, &mut word[..self.x.len().min(1)]);
+        word[0]
+    }
+}
+
+/// Selects from a view to places.
+#[inline(always)]
+fn select<T: Float>(level: Level, x: View<'_, T>, hits: Hits<'_, T>, mut to: Places<'_, T>) -> Result<usize> {
+    if let Some(x) = few(&x) {
+        return put_word(hits.word(level, x), |i| x[i], &mut to);
+    }
+    let x = x; // a copy: the other need never stand in memory
+    let sink = Some(&mut Slices::from(to) as _);
+    T::compiled::<Selection>(Request { level, x: &x, hits: &hits, sink }).map_err(|error| *error)
+}
+
+/// Selects from a view to vectors, which are empty.
+#[inline(always)]
+fn collect<T: Float, I: Position>(
+    level: Level,
+    x: View<'_, T>,
     hits: Hits<'_, T>,
-    sink: Option<&mut dyn Sink<T>>,
-) -> Result<usize> {
-    let mut answer = Ok(0);
-    let sink = sink.map(|sink| sink as _); // for as long as the others
-    T::compiled::<Selection>(Request { level, x, hits: &hits, sink, answer: &mut answer });
-    answer.map_err(|error| *error)
+    mut to: Vectors<'_, I, T>,
+) -> Result<()> {
+    if let Some(x) = few(&x) {
+        let word = hits.word(level, x);
+        let mut places = to.places(word.count_ones() as usize).map_err(|error| *error)?;
+        return put_word(word, |i| x[i], &mut places).map(|_| ());
+    }
+    let x = x; // as above
+    let sink = Some(&mut to as _);
+    T::compiled::<Selection>(Request { level, x: &x, hits: &hits, sink }).map_err(|error| *error)?;
+    to.shrink();
+    Ok(())
 }
 
 /// Whether indices of an input of this length are `I`s.
+#[inline(always)]
 fn fits<I: Position>(len: usize) -> Result<()> {
     match I::from_usize(len.saturating_sub(1)) {
         Some(_) => Ok(()),
@@ -389,6 +451,7 @@ fn fits<I: Position>(len: usize) -> Result<()> {
 ///
 /// # Errors
 /// [`Error::Count`] where `I` is too narrow for the input's length; [`Error::Level`].
+#[inline(always)]
 pub fn indices<'a, T: Float, I: Position>(
     x: impl Into<View<'a, T>>,
     predicate: impl Predicate<T>,
@@ -396,9 +459,7 @@ pub fn indices<'a, T: Float, I: Position>(
     let (level, x) = (Level::current()?, x.into());
     fits::<I>(x.len())?;
     let mut indices = Vec::new();
-    let mut sink = Vectors { positions: Some(&mut indices), values: None };
-    select(level, &x, Hits::Test(predicate.test()), Some(&mut sink))?;
-    indices.shrink_to_fit();
+    collect(level, x, Hits::Test(predicate.test()), Vectors { positions: Some(&mut indices), values: None })?;
     Ok(indices)
 }
 
@@ -419,6 +480,7 @@ pub fn indices<'a, T: Float, I: Position>(
 ///
 /// # Errors
 /// As [`indices`]; [`Error::Room`].
+#[inline(always)]
 pub fn indices_into<'a, T: Float, I: Position>(
     x: impl Into<View<'a, T>>,
     predicate: impl Predicate<T>,
@@ -426,8 +488,7 @@ pub fn indices_into<'a, T: Float, I: Position>(
 ) -> Result<usize> {
     let (level, x) = (Level::current()?, x.into());
     fits::<I>(x.len())?;
-    let mut sink = Slices::new(Some(out), None);
-    select(level, &x, Hits::Test(predicate.test()), Some(&mut sink))
+    select(level, x, Hits::Test(predicate.test()), Places::new(Some(out), None))
 }
 
 /// The elements that satisfy `predicate`, in C order: `x[x > t]`.
@@ -442,12 +503,12 @@ pub fn indices_into<'a, T: Float, I: Position>(
 ///
 /// # Errors
 /// [`Error::Level`]; [`Error::Overflow`] where no allocation can have the answer's size.
+#[inline(always)]
 pub fn values<'a, T: Float>(x: impl Into<View<'a, T>>, predicate: impl Predicate<T>) -> Result<Vec<T>> {
     let (level, x) = (Level::current()?, x.into());
     let mut values = Vec::new();
-    let mut sink = Vectors::<u64, T> { positions: None, values: Some(&mut values) };
-    select(level, &x, Hits::Test(predicate.test()), Some(&mut sink))?;
-    values.shrink_to_fit();
+    let to = Vectors::<u64, T> { positions: None, values: Some(&mut values) };
+    collect(level, x, Hits::Test(predicate.test()), to)?;
     Ok(values)
 }
 
@@ -465,14 +526,14 @@ pub fn values<'a, T: Float>(x: impl Into<View<'a, T>>, predicate: impl Predicate
 ///
 /// # Errors
 /// [`Error::Room`]; [`Error::Level`].
+#[inline(always)]
 pub fn values_into<'a, T: Float>(
     x: impl Into<View<'a, T>>,
     predicate: impl Predicate<T>,
     out: &mut [T],
 ) -> Result<usize> {
     let (level, x) = (Level::current()?, x.into());
-    let mut sink = Slices::new::<u64>(None, Some(out));
-    select(level, &x, Hits::Test(predicate.test()), Some(&mut sink))
+    select(level, x, Hits::Test(predicate.test()), Places::new::<u64>(None, Some(out)))
 }
 
 /// [`indices`] and [`values`] in one pass: the sparse form of `x`.
@@ -488,6 +549,7 @@ pub fn values_into<'a, T: Float>(
 ///
 /// # Errors
 /// As [`indices`].
+#[inline(always)]
 pub fn pairs<'a, T: Float, I: Position>(
     x: impl Into<View<'a, T>>,
     predicate: impl Predicate<T>,
@@ -495,10 +557,8 @@ pub fn pairs<'a, T: Float, I: Position>(
     let (level, x) = (Level::current()?, x.into());
     fits::<I>(x.len())?;
     let (mut indices, mut values) = (Vec::new(), Vec::new());
-    let mut sink = Vectors { positions: Some(&mut indices), values: Some(&mut values) };
-    select(level, &x, Hits::Test(predicate.test()), Some(&mut sink))?;
-    indices.shrink_to_fit();
-    values.shrink_to_fit();
+    let to = Vectors { positions: Some(&mut indices), values: Some(&mut values) };
+    collect(level, x, Hits::Test(predicate.test()), to)?;
     Ok((indices, values))
 }
 
@@ -517,6 +577,7 @@ pub fn pairs<'a, T: Float, I: Position>(
 ///
 /// # Errors
 /// As [`indices_into`].
+#[inline(always)]
 pub fn pairs_into<'a, T: Float, I: Position>(
     x: impl Into<View<'a, T>>,
     predicate: impl Predicate<T>,
@@ -525,8 +586,7 @@ pub fn pairs_into<'a, T: Float, I: Position>(
 ) -> Result<usize> {
     let (level, x) = (Level::current()?, x.into());
     fits::<I>(x.len())?;
-    let mut sink = Slices::new(Some(indices), Some(values));
-    select(level, &x, Hits::Test(predicate.test()), Some(&mut sink))
+    select(level, x, Hits::Test(predicate.test()), Places::new(Some(indices), Some(values)))
 }
 
 /// How many elements satisfy `predicate`: `np.count_nonzero(x > t)`.
@@ -541,8 +601,14 @@ pub fn pairs_into<'a, T: Float, I: Position>(
 ///
 /// # Errors
 /// [`Error::Level`].
+#[inline(always)]
 pub fn count<'a, T: Float>(x: impl Into<View<'a, T>>, predicate: impl Predicate<T>) -> Result<usize> {
-    select(Level::current()?, &x.into(), Hits::Test(predicate.test()), None)
+    let (level, x, hits) = (Level::current()?, x.into(), Hits::Test(predicate.test()));
+    if let Some(x) = few(&x) {
+        return Ok(hits.word(level, x).count_ones() as usize);
+    }
+    let x = x; // a copy: the other need never stand in memory
+    T::compiled::<Selection>(Request { level, x: &x, hits: &hits, sink: None }).map_err(|error| *error)
 }
 
 /// Whether each element, in C order, satisfies `predicate`: `x > t`.

@@ -3,7 +3,7 @@
 use super::answer::{Outcome, Places, Position, Sink, Slices, Vectors};
 use super::predicate::Predicate;
 use super::source::{PIECE, Source, WORDS, block_len};
-use super::{CHUNK, Hits, fits, grain, is_parallel, kernels, put};
+use super::{CHUNK, Hits, fits, grain, is_parallel, kernels, put, put_word};
 use crate::array::{View, ViewMut};
 use crate::error::{Error, Result};
 use crate::parallel::{self, Split};
@@ -178,7 +178,7 @@ pub(super) fn sparsify_to<T: Float>(
 
 compiled! {
     /// Sparsification.
-    Sparsify: Request::run -> ()
+    Sparsify: Request::run -> Outcome<usize>
 }
 
 struct Request<'a, T> {
@@ -187,18 +187,62 @@ struct Request<'a, T> {
     grad: Option<&'a View<'a, T>>,
     hits: Hits<'a, T>,
     sink: &'a mut (dyn Sink<T> + 'a),
-    answer: &'a mut Outcome<usize>,
 }
 
 impl<T: Float> Request<'_, T> {
     #[inline(always)]
-    fn run(self) {
+    fn run(self) -> Outcome<usize> {
         let grad = self.grad.map_or(Source::Length(self.residual.len()), Source::new);
-        *self.answer = sparsify_to(self.level, self.residual, grad, &self.hits, None, self.sink);
+        sparsify_to(self.level, self.residual, grad, &self.hits, None, self.sink)
+    }
+}
+
+compiled! {
+    /// The word of at most [`WORD`] elements, after a gradient is added to them.
+    OneWord: Few::word -> u64
+}
+
+struct Few<'a, T> {
+    level: Level,
+    residual: &'a mut [T],
+    /// As long, or `None`.
+    grad: Option<&'a [T]>,
+    hits: &'a Hits<'a, T>,
+}
+
+impl<T: Float> Few<'_, T> {
+    #[inline(always)]
+    fn word(self) -> u64 {
+        let Few { level, residual, grad, hits } = self;
+        let grad = grad.map_or(Source::Length(residual.len()), Source::Dense);
+        let (mut word, words) = ([0], residual.len().min(1));
+        add_words(hits, level, (&grad, 0), (0, residual), &mut word[..words]);
+        word[0]
+    }
+}
+
+/// Moves the hits of a word's elements to places, if there is room for them, and says how many they are.
+#[inline(always)]
+fn take_word<T: Float>(word: u64, residual: &mut [T], to: &mut Places<'_, T>) -> Result<usize> {
+    put_word(word, |i| std::mem::replace(&mut residual[i], T::ZERO), to)
+}
+
+/// At most [`WORD`] elements of views that lie before us, the gradient's too.
+#[inline(always)]
+#[allow(clippy::type_complexity)] // slices, or none
+fn few<'r, 'g, T>(
+    residual: &'r mut ViewMut<'_, T>,
+    grad: Option<&View<'g, T>>,
+) -> Option<(&'r mut [T], Option<&'g [T]>)> {
+    let residual = residual.as_plain_slice_mut().filter(|residual| residual.len() <= WORD)?;
+    match grad {
+        Some(grad) => Some((residual, Some(grad.as_plain_slice()?))),
+        None => Some((residual, None)),
     }
 }
 
 /// The checks that come first.
+#[inline(always)]
 pub(super) fn check<T, I: Position>(grad: Option<&View<'_, T>>, residual: &ViewMut<'_, T>) -> Result<Level> {
     let level = Level::current()?;
     same_shape(grad, residual)?;
@@ -207,41 +251,63 @@ pub(super) fn check<T, I: Position>(grad: Option<&View<'_, T>>, residual: &ViewM
 }
 
 /// Whether a gradient, if there is one, has the residual's shape.
+#[inline(always)]
 fn same_shape<T>(grad: Option<&View<'_, T>>, residual: &ViewMut<'_, T>) -> Result<()> {
-    let Some(grad) = grad.filter(|grad| grad.shape() != residual.shape()) else { return Ok(()) };
-    let (expected, got) = (residual.shape().to_vec(), grad.shape().to_vec());
-    Err(Error::Shape { what: "the gradient", expected, got })
+    match grad {
+        Some(grad) if grad.shape() != residual.shape() => Err(other_shape(residual.shape(), grad.shape())),
+        _ => Ok(()),
+    }
+}
+
+#[cold]
+fn other_shape(expected: &[usize], got: &[usize]) -> Error {
+    Error::Shape { what: "the gradient", expected: expected.to_vec(), got: got.to_vec() }
 }
 
 /// The hits to slices.
+#[inline(always)]
 fn into<T: Float, I: Position>(
-    residual: ViewMut<'_, T>,
+    mut residual: ViewMut<'_, T>,
     grad: Option<View<'_, T>>,
     hits: Hits<'_, T>,
     indices: &mut [I],
     values: &mut [T],
 ) -> Result<usize> {
     let level = check::<T, I>(grad.as_ref(), &residual)?;
-    let (mut answer, mut sink) = (Ok(0), Slices::new(Some(indices), Some(values)));
-    let (grad, sink, answer_to) = (grad.as_ref(), &mut sink, &mut answer);
-    T::compiled::<Sparsify>(Request { level, residual, grad, hits, sink, answer: answer_to });
-    answer.map_err(|error| *error)
+    let mut to = Places::new(Some(indices), Some(values));
+    if let Some((residual, grad)) = few(&mut residual, grad.as_ref())
+        && (grad.is_none() || residual.len() <= to.len)
+    {
+        let word = T::compiled::<OneWord>(Few { level, residual, grad, hits: &hits });
+        return take_word(word, residual, &mut to);
+    }
+    let (residual, grad) = (residual, grad); // copies: the others need never stand in memory
+    let (grad, sink) = (grad.as_ref(), &mut Slices::from(to));
+    T::compiled::<Sparsify>(Request { level, residual, grad, hits, sink }).map_err(|error| *error)
 }
 
 /// The hits in vectors of their own.
+#[inline(always)]
 fn collect<T: Float, I: Position>(
-    residual: ViewMut<'_, T>,
+    mut residual: ViewMut<'_, T>,
     grad: Option<View<'_, T>>,
     hits: Hits<'_, T>,
 ) -> Result<(Vec<I>, Vec<T>)> {
     let level = check::<T, I>(grad.as_ref(), &residual)?;
-    let (mut indices, mut values, mut answer) = (Vec::new(), Vec::new(), Ok(0));
-    let mut sink = Vectors { positions: Some(&mut indices), values: Some(&mut values) };
-    let (grad, sink, answer_to) = (grad.as_ref(), &mut sink, &mut answer);
-    T::compiled::<Sparsify>(Request { level, residual, grad, hits, sink, answer: answer_to });
-    answer.map_err(|error| *error)?;
-    indices.shrink_to_fit();
-    values.shrink_to_fit();
+    let (mut indices, mut values) = (Vec::new(), Vec::new());
+    let mut to = Vectors { positions: Some(&mut indices), values: Some(&mut values) };
+    if let Some((residual, grad)) = few(&mut residual, grad.as_ref())
+        && (grad.is_none() || to.reserve(residual.len()))
+    {
+        let word = T::compiled::<OneWord>(Few { level, residual, grad, hits: &hits });
+        let mut places = to.places(word.count_ones() as usize).map_err(|error| *error)?;
+        take_word(word, residual, &mut places)?;
+        return Ok((indices, values));
+    }
+    let (residual, grad) = (residual, grad); // as above
+    let (grad, sink) = (grad.as_ref(), &mut to);
+    T::compiled::<Sparsify>(Request { level, residual, grad, hits, sink }).map_err(|error| *error)?;
+    to.shrink();
     Ok((indices, values))
 }
 
@@ -261,6 +327,7 @@ fn collect<T: Float, I: Position>(
 ///
 /// # Errors
 /// As [`indices`](super::indices). Nothing is moved then.
+#[inline(always)]
 pub fn sparsify<'r, T: Float, I: Position>(
     residual: impl Into<ViewMut<'r, T>>,
     predicate: impl Predicate<T>,
@@ -283,6 +350,7 @@ pub fn sparsify<'r, T: Float, I: Position>(
 ///
 /// # Errors
 /// As [`indices_into`](super::indices_into). Nothing is moved then.
+#[inline(always)]
 pub fn sparsify_into<'r, T: Float, I: Position>(
     residual: impl Into<ViewMut<'r, T>>,
     predicate: impl Predicate<T>,
@@ -309,6 +377,7 @@ pub fn sparsify_into<'r, T: Float, I: Position>(
 ///
 /// # Errors
 /// [`Error::Shape`] where the two shapes differ; as [`indices`](super::indices). Nothing is added or moved then.
+#[inline(always)]
 pub fn sparsify_with<'g, 'r, T: Float, I: Position>(
     grad: impl Into<View<'g, T>>,
     residual: impl Into<ViewMut<'r, T>>,
@@ -332,6 +401,7 @@ pub fn sparsify_with<'g, 'r, T: Float, I: Position>(
 ///
 /// # Errors
 /// As [`sparsify_with`] and [`indices_into`](super::indices_into). Nothing is added or moved then.
+#[inline(always)]
 pub fn sparsify_with_into<'g, 'r, T: Float, I: Position>(
     grad: impl Into<View<'g, T>>,
     residual: impl Into<ViewMut<'r, T>>,

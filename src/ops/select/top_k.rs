@@ -1,6 +1,6 @@
 //! The k largest elements: the k-th of them, and exactly k.
 
-use super::answer::{Outcome, Position, Sink, Slices, Vectors};
+use super::answer::{Outcome, Places, Position, Sink, Slices, Vectors};
 use super::predicate::{IsNan, Kind, NanPolicy, NotNan, Predicate, Test};
 use super::source::{Source, WORDS};
 use super::sparsify::{check, foresee, sparsify_to};
@@ -464,7 +464,7 @@ pub fn top_k_into<'a, T: Float, I: Position>(
 ) -> Result<usize> {
     let (level, x) = (Level::current()?, x.into());
     fits::<I>(x.len())?;
-    let (mut answer, mut sink) = (Ok(0), Slices::new(Some(indices), Some(values)));
+    let (mut answer, mut sink) = (Ok(0), Slices::from(Places::new(Some(indices), Some(values))));
     let (top, sink, answer_to) = (k.into(), &mut sink, &mut answer);
     T::compiled::<Top>(Request::Select { level, x: &x, top, sink, answer: answer_to });
     answer.map_err(|error| *error)
@@ -620,7 +620,7 @@ fn sparsified_into<T: Float, I: Position>(
     values: &mut [T],
 ) -> Result<usize> {
     let level = check::<T, I>(grad.as_ref(), &residual)?;
-    let (mut answer, mut sink) = (Ok(0), Slices::new(Some(indices), Some(values)));
+    let (mut answer, mut sink) = (Ok(0), Slices::from(Places::new(Some(indices), Some(values))));
     let (grad, sink, answer_to) = (grad.as_ref(), &mut sink, &mut answer);
     T::compiled::<Top>(Request::Sparsify { level, residual, grad, top, sink, answer: answer_to });
     answer.map_err(|error| *error)
