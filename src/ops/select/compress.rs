@@ -1,8 +1,8 @@
 //! Selection by a mask that is given: `x[mask]`.
 
 use super::answer::{Places, Position, Sink, Slices, Vectors};
-use super::source::Source;
-use super::{Hits, collect, fits, kernels, put_word, select, write};
+use super::source::{Source, WORDS};
+use super::{Hits, few, fits, kernels, put_word, select_many, write, write_blocks};
 use crate::array::View;
 use crate::error::{Error, Result};
 use crate::simd::select::{WORD, first_bits, pack_few};
@@ -86,13 +86,14 @@ impl<'a, const N: usize> From<&'a [bool; N]> for Mask<'a> {
 }
 
 impl Truth<'_> {
-    /// The word of at most 64 truth values.
+    /// The word of at most 64 truth values, and how many bits are set.
     #[inline(always)]
-    pub(super) fn word(&self) -> u64 {
-        match *self {
+    pub(super) fn word(&self) -> (u64, usize) {
+        let word = match *self {
             Truth::Bools(bools) => pack_few(bools),
             Truth::Bits(words, len) => words.first().map_or(0, |word| word & first_bits(len)),
-        }
+        };
+        (word, word.count_ones() as usize)
     }
 
     /// Writes the words from the truth value `first`, a multiple of 64, on, and says how many bits are set.
@@ -137,10 +138,18 @@ fn of_len(mask: Mask<'_>, len: usize) -> Result<Truth<'_>> {
 /// [`Error::Shape`] where the mask has not as many truth values as `x` elements; [`Error::Level`]; [`Error::Memory`].
 #[inline(always)]
 pub fn compress<'a, 'm, T: Float>(x: impl Into<View<'a, T>>, mask: impl Into<Mask<'m>>) -> Result<Vec<T>> {
-    let (level, x) = (Level::current()?, x.into());
-    let hits = Hits::Mask(of_len(mask.into(), x.len())?);
+    let (level, x, mask) = (Level::current()?, x.into(), mask.into());
     let mut values = Vec::new();
-    collect(level, x, hits, Vectors::<u64, T> { positions: None, values: Some(&mut values) })?;
+    let mut to = Vectors::<u64, T> { positions: None, values: Some(&mut values) };
+    if let Some(x) = few(&x).filter(|x| x.len() == mask.len()) {
+        let word = mask.0.word();
+        let mut places = to.places(word.1).map_err(|error| *error)?;
+        put_word(word, |i| x[i], &mut places)?;
+    } else {
+        let x = x; // a copy: the other need never stand in memory
+        select_many(level, &x, &Hits::Mask(of_len(mask, x.len())?), Some(&mut to))?;
+        to.shrink();
+    }
     Ok(values)
 }
 
@@ -162,15 +171,23 @@ pub fn compress_into<'a, 'm, T: Float>(
     mask: impl Into<Mask<'m>>,
     out: &mut [T],
 ) -> Result<usize> {
-    let (level, x) = (Level::current()?, x.into());
-    let hits = Hits::Mask(of_len(mask.into(), x.len())?);
-    select(level, x, hits, Places::new::<u64>(None, Some(out)))
+    let (level, x, mask) = (Level::current()?, x.into(), mask.into());
+    let mut to = Places::new::<u64>(None, Some(out));
+    if let Some(x) = few(&x).filter(|x| x.len() == mask.len()) {
+        return put_word(mask.0.word(), |i| x[i], &mut to);
+    }
+    let x = x; // as above
+    select_many(level, &x, &Hits::Mask(of_len(mask, x.len())?), Some(&mut Slices::from(to)))
 }
 
 /// The positions of the set bits: compiled with this crate.
 #[inline(never)]
 fn of_mask(level: Level, mask: Mask<'_>, sink: &mut dyn Sink<f32>) -> Result<usize> {
-    write(level, &Source::Length(mask.len()), &Hits::Mask(mask.0), None, sink).map_err(|error| *error)
+    let (x, hits) = (Source::Length(mask.len()), Hits::Mask(mask.0));
+    // The words of one block tell how many places are needed.
+    let is_one = mask.len() <= WORDS * WORD;
+    if is_one { write_blocks(level, &x, 0, &hits, sink) } else { write(level, &x, &hits, None, sink) }
+        .map_err(|error| *error)
 }
 
 /// The indices at which `mask` is true, ascending: `np.flatnonzero(mask)`.
@@ -191,7 +208,7 @@ pub fn compress_indices<'m, I: Position>(mask: impl Into<Mask<'m>>) -> Result<Ve
     let mut to = Vectors::<I, f32> { positions: Some(&mut indices), values: None };
     if mask.len() <= WORD {
         let word = mask.0.word();
-        put_word(word, |_| 0.0, &mut to.places(word.count_ones() as usize).map_err(|error| *error)?)?;
+        put_word(word, |_| 0.0, &mut to.places(word.1).map_err(|error| *error)?)?;
     } else {
         of_mask(level, mask, &mut to)?;
         to.shrink();

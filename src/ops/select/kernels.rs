@@ -102,7 +102,7 @@ impl<V: Copy> Comparison<V> {
         let mut bits = 0;
         for (i, part) in x.chunks(T::LANES).enumerate() {
             // Four times the same: one comparison.
-            let m = self.of_4(s, [s.load_up_to(part, T::NAN); VECTORS]);
+            let m = self.of_4(s, [load_first(s, part); VECTORS]);
             bits |= u64::from(s.bits(m[0])) << (i * T::LANES);
         }
         (bits ^ self.flip) & first_bits(x.len())
@@ -128,6 +128,15 @@ fn load_part<T: Float, S: Simd<T>>(s: S, part: &[T], pad: T) -> [S::V; VECTORS] 
             s.load_up_to(&part[from..to], pad)
         },
     )
+}
+
+/// At most a vector's elements, and NaN after them.
+#[inline(always)]
+fn load_first<T: Float, S: Simd<T>>(s: S, part: &[T]) -> S::V {
+    match T::blocks(part).0 {
+        [block, ..] => s.load(block),
+        [] => s.load_up_to(part, T::NAN),
+    }
 }
 
 /// `f` of each: unlike `map` of arrays never a function of its own, compiled for no level.
@@ -166,6 +175,32 @@ impl<T: Float> Kernel<T> for Compare<'_, T> {
     }
 }
 
+/// The word of at most 64 elements under the test, and how many bits are set.
+pub(super) fn word<T: Float>(level: Level, test: &Test<T>, x: &[T]) -> (u64, usize) {
+    T::dispatch(level, Word { test, x })
+}
+
+struct Word<'a, T> {
+    test: &'a Test<T>,
+    x: &'a [T],
+}
+
+impl<T: Float> Kernel<T> for Word<'_, T> {
+    type Output = (u64, usize);
+    #[inline(always)]
+    fn run<S: Simd<T>>(self, s: S) -> (u64, usize) {
+        let Word { test, x } = self;
+        let mut word = Comparison::new(s, test).short_word(s, x);
+        if test.or_nan {
+            // The loop is short and seldom.
+            for (i, x) in x.iter().enumerate() {
+                word |= u64::from(x.is_nan()) << i;
+            }
+        }
+        (word, word.count_ones() as usize)
+    }
+}
+
 /// How many elements satisfy the test.
 pub(super) fn count<T: Float>(level: Level, test: &Test<T>, x: &[T]) -> usize {
     let hits = T::dispatch(level, Count { test, x });
@@ -201,7 +236,7 @@ impl<T: Float> Kernel<T> for Count<'_, T> {
 }
 
 /// The hits of a block that may go through room of our own.
-const OWN: usize = 256;
+const OWN: usize = 128;
 
 /// The word from which on hits go to room of our own, and from there to their places. While at least 64 hits
 /// are still to come, they overwrite whatever was written after the earlier ones.
@@ -250,50 +285,42 @@ fn expand<E: Copy + Default>(words: &[u64], to: &mut [E], put: impl Fn(usize, u6
 
 /// Calls `put` for each set bit with its number and a place.
 #[inline(always)]
-fn by_bits<E>(mut bits: u64, to: impl IntoIterator<Item = E>, mut put: impl FnMut(usize, E)) {
-    for to in to {
-        if bits == 0 {
-            break;
+fn by_bits<E>(words: &[u64], mut to: impl Iterator<Item = E>, mut put: impl FnMut(usize, E)) {
+    for (w, &word) in words.iter().enumerate() {
+        let mut bits = word;
+        while bits != 0 {
+            let Some(to) = to.next() else { return };
+            put(w * WORD + bits.trailing_zeros() as usize, to);
+            bits &= bits - 1;
         }
-        put(bits.trailing_zeros() as usize, to);
-        bits &= bits - 1;
     }
 }
 
-/// The most hits of a word that are written one by one.
-const FEW: usize = 32;
+/// The most hits that are written one by one.
+pub(super) const FEW: usize = 32;
 
-/// The word of a block that has no other, and few hits.
-#[inline(always)]
-pub(super) fn few(words: &[u64]) -> Option<u64> {
-    match *words {
-        [word] if word.count_ones() as usize <= FEW => Some(word),
-        _ => None,
-    }
-}
-
-/// Writes the hits of a word, whose first element has the index `first` and of which `x` gives any, to places enough.
+/// Writes the hits of words, whose first element has the index `first` and of which `x` gives any, to places enough.
 #[inline(always)]
 pub(super) fn put_few<T: Float>(
-    word: u64,
+    words: &[u64],
     first: usize,
     mut x: impl FnMut(usize) -> T,
     to: &mut Places<'_, T>,
 ) {
     match (&mut to.positions, &mut to.values) {
         (Positions::None, None) => {}
-        (Positions::None, Some(values)) => by_bits(word, &mut **values, |bit, value| *value = x(bit)),
-        (Positions::U32(to), None) => by_bits(word, &mut **to, |bit, to| *to = (first + bit) as u32),
-        (Positions::U64(to), None) => by_bits(word, &mut **to, |bit, to| *to = (first + bit) as u64),
+        (Positions::None, Some(values)) => by_bits(words, values.iter_mut(), |i, value| *value = x(i)),
+        (Positions::U32(to), None) => by_bits(words, to.iter_mut(), |i, to| *to = (first + i) as u32),
+        (Positions::U64(to), None) => by_bits(words, to.iter_mut(), |i, to| *to = (first + i) as u64),
         (Positions::U32(to), Some(values)) => {
-            by_bits(word, to.iter_mut().zip(&mut **values), |bit, (to, value)| {
-                (*to, *value) = ((first + bit) as u32, x(bit));
-            })
+            by_bits(words, to.iter_mut().zip(values.iter_mut()), |i, (to, value)| {
+                (*to, *value) = ((first + i) as u32, x(i));
+            });
         }
         (Positions::U64(to), Some(values)) => {
-            by_bits(word, to.iter_mut().zip(&mut **values), |bit, (to, value)| {
-                (*to, *value) = ((first + bit) as u64, x(bit));
-            })
+            by_bits(words, to.iter_mut().zip(values.iter_mut()), |i, (to, value)| {
+                (*to, *value) = ((first + i) as u64, x(i));
+            });
         }
     }
 }
@@ -375,7 +402,7 @@ struct Group<'a, T: Float, S: Simd<T>> {
 /// The elements of which the end is looked at before most are written, so that it is still in a cache then.
 const STRETCH: usize = 64 << 10;
 /// The hits from which on a stretch's end is looked at.
-const STAGED: usize = 64;
+const STAGED: usize = 16;
 /// The places of our own: for those hits, and a word's for whatever the last of them is written with.
 const STAGE: usize = STAGED + WORD - 1;
 
@@ -532,7 +559,7 @@ pub(super) fn compress<T: Float>(level: Level, words: &[u64], x: &[T], to: &mut 
     let (groups, rest) = x.as_chunks::<WORD>();
     let last = words.get(groups.len()).copied().unwrap_or(0);
     let (to, to_last) = to.split_at_mut(to.len() - last.count_ones() as usize);
-    by_bits(last, to_last, |bit, to| *to = rest[bit]);
+    by_bits(&[last], to_last.iter_mut(), |bit, to| *to = rest[bit]);
     if !to.is_empty() {
         T::dispatch(level, Compress { words: &words[..groups.len()], groups, to });
     }
@@ -560,9 +587,9 @@ impl<T: Float> Kernel<T> for Compress<'_, T> {
 
 /// Overwrites the elements of `x` whose bits are set with zeros.
 pub(super) fn clear<T: Float>(level: Level, words: &[u64], x: &mut [T]) {
-    match few(words) {
-        Some(word) => clear_bits(word, x),
-        None => T::dispatch(level, Clear { words, x }),
+    match *words {
+        [word] if word.count_ones() < DENSE => clear_bits(word, x),
+        _ => T::dispatch(level, Clear { words, x }),
     }
 }
 
@@ -686,8 +713,11 @@ impl<T: Float> Kernel<T> for AddCompare<'_, T> {
             let mut bits = 0;
             let parts = a_rest.chunks_mut(T::LANES).zip(b_rest.chunks(T::LANES));
             for (i, (a, b)) in parts.enumerate() {
-                let v = s.add(s.load_up_to(a, T::NAN), s.load_up_to(b, T::NAN));
-                s.store_up_to(v, a);
+                let v = s.add(load_first(s, a), load_first(s, b));
+                match T::first_block(a) {
+                    Some(a) => s.store(v, a),
+                    None => s.store_up_to(v, a),
+                }
                 let m = comparison.of_4(s, [v; VECTORS]); // four times the same: one comparison
                 bits |= u64::from(s.bits(m[0])) << (i * T::LANES);
             }

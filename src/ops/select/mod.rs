@@ -151,15 +151,6 @@ impl<T: Float> Hits<'_, T> {
         }
     }
 
-    /// The word of at most 64 elements, all there are.
-    #[inline(always)]
-    fn word(&self, level: Level, x: &[T]) -> u64 {
-        match self {
-            Hits::Mask(mask) => mask.word(),
-            hits => T::compiled::<OneWord>(Few { level, x, hits }),
-        }
-    }
-
     /// The test, if one kernel compares and writes: the comparison alone says which elements are meant.
     #[inline]
     fn fused(&self) -> Option<&Test<T>> {
@@ -220,8 +211,8 @@ fn test_words<T: Float>(level: Level, test: &Test<T>, x: &[T], words: &mut [u64]
 /// Turns the words of a block, whose first element has the index `first`, into an answer that has just as
 /// many places.
 fn put<T: Float>(level: Level, words: &[u64], first: usize, x: &[T], to: &mut Places<'_, T>) {
-    if let Some(word) = kernels::few(words) {
-        return kernels::put_few(word, first, |i| x[i], to);
+    if to.len <= kernels::FEW {
+        return kernels::put_few(words, first, |i| x[i], to);
     }
     match &mut to.positions {
         Positions::None => {}
@@ -317,14 +308,24 @@ fn few<'a, T>(x: &View<'a, T>) -> Option<&'a [T]> {
     x.as_plain_slice().filter(|x| x.len() <= WORD)
 }
 
+/// The word of at most [`WORD`] elements, and how many bits are set.
+#[inline(always)]
+fn word<T: Float>(level: Level, test: &Test<T>, x: &[T]) -> (u64, usize) {
+    T::compiled::<OneWord>(Few { level, x, test })
+}
+
 /// Writes a word's hits, of whose elements `x` gives any, if there is room for them; says how many they are.
 #[inline(always)]
-fn put_word<T: Float>(word: u64, x: impl FnMut(usize) -> T, to: &mut Places<'_, T>) -> Result<usize> {
-    let (needed, room) = (word.count_ones() as usize, to.len);
+fn put_word<T: Float>(
+    (word, needed): (u64, usize),
+    x: impl FnMut(usize) -> T,
+    to: &mut Places<'_, T>,
+) -> Result<usize> {
+    let room = to.len;
     if needed > room {
         return Err(Error::Room { needed, room });
     }
-    kernels::put_few(word, 0, x, to);
+    kernels::put_few(&[word], 0, x, to);
     Ok(needed)
 }
 
@@ -356,19 +357,18 @@ impl<T: Float> Request<'_, T> {
             }
             dense => dense,
         };
-        if let (Some(x), Some(test)) = (dense, hits.fused())
-            && x.len() <= block_len::<T>()
-        {
-            return match sink {
-                None => Ok(kernels::count(level, test, x)),
-                Some(sink) if sink.room() >= x.len() => {
-                    let n = sink.whole(x.len()).map(|to| kernels::select(level, test, x, 0, to));
-                    n.inspect(|&n| sink.cut(n))
-                }
-                Some(sink) => write(level, &Source::Dense(x), hits, None, sink),
-            };
-        }
-        let x = Source::new(x);
+        let x = match dense {
+            Some(x) if x.len() <= block_len::<T>() => {
+                return match (sink, hits) {
+                    // The words tell how many places are needed.
+                    (Some(sink), hits) => write_blocks(level, &Source::Dense(x), 0, hits, sink),
+                    (None, Hits::Test(test)) => Ok(kernels::count(level, test, x)),
+                    (None, hits) => Ok(hits.count(level, &Source::Dense(x))),
+                };
+            }
+            Some(x) => Source::Dense(x),
+            None => Source::new(x),
+        };
         match sink {
             Some(sink) => write(level, &x, hits, None, sink),
             None => Ok(hits.count(level, &x)),
@@ -377,34 +377,63 @@ impl<T: Float> Request<'_, T> {
 }
 
 compiled! {
-    /// The word of at most [`WORD`] elements.
-    OneWord: Few::word -> u64
+    /// The word of at most [`WORD`] elements, and how many bits are set.
+    OneWord: Few::word -> (u64, usize)
 }
 
 struct Few<'a, T> {
     level: Level,
     x: &'a [T],
-    hits: &'a Hits<'a, T>,
+    test: &'a Test<T>,
 }
 
 impl<T: Float> Few<'_, T> {
     #[inline(always)]
-    fn word(self) -> u64 {
-        let mut word = [0];
-        self.hits.words(self.level, 0, self.x, &mut word[..self.x.len().min(1)]);
-        word[0]
+    fn word(self) -> (u64, usize) {
+        kernels::word(self.level, self.test, self.x)
     }
 }
 
-/// Selects from a view to places.
-#[inline(always)]
-fn select<T: Float>(level: Level, x: View<'_, T>, hits: Hits<'_, T>, mut to: Places<'_, T>) -> Result<usize> {
-    if let Some(x) = few(&x) {
-        return put_word(hits.word(level, x), |i| x[i], &mut to);
+compiled! {
+    /// A selection from a block, with places for all of it; of a test that has a [`miss`](Test::miss).
+    OneBlock: Block::select -> usize
+}
+
+struct Block<'a, T> {
+    level: Level,
+    test: &'a Test<T>,
+    x: &'a [T],
+    to: Places<'a, T>,
+}
+
+impl<T: Float> Block<'_, T> {
+    #[inline(always)]
+    fn select(self) -> usize {
+        kernels::select(self.level, self.test, self.x, 0, self.to)
     }
-    let x = x; // a copy: the other need never stand in memory
-    let sink = Some(&mut Slices::from(to) as _);
-    T::compiled::<Selection>(Request { level, x: &x, hits: &hits, sink }).map_err(|error| *error)
+}
+
+/// Selects from a view to slices, the shorter of which is the room.
+#[inline(always)]
+fn select<T: Float, I: Position>(
+    level: Level,
+    x: View<'_, T>,
+    test: Test<T>,
+    positions: Option<&mut [I]>,
+    values: Option<&mut [T]>,
+) -> Result<usize> {
+    let mut to = Places::new(positions, values);
+    if let Some(x) = few(&x) {
+        return put_word(word(level, &test, x), |i| x[i], &mut to);
+    }
+    if let Some(x) = x.as_plain_slice().filter(|x| x.len() <= to.len.min(block_len::<T>()))
+        && test.miss().is_some()
+    {
+        return Ok(T::compiled::<OneBlock>(Block { level, test: &test, x, to }));
+    }
+    let (x, hits) = (x, Hits::Test(test)); // a copy: the other need never stand in memory
+    fits::<I>(x.len())?;
+    select_many(level, &x, &hits, Some(&mut Slices::from(to)))
 }
 
 /// Selects from a view to vectors, which are empty.
@@ -412,19 +441,31 @@ fn select<T: Float>(level: Level, x: View<'_, T>, hits: Hits<'_, T>, mut to: Pla
 fn collect<T: Float, I: Position>(
     level: Level,
     x: View<'_, T>,
-    hits: Hits<'_, T>,
+    test: Test<T>,
     mut to: Vectors<'_, I, T>,
 ) -> Result<()> {
     if let Some(x) = few(&x) {
-        let word = hits.word(level, x);
-        let mut places = to.places(word.count_ones() as usize).map_err(|error| *error)?;
+        let word = word(level, &test, x);
+        let mut places = to.places(word.1).map_err(|error| *error)?;
         return put_word(word, |i| x[i], &mut places).map(|_| ());
     }
-    let x = x; // as above
-    let sink = Some(&mut to as _);
-    T::compiled::<Selection>(Request { level, x: &x, hits: &hits, sink }).map_err(|error| *error)?;
+    let (x, hits) = (x, Hits::Test(test)); // as above
+    fits::<I>(x.len())?;
+    select_many(level, &x, &hits, Some(&mut to))?;
     to.shrink();
     Ok(())
+}
+
+/// Selects from a view of any length, or counts.
+#[inline(always)]
+fn select_many<T: Float>(
+    level: Level,
+    x: &View<'_, T>,
+    hits: &Hits<'_, T>,
+    sink: Option<&mut dyn Sink<T>>,
+) -> Result<usize> {
+    let sink = sink.map(|sink| sink as _); // for as long as the others
+    T::compiled::<Selection>(Request { level, x, hits, sink }).map_err(|error| *error)
 }
 
 /// Whether indices of an input of this length are `I`s.
@@ -457,9 +498,8 @@ pub fn indices<'a, T: Float, I: Position>(
     predicate: impl Predicate<T>,
 ) -> Result<Vec<I>> {
     let (level, x) = (Level::current()?, x.into());
-    fits::<I>(x.len())?;
     let mut indices = Vec::new();
-    collect(level, x, Hits::Test(predicate.test()), Vectors { positions: Some(&mut indices), values: None })?;
+    collect(level, x, predicate.test(), Vectors { positions: Some(&mut indices), values: None })?;
     Ok(indices)
 }
 
@@ -487,8 +527,7 @@ pub fn indices_into<'a, T: Float, I: Position>(
     out: &mut [I],
 ) -> Result<usize> {
     let (level, x) = (Level::current()?, x.into());
-    fits::<I>(x.len())?;
-    select(level, x, Hits::Test(predicate.test()), Places::new(Some(out), None))
+    select(level, x, predicate.test(), Some(out), None)
 }
 
 /// The elements that satisfy `predicate`, in C order: `x[x > t]`.
@@ -508,7 +547,7 @@ pub fn values<'a, T: Float>(x: impl Into<View<'a, T>>, predicate: impl Predicate
     let (level, x) = (Level::current()?, x.into());
     let mut values = Vec::new();
     let to = Vectors::<u64, T> { positions: None, values: Some(&mut values) };
-    collect(level, x, Hits::Test(predicate.test()), to)?;
+    collect(level, x, predicate.test(), to)?;
     Ok(values)
 }
 
@@ -533,7 +572,7 @@ pub fn values_into<'a, T: Float>(
     out: &mut [T],
 ) -> Result<usize> {
     let (level, x) = (Level::current()?, x.into());
-    select(level, x, Hits::Test(predicate.test()), Places::new::<u64>(None, Some(out)))
+    select::<T, u64>(level, x, predicate.test(), None, Some(out))
 }
 
 /// [`indices`] and [`values`] in one pass: the sparse form of `x`.
@@ -555,10 +594,9 @@ pub fn pairs<'a, T: Float, I: Position>(
     predicate: impl Predicate<T>,
 ) -> Result<(Vec<I>, Vec<T>)> {
     let (level, x) = (Level::current()?, x.into());
-    fits::<I>(x.len())?;
     let (mut indices, mut values) = (Vec::new(), Vec::new());
     let to = Vectors { positions: Some(&mut indices), values: Some(&mut values) };
-    collect(level, x, Hits::Test(predicate.test()), to)?;
+    collect(level, x, predicate.test(), to)?;
     Ok((indices, values))
 }
 
@@ -585,8 +623,7 @@ pub fn pairs_into<'a, T: Float, I: Position>(
     values: &mut [T],
 ) -> Result<usize> {
     let (level, x) = (Level::current()?, x.into());
-    fits::<I>(x.len())?;
-    select(level, x, Hits::Test(predicate.test()), Places::new(Some(indices), Some(values)))
+    select(level, x, predicate.test(), Some(indices), Some(values))
 }
 
 /// How many elements satisfy `predicate`: `np.count_nonzero(x > t)`.
@@ -603,12 +640,12 @@ pub fn pairs_into<'a, T: Float, I: Position>(
 /// [`Error::Level`].
 #[inline(always)]
 pub fn count<'a, T: Float>(x: impl Into<View<'a, T>>, predicate: impl Predicate<T>) -> Result<usize> {
-    let (level, x, hits) = (Level::current()?, x.into(), Hits::Test(predicate.test()));
+    let (level, x, test) = (Level::current()?, x.into(), predicate.test());
     if let Some(x) = few(&x) {
-        return Ok(hits.word(level, x).count_ones() as usize);
+        return Ok(word(level, &test, x).1);
     }
-    let x = x; // a copy: the other need never stand in memory
-    T::compiled::<Selection>(Request { level, x: &x, hits: &hits, sink: None }).map_err(|error| *error)
+    let (x, hits) = (x, Hits::Test(test)); // a copy: the other need never stand in memory
+    select_many(level, &x, &hits, None)
 }
 
 /// Whether each element, in C order, satisfies `predicate`: `x > t`.

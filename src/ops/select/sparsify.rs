@@ -1,7 +1,7 @@
 //! Gradient compression with error feedback: what passes a threshold goes out as (index, value), the rest stays.
 
 use super::answer::{Outcome, Places, Position, Sink, Slices, Vectors};
-use super::predicate::Predicate;
+use super::predicate::{Predicate, Test};
 use super::source::{PIECE, Source, WORDS, block_len};
 use super::{CHUNK, Hits, fits, grain, is_parallel, kernels, put, put_word};
 use crate::array::{View, ViewMut};
@@ -198,8 +198,8 @@ impl<T: Float> Request<'_, T> {
 }
 
 compiled! {
-    /// The word of at most [`WORD`] elements, after a gradient is added to them.
-    OneWord: Few::word -> u64
+    /// The word of at most [`WORD`] elements, after a gradient is added to them, and how many bits are set.
+    OneWord: Few::word -> (u64, usize)
 }
 
 struct Few<'a, T> {
@@ -207,42 +207,49 @@ struct Few<'a, T> {
     residual: &'a mut [T],
     /// As long, or `None`.
     grad: Option<&'a [T]>,
-    hits: &'a Hits<'a, T>,
+    test: &'a Test<T>,
 }
 
 impl<T: Float> Few<'_, T> {
     #[inline(always)]
-    fn word(self) -> u64 {
-        let Few { level, residual, grad, hits } = self;
-        let grad = grad.map_or(Source::Length(residual.len()), Source::Dense);
-        let (mut word, words) = ([0], residual.len().min(1));
-        add_words(hits, level, (&grad, 0), (0, residual), &mut word[..words]);
-        word[0]
+    fn word(self) -> (u64, usize) {
+        let Few { level, residual, grad, test } = self;
+        match grad {
+            Some(grad) if !residual.is_empty() && test.miss().is_some() => {
+                let mut word = [0];
+                let n = kernels::add_compare(level, test, residual, grad, &mut word);
+                return (word[0], n);
+            }
+            Some(grad) => kernels::add(level, residual, grad),
+            None => {}
+        }
+        kernels::word(level, test, residual)
     }
 }
 
 /// Moves the hits of a word's elements to places, if there is room for them, and says how many they are.
 #[inline(always)]
-fn take_word<T: Float>(word: u64, residual: &mut [T], to: &mut Places<'_, T>) -> Result<usize> {
+fn take_word<T: Float>(word: (u64, usize), residual: &mut [T], to: &mut Places<'_, T>) -> Result<usize> {
     put_word(word, |i| std::mem::replace(&mut residual[i], T::ZERO), to)
 }
 
-/// At most [`WORD`] elements of views that lie before us, the gradient's too.
+/// At most [`WORD`] elements that lie before us, and as many of a gradient, if there is one.
 #[inline(always)]
 #[allow(clippy::type_complexity)] // slices, or none
 fn few<'r, 'g, T>(
     residual: &'r mut ViewMut<'_, T>,
-    grad: Option<&View<'g, T>>,
+    grad: &Option<View<'g, T>>,
 ) -> Option<(&'r mut [T], Option<&'g [T]>)> {
+    let is_vector = residual.rank() == 1;
     let residual = residual.as_plain_slice_mut().filter(|residual| residual.len() <= WORD)?;
-    match grad {
-        Some(grad) => Some((residual, Some(grad.as_plain_slice()?))),
-        None => Some((residual, None)),
-    }
+    let Some(grad) = grad else { return Some((residual, None)) };
+    // Of vectors alone: a look at shapes would have the views stand in memory.
+    let grad =
+        grad.as_plain_slice().filter(|x| is_vector && grad.rank() == 1 && x.len() == residual.len())?;
+    Some((residual, Some(grad)))
 }
 
 /// The checks that come first.
-#[inline(always)]
 pub(super) fn check<T, I: Position>(grad: Option<&View<'_, T>>, residual: &ViewMut<'_, T>) -> Result<Level> {
     let level = Level::current()?;
     same_shape(grad, residual)?;
@@ -251,17 +258,10 @@ pub(super) fn check<T, I: Position>(grad: Option<&View<'_, T>>, residual: &ViewM
 }
 
 /// Whether a gradient, if there is one, has the residual's shape.
-#[inline(always)]
 fn same_shape<T>(grad: Option<&View<'_, T>>, residual: &ViewMut<'_, T>) -> Result<()> {
-    match grad {
-        Some(grad) if grad.shape() != residual.shape() => Err(other_shape(residual.shape(), grad.shape())),
-        _ => Ok(()),
-    }
-}
-
-#[cold]
-fn other_shape(expected: &[usize], got: &[usize]) -> Error {
-    Error::Shape { what: "the gradient", expected: expected.to_vec(), got: got.to_vec() }
+    let Some(grad) = grad.filter(|grad| grad.shape() != residual.shape()) else { return Ok(()) };
+    let (expected, got) = (residual.shape().to_vec(), grad.shape().to_vec());
+    Err(Error::Shape { what: "the gradient", expected, got })
 }
 
 /// The hits to slices.
@@ -269,21 +269,23 @@ fn other_shape(expected: &[usize], got: &[usize]) -> Error {
 fn into<T: Float, I: Position>(
     mut residual: ViewMut<'_, T>,
     grad: Option<View<'_, T>>,
-    hits: Hits<'_, T>,
+    test: Test<T>,
     indices: &mut [I],
     values: &mut [T],
 ) -> Result<usize> {
-    let level = check::<T, I>(grad.as_ref(), &residual)?;
+    let level = Level::current()?;
     let mut to = Places::new(Some(indices), Some(values));
-    if let Some((residual, grad)) = few(&mut residual, grad.as_ref())
+    if let Some((residual, grad)) = few(&mut residual, &grad)
         && (grad.is_none() || residual.len() <= to.len)
     {
-        let word = T::compiled::<OneWord>(Few { level, residual, grad, hits: &hits });
+        let word = T::compiled::<OneWord>(Few { level, residual, grad, test: &test });
         return take_word(word, residual, &mut to);
     }
     let (residual, grad) = (residual, grad); // copies: the others need never stand in memory
+    check::<T, I>(grad.as_ref(), &residual)?;
     let (grad, sink) = (grad.as_ref(), &mut Slices::from(to));
-    T::compiled::<Sparsify>(Request { level, residual, grad, hits, sink }).map_err(|error| *error)
+    T::compiled::<Sparsify>(Request { level, residual, grad, hits: Hits::Test(test), sink })
+        .map_err(|error| *error)
 }
 
 /// The hits in vectors of their own.
@@ -291,22 +293,24 @@ fn into<T: Float, I: Position>(
 fn collect<T: Float, I: Position>(
     mut residual: ViewMut<'_, T>,
     grad: Option<View<'_, T>>,
-    hits: Hits<'_, T>,
+    test: Test<T>,
 ) -> Result<(Vec<I>, Vec<T>)> {
-    let level = check::<T, I>(grad.as_ref(), &residual)?;
+    let level = Level::current()?;
     let (mut indices, mut values) = (Vec::new(), Vec::new());
     let mut to = Vectors { positions: Some(&mut indices), values: Some(&mut values) };
-    if let Some((residual, grad)) = few(&mut residual, grad.as_ref())
+    if let Some((residual, grad)) = few(&mut residual, &grad)
         && (grad.is_none() || to.reserve(residual.len()))
     {
-        let word = T::compiled::<OneWord>(Few { level, residual, grad, hits: &hits });
-        let mut places = to.places(word.count_ones() as usize).map_err(|error| *error)?;
+        let word = T::compiled::<OneWord>(Few { level, residual, grad, test: &test });
+        let mut places = to.places(word.1).map_err(|error| *error)?;
         take_word(word, residual, &mut places)?;
         return Ok((indices, values));
     }
     let (residual, grad) = (residual, grad); // as above
+    check::<T, I>(grad.as_ref(), &residual)?;
     let (grad, sink) = (grad.as_ref(), &mut to);
-    T::compiled::<Sparsify>(Request { level, residual, grad, hits, sink }).map_err(|error| *error)?;
+    T::compiled::<Sparsify>(Request { level, residual, grad, hits: Hits::Test(test), sink })
+        .map_err(|error| *error)?;
     to.shrink();
     Ok((indices, values))
 }
@@ -332,7 +336,7 @@ pub fn sparsify<'r, T: Float, I: Position>(
     residual: impl Into<ViewMut<'r, T>>,
     predicate: impl Predicate<T>,
 ) -> Result<(Vec<I>, Vec<T>)> {
-    collect(residual.into(), None, Hits::Test(predicate.test()))
+    collect(residual.into(), None, predicate.test())
 }
 
 /// [`sparsify`] into the fronts of `indices` and `values`; returns how many there are. The shorter of the two is the
@@ -357,7 +361,7 @@ pub fn sparsify_into<'r, T: Float, I: Position>(
     indices: &mut [I],
     values: &mut [T],
 ) -> Result<usize> {
-    into(residual.into(), None, Hits::Test(predicate.test()), indices, values)
+    into(residual.into(), None, predicate.test(), indices, values)
 }
 
 /// [`sparsify`] of `residual + grad`, with the addition in the same pass: each element of the residual is read from
@@ -383,7 +387,7 @@ pub fn sparsify_with<'g, 'r, T: Float, I: Position>(
     residual: impl Into<ViewMut<'r, T>>,
     predicate: impl Predicate<T>,
 ) -> Result<(Vec<I>, Vec<T>)> {
-    collect(residual.into(), Some(grad.into()), Hits::Test(predicate.test()))
+    collect(residual.into(), Some(grad.into()), predicate.test())
 }
 
 /// [`sparsify_with`] into the fronts of `indices` and `values`; returns how many there are. The shorter of the two is
@@ -409,5 +413,5 @@ pub fn sparsify_with_into<'g, 'r, T: Float, I: Position>(
     indices: &mut [I],
     values: &mut [T],
 ) -> Result<usize> {
-    into(residual.into(), Some(grad.into()), Hits::Test(predicate.test()), indices, values)
+    into(residual.into(), Some(grad.into()), predicate.test(), indices, values)
 }
