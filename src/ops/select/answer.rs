@@ -71,6 +71,17 @@ impl<'a, T> Places<'a, T> {
         let positions = positions.map_or(Positions::None, |to| I::erase(&mut to[..len]));
         Places { len, positions, values: values.map(|to| &mut to[..len]) }
     }
+
+    /// The first `n` places.
+    #[inline(always)]
+    pub(super) fn first(&mut self, n: usize) -> Places<'_, T> {
+        let positions = match &mut self.positions {
+            Positions::None => Positions::None,
+            Positions::U32(to) => Positions::U32(&mut to[..n]),
+            Positions::U64(to) => Positions::U64(&mut to[..n]),
+        };
+        Places { len: n, positions, values: self.values.as_mut().map(|to| &mut to[..n]) }
+    }
 }
 
 impl<T: Send> Split for Places<'_, T> {
@@ -145,13 +156,7 @@ impl<T: Send> Sink<T> for Slices<'_, T> {
             return self.places(n); // which says why not
         }
         // Nothing is split off: this is the answer's only part.
-        let Places { positions, values, .. } = &mut self.left;
-        let positions = match positions {
-            Positions::None => Positions::None,
-            Positions::U32(to) => Positions::U32(&mut to[..n]),
-            Positions::U64(to) => Positions::U64(&mut to[..n]),
-        };
-        Ok(Places { len: n, positions, values: values.as_mut().map(|to| &mut to[..n]) })
+        Ok(self.left.first(n))
     }
     fn cut(&mut self, _n: usize) {}
 }

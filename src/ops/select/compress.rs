@@ -2,7 +2,7 @@
 
 use super::answer::{Places, Position, Sink, Slices, Vectors};
 use super::source::{Source, WORDS};
-use super::{Hits, few, fits, kernels, put_word, select_many, write, write_blocks};
+use super::{Hits, few, fits, kernels, put_word, select_block, select_many, write, write_blocks};
 use crate::array::View;
 use crate::error::{Error, Result};
 use crate::simd::select::{WORD, first_bits, pack_few};
@@ -175,6 +175,9 @@ pub fn compress_into<'a, 'm, T: Float>(
     let mut to = Places::new::<u64>(None, Some(out));
     if let Some(x) = few(&x).filter(|x| x.len() == mask.len()) {
         return put_word(mask.0.word(), |i| x[i], &mut to);
+    }
+    if let Some(answer) = select_block(level, &x, Some(mask.len()), &Hits::Mask(mask.0), &mut to) {
+        return answer;
     }
     let x = x; // as above
     select_many(level, &x, &Hits::Mask(of_len(mask, x.len())?), Some(&mut Slices::from(to)))

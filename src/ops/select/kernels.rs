@@ -307,21 +307,52 @@ pub(super) fn put_few<T: Float>(
     mut x: impl FnMut(usize) -> T,
     to: &mut Places<'_, T>,
 ) {
+    macro_rules! put {
+        ($places:expr; $i:ident $to:pat => $put:expr) => {
+            by_bits(
+                words,
+                $places,
+                #[inline(always)]
+                |$i, $to| $put,
+            )
+        };
+    }
     match (&mut to.positions, &mut to.values) {
         (Positions::None, None) => {}
-        (Positions::None, Some(values)) => by_bits(words, values.iter_mut(), |i, value| *value = x(i)),
-        (Positions::U32(to), None) => by_bits(words, to.iter_mut(), |i, to| *to = (first + i) as u32),
-        (Positions::U64(to), None) => by_bits(words, to.iter_mut(), |i, to| *to = (first + i) as u64),
-        (Positions::U32(to), Some(values)) => {
-            by_bits(words, to.iter_mut().zip(values.iter_mut()), |i, (to, value)| {
-                (*to, *value) = ((first + i) as u32, x(i));
-            });
-        }
-        (Positions::U64(to), Some(values)) => {
-            by_bits(words, to.iter_mut().zip(values.iter_mut()), |i, (to, value)| {
-                (*to, *value) = ((first + i) as u64, x(i));
-            });
-        }
+        (Positions::None, Some(values)) => put!(values.iter_mut(); i value => *value = x(i)),
+        (Positions::U32(to), None) => put!(to.iter_mut(); i to => *to = (first + i) as u32),
+        (Positions::U64(to), None) => put!(to.iter_mut(); i to => *to = (first + i) as u64),
+        (Positions::U32(to), Some(values)) => put!(to.iter_mut().zip(values.iter_mut()); i (to, value) =>
+            (*to, *value) = ((first + i) as u32, x(i))),
+        (Positions::U64(to), Some(values)) => put!(to.iter_mut().zip(values.iter_mut()); i (to, value) =>
+            (*to, *value) = ((first + i) as u64, x(i))),
+    }
+}
+
+/// [`put_few`] of the elements of `x`, in whose places zeros are left.
+pub(super) fn take_few<T: Float>(level: Level, words: &[u64], first: usize, x: &mut [T], to: Places<'_, T>) {
+    T::dispatch(level, TakeFew { words, first, x, to });
+}
+
+struct TakeFew<'a, T> {
+    words: &'a [u64],
+    first: usize,
+    x: &'a mut [T],
+    to: Places<'a, T>,
+}
+
+impl<T: Float> Kernel<T> for TakeFew<'_, T> {
+    type Output = ();
+    #[inline(always)]
+    fn run<S: Simd<T>>(self, _: S) {
+        let TakeFew { words, first, x, mut to } = self;
+        put_few(
+            words,
+            first,
+            #[inline(always)]
+            |i| std::mem::replace(&mut x[i], T::ZERO),
+            &mut to,
+        );
     }
 }
 

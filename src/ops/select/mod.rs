@@ -211,7 +211,8 @@ fn test_words<T: Float>(level: Level, test: &Test<T>, x: &[T], words: &mut [u64]
 /// Turns the words of a block, whose first element has the index `first`, into an answer that has just as
 /// many places.
 fn put<T: Float>(level: Level, words: &[u64], first: usize, x: &[T], to: &mut Places<'_, T>) {
-    if to.len <= kernels::FEW {
+    let kernels = if to.values.is_some() && !matches!(to.positions, Positions::None) { 2 } else { 1 };
+    if to.len <= kernels * kernels::FEW {
         return kernels::put_few(words, first, |i| x[i], to);
     }
     match &mut to.positions {
@@ -395,13 +396,13 @@ impl<T: Float> Few<'_, T> {
 }
 
 compiled! {
-    /// A selection from a block, with places for all of it; of a test that has a [`miss`](Test::miss).
+    /// A selection from a block, if there are places enough; says how many are needed.
     OneBlock: Block::select -> usize
 }
 
 struct Block<'a, T> {
     level: Level,
-    test: &'a Test<T>,
+    hits: &'a Hits<'a, T>,
     x: &'a [T],
     to: Places<'a, T>,
 }
@@ -409,8 +410,33 @@ struct Block<'a, T> {
 impl<T: Float> Block<'_, T> {
     #[inline(always)]
     fn select(self) -> usize {
-        kernels::select(self.level, self.test, self.x, 0, self.to)
+        let Block { level, hits, x, mut to } = self;
+        if let (true, Some(test)) = (x.len() <= to.len, hits.fused()) {
+            return kernels::select(level, test, x, 0, to);
+        }
+        let words = &mut [0; WORDS][..x.len().div_ceil(WORD)];
+        let n = hits.words(level, 0, x, words);
+        if n <= to.len {
+            put(level, words, 0, x, &mut to.first(n));
+        }
+        n
     }
+}
+
+/// [`OneBlock`], of a slice that is one.
+#[inline(always)]
+fn select_block<T: Float>(
+    level: Level,
+    x: &View<'_, T>,
+    len: Option<usize>,
+    hits: &Hits<'_, T>,
+    to: &mut Places<'_, T>,
+) -> Option<Result<usize>> {
+    let x =
+        x.as_plain_slice().filter(|x| x.len() <= block_len::<T>() && len.is_none_or(|len| x.len() == len))?;
+    let room = to.len;
+    let needed = T::compiled::<OneBlock>(Block { level, hits, x, to: to.first(room) });
+    Some(if needed > room { Err(Error::Room { needed, room }) } else { Ok(needed) })
 }
 
 /// Selects from a view to slices, the shorter of which is the room.
@@ -426,12 +452,11 @@ fn select<T: Float, I: Position>(
     if let Some(x) = few(&x) {
         return put_word(word(level, &test, x), |i| x[i], &mut to);
     }
-    if let Some(x) = x.as_plain_slice().filter(|x| x.len() <= to.len.min(block_len::<T>()))
-        && test.miss().is_some()
-    {
-        return Ok(T::compiled::<OneBlock>(Block { level, test: &test, x, to }));
+    let hits = Hits::Test(test);
+    if let Some(answer) = select_block(level, &x, None, &hits, &mut to) {
+        return answer;
     }
-    let (x, hits) = (x, Hits::Test(test)); // a copy: the other need never stand in memory
+    let x = x; // a copy: the other need never stand in memory
     fits::<I>(x.len())?;
     select_many(level, &x, &hits, Some(&mut Slices::from(to)))
 }

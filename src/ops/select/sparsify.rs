@@ -42,8 +42,20 @@ fn add_words<T: Float>(
     hits.words(level, first, residual, words)
 }
 
+/// Up to so many hits are moved one by one, by one kernel: three take longer.
+const FEW: usize = 128;
+
 /// Moves the hits of a block, of which the words tell, out of it.
-fn take<T: Float>(level: Level, words: &[u64], first: usize, residual: &mut [T], mut to: Places<'_, T>) {
+pub(super) fn take<T: Float>(
+    level: Level,
+    words: &[u64],
+    first: usize,
+    residual: &mut [T],
+    mut to: Places<'_, T>,
+) {
+    if to.len <= FEW {
+        return kernels::take_few(level, words, first, residual, to);
+    }
     put(level, words, first, residual, &mut to);
     kernels::clear(level, words, residual);
 }
@@ -227,21 +239,59 @@ impl<T: Float> Few<'_, T> {
     }
 }
 
+compiled! {
+    /// Sparsification of a block, if there are places enough; says how many are needed.
+    OneBlock: Block::take -> usize
+}
+
+/// As in [`Few`]; of a gradient's block there are places for all.
+struct Block<'a, T> {
+    level: Level,
+    residual: &'a mut [T],
+    grad: Option<&'a [T]>,
+    hits: &'a Hits<'a, T>,
+    to: Places<'a, T>,
+}
+
+/// The elements for whose words there is a smaller array.
+const SHORT: usize = 8 * WORD;
+
+impl<T: Float> Block<'_, T> {
+    #[inline(always)]
+    fn take(self) -> usize {
+        let Block { level, residual, grad, hits, mut to } = self;
+        let (mut small, mut large) = (None, None);
+        let words = match residual.len() {
+            0..=SHORT => &mut small.insert([0; SHORT / WORD])[..],
+            _ => &mut large.insert([0; WORDS])[..],
+        };
+        let words = &mut words[..residual.len().div_ceil(WORD)];
+        let n = match grad {
+            Some(grad) => add_words(hits, level, (&Source::Dense(grad), 0), (0, residual), words),
+            None => hits.words(level, 0, residual, words),
+        };
+        if n <= to.len {
+            take(level, words, 0, residual, to.first(n));
+        }
+        n
+    }
+}
+
 /// Moves the hits of a word's elements to places, if there is room for them, and says how many they are.
 #[inline(always)]
 fn take_word<T: Float>(word: (u64, usize), residual: &mut [T], to: &mut Places<'_, T>) -> Result<usize> {
     put_word(word, |i| std::mem::replace(&mut residual[i], T::ZERO), to)
 }
 
-/// At most [`WORD`] elements that lie before us, and as many of a gradient, if there is one.
+/// At most a block's elements that lie before us, and as many of a gradient, if there is one.
 #[inline(always)]
 #[allow(clippy::type_complexity)] // slices, or none
-fn few<'r, 'g, T>(
+fn block<'r, 'g, T: Float>(
     residual: &'r mut ViewMut<'_, T>,
     grad: &Option<View<'g, T>>,
 ) -> Option<(&'r mut [T], Option<&'g [T]>)> {
     let is_vector = residual.rank() == 1;
-    let residual = residual.as_plain_slice_mut().filter(|residual| residual.len() <= WORD)?;
+    let residual = residual.as_plain_slice_mut().filter(|residual| residual.len() <= block_len::<T>())?;
     let Some(grad) = grad else { return Some((residual, None)) };
     // Of vectors alone: a look at shapes would have the views stand in memory.
     let grad =
@@ -275,17 +325,21 @@ fn into<T: Float, I: Position>(
 ) -> Result<usize> {
     let level = Level::current()?;
     let mut to = Places::new(Some(indices), Some(values));
-    if let Some((residual, grad)) = few(&mut residual, &grad)
-        && (grad.is_none() || residual.len() <= to.len)
+    let (hits, room) = (Hits::Test(test), to.len);
+    if let Some((residual, grad)) = block(&mut residual, &grad)
+        && (grad.is_none() || residual.len() <= room)
     {
-        let word = T::compiled::<OneWord>(Few { level, residual, grad, test: &test });
-        return take_word(word, residual, &mut to);
+        if residual.len() <= WORD {
+            let word = T::compiled::<OneWord>(Few { level, residual, grad, test: &test });
+            return take_word(word, residual, &mut to);
+        }
+        let needed = T::compiled::<OneBlock>(Block { level, residual, grad, hits: &hits, to });
+        return if needed > room { Err(Error::Room { needed, room }) } else { Ok(needed) };
     }
     let (residual, grad) = (residual, grad); // copies: the others need never stand in memory
     check::<T, I>(grad.as_ref(), &residual)?;
     let (grad, sink) = (grad.as_ref(), &mut Slices::from(to));
-    T::compiled::<Sparsify>(Request { level, residual, grad, hits: Hits::Test(test), sink })
-        .map_err(|error| *error)
+    T::compiled::<Sparsify>(Request { level, residual, grad, hits, sink }).map_err(|error| *error)
 }
 
 /// The hits in vectors of their own.
@@ -298,7 +352,8 @@ fn collect<T: Float, I: Position>(
     let level = Level::current()?;
     let (mut indices, mut values) = (Vec::new(), Vec::new());
     let mut to = Vectors { positions: Some(&mut indices), values: Some(&mut values) };
-    if let Some((residual, grad)) = few(&mut residual, &grad)
+    if let Some((residual, grad)) = block(&mut residual, &grad)
+        && residual.len() <= WORD
         && (grad.is_none() || to.reserve(residual.len()))
     {
         let word = T::compiled::<OneWord>(Few { level, residual, grad, test: &test });
