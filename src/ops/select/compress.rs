@@ -141,7 +141,7 @@ pub fn compress<'a, 'm, T: Float>(x: impl Into<View<'a, T>>, mask: impl Into<Mas
     let (level, x, mask) = (Level::current()?, x.into(), mask.into());
     let mut values = Vec::new();
     let mut to = Vectors::<u64, T> { positions: None, values: Some(&mut values) };
-    if let Some(x) = few(&x).filter(|x| x.len() == mask.len()) {
+    if let Some(x) = few(&x, &mut None).filter(|x| x.len() == mask.len()) {
         let word = mask.0.word();
         let mut places = to.places(word.1).map_err(|error| *error)?;
         put_word(word, |i| x[i], &mut places)?;
@@ -173,7 +173,7 @@ pub fn compress_into<'a, 'm, T: Float>(
 ) -> Result<usize> {
     let (level, x, mask) = (Level::current()?, x.into(), mask.into());
     let mut to = Places::new::<u64>(None, Some(out));
-    if let Some(x) = few(&x).filter(|x| x.len() == mask.len()) {
+    if let Some(x) = few(&x, &mut None).filter(|x| x.len() == mask.len()) {
         return put_word(mask.0.word(), |i| x[i], &mut to);
     }
     if let Some(answer) = select_block(level, &x, Some(mask.len()), &Hits::Mask(mask.0), &mut to) {

@@ -79,7 +79,7 @@ use crate::parallel::{self, Split};
 use crate::simd::select::{WORD, first_bits};
 use crate::simd::{Float, Level, compiled};
 use answer::{Outcome, Places, Positions, Sink, Slices, Vectors};
-use source::{Source, WORDS, block_len};
+use source::{PIECE, Source, WORDS, block_len, piece_of};
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
 pub use answer::Position;
@@ -166,6 +166,7 @@ impl<T: Float> Hits<'_, T> {
             (Source::Dense(x), Hits::Test(test)) if !is_parallel(x.len()) => kernels::count(level, test, x),
             // Pieces that threads share begin anywhere, and a mask is read by whole words.
             (_, Hits::Mask(_)) => self.count_here(level, 0, x),
+            (x, _) if !is_parallel(x.len()) => self.count_here(level, 0, &x),
             _ => self.count_together(level, x),
         }
     }
@@ -236,6 +237,24 @@ fn write_blocks<T: Float>(
 ) -> Outcome<usize> {
     let (mut total, mut small, mut large) = (0, None, None);
     let words = if x.len() <= WORD { &mut small.insert([0])[..] } else { &mut large.insert([0; WORDS])[..] };
+    if let (Source::Strided { len, .. }, Hits::Mask(mask)) = (x, hits) {
+        // The mask tells which elements are wanted: few are fetched one by one, the others need no copy.
+        for at in (0..*len).step_by(PIECE) {
+            let piece_len = (*len - at).min(PIECE);
+            let words = &mut words[..piece_len.div_ceil(WORD)];
+            let n = mask.words(level, first + at, words);
+            if n > piece_len / 8 {
+                let (mut small, mut large) = (None, None);
+                let piece = &mut piece_of(piece_len, &mut small, &mut large)[..piece_len];
+                x.copy_to(at, piece);
+                put(level, words, first + at, piece, &mut sink.places(n)?);
+            } else if n > 0 {
+                kernels::put_few(words, first + at, |i| x.get(at + i), &mut sink.places(n)?);
+            }
+            total += n;
+        }
+        return Ok(total);
+    }
     x.each_block(|at, len, x| {
         let words = &mut words[..len.div_ceil(WORD)];
         let n = hits.words(level, first + at, x, words);
@@ -303,10 +322,19 @@ fn write_in_turn<T: Float>(
     )
 }
 
-/// At most [`WORD`] elements of a view that lies before us: they have one word, whose bits are taken one by one.
+/// At most [`WORD`] elements of a view that lies before us: they have one word, whose bits are taken one by one. Strided
+/// ones are copied.
 #[inline(always)]
-fn few<'a, T>(x: &View<'a, T>) -> Option<&'a [T]> {
-    x.as_plain_slice().filter(|x| x.len() <= WORD)
+fn few<'a, T: Float>(x: &View<'a, T>, copy: &'a mut Option<[T; WORD]>) -> Option<&'a [T]> {
+    if let Some(x) = x.as_plain_slice() {
+        return if x.len() <= WORD { Some(x) } else { None };
+    }
+    if x.rank() > 2 || x.len() > WORD {
+        return None;
+    }
+    let copy = copy.insert([T::ZERO; WORD]);
+    let len = x.copy_few(copy)?;
+    Some(&copy[..len])
 }
 
 /// The word of at most [`WORD`] elements, and how many bits are set.
@@ -346,19 +374,8 @@ struct Request<'a, T> {
 impl<T: Float> Request<'_, T> {
     #[inline(always)]
     fn run(self) -> Outcome<usize> {
-        let Request { level, x, hits, sink } = self;
-        // The way of a few elements, which should not take long.
-        let mut piece;
-        let dense = match x.as_slice() {
-            None if x.len() <= WORD => {
-                piece = [T::ZERO; WORD];
-                let piece = &mut piece[..x.len()];
-                Source::new(x).copy_to(0, piece);
-                Some(&*piece)
-            }
-            dense => dense,
-        };
-        let x = match dense {
+        let Request { level, x, hits, mut sink } = self;
+        let x = match x.as_slice() {
             Some(x) if x.len() <= block_len::<T>() => {
                 return match (sink, hits) {
                     // The words tell how many places are needed.
@@ -370,6 +387,9 @@ impl<T: Float> Request<'_, T> {
             Some(x) => Source::Dense(x),
             None => Source::new(x),
         };
+        if let (Source::Strided { len: 0..=PIECE, .. }, Some(sink)) = (&x, sink.as_deref_mut()) {
+            return write_blocks(level, &x, 0, hits, sink); // one block, too
+        }
         match sink {
             Some(sink) => write(level, &x, hits, None, sink),
             None => Ok(hits.count(level, &x)),
@@ -382,6 +402,11 @@ compiled! {
     OneWord: Few::word -> (u64, usize)
 }
 
+compiled! {
+    /// How many elements of a block satisfy a test.
+    Counted: Few::count -> usize
+}
+
 struct Few<'a, T> {
     level: Level,
     x: &'a [T],
@@ -392,6 +417,11 @@ impl<T: Float> Few<'_, T> {
     #[inline(always)]
     fn word(self) -> (u64, usize) {
         kernels::word(self.level, self.test, self.x)
+    }
+
+    #[inline(always)]
+    fn count(self) -> usize {
+        kernels::count(self.level, self.test, self.x)
     }
 }
 
@@ -449,7 +479,7 @@ fn select<T: Float, I: Position>(
     values: Option<&mut [T]>,
 ) -> Result<usize> {
     let mut to = Places::new(positions, values);
-    if let Some(x) = few(&x) {
+    if let Some(x) = few(&x, &mut None) {
         return put_word(word(level, &test, x), |i| x[i], &mut to);
     }
     let hits = Hits::Test(test);
@@ -469,7 +499,7 @@ fn collect<T: Float, I: Position>(
     test: Test<T>,
     mut to: Vectors<'_, I, T>,
 ) -> Result<()> {
-    if let Some(x) = few(&x) {
+    if let Some(x) = few(&x, &mut None) {
         let word = word(level, &test, x);
         let mut places = to.places(word.1).map_err(|error| *error)?;
         return put_word(word, |i| x[i], &mut places).map(|_| ());
@@ -666,8 +696,11 @@ pub fn pairs_into<'a, T: Float, I: Position>(
 #[inline(always)]
 pub fn count<'a, T: Float>(x: impl Into<View<'a, T>>, predicate: impl Predicate<T>) -> Result<usize> {
     let (level, x, test) = (Level::current()?, x.into(), predicate.test());
-    if let Some(x) = few(&x) {
+    if let Some(x) = few(&x, &mut None) {
         return Ok(word(level, &test, x).1);
+    }
+    if let Some(x) = x.as_plain_slice().filter(|x| x.len() <= block_len::<T>()) {
+        return Ok(T::compiled::<Counted>(Few { level, x, test: &test }));
     }
     let (x, hits) = (x, Hits::Test(test)); // a copy: the other need never stand in memory
     select_many(level, &x, &hits, None)

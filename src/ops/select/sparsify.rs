@@ -2,7 +2,7 @@
 
 use super::answer::{Outcome, Places, Position, Sink, Slices, Vectors};
 use super::predicate::{Predicate, Test};
-use super::source::{PIECE, Source, WORDS, block_len};
+use super::source::{PIECE, Source, WORDS, block_len, copy_back, piece_of};
 use super::{CHUNK, Hits, fits, grain, is_parallel, kernels, put, put_word};
 use crate::array::{View, ViewMut};
 use crate::error::{Error, Result};
@@ -94,21 +94,31 @@ impl<T: Float> Blocks<'_, '_, T> {
         Ok(n)
     }
 
-    /// All blocks of a strided array, one piece of a slice along the last axis after the other.
+    /// All blocks of a strided array, each a copy.
     fn strided(&mut self, residual: ViewMut<'_, T>) -> Outcome<usize> {
-        let axis = residual.rank() - 1; // an array of rank 0 is a slice
+        let axis = residual.shape().iter().rposition(|&n| n != 1).unwrap_or(0); // an array of rank 0 is a slice
         let (len, mut lanes) = (residual.len(), residual.into_lanes(axis));
         let lane_len = lanes.lane_len();
-        let mut piece = [T::ZERO; PIECE];
-        let (mut at, mut n, mut words) = (0, 0, [0; PIECE / WORD]);
-        for i in 0..len / lane_len.max(1) {
-            let mut lane = lanes.lane(i);
-            for start in (0..lane_len).step_by(PIECE) {
-                let piece = &mut piece[..PIECE.min(lane_len - start)];
-                lane.as_lane().copy_to(start, piece);
-                n += self.next(at, piece, &mut words)?;
-                lane.copy_from(start, piece);
-                at += piece.len();
+        let (mut small, mut large) = (None, None);
+        let piece = piece_of(len, &mut small, &mut large);
+        let (mut n, mut words) = (0, [0; PIECE / WORD]);
+        for at in (0..len).step_by(PIECE) {
+            let piece = &mut piece[..PIECE.min(len - at)];
+            lanes.as_lanes().copy_to(at, piece);
+            let taken = self.next(at, piece, &mut words)?;
+            n += taken;
+            if let (true, Source::Length(_)) = (taken < piece.len() / 8, self.grad) {
+                // Nothing else has changed.
+                for (w, &word) in words[..piece.len().div_ceil(WORD)].iter().enumerate() {
+                    let mut bits = word;
+                    while bits != 0 {
+                        let i = at + w * WORD + bits.trailing_zeros() as usize;
+                        lanes.lane(i / lane_len).set(i % lane_len, T::ZERO);
+                        bits &= bits - 1;
+                    }
+                }
+            } else {
+                copy_back(&mut lanes, at, piece);
             }
         }
         Ok(n)
@@ -335,6 +345,17 @@ fn into<T: Float, I: Position>(
         }
         let needed = T::compiled::<OneBlock>(Block { level, residual, grad, hits: &hits, to });
         return if needed > room { Err(Error::Room { needed, room }) } else { Ok(needed) };
+    }
+    // A few strided elements: a copy of them, written back.
+    if grad.is_none() && residual.rank() <= 2 && residual.len() <= WORD {
+        let mut copy = [T::ZERO; WORD];
+        if let Some(len) = residual.as_view().copy_few(&mut copy) {
+            let copy = &mut copy[..len];
+            let word = T::compiled::<OneWord>(Few { level, residual: copy, grad: None, test: &test });
+            let n = take_word(word, copy, &mut to)?;
+            residual.paste_few(copy);
+            return Ok(n);
+        }
     }
     let (residual, grad) = (residual, grad); // copies: the others need never stand in memory
     check::<T, I>(grad.as_ref(), &residual)?;
