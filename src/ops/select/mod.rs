@@ -187,7 +187,8 @@ impl<T: Float> Hits<'_, T> {
 
     /// [`Hits::count`] of the elements from `first` on, on this thread.
     fn count_here(&self, level: Level, first: usize, x: &Source<'_, T>) -> usize {
-        let (mut hits, mut words) = (0, [0; WORDS]);
+        let (mut hits, mut small, mut large) = (0, None, None);
+        let words = x.words(&mut small, &mut large);
         let _: std::result::Result<(), ()> = x.each_block(|at, len, x| {
             hits += self.words(level, first + at, x, &mut words[..len.div_ceil(WORD)]);
             Ok(())
@@ -236,7 +237,7 @@ fn write_blocks<T: Float>(
     sink: &mut dyn Sink<T>,
 ) -> Outcome<usize> {
     let (mut total, mut small, mut large) = (0, None, None);
-    let words = if x.len() <= WORD { &mut small.insert([0])[..] } else { &mut large.insert([0; WORDS])[..] };
+    let words = x.words(&mut small, &mut large);
     if let (Source::Strided { len, .. }, Hits::Mask(mask)) = (x, hits) {
         // The mask tells which elements are wanted: few are fetched one by one, the others need no copy.
         for at in (0..*len).step_by(PIECE) {
@@ -322,8 +323,8 @@ fn write_in_turn<T: Float>(
     )
 }
 
-/// At most [`WORD`] elements of a view that lies before us: they have one word, whose bits are taken one by one. Strided
-/// ones are copied.
+/// At most [`WORD`] elements of a view that lies before us: they have one word, whose bits are taken one by one.
+/// Strided ones are copied.
 #[inline(always)]
 fn few<'a, T: Float>(x: &View<'a, T>, copy: &'a mut Option<[T; WORD]>) -> Option<&'a [T]> {
     if let Some(x) = x.as_plain_slice() {

@@ -73,6 +73,20 @@ impl<'a, T: Float> Source<'a, T> {
         Ok(())
     }
 
+    /// Words enough for each of the blocks: few, where few are enough.
+    #[inline(always)]
+    pub(super) fn words<'w>(
+        &self,
+        small: &'w mut Option<[u64; PIECE / WORD]>,
+        large: &'w mut Option<[u64; WORDS]>,
+    ) -> &'w mut [u64] {
+        match self {
+            Source::Dense(x) if x.len() > PIECE => large.insert([0; WORDS]),
+            Source::Length(len) if *len > PIECE => large.insert([0; WORDS]),
+            _ => small.insert([0; PIECE / WORD]),
+        }
+    }
+
     /// Element number `i`, which exists.
     pub(super) fn get(&self, i: usize) -> T {
         match *self {

@@ -4,7 +4,7 @@ use super::answer::{Outcome, Places, Position, Sink, Slices, Vectors};
 use super::predicate::{Predicate, Test};
 use super::source::{PIECE, Source, WORDS, block_len, copy_back, piece_of};
 use super::{CHUNK, Hits, fits, grain, is_parallel, kernels, put, put_word};
-use crate::array::{View, ViewMut};
+use crate::array::{LanesMut, View, ViewMut};
 use crate::error::{Error, Result};
 use crate::parallel::{self, Split};
 use crate::simd::select::WORD;
@@ -98,7 +98,6 @@ impl<T: Float> Blocks<'_, '_, T> {
     fn strided(&mut self, residual: ViewMut<'_, T>) -> Outcome<usize> {
         let axis = residual.shape().iter().rposition(|&n| n != 1).unwrap_or(0); // an array of rank 0 is a slice
         let (len, mut lanes) = (residual.len(), residual.into_lanes(axis));
-        let lane_len = lanes.lane_len();
         let (mut small, mut large) = (None, None);
         let piece = piece_of(len, &mut small, &mut large);
         let (mut n, mut words) = (0, [0; PIECE / WORD]);
@@ -107,21 +106,32 @@ impl<T: Float> Blocks<'_, '_, T> {
             lanes.as_lanes().copy_to(at, piece);
             let taken = self.next(at, piece, &mut words)?;
             n += taken;
-            if let (true, Source::Length(_)) = (taken < piece.len() / 8, self.grad) {
+            match self.grad {
                 // Nothing else has changed.
-                for (w, &word) in words[..piece.len().div_ceil(WORD)].iter().enumerate() {
-                    let mut bits = word;
-                    while bits != 0 {
-                        let i = at + w * WORD + bits.trailing_zeros() as usize;
-                        lanes.lane(i / lane_len).set(i % lane_len, T::ZERO);
-                        bits &= bits - 1;
-                    }
-                }
-            } else {
-                copy_back(&mut lanes, at, piece);
+                Source::Length(_) if taken == 0 => {}
+                Source::Length(_) => clear(&mut lanes, at, &words[..piece.len().div_ceil(WORD)]),
+                _ => copy_back(&mut lanes, at, piece),
             }
         }
         Ok(n)
+    }
+}
+
+/// Overwrites the elements from `first` on whose bits are set with zeros.
+fn clear<T: Float>(lanes: &mut LanesMut<'_, T>, first: usize, words: &[u64]) {
+    let len = lanes.lane_len();
+    let mut lane = first / len;
+    let mut begin = lane * len;
+    for (w, &word) in words.iter().enumerate() {
+        let mut bits = word;
+        while bits != 0 {
+            let i = first + w * WORD + bits.trailing_zeros() as usize;
+            while i >= begin + len {
+                (lane, begin) = (lane + 1, begin + len);
+            }
+            lanes.lane(lane).set(i - begin, T::ZERO);
+            bits &= bits - 1;
+        }
     }
 }
 
