@@ -379,8 +379,26 @@ impl<T: Float> Kernel<T> for Select<'_, T> {
     type Output = usize;
     #[inline(always)]
     fn run<S: Simd<T>>(self, s: S) -> usize {
-        let Select { test, x, first, to } = self;
+        let Select { test, x, first, mut to } = self;
         let comparison = Comparison::new(s, test);
+        if let (Some(_), false, (head, tail)) =
+            (&to.values, matches!(to.positions, Positions::None), x.split_at(x.len().min(WORD)))
+            && tail.len() <= WORD
+        {
+            // A few pairs are written one by one: places of our own for both parts take longer to fill with zeros.
+            let words = [comparison.short_word(s, head), comparison.short_word(s, tail)];
+            let hits = (words[0].count_ones() + words[1].count_ones()) as usize;
+            if hits <= 2 * FEW {
+                put_few(
+                    &words,
+                    first,
+                    #[inline(always)]
+                    |i| x[i],
+                    &mut to,
+                );
+                return hits;
+            }
+        }
         let groups = T::blocks(x).0.as_chunks().0;
         let part = &x[groups.len() * VECTORS * T::LANES..];
         let mut rest = [[T::Block::default(); VECTORS]];

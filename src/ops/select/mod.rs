@@ -376,6 +376,7 @@ impl<T: Float> Request<'_, T> {
     #[inline(always)]
     fn run(self) -> Outcome<usize> {
         let Request { level, x, hits, mut sink } = self;
+        let mut lanes = None;
         let x = match x.as_slice() {
             Some(x) if x.len() <= block_len::<T>() => {
                 return match (sink, hits) {
@@ -386,7 +387,7 @@ impl<T: Float> Request<'_, T> {
                 };
             }
             Some(x) => Source::Dense(x),
-            None => Source::new(x),
+            None => Source::new(x, &mut lanes),
         };
         if let (Source::Strided { len: 0..=PIECE, .. }, Some(sink)) = (&x, sink.as_deref_mut()) {
             return write_blocks(level, &x, 0, hits, sink); // one block, too
@@ -769,7 +770,8 @@ fn write_mask<T: Float>(level: Level, x: &View<'_, T>, test: Test<T>, out: &mut 
             if let (Some(x), false) = (x.as_slice(), is_parallel(x.len())) {
                 return kernels::mask(level, &test, x, out);
             }
-            let work = (Source::new(x), out);
+            let mut lanes = None;
+            let work = (Source::new(x, &mut lanes), out);
             parallel::for_each(work, grain(x.len()), |_, (x, out)| {
                 let _: std::result::Result<(), ()> = x.each_block(|at, len, x| {
                     kernels::mask(level, &test, x, &mut out[at..at + len]);

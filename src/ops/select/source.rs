@@ -24,20 +24,21 @@ pub(super) enum Source<'a, T> {
     /// They stand in memory like that.
     Dense(&'a [T]),
     /// They are `len` elements from `first` on, counted through the slices along the last axis.
-    Strided { lanes: Lanes<'a, T>, first: usize, len: usize },
+    Strided { lanes: &'a Lanes<'a, T>, first: usize, len: usize },
     /// No elements, but a length.
     Length(usize),
 }
 
 impl<'a, T: Float> Source<'a, T> {
+    /// The elements of a view; the lanes of a strided one stand in `lanes`.
     #[inline]
-    pub(super) fn new(x: &View<'a, T>) -> Self {
+    pub(super) fn new(x: &View<'a, T>, lanes: &'a mut Option<Lanes<'a, T>>) -> Self {
         match x.as_slice() {
             Some(x) => Source::Dense(x),
             None => {
                 // Axes of length 1 at the end make no slices worth the name.
                 let axis = x.shape().iter().rposition(|&n| n != 1).unwrap_or(0);
-                Source::Strided { lanes: x.lanes(axis), first: 0, len: x.len() }
+                Source::Strided { lanes: lanes.insert(x.lanes(axis)), first: 0, len: x.len() }
             }
         }
     }
@@ -55,7 +56,7 @@ impl<'a, T: Float> Source<'a, T> {
                     f(i * block_len::<T>(), x.len(), x)?;
                 }
             }
-            Source::Strided { ref lanes, first, len } => {
+            Source::Strided { lanes, first, len } => {
                 let (mut small, mut large) = (None, None);
                 let piece = piece_of(len, &mut small, &mut large);
                 for at in (0..len).step_by(PIECE) {
@@ -91,10 +92,10 @@ impl<'a, T: Float> Source<'a, T> {
     pub(super) fn get(&self, i: usize) -> T {
         match *self {
             Source::Dense(x) => x[i],
-            Source::Strided { ref lanes, first, .. } if first + i < lanes.lane_len() => {
+            Source::Strided { lanes, first, .. } if first + i < lanes.lane_len() => {
                 lanes.lane(0).get(first + i) // no division where there is but one
             }
-            Source::Strided { ref lanes, first, .. } => {
+            Source::Strided { lanes, first, .. } => {
                 let (lane, at) = ((first + i) / lanes.lane_len(), (first + i) % lanes.lane_len());
                 lanes.lane(lane).get(at)
             }
@@ -106,7 +107,7 @@ impl<'a, T: Float> Source<'a, T> {
     pub(super) fn copy_to(&self, at: usize, to: &mut [T]) {
         match *self {
             Source::Dense(x) => to.copy_from_slice(&x[at..at + to.len()]),
-            Source::Strided { ref lanes, first, .. } => lanes.copy_to(first + at, to),
+            Source::Strided { lanes, first, .. } => lanes.copy_to(first + at, to),
             Source::Length(_) => {}
         }
     }

@@ -170,7 +170,7 @@ pub(super) fn sparsify_to<T: Float>(
     let len = residual.len();
     let needed = known.or_else(|| {
         let is_sure = sink.room() >= len && sink.reserve(len);
-        (!is_sure).then(|| foresee(level, &Source::new(&residual.as_view()), &grad, hits))
+        (!is_sure).then(|| foresee(level, &Source::new(&residual.as_view(), &mut None), &grad, hits))
     });
     if needed.is_some_and(|needed| !sink.reserve(needed)) {
         sink.places(needed.unwrap_or(len))?; // which says why not
@@ -224,7 +224,9 @@ struct Request<'a, T> {
 impl<T: Float> Request<'_, T> {
     #[inline(always)]
     fn run(self) -> Outcome<usize> {
-        let grad = self.grad.map_or(Source::Length(self.residual.len()), Source::new);
+        let mut lanes = None;
+        let nothing = Source::Length(self.residual.len());
+        let grad = self.grad.map_or(nothing, |grad| Source::new(grad, &mut lanes));
         sparsify_to(self.level, self.residual, grad, &self.hits, None, self.sink)
     }
 }

@@ -431,10 +431,13 @@ enum Request<'a, T> {
 impl<T: Ordered> Request<'_, T> {
     #[inline(always)]
     fn run(self) {
+        let mut lanes = None;
         match self {
-            Request::Threshold { level, x, k, answer } => *answer = threshold(level, &Source::new(x), k),
+            Request::Threshold { level, x, k, answer } => {
+                *answer = threshold(level, &Source::new(x, &mut lanes), k);
+            }
             Request::Select { level, x, top, sink, answer } => {
-                let x = Source::new(x);
+                let x = Source::new(x, &mut lanes);
                 *answer = largest(level, &x, top).and_then(|hits| write(level, &x, &hits, Some(top.k), sink));
             }
             Request::Sparsify { level, residual, grad, top, sink, answer } => {
@@ -475,11 +478,15 @@ fn sparsify<T: Ordered>(
     let nothing = Source::Length(residual.len());
     if let Some(grad) = grad {
         // Whatever can be refused is refused before the first addition.
-        let grad = Source::new(grad);
+        let mut lanes = None;
+        let grad = Source::new(grad, &mut lanes);
         if top.nan == NanPolicy::Keep || top.k > residual.len() {
             let view = residual.as_view();
             let found = match top.nan {
-                NanPolicy::Keep => foresee(level, &Source::new(&view), &grad, &Hits::Test(NotNan.test())),
+                NanPolicy::Keep => {
+                    let mut lanes = None;
+                    foresee(level, &Source::new(&view, &mut lanes), &grad, &Hits::Test(NotNan.test()))
+                }
                 NanPolicy::Send => residual.len(),
             };
             if found < top.k {
@@ -492,7 +499,7 @@ fn sparsify<T: Ordered>(
         let none = Hits::Test(Test::new(Kind::Between, T::ONE, T::ZERO));
         sparsify_to(level, residual.reborrow(), grad, &none, Some(0), sink)?;
     }
-    let hits = largest(level, &Source::new(&residual.as_view()), top)?;
+    let hits = largest(level, &Source::new(&residual.as_view(), &mut None), top)?;
     sparsify_to(level, residual, nothing, &hits, Some(top.k), sink)
 }
 
