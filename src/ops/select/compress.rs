@@ -146,8 +146,8 @@ pub fn compress<'a, 'm, T: Float>(x: impl Into<View<'a, T>>, mask: impl Into<Mas
         let mut places = to.places(word.1).map_err(|error| *error)?;
         put_word(word, |i| x[i], &mut places)?;
     } else {
-        let x = x; // a copy: the other need never stand in memory
-        select_many(level, &x, &Hits::Mask(of_len(mask, x.len())?), Some(&mut to))?;
+        let (x, to) = (x, &mut to); // a copy of x: the other need never stand in memory
+        select_many(level, &x, &Hits::Mask(of_len(mask, x.len())?), Some(to))?;
         to.shrink();
     }
     Ok(values)
@@ -179,8 +179,8 @@ pub fn compress_into<'a, 'm, T: Float>(
     if let Some(answer) = select_block(level, &x, Some(mask.len()), &Hits::Mask(mask.0), &mut to) {
         return answer;
     }
-    let x = x; // as above
-    select_many(level, &x, &Hits::Mask(of_len(mask, x.len())?), Some(&mut Slices::from(to)))
+    let (x, mut to) = (x, Slices::from(to)); // as above
+    select_many(level, &x, &Hits::Mask(of_len(mask, x.len())?), Some(&mut to))
 }
 
 /// The positions of the set bits: compiled with this crate.

@@ -488,9 +488,9 @@ fn select<T: Float, I: Position>(
     if let Some(answer) = select_block(level, &x, None, &hits, &mut to) {
         return answer;
     }
-    let x = x; // a copy: the other need never stand in memory
+    let (x, mut to) = (x, Slices::from(to)); // a copy of x: the other need never stand in memory
     fits::<I>(x.len())?;
-    select_many(level, &x, &hits, Some(&mut Slices::from(to)))
+    select_many(level, &x, &hits, Some(&mut to))
 }
 
 /// Selects from a view to vectors, which are empty.

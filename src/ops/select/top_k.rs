@@ -534,8 +534,7 @@ pub fn top_k_threshold<'a, T: Float>(x: impl Into<View<'a, T>>, k: usize) -> Res
     if let Some(x) = few(&x) {
         return T::compiled::<ThresholdOfFew>(FewMagnitudes { x, k }).ok_or_else(|| no_threshold(k));
     }
-    let x = x; // a copy: the other need never stand in memory
-    let mut answer = Ok(T::ZERO);
+    let (x, mut answer) = (x, Ok(T::ZERO)); // a copy of x: the other need never stand in memory
     T::compiled::<Top>(Request::Threshold { level, x: &x, k, answer: &mut answer });
     answer.map_err(|error| *error)
 }
@@ -611,9 +610,8 @@ fn select<T: Float, I: Position>(
     if let Some(x) = few(&x) {
         return T::compiled::<SelectOfFew>(Few { level, x, top, sink }).map_err(|error| *error);
     }
-    let x = x; // a copy: the other need never stand in memory
+    let (x, mut answer) = (x, Ok(0)); // a copy of x: the other need never stand in memory
     fits::<I>(x.len())?;
-    let mut answer = Ok(0);
     T::compiled::<Top>(Request::Select { level, x: &x, top, sink, answer: &mut answer });
     answer.map_err(|error| *error)
 }
