@@ -215,19 +215,23 @@ fn by_keys<T: Ordered>(x: &Source<'_, T>, rank: usize, by: By) -> Option<Kth<T>>
 
 /// The key of the element with `rank` larger ones among a few; 0 where they are NaN.
 fn nth_key<T: Ordered>(x: &[T], rank: usize, by: By) -> T::Key {
-    let (mut few, mut many) = ([T::Key::default(); WORD], Vec::new());
     // By one way or the other: no choice for each element.
-    let fill = |keys: &mut [T::Key]| match by {
-        By::Magnitude => keys.iter_mut().zip(x).for_each(|(key, x)| *key = x.key(By::Magnitude)),
-        By::Value => keys.iter_mut().zip(x).for_each(|(key, x)| *key = x.key(By::Value)),
-    };
+    let (mut few, mut many): (_, Vec<T::Key>);
     let keys = if x.len() <= WORD {
+        few = [T::Key::default(); WORD];
+        let keys = few.iter_mut().zip(x);
+        match by {
+            By::Magnitude => keys.for_each(|(key, x)| *key = x.key(By::Magnitude)),
+            By::Value => keys.for_each(|(key, x)| *key = x.key(By::Value)),
+        }
         &mut few[..x.len()]
     } else {
-        many.resize(x.len(), T::Key::default());
+        many = match by {
+            By::Magnitude => x.iter().map(|x| x.key(By::Magnitude)).collect(),
+            By::Value => x.iter().map(|x| x.key(By::Value)).collect(),
+        };
         &mut many[..]
     };
-    fill(keys);
     // Ascending, because that needs no comparison of our own.
     *keys.select_nth_unstable(x.len() - 1 - rank).1
 }
