@@ -162,7 +162,20 @@ impl<'a, T> Run<'a, T> {
     where
         T: Copy,
     {
-        out.iter_mut().enumerate().for_each(|(k, out)| *out = self.get(first + k));
+        assert!(first <= self.len && out.len() <= self.len - first, "elements beyond the end");
+        let mut start = self.start.at(first as isize * self.stride);
+        let mut copy = |out: &mut [T]| {
+            for (k, out) in out.iter_mut().enumerate() {
+                // Inside, as just asserted: no look at each element.
+                if let Some(&[x]) = Run::new(start.at(k as isize * self.stride), 1, 1).as_slice() {
+                    *out = x;
+                }
+            }
+            start = start.at(out.len() as isize * self.stride);
+        };
+        let (fours, rest) = out.as_chunks_mut::<4>();
+        fours.iter_mut().for_each(|four| copy(four));
+        copy(rest);
     }
 }
 
@@ -227,7 +240,14 @@ impl<'a, T> RunMut<'a, T> {
     where
         T: Copy,
     {
-        from.iter().enumerate().for_each(|(k, &x)| self.set(first + k, x));
+        assert!(first <= self.len && from.len() <= self.len - first, "elements beyond the end");
+        let start = self.start.at(first as isize * self.stride);
+        for (k, &from) in from.iter().enumerate() {
+            // As above.
+            if let Some([x]) = RunMut::new(start.at(k as isize * self.stride), 1, 1).into_slice_mut() {
+                *x = from;
+            }
+        }
     }
 }
 
@@ -274,6 +294,36 @@ impl<'a, T> Lanes<'a, T> {
     #[inline(always)]
     pub(crate) fn lane(&self, i: usize) -> Run<'a, T> {
         Run::new(self.start.at(self.walk.offset(i)), self.walk.len, self.walk.stride)
+    }
+
+    /// Copies the elements from `first` on, counted through the slices.
+    pub(crate) fn copy_to(&self, first: usize, mut out: &mut [T])
+    where
+        T: Copy,
+    {
+        /// Slices shorter than this are not worth a loop each.
+        const SHORT: usize = 16;
+        let len = self.walk.len;
+        let end = first.checked_add(out.len());
+        assert!(end.is_some_and(|end| end <= self.walk.count * len), "elements beyond the end");
+        let (mut lane, mut at) = (first.checked_div(len).unwrap_or(0), first.checked_rem(len).unwrap_or(0));
+        if len < SHORT && !out.is_empty() {
+            let mut run = self.lane(lane);
+            for out in out {
+                if at == len {
+                    (lane, at) = (lane + 1, 0);
+                    run = self.lane(lane);
+                }
+                *out = run.get(at);
+                at += 1;
+            }
+            return;
+        }
+        while !out.is_empty() {
+            let (now, later) = out.split_at_mut(out.len().min(len - at));
+            self.lane(lane).copy_to(at, now);
+            (out, lane, at) = (later, lane + 1, 0);
+        }
     }
 
     /// Whether the slices `i`, …, `i + count − 1` begin at neighbouring elements, so that `across` gives any
