@@ -404,6 +404,87 @@ fn sparsify_strided_arrays() {
     });
 }
 
+/// A shape of up to some hundred elements, and strides of an array whose axes may be swapped, reversed, padded and taken
+/// in steps: offset, and the length of the data.
+fn drawn_layout(draw: &mut impl FnMut(usize) -> usize) -> (Vec<usize>, Vec<isize>, usize, usize) {
+    let most = [70, 150, 700][draw(3)];
+    let rank = 1 + draw(3);
+    let (mut shape, mut strides) = (vec![1; rank], vec![0; rank]);
+    let (mut left, mut step, mut offset) = (most, 1 + draw(3), 0);
+    let swapped = draw(2) == 1;
+    for k in 0..rank {
+        let axis = if swapped { k } else { rank - 1 - k };
+        let len = if k + 1 == rank { 1 + draw(left) } else { 1 + draw(left.min(20)) };
+        (shape[axis], left) = (len, left / len);
+        let reversed = draw(4) == 0;
+        strides[axis] = if reversed { -(step as isize) } else { step as isize };
+        offset += if reversed { (len - 1) * step } else { 0 };
+        step = step * len + draw(2) * draw(4);
+        left = left.max(1);
+    }
+    (shape, strides, offset, step + 8)
+}
+
+fn small_arrays<T: Element>() {
+    everywhere(|_, threads| {
+        if threads > 1 {
+            return; // too few elements for two
+        }
+        for seed in 0..60 {
+            let mut state = 0x9E37_79B9_7F4A_7C15u64.wrapping_mul(seed + 1);
+            let mut draw = |n: usize| {
+                state ^= state << 13;
+                state ^= state >> 7;
+                state ^= state << 17;
+                (state >> 20) as usize % n
+            };
+            let (shape, strides, offset, len) = drawn_layout(&mut draw);
+            let (data, grad) = (uniform::<T>(len, seed), uniform::<T>(len, seed + 1000));
+            let view = View::strided(&data, &shape, &strides, offset).unwrap();
+            let n = view.len();
+            let p = AbsGt(T::new([2.0, 0.95, 0.7, 0.3, -1.0][draw(5)]));
+            agrees::<T, u32>(view, p);
+            agrees::<T, i64>(view, Predicate::<T>::nan(p, NanPolicy::Send));
+            let mask: Vec<bool> = reference::mask(view, p).unwrap();
+            compress_agrees::<T, u32>(view, &mask);
+            compress_agrees::<T, u64>((&data[..n]).into(), &mask);
+            for k in [0, 1, 1 + draw(n), n, n + 1] {
+                let by = if draw(2) == 0 { By::Magnitude } else { By::Value };
+                top_k_agrees::<T, u32>(view, TopK::new(k).by(by));
+                top_k_agrees::<T, i64>((&data[..n]).into(), TopK::new(k).by(by));
+            }
+            // The residual is strided as well; the gradient of another layout, or none.
+            let dense = View::new(&grad[..n], &shape).unwrap();
+            let strided = View::strided(&grad, &shape, &strides, offset).unwrap();
+            let hits = reference::count(view, p).unwrap();
+            for (grad, room) in [None, Some(dense), Some(strided)]
+                .into_iter()
+                .flat_map(|grad| [hits.saturating_sub(1), hits, n, n + 9].map(|room| (grad, room)))
+            {
+                let run = |fast: bool| {
+                    let mut left = data.clone();
+                    let r = ViewMut::strided(&mut left, &shape, &strides, offset).unwrap();
+                    let (mut i, mut v) = (vec![sentinel::<u32>(); room], vec![T::new(7.0); room + 1]);
+                    let answer = match (grad, fast) {
+                        (None, true) => select::sparsify_into(r, p, &mut i, &mut v),
+                        (None, false) => reference::sparsify_into(r, p, &mut i, &mut v),
+                        (Some(grad), true) => select::sparsify_with_into(grad, r, p, &mut i, &mut v),
+                        (Some(grad), false) => reference::sparsify_with_into(grad, r, p, &mut i, &mut v),
+                    };
+                    (answer, i, bits(&v), bits(&left))
+                };
+                assert!(run(true) == run(false), "{seed}: {p:?} of {shape:?} {strides:?}, room {room}");
+            }
+        }
+    });
+}
+
+#[test]
+fn small_arrays_of_drawn_layouts() {
+    small_arrays::<f32>();
+    small_arrays::<f64>();
+}
+
 #[test]
 fn sparsify_wants_equal_shapes() {
     let (grad, mut residual) = ([1.0; 6], [1.0; 6]);

@@ -162,7 +162,20 @@ impl<'a, T> Run<'a, T> {
     where
         T: Copy,
     {
-        out.iter_mut().enumerate().for_each(|(k, out)| *out = self.get(first + k));
+        assert!(first <= self.len && out.len() <= self.len - first, "elements beyond the end");
+        let mut start = self.start.at(first as isize * self.stride);
+        let mut copy = |out: &mut [T]| {
+            for (k, out) in out.iter_mut().enumerate() {
+                // Inside, as just asserted: no look at each element.
+                if let Some(&[x]) = Run::new(start.at(k as isize * self.stride), 1, 1).as_slice() {
+                    *out = x;
+                }
+            }
+            start = start.at(out.len() as isize * self.stride);
+        };
+        let (fours, rest) = out.as_chunks_mut::<4>();
+        fours.iter_mut().for_each(|four| copy(four));
+        copy(rest);
     }
 }
 
@@ -227,7 +240,14 @@ impl<'a, T> RunMut<'a, T> {
     where
         T: Copy,
     {
-        from.iter().enumerate().for_each(|(k, &x)| self.set(first + k, x));
+        assert!(first <= self.len && from.len() <= self.len - first, "elements beyond the end");
+        let start = self.start.at(first as isize * self.stride);
+        for (k, &from) in from.iter().enumerate() {
+            // As above.
+            if let Some([x]) = RunMut::new(start.at(k as isize * self.stride), 1, 1).into_slice_mut() {
+                *x = from;
+            }
+        }
     }
 }
 
@@ -274,6 +294,36 @@ impl<'a, T> Lanes<'a, T> {
     #[inline(always)]
     pub(crate) fn lane(&self, i: usize) -> Run<'a, T> {
         Run::new(self.start.at(self.walk.offset(i)), self.walk.len, self.walk.stride)
+    }
+
+    /// Copies the elements from `first` on, counted through the slices.
+    pub(crate) fn copy_to(&self, first: usize, mut out: &mut [T])
+    where
+        T: Copy,
+    {
+        /// Slices shorter than this are not worth a loop each.
+        const SHORT: usize = 16;
+        let len = self.walk.len;
+        let end = first.checked_add(out.len());
+        assert!(end.is_some_and(|end| end <= self.walk.count * len), "elements beyond the end");
+        let (mut lane, mut at) = (first.checked_div(len).unwrap_or(0), first.checked_rem(len).unwrap_or(0));
+        if len < SHORT && !out.is_empty() {
+            let mut run = self.lane(lane);
+            for out in out {
+                if at == len {
+                    (lane, at) = (lane + 1, 0);
+                    run = self.lane(lane);
+                }
+                *out = run.get(at);
+                at += 1;
+            }
+            return;
+        }
+        while !out.is_empty() {
+            let (now, later) = out.split_at_mut(out.len().min(len - at));
+            self.lane(lane).copy_to(at, now);
+            (out, lane, at) = (later, lane + 1, 0);
+        }
     }
 
     /// Whether the slices `i`, …, `i + count − 1` begin at neighbouring elements, so that `across` gives any
@@ -1037,26 +1087,28 @@ impl<'a> Runs<'a> {
         RunsMut(Runs::new(&table.0, list, flow, axis, ahead))
     }
 
-    /// Calls `run` with each run of an outer place.
+    /// Calls `run` with each run.
     #[inline(always)]
-    fn for_each<T: Word, X: Word>(&self, outer: usize, run: impl Fn(Steps<T, X>)) {
+    fn for_each<T: Word, X: Word>(&self, run: impl Fn(Steps<T, X>)) {
         assert!(self.widths == [size_of::<T>(), size_of::<X>()], "elements of another size");
         let (table, list, flow): (Start<T>, Start<X>, Start<T>) =
             (self.table.cast(), self.list.cast(), self.flow.cast());
         debug_assert!(table.0.is_aligned() && list.0.is_aligned() && flow.0.is_aligned());
-        let outer = outer as isize;
-        let (mut table, mut list, mut flow) = (
-            table.at(outer * self.table_steps[0]),
-            list.at(outer * self.list_steps[0]),
-            flow.at(outer * self.flow_steps[0]),
-        );
         // The steps as numbers of their own: where elements are written, they might be in the `Runs` for all the
         // compiler knows, and would be read again for each run.
-        let (table_step, list_step, flow_step) =
-            (self.table_steps[1], self.list_steps[1], self.flow_steps[1]);
-        for _ in 0..self.counts[1] {
-            run(Steps { table, list, flow });
-            (table, list, flow) = (table.at(table_step), list.at(list_step), flow.at(flow_step));
+        let [a, b] = self.counts;
+        let [table_step, list_step, flow_step] =
+            [self.table_steps[1], self.list_steps[1], self.flow_steps[1]];
+        for i in 0..a as isize {
+            let (mut table, mut list, mut flow) = (
+                table.at(i * self.table_steps[0]),
+                list.at(i * self.list_steps[0]),
+                flow.at(i * self.flow_steps[0]),
+            );
+            for _ in 0..b {
+                run(Steps { table, list, flow });
+                (table, list, flow) = (table.at(table_step), list.at(list_step), flow.at(flow_step));
+            }
         }
     }
 
@@ -1064,14 +1116,14 @@ impl<'a> Runs<'a> {
     /// pieces, the same of each run before the next of any, so that a line is still in the first-level cache when the
     /// next run needs it.
     #[inline(always)]
-    fn for_each_of_one_index<T: Word, X: Word>(&self, outer: usize, run: impl Fn(usize, Steps<T, X>)) {
+    fn for_each_of_one_index<T: Word, X: Word>(&self, run: impl Fn(usize, Steps<T, X>)) {
         let runs = self.counts[0] * self.counts[1];
         let most = if self.is_along_planes { (PIECES / runs.max(1)).max(16) } else { usize::MAX };
         let mut first = 0;
         while first < self.len {
             let len = (self.len - first).min(most);
             let (table, flow) = (first as isize * self.step, first as isize * self.flow_step);
-            self.for_each(outer, |at: Steps<T, X>| {
+            self.for_each(|at: Steps<T, X>| {
                 run(len, Steps { table: at.table.at(table), list: at.list, flow: at.flow.at(flow) })
             });
             first += len;
@@ -1094,17 +1146,11 @@ struct Steps<T, X> {
 }
 
 impl RunsMut<'_> {
-    /// How many outer places there are: one, but for a few.
+    /// `flow[..] = table[.. list[..] ..]`
     #[inline(always)]
-    pub(crate) fn outer(&self) -> usize {
-        self.0.counts[0]
-    }
-
-    /// `flow[..] = table[.. list[..] ..]`, the runs of one outer place.
-    #[inline(always)]
-    pub(crate) fn gather<W: Word, X: Word>(&mut self, outer: usize) {
+    pub(crate) fn gather<W: Word, X: Word>(self) {
         let RunsMut(runs) = self;
-        let &mut Runs { len, step, stride, list_step, flow_step, ahead, .. } = runs;
+        let Runs { len, step, stride, list_step, flow_step, ahead, .. } = runs;
         #[inline(always)]
         fn copy<V: Copy>(from: Start<V>, to: Start<V>) {
             // SAFETY: one of the two is a value on the stack, or both are elements. `Runs::along` has asserted that the
@@ -1131,7 +1177,7 @@ impl RunsMut<'_> {
         let is_short = len < 8 || len < 32 && runs.counts != [1, 1];
         if is_flat && !is_short && size_of::<W>() < 16 {
             let (len, ahead) = (len as isize, ahead as isize);
-            runs.for_each::<W, X>(outer, |Steps { table, list, flow }| {
+            runs.for_each::<W, X>(|Steps { table, list, flow }| {
                 let each = |t: isize| read(table, index(list, t));
                 let eight = |t| store::<W, 8>(flow, t, std::array::from_fn(|j| each(t + j as isize)));
                 let mut t = 0;
@@ -1154,20 +1200,21 @@ impl RunsMut<'_> {
                 }
             });
         } else if is_flat {
-            runs.for_each::<W, X>(outer, |Steps { table, list, flow }| {
+            runs.for_each::<W, X>(|Steps { table, list, flow }| {
                 by_fours(len, |t| copy(table.at(index(list, t)), flow.at(t)));
             });
         } else if runs.are_dense() && stride == 1 {
-            runs.for_each::<W, X>(outer, |Steps { table, list, flow }| {
+            runs.for_each::<W, X>(|Steps { table, list, flow }| {
                 (0..len as isize).for_each(|t| copy(table.at(t * step + index(list, t)), flow.at(t)));
             });
         } else if runs.are_dense() {
-            runs.for_each::<W, X>(outer, |Steps { table, list, flow }| {
+            runs.for_each::<W, X>(|Steps { table, list, flow }| {
                 (0..len as isize)
                     .for_each(|t| copy(table.at(t * step + index(list, t) * stride), flow.at(t)));
             });
         } else if list_step == 0 {
-            runs.for_each_of_one_index::<W, X>(outer, |len, Steps { table, list, flow }| {
+            // One index a run.
+            runs.for_each::<W, X>(|Steps { table, list, flow }| {
                 let at = std::cell::Cell::new((table.at(index(list, 0) * stride), flow));
                 by_fours(len, |_| {
                     let (from, to) = at.get();
@@ -1176,7 +1223,7 @@ impl RunsMut<'_> {
                 });
             });
         } else {
-            runs.for_each::<W, X>(outer, |Steps { table, list, flow }| {
+            runs.for_each::<W, X>(|Steps { table, list, flow }| {
                 for t in 0..len as isize {
                     copy(table.at(t * step + index(list, t * list_step) * stride), flow.at(t * flow_step));
                 }
@@ -1184,12 +1231,12 @@ impl RunsMut<'_> {
         }
     }
 
-    /// Each `table[.. list[..] ..]` is updated with `flow[..]`, the runs of one outer place. What updates one element
-    /// comes in order along the indexed axis.
+    /// Each `table[.. list[..] ..]` is updated with `flow[..]`. What updates one element comes in order along
+    /// the indexed axis.
     #[inline(always)]
-    pub(crate) fn scatter<T: Word, X: Word>(&mut self, outer: usize, update: impl Update<T>) {
+    pub(crate) fn scatter<T: Word, X: Word>(self, update: impl Update<T>) {
         let RunsMut(runs) = self;
-        let &mut Runs { len, step, stride, list_step, flow_step, ahead, .. } = runs;
+        let Runs { len, step, stride, list_step, flow_step, ahead, .. } = runs;
         #[inline(always)]
         fn read<V: Copy>(from: Start<V>, at: isize) -> V {
             // SAFETY: as in `gather`.
@@ -1202,7 +1249,7 @@ impl RunsMut<'_> {
         };
         let one = |table, offset, flow, t| set(table, offset, read(flow, t));
         if runs.are_dense() && stride == 1 && step == 0 {
-            runs.for_each::<T, X>(outer, |Steps { table, list, flow }| {
+            runs.for_each::<T, X>(|Steps { table, list, flow }| {
                 let (mut t, len) = (0isize, len as isize);
                 if ahead > 0 {
                     while t + (ahead as isize) < len {
@@ -1215,24 +1262,21 @@ impl RunsMut<'_> {
                 by_fours((len - t) as usize, |t| one(table, index(list, t), flow, t));
             });
         } else if runs.are_dense() {
-            runs.for_each::<T, X>(outer, |Steps { table, list, flow }| {
+            runs.for_each::<T, X>(|Steps { table, list, flow }| {
                 (0..len as isize).for_each(|t| one(table, t * step + index(list, t) * stride, flow, t));
             });
         } else if flow_step == 0 && list_step == 1 && stride == 1 {
             // One value a run, which the compiler would read again after each update.
-            runs.for_each::<T, X>(outer, |Steps { table, list, flow }| {
-                let (value, at) = (read(flow, 0), std::cell::Cell::new(table));
-                by_fours(len, |t| {
-                    set(at.get(), index(list, t), value);
-                    at.set(at.get().at(step));
-                });
+            runs.for_each::<T, X>(|Steps { table, list, flow }| {
+                let value = read(flow, 0);
+                (0..len as isize).for_each(|t| set(table, t * step + index(list, t), value));
             });
         } else if list_step == 1 && stride == 1 {
-            runs.for_each::<T, X>(outer, |Steps { table, list, flow }| {
+            runs.for_each::<T, X>(|Steps { table, list, flow }| {
                 (0..len as isize).for_each(|t| one(table, t * step + index(list, t), flow, t * flow_step));
             });
         } else if list_step == 0 {
-            runs.for_each_of_one_index::<T, X>(outer, |len, Steps { table, list, flow }| {
+            runs.for_each_of_one_index::<T, X>(|len, Steps { table, list, flow }| {
                 let at = std::cell::Cell::new((table.at(index(list, 0) * stride), flow));
                 by_fours(len, |_| {
                     let (to, from) = at.get();
@@ -1241,7 +1285,7 @@ impl RunsMut<'_> {
                 });
             });
         } else {
-            runs.for_each::<T, X>(outer, |Steps { table, list, flow }| {
+            runs.for_each::<T, X>(|Steps { table, list, flow }| {
                 for t in 0..len as isize {
                     one(table, t * step + index(list, t * list_step) * stride, flow, t * flow_step);
                 }

@@ -164,6 +164,37 @@ impl<'a, T> View<'a, T> {
         if self.layout.is_c_order() { Run::new(self.start, self.len(), 1).as_slice() } else { None }
     }
 
+    /// As [`View::as_slice`], where a look at the layout tells: a view that was made for one call need not stand in
+    /// memory for it.
+    #[inline(always)]
+    pub(crate) fn as_plain_slice(&self) -> Option<&'a [T]> {
+        // Dense in C order, so the indices name exactly the `len` elements from `start` on.
+        if self.layout.is_plainly_dense() { Run::new(self.start, self.len(), 1).as_slice() } else { None }
+    }
+
+    /// Copies the elements of a view of rank 1 or 2, if it is one and they are no more than `to` has room for, and says
+    /// how many they are. Such a view need not stand in memory either.
+    #[inline(always)]
+    pub(crate) fn copy_few(&self, to: &mut [T]) -> Option<usize>
+    where
+        T: Copy,
+    {
+        let ([rows, len], [step, stride]) = match self.layout.rank {
+            1 => ([1, self.layout.shape[0]], [0, self.layout.strides[0]]),
+            2 => (
+                [self.layout.shape[0], self.layout.shape[1]],
+                [self.layout.strides[0], self.layout.strides[1]],
+            ),
+            _ => return None,
+        };
+        let to = to.get_mut(..rows * len)?;
+        for (i, to) in to.chunks_exact_mut(len.max(1)).enumerate() {
+            // Inside the shape: fewer than `rows` such chunks precede.
+            Run::new(self.start.at(i as isize * step), len, stride).copy_to(0, to);
+        }
+        Some(rows * len)
+    }
+
     /// All elements in C order.
     pub(crate) fn to_vec(self) -> Vec<T>
     where
@@ -276,6 +307,38 @@ impl<'a, T> ViewMut<'a, T> {
         // In C order the indices name exactly the `len` elements from `start` on; `self` is consumed.
         let slice = self.layout.is_c_order().then(|| RunMut::new(self.start, self.len(), 1).into_slice_mut());
         slice.flatten().ok_or(self)
+    }
+
+    /// Overwrites the elements of a view of rank 1 or 2, of which there are as many as in `from`: after
+    /// [`View::copy_few`].
+    #[inline(always)]
+    pub(crate) fn paste_few(&mut self, from: &[T])
+    where
+        T: Copy,
+    {
+        let ([rows, len], [step, stride]) = match self.layout.rank {
+            1 => ([1, self.layout.shape[0]], [0, self.layout.strides[0]]),
+            2 => (
+                [self.layout.shape[0], self.layout.shape[1]],
+                [self.layout.strides[0], self.layout.strides[1]],
+            ),
+            _ => return,
+        };
+        for (i, from) in from.chunks_exact(len.max(1)).take(rows).enumerate() {
+            // Inside the shape, whose indices reach no element twice: as above.
+            RunMut::new(self.start.at(i as isize * step), len, stride).copy_from(0, from);
+        }
+    }
+
+    /// As [`View::as_plain_slice`].
+    #[inline(always)]
+    pub(crate) fn as_plain_slice_mut(&mut self) -> Option<&mut [T]> {
+        // As in `View`; `self` is borrowed for as long.
+        if self.layout.is_plainly_dense() {
+            RunMut::new(self.start, self.len(), 1).into_slice_mut()
+        } else {
+            None
+        }
     }
 
     /// The lanes along `axis` (which exists: see [`View::axis`]).

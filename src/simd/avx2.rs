@@ -4,6 +4,7 @@
 
 use super::{Kernel, Simd, Streaming, slices};
 use std::arch::x86_64::*;
+use std::sync::OnceLock;
 
 /// Proof that this CPU has AVX2, FMA and the bit instructions of their time (x86-64-v3).
 #[derive(Clone, Copy)]
@@ -13,13 +14,17 @@ impl Avx2 {
     /// The only maker of an `Avx2`.
     #[inline]
     pub(crate) fn detect() -> Option<Self> {
-        (is_x86_feature_detected!("avx2")
-            && is_x86_feature_detected!("fma")
-            && is_x86_feature_detected!("bmi1")
-            && is_x86_feature_detected!("bmi2")
-            && is_x86_feature_detected!("lzcnt")
-            && is_x86_feature_detected!("popcnt"))
-        .then_some(Avx2(()))
+        // One answer instead of six: a call on a few elements asks, too.
+        static DETECTED: OnceLock<bool> = OnceLock::new();
+        let is_detected = *DETECTED.get_or_init(|| {
+            is_x86_feature_detected!("avx2")
+                && is_x86_feature_detected!("fma")
+                && is_x86_feature_detected!("bmi1")
+                && is_x86_feature_detected!("bmi2")
+                && is_x86_feature_detected!("lzcnt")
+                && is_x86_feature_detected!("popcnt")
+        });
+        is_detected.then_some(Avx2(()))
     }
 }
 

@@ -35,6 +35,28 @@ pub(crate) fn first_bits(n: usize) -> u64 {
     if n < WORD { (1 << n) - 1 } else { !0 }
 }
 
+/// Packs at most 64 truth values: bit i is element i.
+#[inline]
+pub(crate) fn pack_few(from: &[bool]) -> u64 {
+    let Some(last) = from.last_chunk() else {
+        return from.iter().rev().fold(0, |bits, &bit| bits << 1 | u64::from(bit));
+    };
+    let bits = u64::from(pack_8(last)) << (from.len() - 8); // some of them twice
+    from.as_chunks()
+        .0
+        .iter()
+        .zip(0..)
+        .fold(bits, |bits, (eight, i)| bits | u64::from(pack_8(eight)) << (8 * i))
+}
+
+/// Packs eight truth values.
+#[inline(always)]
+pub(crate) fn pack_8(from: &[bool; 8]) -> u8 {
+    // The product moves the lowest bit of byte i to bit 56 + i.
+    let bits = u64::from_le_bytes(from.map(u8::from));
+    (bits.wrapping_mul(0x0102_0408_1020_4080) >> 56) as u8
+}
+
 /// For each byte, the numbers of its set bits, ascending, at the front.
 pub(crate) static SET_BITS: [[u8; 8]; 256] = {
     let mut table = [[0; 8]; 256];

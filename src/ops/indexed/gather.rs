@@ -385,16 +385,14 @@ fn elements(job: &mut Gather<'_>, reach: usize) {
 
 /// Straight from the list, by its size and that of an element.
 #[inline(always)]
-fn in_place(mut runs: RunsMut<'_>, table: &Erased3<'_>, words: &Words<'_>) {
-    for outer in 0..runs.outer() {
-        with_widths!(table.width(), words.piece().width(), move_runs(&mut runs, outer))
-    }
+fn in_place(runs: RunsMut<'_>, table: &Erased3<'_>, words: &Words<'_>) {
+    with_widths!(table.width(), words.piece().width(), move_runs(runs))
 }
 
 /// The kernel, for an element size and an index size.
 #[inline(never)]
-fn move_runs<W: Word, X: Word>(runs: &mut RunsMut<'_>, outer: usize) {
-    runs.gather::<W, X>(outer);
+fn move_runs<W: Word, X: Word>(runs: RunsMut<'_>) {
+    runs.gather::<W, X>();
 }
 
 /// Where an index may be negative, or means what its mode says: one dense run at once, others by blocks of resolved

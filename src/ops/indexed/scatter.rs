@@ -520,21 +520,19 @@ fn elements(job: &mut Scatter<'_>, own: Own, is_part: bool, op: Op) {
         && job.table.as_piece().reach() >= PREFETCH_FROM
         && !simd::is_intel();
     let (ahead, width, words) = (if is_far { DISTANCE } else { 0 }, job.flow.width(), job.list.words);
-    let mut runs = Runs::of_scatter(&mut job.table, &words, &job.flow, axis, ahead);
+    let runs = Runs::of_scatter(&mut job.table, &words, &job.flow, axis, ahead);
     let index = words.piece().width();
-    for outer in 0..runs.outer() {
-        match op {
-            Op::AddF32(a) => with_index!(index, update_runs::<f32>(&mut runs, outer, Add(a))),
-            Op::AddF64(a) => with_index!(index, update_runs::<f64>(&mut runs, outer, Add(a))),
-            Op::Put => with_widths!(width, index, update_runs(&mut runs, outer, Put)),
-        }
+    match op {
+        Op::AddF32(a) => with_index!(index, update_runs::<f32>(runs, Add(a))),
+        Op::AddF64(a) => with_index!(index, update_runs::<f64>(runs, Add(a))),
+        Op::Put => with_widths!(width, index, update_runs(runs, Put)),
     }
 }
 
 /// The kernel, for an element type and an index size.
 #[inline(never)]
-fn update_runs<T: Word, X: Word>(runs: &mut RunsMut<'_>, outer: usize, update: impl Update<T>) {
-    runs.scatter::<T, X>(outer, update);
+fn update_runs<T: Word, X: Word>(runs: RunsMut<'_>, update: impl Update<T>) {
+    runs.scatter::<T, X>(update);
 }
 
 /// By blocks of resolved offsets: where an index may be negative, or means what its mode says, or is another
@@ -572,11 +570,7 @@ fn blocks<T: Word>(job: &mut Scatter<'_>, own: Own, axis: usize, update: impl Up
                             checked_block(offsets, axis, job.table.as_piece().shape()[K], job.list.level());
                         let (mut table, flow) =
                             (job.table.table_part(axis, index, len), job.flow.part(axis, index, len));
-                        update_runs::<T, u64>(
-                            &mut Runs::of_scatter(&mut table, &words, &flow, axis, 0),
-                            0,
-                            update,
-                        );
+                        update_runs::<T, u64>(Runs::of_scatter(&mut table, &words, &flow, axis, 0), update);
                     }
                 }
             }
@@ -602,7 +596,7 @@ fn update_some<T: Word>(
         let words = checked_block(&offsets[..len], axis, n, job.list.level());
         let (mut table, flow) =
             (job.table.table_part(axis, index, len), Erased3::from_slice(&room[..len], axis));
-        update_runs::<T, u64>(&mut Runs::of_scatter(&mut table, &words, &flow, axis, 0), 0, update);
+        update_runs::<T, u64>(Runs::of_scatter(&mut table, &words, &flow, axis, 0), update);
     } else {
         job.table.typed().update_inside((axis, index), offsets, room, update);
     }

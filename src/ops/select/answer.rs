@@ -62,6 +62,28 @@ pub(super) struct Places<'a, T> {
     pub(super) values: Option<&'a mut [T]>,
 }
 
+impl<'a, T> Places<'a, T> {
+    /// As many places as the shorter of two slices has.
+    #[inline(always)]
+    pub(super) fn new<I: Position>(positions: Option<&'a mut [I]>, values: Option<&'a mut [T]>) -> Self {
+        let of_positions = positions.as_ref().map_or(usize::MAX, |to| to.len());
+        let len = values.as_ref().map_or(usize::MAX, |to| to.len()).min(of_positions);
+        let positions = positions.map_or(Positions::None, |to| I::erase(&mut to[..len]));
+        Places { len, positions, values: values.map(|to| &mut to[..len]) }
+    }
+
+    /// The first `n` places.
+    #[inline(always)]
+    pub(super) fn first(&mut self, n: usize) -> Places<'_, T> {
+        let positions = match &mut self.positions {
+            Positions::None => Positions::None,
+            Positions::U32(to) => Positions::U32(&mut to[..n]),
+            Positions::U64(to) => Positions::U64(&mut to[..n]),
+        };
+        Places { len: n, positions, values: self.values.as_mut().map(|to| &mut to[..n]) }
+    }
+}
+
 impl<T: Send> Split for Places<'_, T> {
     fn len(&self) -> usize {
         self.len
@@ -107,16 +129,6 @@ pub(super) struct Slices<'a, T> {
     room: usize,
 }
 
-impl<'a, T> Slices<'a, T> {
-    pub(super) fn new<I: Position>(positions: Option<&'a mut [I]>, values: Option<&'a mut [T]>) -> Self {
-        let of_positions = positions.as_ref().map_or(usize::MAX, |to| to.len());
-        let room = values.as_ref().map_or(usize::MAX, |to| to.len()).min(of_positions);
-        let positions = positions.map_or(Positions::None, |to| I::erase(&mut to[..room]));
-        let values = values.map(|to| &mut to[..room]);
-        Slices { left: Places { len: room, positions, values }, room }
-    }
-}
-
 impl<'a, T: Send> From<Places<'a, T>> for Slices<'a, T> {
     fn from(places: Places<'a, T>) -> Self {
         Slices { room: places.len, left: places }
@@ -144,13 +156,7 @@ impl<T: Send> Sink<T> for Slices<'_, T> {
             return self.places(n); // which says why not
         }
         // Nothing is split off: this is the answer's only part.
-        let Places { positions, values, .. } = &mut self.left;
-        let positions = match positions {
-            Positions::None => Positions::None,
-            Positions::U32(to) => Positions::U32(&mut to[..n]),
-            Positions::U64(to) => Positions::U64(&mut to[..n]),
-        };
-        Ok(Places { len: n, positions, values: values.as_mut().map(|to| &mut to[..n]) })
+        Ok(self.left.first(n))
     }
     fn cut(&mut self, _n: usize) {}
 }
@@ -159,6 +165,18 @@ impl<T: Send> Sink<T> for Slices<'_, T> {
 pub(super) struct Vectors<'a, I, T> {
     pub(super) positions: Option<&'a mut Vec<I>>,
     pub(super) values: Option<&'a mut Vec<T>>,
+}
+
+impl<I, T> Vectors<'_, I, T> {
+    /// Gives back what is not needed.
+    pub(super) fn shrink(&mut self) {
+        if let Some(v) = &mut self.positions {
+            v.shrink_to_fit();
+        }
+        if let Some(v) = &mut self.values {
+            v.shrink_to_fit();
+        }
+    }
 }
 
 /// Makes room for `n` more elements, if that can be had.

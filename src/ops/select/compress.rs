@@ -1,11 +1,11 @@
 //! Selection by a mask that is given: `x[mask]`.
 
-use super::answer::{Position, Sink, Slices, Vectors};
-use super::source::Source;
-use super::{Hits, fits, kernels, select, write};
+use super::answer::{Places, Position, Sink, Slices, Vectors};
+use super::source::{Source, WORDS};
+use super::{Hits, few, fits, kernels, put_word, select_block, select_many, write, write_blocks};
 use crate::array::View;
 use crate::error::{Error, Result};
-use crate::simd::select::{WORD, first_bits};
+use crate::simd::select::{WORD, first_bits, pack_few};
 use crate::simd::{Float, Level};
 
 /// A truth value for each element: made from a slice, vector or array of `bool`, or from bits.
@@ -45,6 +45,7 @@ impl<'a> Mask<'a> {
     }
 
     /// The number of truth values.
+    #[inline]
     pub fn len(&self) -> usize {
         match self.0 {
             Truth::Bools(bools) => bools.len(),
@@ -85,6 +86,16 @@ impl<'a, const N: usize> From<&'a [bool; N]> for Mask<'a> {
 }
 
 impl Truth<'_> {
+    /// The word of at most 64 truth values, and how many bits are set.
+    #[inline(always)]
+    pub(super) fn word(&self) -> (u64, usize) {
+        let word = match *self {
+            Truth::Bools(bools) => pack_few(bools),
+            Truth::Bits(words, len) => words.first().map_or(0, |word| word & first_bits(len)),
+        };
+        (word, word.count_ones() as usize)
+    }
+
     /// Writes the words from the truth value `first`, a multiple of 64, on, and says how many bits are set.
     pub(super) fn words(&self, level: Level, first: usize, words: &mut [u64]) -> usize {
         match *self {
@@ -105,6 +116,7 @@ impl Truth<'_> {
 }
 
 /// The mask of an array of this shape.
+#[inline(always)]
 fn of_len(mask: Mask<'_>, len: usize) -> Result<Truth<'_>> {
     if mask.len() == len {
         return Ok(mask.0);
@@ -124,13 +136,20 @@ fn of_len(mask: Mask<'_>, len: usize) -> Result<Truth<'_>> {
 ///
 /// # Errors
 /// [`Error::Shape`] where the mask has not as many truth values as `x` elements; [`Error::Level`]; [`Error::Memory`].
+#[inline(always)]
 pub fn compress<'a, 'm, T: Float>(x: impl Into<View<'a, T>>, mask: impl Into<Mask<'m>>) -> Result<Vec<T>> {
-    let (level, x) = (Level::current()?, x.into());
-    let hits = Hits::Mask(of_len(mask.into(), x.len())?);
+    let (level, x, mask) = (Level::current()?, x.into(), mask.into());
     let mut values = Vec::new();
-    let mut sink = Vectors::<u64, T> { positions: None, values: Some(&mut values) };
-    select(level, &x, hits, Some(&mut sink))?;
-    values.shrink_to_fit();
+    let mut to = Vectors::<u64, T> { positions: None, values: Some(&mut values) };
+    if let Some(x) = few(&x, &mut None).filter(|x| x.len() == mask.len()) {
+        let word = mask.0.word();
+        let mut places = to.places(word.1).map_err(|error| *error)?;
+        put_word(word, |i| x[i], &mut places)?;
+    } else {
+        let (x, to) = (x, &mut to); // a copy of x: the other need never stand in memory
+        select_many(level, &x, &Hits::Mask(of_len(mask, x.len())?), Some(to))?;
+        to.shrink();
+    }
     Ok(values)
 }
 
@@ -146,19 +165,32 @@ pub fn compress<'a, 'm, T: Float>(x: impl Into<View<'a, T>>, mask: impl Into<Mas
 ///
 /// # Errors
 /// As [`compress`]; [`Error::Room`].
+#[inline(always)]
 pub fn compress_into<'a, 'm, T: Float>(
     x: impl Into<View<'a, T>>,
     mask: impl Into<Mask<'m>>,
     out: &mut [T],
 ) -> Result<usize> {
-    let (level, x) = (Level::current()?, x.into());
-    let hits = Hits::Mask(of_len(mask.into(), x.len())?);
-    select(level, &x, hits, Some(&mut Slices::new::<u64>(None, Some(out))))
+    let (level, x, mask) = (Level::current()?, x.into(), mask.into());
+    let mut to = Places::new::<u64>(None, Some(out));
+    if let Some(x) = few(&x, &mut None).filter(|x| x.len() == mask.len()) {
+        return put_word(mask.0.word(), |i| x[i], &mut to);
+    }
+    if let Some(answer) = select_block(level, &x, Some(mask.len()), &Hits::Mask(mask.0), &mut to) {
+        return answer;
+    }
+    let (x, mut to) = (x, Slices::from(to)); // as above
+    select_many(level, &x, &Hits::Mask(of_len(mask, x.len())?), Some(&mut to))
 }
 
 /// The positions of the set bits: compiled with this crate.
+#[inline(never)]
 fn of_mask(level: Level, mask: Mask<'_>, sink: &mut dyn Sink<f32>) -> Result<usize> {
-    write(level, &Source::Length(mask.len()), &Hits::Mask(mask.0), None, sink).map_err(|error| *error)
+    let (x, hits) = (Source::Length(mask.len()), Hits::Mask(mask.0));
+    // The words of one block tell how many places are needed.
+    let is_one = mask.len() <= WORDS * WORD;
+    if is_one { write_blocks(level, &x, 0, &hits, sink) } else { write(level, &x, &hits, None, sink) }
+        .map_err(|error| *error)
 }
 
 /// The indices at which `mask` is true, ascending: `np.flatnonzero(mask)`.
@@ -171,13 +203,19 @@ fn of_mask(level: Level, mask: Mask<'_>, sink: &mut dyn Sink<f32>) -> Result<usi
 ///
 /// # Errors
 /// [`Error::Count`] where `I` is too narrow for the mask's length; [`Error::Level`]; [`Error::Memory`].
+#[inline(always)]
 pub fn compress_indices<'m, I: Position>(mask: impl Into<Mask<'m>>) -> Result<Vec<I>> {
     let (level, mask) = (Level::current()?, mask.into());
     fits::<I>(mask.len())?;
     let mut indices = Vec::new();
-    let mut sink = Vectors::<I, f32> { positions: Some(&mut indices), values: None };
-    of_mask(level, mask, &mut sink)?;
-    indices.shrink_to_fit();
+    let mut to = Vectors::<I, f32> { positions: Some(&mut indices), values: None };
+    if mask.len() <= WORD {
+        let word = mask.0.word();
+        put_word(word, |_| 0.0, &mut to.places(word.1).map_err(|error| *error)?)?;
+    } else {
+        of_mask(level, mask, &mut to)?;
+        to.shrink();
+    }
     Ok(indices)
 }
 
@@ -193,9 +231,13 @@ pub fn compress_indices<'m, I: Position>(mask: impl Into<Mask<'m>>) -> Result<Ve
 ///
 /// # Errors
 /// As [`compress_indices`]; [`Error::Room`].
+#[inline(always)]
 pub fn compress_indices_into<'m, I: Position>(mask: impl Into<Mask<'m>>, out: &mut [I]) -> Result<usize> {
     let (level, mask) = (Level::current()?, mask.into());
     fits::<I>(mask.len())?;
-    let mut sink = Slices::<f32>::new(Some(out), None);
-    of_mask(level, mask, &mut sink)
+    let mut to = Places::<f32>::new(Some(out), None);
+    if mask.len() <= WORD {
+        return put_word(mask.0.word(), |_| 0.0, &mut to);
+    }
+    of_mask(level, mask, &mut Slices::from(to))
 }

@@ -5,7 +5,7 @@
 
 use super::answer::{Places, Positions};
 use super::predicate::{Kind, Test};
-use crate::simd::select::{SLACK, WORD, first_bits};
+use crate::simd::select::{SLACK, WORD, first_bits, pack_few};
 use crate::simd::{Float, Kernel, Level, Simd};
 
 /// A test with its bounds in registers: the only place where kinds become instructions.
@@ -100,8 +100,10 @@ impl<V: Copy> Comparison<V> {
     #[inline(always)]
     fn short_word<T: Float, S: Simd<T, V = V>>(&self, s: S, x: &[T]) -> u64 {
         let mut bits = 0;
-        for (i, part) in x.chunks(VECTORS * T::LANES).enumerate() {
-            bits |= s.bits_of_4(self.of_4(s, load_part(s, part, T::NAN))) << (i * VECTORS * T::LANES);
+        for (i, part) in x.chunks(T::LANES).enumerate() {
+            // Four times the same: one comparison.
+            let m = self.of_4(s, [load_first(s, part); VECTORS]);
+            bits |= u64::from(s.bits(m[0])) << (i * T::LANES);
         }
         (bits ^ self.flip) & first_bits(x.len())
     }
@@ -126,6 +128,15 @@ fn load_part<T: Float, S: Simd<T>>(s: S, part: &[T], pad: T) -> [S::V; VECTORS] 
             s.load_up_to(&part[from..to], pad)
         },
     )
+}
+
+/// At most a vector's elements, and NaN after them.
+#[inline(always)]
+fn load_first<T: Float, S: Simd<T>>(s: S, part: &[T]) -> S::V {
+    match T::blocks(part).0 {
+        [block, ..] => s.load(block),
+        [] => s.load_up_to(part, T::NAN),
+    }
 }
 
 /// `f` of each: unlike `map` of arrays never a function of its own, compiled for no level.
@@ -164,6 +175,32 @@ impl<T: Float> Kernel<T> for Compare<'_, T> {
     }
 }
 
+/// The word of at most 64 elements under the test, and how many bits are set.
+pub(super) fn word<T: Float>(level: Level, test: &Test<T>, x: &[T]) -> (u64, usize) {
+    T::dispatch(level, Word { test, x })
+}
+
+struct Word<'a, T> {
+    test: &'a Test<T>,
+    x: &'a [T],
+}
+
+impl<T: Float> Kernel<T> for Word<'_, T> {
+    type Output = (u64, usize);
+    #[inline(always)]
+    fn run<S: Simd<T>>(self, s: S) -> (u64, usize) {
+        let Word { test, x } = self;
+        let mut word = Comparison::new(s, test).short_word(s, x);
+        if test.or_nan {
+            // The loop is short and seldom.
+            for (i, x) in x.iter().enumerate() {
+                word |= u64::from(x.is_nan()) << i;
+            }
+        }
+        (word, word.count_ones() as usize)
+    }
+}
+
 /// How many elements satisfy the test.
 pub(super) fn count<T: Float>(level: Level, test: &Test<T>, x: &[T]) -> usize {
     let hits = T::dispatch(level, Count { test, x });
@@ -199,7 +236,7 @@ impl<T: Float> Kernel<T> for Count<'_, T> {
 }
 
 /// The hits of a block that may go through room of our own.
-const OWN: usize = 256;
+const OWN: usize = 128;
 
 /// The word from which on hits go to room of our own, and from there to their places. While at least 64 hits
 /// are still to come, they overwrite whatever was written after the earlier ones.
@@ -248,38 +285,74 @@ fn expand<E: Copy + Default>(words: &[u64], to: &mut [E], put: impl Fn(usize, u6
 
 /// Calls `put` for each set bit with its number and a place.
 #[inline(always)]
-fn by_bits<E>(mut bits: u64, to: &mut [E], put: impl Fn(usize, &mut E)) {
-    for to in to {
-        if bits == 0 {
-            break;
+fn by_bits<E>(words: &[u64], mut to: impl Iterator<Item = E>, mut put: impl FnMut(usize, E)) {
+    for (w, &word) in words.iter().enumerate() {
+        let mut bits = word;
+        while bits != 0 {
+            let Some(to) = to.next() else { return };
+            put(w * WORD + bits.trailing_zeros() as usize, to);
+            bits &= bits - 1;
         }
-        put(bits.trailing_zeros() as usize, to);
-        bits &= bits - 1;
     }
 }
 
-/// The most hits of a word that are written one by one, and the most elements.
-const FEW: usize = 32;
+/// The most hits that are written one by one.
+pub(super) const FEW: usize = 32;
 
-/// The word of a block that has no other, and few hits.
+/// Writes the hits of words, whose first element has the index `first` and of which `x` gives any, to places enough.
 #[inline(always)]
-pub(super) fn few(words: &[u64]) -> Option<u64> {
-    match *words {
-        [word] if word.count_ones() as usize <= FEW => Some(word),
-        _ => None,
+pub(super) fn put_few<T: Float>(
+    words: &[u64],
+    first: usize,
+    mut x: impl FnMut(usize) -> T,
+    to: &mut Places<'_, T>,
+) {
+    macro_rules! put {
+        ($places:expr; $i:ident $to:pat => $put:expr) => {
+            by_bits(
+                words,
+                $places,
+                #[inline(always)]
+                |$i, $to| $put,
+            )
+        };
+    }
+    match (&mut to.positions, &mut to.values) {
+        (Positions::None, None) => {}
+        (Positions::None, Some(values)) => put!(values.iter_mut(); i value => *value = x(i)),
+        (Positions::U32(to), None) => put!(to.iter_mut(); i to => *to = (first + i) as u32),
+        (Positions::U64(to), None) => put!(to.iter_mut(); i to => *to = (first + i) as u64),
+        (Positions::U32(to), Some(values)) => put!(to.iter_mut().zip(values.iter_mut()); i (to, value) =>
+            (*to, *value) = ((first + i) as u32, x(i))),
+        (Positions::U64(to), Some(values)) => put!(to.iter_mut().zip(values.iter_mut()); i (to, value) =>
+            (*to, *value) = ((first + i) as u64, x(i))),
     }
 }
 
-/// Writes the hits of [`few`], whose first element has the index `first`, to places enough.
-#[inline(always)]
-pub(super) fn put_few<T: Float>(word: u64, first: usize, x: &[T], to: &mut Places<'_, T>) {
-    match &mut to.positions {
-        Positions::None => {}
-        Positions::U32(to) => by_bits(word, to, |bit, to| *to = (first + bit) as u32),
-        Positions::U64(to) => by_bits(word, to, |bit, to| *to = (first + bit) as u64),
-    }
-    if let Some(to) = &mut to.values {
-        by_bits(word, to, |bit, to| *to = x[bit]);
+/// [`put_few`] of the elements of `x`, in whose places zeros are left.
+pub(super) fn take_few<T: Float>(level: Level, words: &[u64], first: usize, x: &mut [T], to: Places<'_, T>) {
+    T::dispatch(level, TakeFew { words, first, x, to });
+}
+
+struct TakeFew<'a, T> {
+    words: &'a [u64],
+    first: usize,
+    x: &'a mut [T],
+    to: Places<'a, T>,
+}
+
+impl<T: Float> Kernel<T> for TakeFew<'_, T> {
+    type Output = ();
+    #[inline(always)]
+    fn run<S: Simd<T>>(self, _: S) {
+        let TakeFew { words, first, x, mut to } = self;
+        put_few(
+            words,
+            first,
+            #[inline(always)]
+            |i| std::mem::replace(&mut x[i], T::ZERO),
+            &mut to,
+        );
     }
 }
 
@@ -308,10 +381,23 @@ impl<T: Float> Kernel<T> for Select<'_, T> {
     fn run<S: Simd<T>>(self, s: S) -> usize {
         let Select { test, x, first, mut to } = self;
         let comparison = Comparison::new(s, test);
-        if x.len() <= FEW {
-            let word = comparison.short_word(s, x);
-            put_few(word, first, x, &mut to);
-            return word.count_ones() as usize;
+        if let (Some(_), false, (head, tail)) =
+            (&to.values, matches!(to.positions, Positions::None), x.split_at(x.len().min(WORD)))
+            && tail.len() <= WORD
+        {
+            // A few pairs are written one by one: places of our own for both parts take longer to fill with zeros.
+            let words = [comparison.short_word(s, head), comparison.short_word(s, tail)];
+            let hits = (words[0].count_ones() + words[1].count_ones()) as usize;
+            if hits <= 2 * FEW {
+                put_few(
+                    &words,
+                    first,
+                    #[inline(always)]
+                    |i| x[i],
+                    &mut to,
+                );
+                return hits;
+            }
         }
         let groups = T::blocks(x).0.as_chunks().0;
         let part = &x[groups.len() * VECTORS * T::LANES..];
@@ -365,7 +451,7 @@ struct Group<'a, T: Float, S: Simd<T>> {
 /// The elements of which the end is looked at before most are written, so that it is still in a cache then.
 const STRETCH: usize = 64 << 10;
 /// The hits from which on a stretch's end is looked at.
-const STAGED: usize = 64;
+const STAGED: usize = 16;
 /// The places of our own: for those hits, and a word's for whatever the last of them is written with.
 const STAGE: usize = STAGED + WORD - 1;
 
@@ -522,7 +608,7 @@ pub(super) fn compress<T: Float>(level: Level, words: &[u64], x: &[T], to: &mut 
     let (groups, rest) = x.as_chunks::<WORD>();
     let last = words.get(groups.len()).copied().unwrap_or(0);
     let (to, to_last) = to.split_at_mut(to.len() - last.count_ones() as usize);
-    by_bits(last, to_last, |bit, to| *to = rest[bit]);
+    by_bits(&[last], to_last.iter_mut(), |bit, to| *to = rest[bit]);
     if !to.is_empty() {
         T::dispatch(level, Compress { words: &words[..groups.len()], groups, to });
     }
@@ -550,9 +636,9 @@ impl<T: Float> Kernel<T> for Compress<'_, T> {
 
 /// Overwrites the elements of `x` whose bits are set with zeros.
 pub(super) fn clear<T: Float>(level: Level, words: &[u64], x: &mut [T]) {
-    match few(words) {
-        Some(word) => clear_bits(word, x),
-        None => T::dispatch(level, Clear { words, x }),
+    match *words {
+        [word] if word.count_ones() < DENSE => clear_bits(word, x),
+        _ => T::dispatch(level, Clear { words, x }),
     }
 }
 
@@ -673,17 +759,18 @@ impl<T: Float> Kernel<T> for AddCompare<'_, T> {
             hits += to.count_ones() as usize;
         }
         if let (false, Some(to)) = (a_rest.is_empty(), last.first_mut()) {
-            let (mut bits, len) = (0, a_rest.len());
-            let parts = a_rest.chunks_mut(VECTORS * T::LANES).zip(b_rest.chunks(VECTORS * T::LANES));
+            let mut bits = 0;
+            let parts = a_rest.chunks_mut(T::LANES).zip(b_rest.chunks(T::LANES));
             for (i, (a, b)) in parts.enumerate() {
-                let (v, w) = (load_part(s, a, T::NAN), load_part(s, b, T::NAN));
-                let v = [s.add(v[0], w[0]), s.add(v[1], w[1]), s.add(v[2], w[2]), s.add(v[3], w[3])];
-                for (v, a) in v.into_iter().zip(a.chunks_mut(T::LANES)) {
-                    s.store_up_to(v, a);
+                let v = s.add(load_first(s, a), load_first(s, b));
+                match T::first_block(a) {
+                    Some(a) => s.store(v, a),
+                    None => s.store_up_to(v, a),
                 }
-                bits |= s.bits_of_4(comparison.of_4(s, v)) << (i * VECTORS * T::LANES);
+                let m = comparison.of_4(s, [v; VECTORS]); // four times the same: one comparison
+                bits |= u64::from(s.bits(m[0])) << (i * T::LANES);
             }
-            *to = bits & first_bits(len);
+            *to = bits; // of NaN after the last element: no hits
             hits += to.count_ones() as usize;
         }
         hits
@@ -704,16 +791,14 @@ impl Kernel<f32> for Pack<'_> {
     type Output = usize;
     #[inline(always)]
     fn run<S: Simd<f32>>(self, s: S) -> usize {
-        let (groups, rest) = self.from.as_chunks();
+        let (groups, rest) = self.from.as_chunks::<WORD>();
         let mut hits = 0;
         for (to, group) in self.words.iter_mut().zip(groups) {
             *to = s.pack(group);
             hits += to.count_ones() as usize;
         }
         if let (false, Some(to)) = (rest.is_empty(), self.words.get_mut(groups.len())) {
-            let mut last = [false; WORD];
-            last[..rest.len()].copy_from_slice(rest);
-            *to = s.pack(&last);
+            *to = pack_few(rest);
             hits += to.count_ones() as usize;
         }
         hits

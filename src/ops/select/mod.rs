@@ -79,7 +79,7 @@ use crate::parallel::{self, Split};
 use crate::simd::select::{WORD, first_bits};
 use crate::simd::{Float, Level, compiled};
 use answer::{Outcome, Places, Positions, Sink, Slices, Vectors};
-use source::{Source, WORDS, block_len};
+use source::{PIECE, Source, WORDS, block_len, piece_of};
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
 pub use answer::Position;
@@ -166,6 +166,7 @@ impl<T: Float> Hits<'_, T> {
             (Source::Dense(x), Hits::Test(test)) if !is_parallel(x.len()) => kernels::count(level, test, x),
             // Pieces that threads share begin anywhere, and a mask is read by whole words.
             (_, Hits::Mask(_)) => self.count_here(level, 0, x),
+            (x, _) if !is_parallel(x.len()) => self.count_here(level, 0, &x),
             _ => self.count_together(level, x),
         }
     }
@@ -186,7 +187,8 @@ impl<T: Float> Hits<'_, T> {
 
     /// [`Hits::count`] of the elements from `first` on, on this thread.
     fn count_here(&self, level: Level, first: usize, x: &Source<'_, T>) -> usize {
-        let (mut hits, mut words) = (0, [0; WORDS]);
+        let (mut hits, mut small, mut large) = (0, None, None);
+        let words = x.words(&mut small, &mut large);
         let _: std::result::Result<(), ()> = x.each_block(|at, len, x| {
             hits += self.words(level, first + at, x, &mut words[..len.div_ceil(WORD)]);
             Ok(())
@@ -211,8 +213,9 @@ fn test_words<T: Float>(level: Level, test: &Test<T>, x: &[T], words: &mut [u64]
 /// Turns the words of a block, whose first element has the index `first`, into an answer that has just as
 /// many places.
 fn put<T: Float>(level: Level, words: &[u64], first: usize, x: &[T], to: &mut Places<'_, T>) {
-    if let Some(word) = kernels::few(words) {
-        return kernels::put_few(word, first, x, to);
+    let kernels = if to.values.is_some() && !matches!(to.positions, Positions::None) { 2 } else { 1 };
+    if to.len <= kernels * kernels::FEW {
+        return kernels::put_few(words, first, |i| x[i], to);
     }
     match &mut to.positions {
         Positions::None => {}
@@ -234,7 +237,25 @@ fn write_blocks<T: Float>(
     sink: &mut dyn Sink<T>,
 ) -> Outcome<usize> {
     let (mut total, mut small, mut large) = (0, None, None);
-    let words = if x.len() <= WORD { &mut small.insert([0])[..] } else { &mut large.insert([0; WORDS])[..] };
+    let words = x.words(&mut small, &mut large);
+    if let (Source::Strided { len, .. }, Hits::Mask(mask)) = (x, hits) {
+        // The mask tells which elements are wanted: few are fetched one by one, the others need no copy.
+        for at in (0..*len).step_by(PIECE) {
+            let piece_len = (*len - at).min(PIECE);
+            let words = &mut words[..piece_len.div_ceil(WORD)];
+            let n = mask.words(level, first + at, words);
+            if n > piece_len / 8 {
+                let (mut small, mut large) = (None, None);
+                let piece = &mut piece_of(piece_len, &mut small, &mut large)[..piece_len];
+                x.copy_to(at, piece);
+                put(level, words, first + at, piece, &mut sink.places(n)?);
+            } else if n > 0 {
+                kernels::put_few(words, first + at, |i| x.get(at + i), &mut sink.places(n)?);
+            }
+            total += n;
+        }
+        return Ok(total);
+    }
     x.each_block(|at, len, x| {
         let words = &mut words[..len.div_ceil(WORD)];
         let n = hits.words(level, first + at, x, words);
@@ -302,9 +323,45 @@ fn write_in_turn<T: Float>(
     )
 }
 
+/// At most [`WORD`] elements of a view that lies before us: they have one word, whose bits are taken one by one.
+/// Strided ones are copied.
+#[inline(always)]
+fn few<'a, T: Float>(x: &View<'a, T>, copy: &'a mut Option<[T; WORD]>) -> Option<&'a [T]> {
+    if let Some(x) = x.as_plain_slice() {
+        return if x.len() <= WORD { Some(x) } else { None };
+    }
+    if x.rank() > 2 || x.len() > WORD {
+        return None;
+    }
+    let copy = copy.insert([T::ZERO; WORD]);
+    let len = x.copy_few(copy)?;
+    Some(&copy[..len])
+}
+
+/// The word of at most [`WORD`] elements, and how many bits are set.
+#[inline(always)]
+fn word<T: Float>(level: Level, test: &Test<T>, x: &[T]) -> (u64, usize) {
+    T::compiled::<OneWord>(Few { level, x, test })
+}
+
+/// Writes a word's hits, of whose elements `x` gives any, if there is room for them; says how many they are.
+#[inline(always)]
+fn put_word<T: Float>(
+    (word, needed): (u64, usize),
+    x: impl FnMut(usize) -> T,
+    to: &mut Places<'_, T>,
+) -> Result<usize> {
+    let room = to.len;
+    if needed > room {
+        return Err(Error::Room { needed, room });
+    }
+    kernels::put_few(&[word], 0, x, to);
+    Ok(needed)
+}
+
 compiled! {
     /// A selection from a view.
-    Selection: Request::run -> ()
+    Selection: Request::run -> Outcome<usize>
 }
 
 struct Request<'a, T> {
@@ -313,60 +370,163 @@ struct Request<'a, T> {
     hits: &'a Hits<'a, T>,
     /// `None`: the hits are only counted.
     sink: Option<&'a mut (dyn Sink<T> + 'a)>,
-    answer: &'a mut Outcome<usize>,
 }
 
 impl<T: Float> Request<'_, T> {
     #[inline(always)]
-    fn run(self) {
-        let Request { level, x, hits, sink, answer } = self;
-        // The way of a few elements, which should not take long.
-        let mut piece;
-        let dense = match x.as_slice() {
-            None if x.len() <= WORD => {
-                piece = [T::ZERO; WORD];
-                let piece = &mut piece[..x.len()];
-                Source::new(x).copy_to(0, piece);
-                Some(&*piece)
+    fn run(self) -> Outcome<usize> {
+        let Request { level, x, hits, mut sink } = self;
+        let mut lanes = None;
+        let x = match x.as_slice() {
+            Some(x) if x.len() <= block_len::<T>() => {
+                return match (sink, hits) {
+                    // The words tell how many places are needed.
+                    (Some(sink), hits) => write_blocks(level, &Source::Dense(x), 0, hits, sink),
+                    (None, Hits::Test(test)) => Ok(kernels::count(level, test, x)),
+                    (None, hits) => Ok(hits.count(level, &Source::Dense(x))),
+                };
             }
-            dense => dense,
+            Some(x) => Source::Dense(x),
+            None => Source::new(x, &mut lanes),
         };
-        if let (Some(x), Some(test)) = (dense, hits.fused())
-            && x.len() <= block_len::<T>()
-        {
-            *answer = match sink {
-                None => Ok(kernels::count(level, test, x)),
-                Some(sink) if sink.room() >= x.len() => {
-                    let n = sink.whole(x.len()).map(|to| kernels::select(level, test, x, 0, to));
-                    n.inspect(|&n| sink.cut(n))
-                }
-                Some(sink) => write(level, &Source::Dense(x), hits, None, sink),
-            };
-            return;
+        if let (Source::Strided { len: 0..=PIECE, .. }, Some(sink)) = (&x, sink.as_deref_mut()) {
+            return write_blocks(level, &x, 0, hits, sink); // one block, too
         }
-        let x = Source::new(x);
-        *answer = match sink {
+        match sink {
             Some(sink) => write(level, &x, hits, None, sink),
             None => Ok(hits.count(level, &x)),
-        };
+        }
     }
 }
 
-/// Selects from a view.
-#[inline]
-fn select<T: Float>(
+compiled! {
+    /// The word of at most [`WORD`] elements, and how many bits are set.
+    OneWord: Few::word -> (u64, usize)
+}
+
+compiled! {
+    /// How many elements of a block satisfy a test.
+    Counted: Few::count -> usize
+}
+
+struct Few<'a, T> {
+    level: Level,
+    x: &'a [T],
+    test: &'a Test<T>,
+}
+
+impl<T: Float> Few<'_, T> {
+    #[inline(always)]
+    fn word(self) -> (u64, usize) {
+        kernels::word(self.level, self.test, self.x)
+    }
+
+    #[inline(always)]
+    fn count(self) -> usize {
+        kernels::count(self.level, self.test, self.x)
+    }
+}
+
+compiled! {
+    /// A selection from a block, if there are places enough; says how many are needed.
+    OneBlock: Block::select -> usize
+}
+
+struct Block<'a, T> {
+    level: Level,
+    hits: &'a Hits<'a, T>,
+    x: &'a [T],
+    to: Places<'a, T>,
+}
+
+impl<T: Float> Block<'_, T> {
+    #[inline(always)]
+    fn select(self) -> usize {
+        let Block { level, hits, x, mut to } = self;
+        if let (true, Some(test)) = (x.len() <= to.len, hits.fused()) {
+            return kernels::select(level, test, x, 0, to);
+        }
+        let words = &mut [0; WORDS][..x.len().div_ceil(WORD)];
+        let n = hits.words(level, 0, x, words);
+        if n <= to.len {
+            put(level, words, 0, x, &mut to.first(n));
+        }
+        n
+    }
+}
+
+/// [`OneBlock`], of a slice that is one.
+#[inline(always)]
+fn select_block<T: Float>(
     level: Level,
     x: &View<'_, T>,
-    hits: Hits<'_, T>,
+    len: Option<usize>,
+    hits: &Hits<'_, T>,
+    to: &mut Places<'_, T>,
+) -> Option<Result<usize>> {
+    let x =
+        x.as_plain_slice().filter(|x| x.len() <= block_len::<T>() && len.is_none_or(|len| x.len() == len))?;
+    let room = to.len;
+    let needed = T::compiled::<OneBlock>(Block { level, hits, x, to: to.first(room) });
+    Some(if needed > room { Err(Error::Room { needed, room }) } else { Ok(needed) })
+}
+
+/// Selects from a view to slices, the shorter of which is the room.
+#[inline(always)]
+fn select<T: Float, I: Position>(
+    level: Level,
+    x: View<'_, T>,
+    test: Test<T>,
+    positions: Option<&mut [I]>,
+    values: Option<&mut [T]>,
+) -> Result<usize> {
+    let mut to = Places::new(positions, values);
+    if let Some(x) = few(&x, &mut None) {
+        return put_word(word(level, &test, x), |i| x[i], &mut to);
+    }
+    let hits = Hits::Test(test);
+    if let Some(answer) = select_block(level, &x, None, &hits, &mut to) {
+        return answer;
+    }
+    let (x, mut to) = (x, Slices::from(to)); // a copy of x: the other need never stand in memory
+    fits::<I>(x.len())?;
+    select_many(level, &x, &hits, Some(&mut to))
+}
+
+/// Selects from a view to vectors, which are empty.
+#[inline(always)]
+fn collect<T: Float, I: Position>(
+    level: Level,
+    x: View<'_, T>,
+    test: Test<T>,
+    mut to: Vectors<'_, I, T>,
+) -> Result<()> {
+    if let Some(x) = few(&x, &mut None) {
+        let word = word(level, &test, x);
+        let mut places = to.places(word.1).map_err(|error| *error)?;
+        return put_word(word, |i| x[i], &mut places).map(|_| ());
+    }
+    let (x, hits) = (x, Hits::Test(test)); // as above
+    fits::<I>(x.len())?;
+    select_many(level, &x, &hits, Some(&mut to))?;
+    to.shrink();
+    Ok(())
+}
+
+/// Selects from a view of any length, or counts.
+#[inline(always)]
+fn select_many<T: Float>(
+    level: Level,
+    x: &View<'_, T>,
+    hits: &Hits<'_, T>,
     sink: Option<&mut dyn Sink<T>>,
 ) -> Result<usize> {
-    let mut answer = Ok(0);
     let sink = sink.map(|sink| sink as _); // for as long as the others
-    T::compiled::<Selection>(Request { level, x, hits: &hits, sink, answer: &mut answer });
-    answer.map_err(|error| *error)
+    T::compiled::<Selection>(Request { level, x, hits, sink }).map_err(|error| *error)
 }
 
 /// Whether indices of an input of this length are `I`s.
+#[inline(always)]
 fn fits<I: Position>(len: usize) -> Result<()> {
     match I::from_usize(len.saturating_sub(1)) {
         Some(_) => Ok(()),
@@ -389,16 +549,14 @@ fn fits<I: Position>(len: usize) -> Result<()> {
 ///
 /// # Errors
 /// [`Error::Count`] where `I` is too narrow for the input's length; [`Error::Level`].
+#[inline(always)]
 pub fn indices<'a, T: Float, I: Position>(
     x: impl Into<View<'a, T>>,
     predicate: impl Predicate<T>,
 ) -> Result<Vec<I>> {
     let (level, x) = (Level::current()?, x.into());
-    fits::<I>(x.len())?;
     let mut indices = Vec::new();
-    let mut sink = Vectors { positions: Some(&mut indices), values: None };
-    select(level, &x, Hits::Test(predicate.test()), Some(&mut sink))?;
-    indices.shrink_to_fit();
+    collect(level, x, predicate.test(), Vectors { positions: Some(&mut indices), values: None })?;
     Ok(indices)
 }
 
@@ -419,15 +577,14 @@ pub fn indices<'a, T: Float, I: Position>(
 ///
 /// # Errors
 /// As [`indices`]; [`Error::Room`].
+#[inline(always)]
 pub fn indices_into<'a, T: Float, I: Position>(
     x: impl Into<View<'a, T>>,
     predicate: impl Predicate<T>,
     out: &mut [I],
 ) -> Result<usize> {
     let (level, x) = (Level::current()?, x.into());
-    fits::<I>(x.len())?;
-    let mut sink = Slices::new(Some(out), None);
-    select(level, &x, Hits::Test(predicate.test()), Some(&mut sink))
+    select(level, x, predicate.test(), Some(out), None)
 }
 
 /// The elements that satisfy `predicate`, in C order: `x[x > t]`.
@@ -442,12 +599,12 @@ pub fn indices_into<'a, T: Float, I: Position>(
 ///
 /// # Errors
 /// [`Error::Level`]; [`Error::Overflow`] where no allocation can have the answer's size.
+#[inline(always)]
 pub fn values<'a, T: Float>(x: impl Into<View<'a, T>>, predicate: impl Predicate<T>) -> Result<Vec<T>> {
     let (level, x) = (Level::current()?, x.into());
     let mut values = Vec::new();
-    let mut sink = Vectors::<u64, T> { positions: None, values: Some(&mut values) };
-    select(level, &x, Hits::Test(predicate.test()), Some(&mut sink))?;
-    values.shrink_to_fit();
+    let to = Vectors::<u64, T> { positions: None, values: Some(&mut values) };
+    collect(level, x, predicate.test(), to)?;
     Ok(values)
 }
 
@@ -465,14 +622,14 @@ pub fn values<'a, T: Float>(x: impl Into<View<'a, T>>, predicate: impl Predicate
 ///
 /// # Errors
 /// [`Error::Room`]; [`Error::Level`].
+#[inline(always)]
 pub fn values_into<'a, T: Float>(
     x: impl Into<View<'a, T>>,
     predicate: impl Predicate<T>,
     out: &mut [T],
 ) -> Result<usize> {
     let (level, x) = (Level::current()?, x.into());
-    let mut sink = Slices::new::<u64>(None, Some(out));
-    select(level, &x, Hits::Test(predicate.test()), Some(&mut sink))
+    select::<T, u64>(level, x, predicate.test(), None, Some(out))
 }
 
 /// [`indices`] and [`values`] in one pass: the sparse form of `x`.
@@ -488,17 +645,15 @@ pub fn values_into<'a, T: Float>(
 ///
 /// # Errors
 /// As [`indices`].
+#[inline(always)]
 pub fn pairs<'a, T: Float, I: Position>(
     x: impl Into<View<'a, T>>,
     predicate: impl Predicate<T>,
 ) -> Result<(Vec<I>, Vec<T>)> {
     let (level, x) = (Level::current()?, x.into());
-    fits::<I>(x.len())?;
     let (mut indices, mut values) = (Vec::new(), Vec::new());
-    let mut sink = Vectors { positions: Some(&mut indices), values: Some(&mut values) };
-    select(level, &x, Hits::Test(predicate.test()), Some(&mut sink))?;
-    indices.shrink_to_fit();
-    values.shrink_to_fit();
+    let to = Vectors { positions: Some(&mut indices), values: Some(&mut values) };
+    collect(level, x, predicate.test(), to)?;
     Ok((indices, values))
 }
 
@@ -517,6 +672,7 @@ pub fn pairs<'a, T: Float, I: Position>(
 ///
 /// # Errors
 /// As [`indices_into`].
+#[inline(always)]
 pub fn pairs_into<'a, T: Float, I: Position>(
     x: impl Into<View<'a, T>>,
     predicate: impl Predicate<T>,
@@ -524,9 +680,7 @@ pub fn pairs_into<'a, T: Float, I: Position>(
     values: &mut [T],
 ) -> Result<usize> {
     let (level, x) = (Level::current()?, x.into());
-    fits::<I>(x.len())?;
-    let mut sink = Slices::new(Some(indices), Some(values));
-    select(level, &x, Hits::Test(predicate.test()), Some(&mut sink))
+    select(level, x, predicate.test(), Some(indices), Some(values))
 }
 
 /// How many elements satisfy `predicate`: `np.count_nonzero(x > t)`.
@@ -541,8 +695,17 @@ pub fn pairs_into<'a, T: Float, I: Position>(
 ///
 /// # Errors
 /// [`Error::Level`].
+#[inline(always)]
 pub fn count<'a, T: Float>(x: impl Into<View<'a, T>>, predicate: impl Predicate<T>) -> Result<usize> {
-    select(Level::current()?, &x.into(), Hits::Test(predicate.test()), None)
+    let (level, x, test) = (Level::current()?, x.into(), predicate.test());
+    if let Some(x) = few(&x, &mut None) {
+        return Ok(word(level, &test, x).1);
+    }
+    if let Some(x) = x.as_plain_slice().filter(|x| x.len() <= block_len::<T>()) {
+        return Ok(T::compiled::<Counted>(Few { level, x, test: &test }));
+    }
+    let (x, hits) = (x, Hits::Test(test)); // a copy: the other need never stand in memory
+    select_many(level, &x, &hits, None)
 }
 
 /// Whether each element, in C order, satisfies `predicate`: `x > t`.
@@ -607,7 +770,8 @@ fn write_mask<T: Float>(level: Level, x: &View<'_, T>, test: Test<T>, out: &mut 
             if let (Some(x), false) = (x.as_slice(), is_parallel(x.len())) {
                 return kernels::mask(level, &test, x, out);
             }
-            let work = (Source::new(x), out);
+            let mut lanes = None;
+            let work = (Source::new(x, &mut lanes), out);
             parallel::for_each(work, grain(x.len()), |_, (x, out)| {
                 let _: std::result::Result<(), ()> = x.each_block(|at, len, x| {
                     kernels::mask(level, &test, x, &mut out[at..at + len]);

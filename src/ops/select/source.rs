@@ -1,6 +1,6 @@
 //! The elements of a view in C order, in dense blocks.
 
-use crate::array::{Lanes, View};
+use crate::array::{Lanes, LanesMut, View};
 use crate::parallel::Split;
 use crate::simd::Float;
 use crate::simd::select::WORD;
@@ -24,20 +24,21 @@ pub(super) enum Source<'a, T> {
     /// They stand in memory like that.
     Dense(&'a [T]),
     /// They are `len` elements from `first` on, counted through the slices along the last axis.
-    Strided { lanes: Lanes<'a, T>, first: usize, len: usize },
+    Strided { lanes: &'a Lanes<'a, T>, first: usize, len: usize },
     /// No elements, but a length.
     Length(usize),
 }
 
 impl<'a, T: Float> Source<'a, T> {
+    /// The elements of a view; the lanes of a strided one stand in `lanes`.
     #[inline]
-    pub(super) fn new(x: &View<'a, T>) -> Self {
+    pub(super) fn new(x: &View<'a, T>, lanes: &'a mut Option<Lanes<'a, T>>) -> Self {
         match x.as_slice() {
             Some(x) => Source::Dense(x),
             None => {
                 // Axes of length 1 at the end make no slices worth the name.
                 let axis = x.shape().iter().rposition(|&n| n != 1).unwrap_or(0);
-                Source::Strided { lanes: x.lanes(axis), first: 0, len: x.len() }
+                Source::Strided { lanes: lanes.insert(x.lanes(axis)), first: 0, len: x.len() }
             }
         }
     }
@@ -55,18 +56,12 @@ impl<'a, T: Float> Source<'a, T> {
                     f(i * block_len::<T>(), x.len(), x)?;
                 }
             }
-            Source::Strided { ref lanes, first, len } => {
-                let (mut small, mut large);
-                let piece = if len <= WORD {
-                    small = [T::ZERO; WORD];
-                    &mut small[..]
-                } else {
-                    large = [T::ZERO; PIECE];
-                    &mut large[..]
-                };
+            Source::Strided { lanes, first, len } => {
+                let (mut small, mut large) = (None, None);
+                let piece = piece_of(len, &mut small, &mut large);
                 for at in (0..len).step_by(PIECE) {
                     let piece = &mut piece[..PIECE.min(len - at)];
-                    copy(lanes, first + at, piece);
+                    lanes.copy_to(first + at, piece);
                     f(at, piece.len(), piece)?;
                 }
             }
@@ -79,11 +74,28 @@ impl<'a, T: Float> Source<'a, T> {
         Ok(())
     }
 
+    /// Words enough for each of the blocks: few, where few are enough.
+    #[inline(always)]
+    pub(super) fn words<'w>(
+        &self,
+        small: &'w mut Option<[u64; PIECE / WORD]>,
+        large: &'w mut Option<[u64; WORDS]>,
+    ) -> &'w mut [u64] {
+        match self {
+            Source::Dense(x) if x.len() > PIECE => large.insert([0; WORDS]),
+            Source::Length(len) if *len > PIECE => large.insert([0; WORDS]),
+            _ => small.insert([0; PIECE / WORD]),
+        }
+    }
+
     /// Element number `i`, which exists.
     pub(super) fn get(&self, i: usize) -> T {
         match *self {
             Source::Dense(x) => x[i],
-            Source::Strided { ref lanes, first, .. } => {
+            Source::Strided { lanes, first, .. } if first + i < lanes.lane_len() => {
+                lanes.lane(0).get(first + i) // no division where there is but one
+            }
+            Source::Strided { lanes, first, .. } => {
                 let (lane, at) = ((first + i) / lanes.lane_len(), (first + i) % lanes.lane_len());
                 lanes.lane(lane).get(at)
             }
@@ -95,19 +107,32 @@ impl<'a, T: Float> Source<'a, T> {
     pub(super) fn copy_to(&self, at: usize, to: &mut [T]) {
         match *self {
             Source::Dense(x) => to.copy_from_slice(&x[at..at + to.len()]),
-            Source::Strided { ref lanes, first, .. } => copy(lanes, first + at, to),
+            Source::Strided { lanes, first, .. } => lanes.copy_to(first + at, to),
             Source::Length(_) => {}
         }
     }
 }
 
-/// Copies the elements from `first` on.
-fn copy<T: Float>(lanes: &Lanes<'_, T>, first: usize, mut piece: &mut [T]) {
+/// The elements for which a smaller piece than [`PIECE`] is enough: zeroing one takes its time.
+pub(super) const SHORT: usize = 2 * WORD;
+
+/// A piece of zeros for at most `len` elements at once.
+#[inline(always)]
+pub(super) fn piece_of<'a, T: Float>(
+    len: usize,
+    small: &'a mut Option<[T; SHORT]>,
+    large: &'a mut Option<[T; PIECE]>,
+) -> &'a mut [T] {
+    if len <= SHORT { small.insert([T::ZERO; SHORT]) } else { large.insert([T::ZERO; PIECE]) }
+}
+
+/// Writes a piece over the elements from `first` on.
+pub(super) fn copy_back<T: Float>(lanes: &mut LanesMut<'_, T>, first: usize, mut piece: &[T]) {
     let lane_len = lanes.lane_len();
     let (mut lane, mut start) = (first / lane_len, first % lane_len);
     while !piece.is_empty() {
-        let (now, later) = piece.split_at_mut(piece.len().min(lane_len - start));
-        lanes.lane(lane).copy_to(start, now);
+        let (now, later) = piece.split_at(piece.len().min(lane_len - start));
+        lanes.lane(lane).copy_from(start, now);
         piece = later;
         (lane, start) = (lane + 1, 0);
     }

@@ -1,10 +1,10 @@
 //! Gradient compression with error feedback: what passes a threshold goes out as (index, value), the rest stays.
 
 use super::answer::{Outcome, Places, Position, Sink, Slices, Vectors};
-use super::predicate::Predicate;
-use super::source::{PIECE, Source, WORDS, block_len};
-use super::{CHUNK, Hits, fits, grain, is_parallel, kernels, put};
-use crate::array::{View, ViewMut};
+use super::predicate::{Predicate, Test};
+use super::source::{PIECE, Source, WORDS, block_len, copy_back, piece_of};
+use super::{CHUNK, Hits, fits, grain, is_parallel, kernels, put, put_word};
+use crate::array::{LanesMut, View, ViewMut};
 use crate::error::{Error, Result};
 use crate::parallel::{self, Split};
 use crate::simd::select::WORD;
@@ -42,8 +42,20 @@ fn add_words<T: Float>(
     hits.words(level, first, residual, words)
 }
 
+/// Up to so many hits are moved one by one, by one kernel: three take longer.
+const FEW: usize = 128;
+
 /// Moves the hits of a block, of which the words tell, out of it.
-fn take<T: Float>(level: Level, words: &[u64], first: usize, residual: &mut [T], mut to: Places<'_, T>) {
+pub(super) fn take<T: Float>(
+    level: Level,
+    words: &[u64],
+    first: usize,
+    residual: &mut [T],
+    mut to: Places<'_, T>,
+) {
+    if to.len <= FEW {
+        return kernels::take_few(level, words, first, residual, to);
+    }
     put(level, words, first, residual, &mut to);
     kernels::clear(level, words, residual);
 }
@@ -82,24 +94,44 @@ impl<T: Float> Blocks<'_, '_, T> {
         Ok(n)
     }
 
-    /// All blocks of a strided array, one piece of a slice along the last axis after the other.
+    /// All blocks of a strided array, each a copy.
     fn strided(&mut self, residual: ViewMut<'_, T>) -> Outcome<usize> {
-        let axis = residual.rank() - 1; // an array of rank 0 is a slice
+        let axis = residual.shape().iter().rposition(|&n| n != 1).unwrap_or(0); // an array of rank 0 is a slice
         let (len, mut lanes) = (residual.len(), residual.into_lanes(axis));
-        let lane_len = lanes.lane_len();
-        let mut piece = [T::ZERO; PIECE];
-        let (mut at, mut n, mut words) = (0, 0, [0; PIECE / WORD]);
-        for i in 0..len / lane_len.max(1) {
-            let mut lane = lanes.lane(i);
-            for start in (0..lane_len).step_by(PIECE) {
-                let piece = &mut piece[..PIECE.min(lane_len - start)];
-                lane.as_lane().copy_to(start, piece);
-                n += self.next(at, piece, &mut words)?;
-                lane.copy_from(start, piece);
-                at += piece.len();
+        let (mut small, mut large) = (None, None);
+        let piece = piece_of(len, &mut small, &mut large);
+        let (mut n, mut words) = (0, [0; PIECE / WORD]);
+        for at in (0..len).step_by(PIECE) {
+            let piece = &mut piece[..PIECE.min(len - at)];
+            lanes.as_lanes().copy_to(at, piece);
+            let taken = self.next(at, piece, &mut words)?;
+            n += taken;
+            match self.grad {
+                // Nothing else has changed.
+                Source::Length(_) if taken == 0 => {}
+                Source::Length(_) => clear(&mut lanes, at, &words[..piece.len().div_ceil(WORD)]),
+                _ => copy_back(&mut lanes, at, piece),
             }
         }
         Ok(n)
+    }
+}
+
+/// Overwrites the elements from `first` on whose bits are set with zeros.
+fn clear<T: Float>(lanes: &mut LanesMut<'_, T>, first: usize, words: &[u64]) {
+    let len = lanes.lane_len();
+    let mut lane = first / len;
+    let mut begin = lane * len;
+    for (w, &word) in words.iter().enumerate() {
+        let mut bits = word;
+        while bits != 0 {
+            let i = first + w * WORD + bits.trailing_zeros() as usize;
+            while i >= begin + len {
+                (lane, begin) = (lane + 1, begin + len);
+            }
+            lanes.lane(lane).set(i - begin, T::ZERO);
+            bits &= bits - 1;
+        }
     }
 }
 
@@ -138,7 +170,7 @@ pub(super) fn sparsify_to<T: Float>(
     let len = residual.len();
     let needed = known.or_else(|| {
         let is_sure = sink.room() >= len && sink.reserve(len);
-        (!is_sure).then(|| foresee(level, &Source::new(&residual.as_view()), &grad, hits))
+        (!is_sure).then(|| foresee(level, &Source::new(&residual.as_view(), &mut None), &grad, hits))
     });
     if needed.is_some_and(|needed| !sink.reserve(needed)) {
         sink.places(needed.unwrap_or(len))?; // which says why not
@@ -178,7 +210,7 @@ pub(super) fn sparsify_to<T: Float>(
 
 compiled! {
     /// Sparsification.
-    Sparsify: Request::run -> ()
+    Sparsify: Request::run -> Outcome<usize>
 }
 
 struct Request<'a, T> {
@@ -187,15 +219,106 @@ struct Request<'a, T> {
     grad: Option<&'a View<'a, T>>,
     hits: Hits<'a, T>,
     sink: &'a mut (dyn Sink<T> + 'a),
-    answer: &'a mut Outcome<usize>,
 }
 
 impl<T: Float> Request<'_, T> {
     #[inline(always)]
-    fn run(self) {
-        let grad = self.grad.map_or(Source::Length(self.residual.len()), Source::new);
-        *self.answer = sparsify_to(self.level, self.residual, grad, &self.hits, None, self.sink);
+    fn run(self) -> Outcome<usize> {
+        let mut lanes = None;
+        let nothing = Source::Length(self.residual.len());
+        let grad = self.grad.map_or(nothing, |grad| Source::new(grad, &mut lanes));
+        sparsify_to(self.level, self.residual, grad, &self.hits, None, self.sink)
     }
+}
+
+compiled! {
+    /// The word of at most [`WORD`] elements, after a gradient is added to them, and how many bits are set.
+    OneWord: Few::word -> (u64, usize)
+}
+
+struct Few<'a, T> {
+    level: Level,
+    residual: &'a mut [T],
+    /// As long, or `None`.
+    grad: Option<&'a [T]>,
+    test: &'a Test<T>,
+}
+
+impl<T: Float> Few<'_, T> {
+    #[inline(always)]
+    fn word(self) -> (u64, usize) {
+        let Few { level, residual, grad, test } = self;
+        match grad {
+            Some(grad) if !residual.is_empty() && test.miss().is_some() => {
+                let mut word = [0];
+                let n = kernels::add_compare(level, test, residual, grad, &mut word);
+                return (word[0], n);
+            }
+            Some(grad) => kernels::add(level, residual, grad),
+            None => {}
+        }
+        kernels::word(level, test, residual)
+    }
+}
+
+compiled! {
+    /// Sparsification of a block, if there are places enough; says how many are needed.
+    OneBlock: Block::take -> usize
+}
+
+/// As in [`Few`]; of a gradient's block there are places for all.
+struct Block<'a, T> {
+    level: Level,
+    residual: &'a mut [T],
+    grad: Option<&'a [T]>,
+    hits: &'a Hits<'a, T>,
+    to: Places<'a, T>,
+}
+
+/// The elements for whose words there is a smaller array.
+const SHORT: usize = 8 * WORD;
+
+impl<T: Float> Block<'_, T> {
+    #[inline(always)]
+    fn take(self) -> usize {
+        let Block { level, residual, grad, hits, mut to } = self;
+        let (mut small, mut large) = (None, None);
+        let words = match residual.len() {
+            0..=SHORT => &mut small.insert([0; SHORT / WORD])[..],
+            _ => &mut large.insert([0; WORDS])[..],
+        };
+        let words = &mut words[..residual.len().div_ceil(WORD)];
+        let n = match grad {
+            Some(grad) => add_words(hits, level, (&Source::Dense(grad), 0), (0, residual), words),
+            None => hits.words(level, 0, residual, words),
+        };
+        if n <= to.len {
+            take(level, words, 0, residual, to.first(n));
+        }
+        n
+    }
+}
+
+/// Moves the hits of a word's elements to places, if there is room for them, and says how many they are.
+#[inline(always)]
+fn take_word<T: Float>(word: (u64, usize), residual: &mut [T], to: &mut Places<'_, T>) -> Result<usize> {
+    put_word(word, |i| std::mem::replace(&mut residual[i], T::ZERO), to)
+}
+
+/// At most a block's elements that lie before us, and as many of a gradient, if there is one.
+#[inline(always)]
+#[allow(clippy::type_complexity)] // slices, or none
+fn block<'r, 'g, T: Float>(
+    residual: &'r mut ViewMut<'_, T>,
+    grad: &Option<View<'g, T>>,
+) -> Option<(&'r mut [T], Option<&'g [T]>)> {
+    let is_vector = residual.rank() == 1;
+    let residual = residual.as_plain_slice_mut().filter(|residual| residual.len() <= block_len::<T>())?;
+    let Some(grad) = grad else { return Some((residual, None)) };
+    // Of vectors alone: a look at shapes would have the views stand in memory.
+    let grad =
+        grad.as_plain_slice().filter(|x| is_vector && grad.rank() == 1 && x.len() == residual.len())?;
+    Some((residual, Some(grad)))
 }
 
 /// The checks that come first.
@@ -214,34 +337,69 @@ fn same_shape<T>(grad: Option<&View<'_, T>>, residual: &ViewMut<'_, T>) -> Resul
 }
 
 /// The hits to slices.
+#[inline(always)]
 fn into<T: Float, I: Position>(
-    residual: ViewMut<'_, T>,
+    mut residual: ViewMut<'_, T>,
     grad: Option<View<'_, T>>,
-    hits: Hits<'_, T>,
+    test: Test<T>,
     indices: &mut [I],
     values: &mut [T],
 ) -> Result<usize> {
-    let level = check::<T, I>(grad.as_ref(), &residual)?;
-    let (mut answer, mut sink) = (Ok(0), Slices::new(Some(indices), Some(values)));
-    let (grad, sink, answer_to) = (grad.as_ref(), &mut sink, &mut answer);
-    T::compiled::<Sparsify>(Request { level, residual, grad, hits, sink, answer: answer_to });
-    answer.map_err(|error| *error)
+    let level = Level::current()?;
+    let mut to = Places::new(Some(indices), Some(values));
+    let (hits, room) = (Hits::Test(test), to.len);
+    if let Some((residual, grad)) = block(&mut residual, &grad)
+        && (grad.is_none() || residual.len() <= room)
+    {
+        if residual.len() <= WORD {
+            let word = T::compiled::<OneWord>(Few { level, residual, grad, test: &test });
+            return take_word(word, residual, &mut to);
+        }
+        let needed = T::compiled::<OneBlock>(Block { level, residual, grad, hits: &hits, to });
+        return if needed > room { Err(Error::Room { needed, room }) } else { Ok(needed) };
+    }
+    // A few strided elements: a copy of them, written back.
+    if grad.is_none() && residual.rank() <= 2 && residual.len() <= WORD {
+        let mut copy = [T::ZERO; WORD];
+        if let Some(len) = residual.as_view().copy_few(&mut copy) {
+            let copy = &mut copy[..len];
+            let word = T::compiled::<OneWord>(Few { level, residual: copy, grad: None, test: &test });
+            let n = take_word(word, copy, &mut to)?;
+            residual.paste_few(copy);
+            return Ok(n);
+        }
+    }
+    let (residual, grad) = (residual, grad); // copies: the others need never stand in memory
+    check::<T, I>(grad.as_ref(), &residual)?;
+    let (grad, sink) = (grad.as_ref(), &mut Slices::from(to));
+    T::compiled::<Sparsify>(Request { level, residual, grad, hits, sink }).map_err(|error| *error)
 }
 
 /// The hits in vectors of their own.
+#[inline(always)]
 fn collect<T: Float, I: Position>(
-    residual: ViewMut<'_, T>,
+    mut residual: ViewMut<'_, T>,
     grad: Option<View<'_, T>>,
-    hits: Hits<'_, T>,
+    test: Test<T>,
 ) -> Result<(Vec<I>, Vec<T>)> {
-    let level = check::<T, I>(grad.as_ref(), &residual)?;
-    let (mut indices, mut values, mut answer) = (Vec::new(), Vec::new(), Ok(0));
-    let mut sink = Vectors { positions: Some(&mut indices), values: Some(&mut values) };
-    let (grad, sink, answer_to) = (grad.as_ref(), &mut sink, &mut answer);
-    T::compiled::<Sparsify>(Request { level, residual, grad, hits, sink, answer: answer_to });
-    answer.map_err(|error| *error)?;
-    indices.shrink_to_fit();
-    values.shrink_to_fit();
+    let level = Level::current()?;
+    let (mut indices, mut values) = (Vec::new(), Vec::new());
+    let mut to = Vectors { positions: Some(&mut indices), values: Some(&mut values) };
+    if let Some((residual, grad)) = block(&mut residual, &grad)
+        && residual.len() <= WORD
+        && (grad.is_none() || to.reserve(residual.len()))
+    {
+        let word = T::compiled::<OneWord>(Few { level, residual, grad, test: &test });
+        let mut places = to.places(word.1).map_err(|error| *error)?;
+        take_word(word, residual, &mut places)?;
+        return Ok((indices, values));
+    }
+    let (residual, grad) = (residual, grad); // as above
+    check::<T, I>(grad.as_ref(), &residual)?;
+    let (grad, sink) = (grad.as_ref(), &mut to);
+    T::compiled::<Sparsify>(Request { level, residual, grad, hits: Hits::Test(test), sink })
+        .map_err(|error| *error)?;
+    to.shrink();
     Ok((indices, values))
 }
 
@@ -261,11 +419,12 @@ fn collect<T: Float, I: Position>(
 ///
 /// # Errors
 /// As [`indices`](super::indices). Nothing is moved then.
+#[inline(always)]
 pub fn sparsify<'r, T: Float, I: Position>(
     residual: impl Into<ViewMut<'r, T>>,
     predicate: impl Predicate<T>,
 ) -> Result<(Vec<I>, Vec<T>)> {
-    collect(residual.into(), None, Hits::Test(predicate.test()))
+    collect(residual.into(), None, predicate.test())
 }
 
 /// [`sparsify`] into the fronts of `indices` and `values`; returns how many there are. The shorter of the two is the
@@ -283,13 +442,14 @@ pub fn sparsify<'r, T: Float, I: Position>(
 ///
 /// # Errors
 /// As [`indices_into`](super::indices_into). Nothing is moved then.
+#[inline(always)]
 pub fn sparsify_into<'r, T: Float, I: Position>(
     residual: impl Into<ViewMut<'r, T>>,
     predicate: impl Predicate<T>,
     indices: &mut [I],
     values: &mut [T],
 ) -> Result<usize> {
-    into(residual.into(), None, Hits::Test(predicate.test()), indices, values)
+    into(residual.into(), None, predicate.test(), indices, values)
 }
 
 /// [`sparsify`] of `residual + grad`, with the addition in the same pass: each element of the residual is read from
@@ -309,12 +469,13 @@ pub fn sparsify_into<'r, T: Float, I: Position>(
 ///
 /// # Errors
 /// [`Error::Shape`] where the two shapes differ; as [`indices`](super::indices). Nothing is added or moved then.
+#[inline(always)]
 pub fn sparsify_with<'g, 'r, T: Float, I: Position>(
     grad: impl Into<View<'g, T>>,
     residual: impl Into<ViewMut<'r, T>>,
     predicate: impl Predicate<T>,
 ) -> Result<(Vec<I>, Vec<T>)> {
-    collect(residual.into(), Some(grad.into()), Hits::Test(predicate.test()))
+    collect(residual.into(), Some(grad.into()), predicate.test())
 }
 
 /// [`sparsify_with`] into the fronts of `indices` and `values`; returns how many there are. The shorter of the two is
@@ -332,6 +493,7 @@ pub fn sparsify_with<'g, 'r, T: Float, I: Position>(
 ///
 /// # Errors
 /// As [`sparsify_with`] and [`indices_into`](super::indices_into). Nothing is added or moved then.
+#[inline(always)]
 pub fn sparsify_with_into<'g, 'r, T: Float, I: Position>(
     grad: impl Into<View<'g, T>>,
     residual: impl Into<ViewMut<'r, T>>,
@@ -339,5 +501,5 @@ pub fn sparsify_with_into<'g, 'r, T: Float, I: Position>(
     indices: &mut [I],
     values: &mut [T],
 ) -> Result<usize> {
-    into(residual.into(), Some(grad.into()), Hits::Test(predicate.test()), indices, values)
+    into(residual.into(), Some(grad.into()), predicate.test(), indices, values)
 }

@@ -1,10 +1,10 @@
 //! The k largest elements: the k-th of them, and exactly k.
 
-use super::answer::{Outcome, Position, Sink, Slices, Vectors};
+use super::answer::{Outcome, Places, Position, Sink, Slices, Vectors};
 use super::predicate::{IsNan, Kind, NanPolicy, NotNan, Predicate, Test};
 use super::source::{Source, WORDS};
-use super::sparsify::{check, foresee, sparsify_to};
-use super::{Hits, fits, write};
+use super::sparsify::{check, foresee, sparsify_to, take};
+use super::{Hits, fits, kernels, put, write};
 use crate::array::{View, ViewMut};
 use crate::error::{Error, Result};
 use crate::parallel::Split;
@@ -213,6 +213,56 @@ fn by_keys<T: Ordered>(x: &Source<'_, T>, rank: usize, by: By) -> Option<Kth<T>>
     Some(Kth { threshold: T::of_key(key, by), larger, ties })
 }
 
+/// The key of the element with `rank` larger ones among a few; 0 where they are NaN.
+fn nth_key<T: Ordered>(x: &[T], rank: usize, by: By) -> T::Key {
+    // By one way or the other: no choice for each element.
+    let (mut few, mut many): (_, Vec<T::Key>);
+    let keys = if x.len() <= WORD {
+        few = [T::Key::default(); WORD];
+        let keys = few.iter_mut().zip(x);
+        match by {
+            By::Magnitude => keys.for_each(|(key, x)| *key = x.key(By::Magnitude)),
+            By::Value => keys.for_each(|(key, x)| *key = x.key(By::Value)),
+        }
+        &mut few[..x.len()]
+    } else {
+        many = match by {
+            By::Magnitude => x.iter().map(|x| x.key(By::Magnitude)).collect(),
+            By::Value => x.iter().map(|x| x.key(By::Value)).collect(),
+        };
+        &mut many[..]
+    };
+    // Ascending, because that needs no comparison of our own.
+    *keys.select_nth_unstable(x.len() - 1 - rank).1
+}
+
+/// Writes the words of the largest of up to [`SMALL`] elements, of which there are as many as are asked for.
+fn words_of_largest<T: Ordered>(level: Level, x: &[T], top: TopK, words: &mut [u64]) -> Outcome<()> {
+    let TopK { k, by, nan } = top;
+    if nan == NanPolicy::Send || k == 0 || k > x.len() {
+        largest(level, &Source::Dense(x), top)?.words(level, 0, x, words);
+        return Ok(());
+    }
+    let key = nth_key(x, k - 1, by);
+    if key == T::Key::default() {
+        return Err(Box::new(Error::TooFew { k, found: kernels::count(level, &NotNan.test(), x) }));
+    }
+    let threshold = T::of_key(key, by);
+    if kernels::compare(level, &from_on(by, threshold, false), x, words) == k {
+        return Ok(());
+    }
+    let mut larger = [0; SMALL / WORD];
+    let larger = &mut larger[..words.len()];
+    let mut ties_left = k - kernels::compare(level, &from_on(by, threshold, true), x, larger).min(k);
+    for (word, &larger) in words.iter_mut().zip(&*larger) {
+        let ties = *word & !larger;
+        let taken = ties_left.min(ties.count_ones() as usize);
+        let rest = (0..taken).fold(ties, |ties, _| ties & (ties - 1));
+        (*word, ties_left) = (larger | ties ^ rest, ties_left - taken);
+    }
+    Ok(())
+}
+
 /// Bounds between which the element with `rank` larger ones probably is, as far as a sample shows; no upper
 /// one where few are larger, which are quicker collected than counted.
 fn bracket<T: Ordered>(x: &Source<'_, T>, rank: usize, by: By) -> (T, Option<T>) {
@@ -291,7 +341,70 @@ fn largest<T: Ordered>(level: Level, x: &Source<'_, T>, top: TopK) -> Outcome<Hi
 }
 
 compiled! {
-    /// The work of this file.
+    /// [`top_k_threshold`] of up to [`SMALL`] elements, if there is one.
+    ThresholdOfFew: FewMagnitudes::threshold -> Option<T>
+}
+compiled! {
+    /// [`top_k`] of up to [`SMALL`] elements.
+    SelectOfFew: Few::select -> Outcome<usize>
+}
+compiled! {
+    /// [`sparsify_top_k`] of up to [`SMALL`] elements.
+    SparsifyOfFew: FewResiduals::sparsify -> Outcome<usize>
+}
+
+struct Few<'a, T> {
+    level: Level,
+    x: &'a [T],
+    top: TopK,
+    sink: &'a mut (dyn Sink<T> + 'a),
+}
+
+impl<T: Ordered> Few<'_, T> {
+    #[inline(always)]
+    fn select(self) -> Outcome<usize> {
+        let Few { level, x, top, sink } = self;
+        let words = &mut [0; SMALL / WORD][..x.len().div_ceil(WORD)];
+        words_of_largest(level, x, top, words)?;
+        put(level, words, 0, x, &mut sink.places(top.k)?);
+        Ok(top.k)
+    }
+}
+
+struct FewResiduals<'a, T> {
+    level: Level,
+    residual: &'a mut [T],
+    top: TopK,
+    sink: &'a mut (dyn Sink<T> + 'a),
+}
+
+impl<T: Ordered> FewResiduals<'_, T> {
+    #[inline(always)]
+    fn sparsify(self) -> Outcome<usize> {
+        let FewResiduals { level, residual, top, sink } = self;
+        let words = &mut [0; SMALL / WORD][..residual.len().div_ceil(WORD)];
+        words_of_largest(level, residual, top, words)?;
+        take(level, words, 0, residual, sink.places(top.k)?);
+        Ok(top.k)
+    }
+}
+
+struct FewMagnitudes<'a, T> {
+    x: &'a [T],
+    k: usize,
+}
+
+impl<T: Ordered> FewMagnitudes<'_, T> {
+    #[inline(always)]
+    fn threshold(self) -> Option<T> {
+        let rank = self.k.checked_sub(1).filter(|&rank| rank < self.x.len())?;
+        let key = nth_key(self.x, rank, By::Magnitude);
+        (key != T::Key::default()).then(|| T::of_key(key, By::Magnitude))
+    }
+}
+
+compiled! {
+    /// The work of this file, of any number of elements.
     Top: Request::run -> ()
 }
 
@@ -322,10 +435,13 @@ enum Request<'a, T> {
 impl<T: Ordered> Request<'_, T> {
     #[inline(always)]
     fn run(self) {
+        let mut lanes = None;
         match self {
-            Request::Threshold { level, x, k, answer } => *answer = threshold(level, &Source::new(x), k),
+            Request::Threshold { level, x, k, answer } => {
+                *answer = threshold(level, &Source::new(x, &mut lanes), k);
+            }
             Request::Select { level, x, top, sink, answer } => {
-                let x = Source::new(x);
+                let x = Source::new(x, &mut lanes);
                 *answer = largest(level, &x, top).and_then(|hits| write(level, &x, &hits, Some(top.k), sink));
             }
             Request::Sparsify { level, residual, grad, top, sink, answer } => {
@@ -338,12 +454,22 @@ impl<T: Ordered> Request<'_, T> {
 fn threshold<T: Ordered>(level: Level, x: &Source<'_, T>, k: usize) -> Outcome<T> {
     let rank = k.checked_sub(1).filter(|&rank| rank < x.len());
     let kth = rank.map_or(Ok(None), |rank| kth(level, x, rank, By::Magnitude))?;
-    let refused = || Error::Option {
+    kth.map(|kth| kth.threshold).ok_or_else(|| Box::new(no_threshold(k)))
+}
+
+#[cold]
+fn no_threshold(k: usize) -> Error {
+    Error::Option {
         option: "k",
         value: k.to_string(),
         expected: "between 1 and the number of elements that are not NaN",
-    };
-    kth.map(|kth| kth.threshold).ok_or_else(|| Box::new(refused()))
+    }
+}
+
+/// Up to [`SMALL`] elements of a view that lies before us.
+#[inline(always)]
+fn few<'a, T>(x: &View<'a, T>) -> Option<&'a [T]> {
+    x.as_plain_slice().filter(|x| x.len() <= SMALL)
 }
 
 fn sparsify<T: Ordered>(
@@ -356,11 +482,15 @@ fn sparsify<T: Ordered>(
     let nothing = Source::Length(residual.len());
     if let Some(grad) = grad {
         // Whatever can be refused is refused before the first addition.
-        let grad = Source::new(grad);
+        let mut lanes = None;
+        let grad = Source::new(grad, &mut lanes);
         if top.nan == NanPolicy::Keep || top.k > residual.len() {
             let view = residual.as_view();
             let found = match top.nan {
-                NanPolicy::Keep => foresee(level, &Source::new(&view), &grad, &Hits::Test(NotNan.test())),
+                NanPolicy::Keep => {
+                    let mut lanes = None;
+                    foresee(level, &Source::new(&view, &mut lanes), &grad, &Hits::Test(NotNan.test()))
+                }
                 NanPolicy::Send => residual.len(),
             };
             if found < top.k {
@@ -373,7 +503,7 @@ fn sparsify<T: Ordered>(
         let none = Hits::Test(Test::new(Kind::Between, T::ONE, T::ZERO));
         sparsify_to(level, residual.reborrow(), grad, &none, Some(0), sink)?;
     }
-    let hits = largest(level, &Source::new(&residual.as_view()), top)?;
+    let hits = largest(level, &Source::new(&residual.as_view(), &mut None), top)?;
     sparsify_to(level, residual, nothing, &hits, Some(top.k), sink)
 }
 
@@ -402,9 +532,13 @@ fn sparsify<T: Ordered>(
 /// # Errors
 /// [`Error::Option`] where `k` is 0 or more than there are elements that are not NaN; [`Error::Level`];
 /// [`Error::Memory`].
+#[inline(always)]
 pub fn top_k_threshold<'a, T: Float>(x: impl Into<View<'a, T>>, k: usize) -> Result<T> {
     let (level, x) = (Level::current()?, x.into());
-    let mut answer = Ok(T::ZERO);
+    if let Some(x) = few(&x) {
+        return T::compiled::<ThresholdOfFew>(FewMagnitudes { x, k }).ok_or_else(|| no_threshold(k));
+    }
+    let (x, mut answer) = (x, Ok(T::ZERO)); // a copy of x: the other need never stand in memory
     T::compiled::<Top>(Request::Threshold { level, x: &x, k, answer: &mut answer });
     answer.map_err(|error| *error)
 }
@@ -429,17 +563,19 @@ pub fn top_k_threshold<'a, T: Float>(x: impl Into<View<'a, T>>, k: usize) -> Res
 /// # Errors
 /// [`Error::TooFew`] where fewer than `k` elements are not NaN; [`Error::Count`] where `I` is too narrow for
 /// the input's length; [`Error::Level`]; [`Error::Memory`].
+#[inline(always)]
 pub fn top_k<'a, T: Float, I: Position>(
     x: impl Into<View<'a, T>>,
     k: impl Into<TopK>,
 ) -> Result<(Vec<I>, Vec<T>)> {
     let (level, x) = (Level::current()?, x.into());
-    fits::<I>(x.len())?;
-    let (mut indices, mut values, mut answer) = (Vec::new(), Vec::new(), Ok(0));
-    let mut sink = Vectors { positions: Some(&mut indices), values: Some(&mut values) };
-    let (top, sink, answer_to) = (k.into(), &mut sink, &mut answer);
-    T::compiled::<Top>(Request::Select { level, x: &x, top, sink, answer: answer_to });
-    answer.map_err(|error| *error)?;
+    let (mut indices, mut values) = (Vec::new(), Vec::new());
+    select::<T, I>(
+        level,
+        x,
+        k.into(),
+        &mut Vectors { positions: Some(&mut indices), values: Some(&mut values) },
+    )?;
     Ok((indices, values))
 }
 
@@ -456,6 +592,7 @@ pub fn top_k<'a, T: Float, I: Position>(
 ///
 /// # Errors
 /// As [`top_k`]; [`Error::Room`].
+#[inline(always)]
 pub fn top_k_into<'a, T: Float, I: Position>(
     x: impl Into<View<'a, T>>,
     k: impl Into<TopK>,
@@ -463,10 +600,23 @@ pub fn top_k_into<'a, T: Float, I: Position>(
     values: &mut [T],
 ) -> Result<usize> {
     let (level, x) = (Level::current()?, x.into());
+    select::<T, I>(level, x, k.into(), &mut Slices::from(Places::new(Some(indices), Some(values))))
+}
+
+/// The k largest to a sink.
+#[inline(always)]
+fn select<T: Float, I: Position>(
+    level: Level,
+    x: View<'_, T>,
+    top: TopK,
+    sink: &mut dyn Sink<T>,
+) -> Result<usize> {
+    if let Some(x) = few(&x) {
+        return T::compiled::<SelectOfFew>(Few { level, x, top, sink }).map_err(|error| *error);
+    }
+    let (x, mut answer) = (x, Ok(0)); // a copy of x: the other need never stand in memory
     fits::<I>(x.len())?;
-    let (mut answer, mut sink) = (Ok(0), Slices::new(Some(indices), Some(values)));
-    let (top, sink, answer_to) = (k.into(), &mut sink, &mut answer);
-    T::compiled::<Top>(Request::Select { level, x: &x, top, sink, answer: answer_to });
+    T::compiled::<Top>(Request::Select { level, x: &x, top, sink, answer: &mut answer });
     answer.map_err(|error| *error)
 }
 
@@ -481,6 +631,7 @@ pub fn top_k_into<'a, T: Float, I: Position>(
 ///
 /// # Errors
 /// As [`top_k`].
+#[inline(always)]
 pub fn top_k_by<'a, T: Float, I: Position>(
     x: impl Into<View<'a, T>>,
     k: usize,
@@ -501,6 +652,7 @@ pub fn top_k_by<'a, T: Float, I: Position>(
 ///
 /// # Errors
 /// As [`top_k_into`].
+#[inline(always)]
 pub fn top_k_by_into<'a, T: Float, I: Position>(
     x: impl Into<View<'a, T>>,
     k: usize,
@@ -597,21 +749,20 @@ pub fn sparsify_top_k_with_into<'g, 'r, T: Float, I: Position>(
 }
 
 /// The elements that leave, in vectors of their own.
+#[inline(always)]
 fn sparsified<T: Float, I: Position>(
     residual: ViewMut<'_, T>,
     grad: Option<View<'_, T>>,
     top: TopK,
 ) -> Result<(Vec<I>, Vec<T>)> {
-    let level = check::<T, I>(grad.as_ref(), &residual)?;
-    let (mut indices, mut values, mut answer) = (Vec::new(), Vec::new(), Ok(0));
+    let (mut indices, mut values) = (Vec::new(), Vec::new());
     let mut sink = Vectors { positions: Some(&mut indices), values: Some(&mut values) };
-    let (grad, sink, answer_to) = (grad.as_ref(), &mut sink, &mut answer);
-    T::compiled::<Top>(Request::Sparsify { level, residual, grad, top, sink, answer: answer_to });
-    answer.map_err(|error| *error)?;
+    sparsified_to::<T, I>(residual, grad, top, &mut sink)?;
     Ok((indices, values))
 }
 
 /// The elements that leave, to slices.
+#[inline(always)]
 fn sparsified_into<T: Float, I: Position>(
     residual: ViewMut<'_, T>,
     grad: Option<View<'_, T>>,
@@ -619,9 +770,26 @@ fn sparsified_into<T: Float, I: Position>(
     indices: &mut [I],
     values: &mut [T],
 ) -> Result<usize> {
-    let level = check::<T, I>(grad.as_ref(), &residual)?;
-    let (mut answer, mut sink) = (Ok(0), Slices::new(Some(indices), Some(values)));
-    let (grad, sink, answer_to) = (grad.as_ref(), &mut sink, &mut answer);
+    let mut sink = Slices::from(Places::new(Some(indices), Some(values)));
+    sparsified_to::<T, I>(residual, grad, top, &mut sink)
+}
+
+#[inline(always)]
+fn sparsified_to<T: Float, I: Position>(
+    mut residual: ViewMut<'_, T>,
+    grad: Option<View<'_, T>>,
+    top: TopK,
+    sink: &mut dyn Sink<T>,
+) -> Result<usize> {
+    let level = Level::current()?;
+    if let (Some(residual), None) = (residual.as_plain_slice_mut().filter(|x| x.len() <= SMALL), &grad) {
+        return T::compiled::<SparsifyOfFew>(FewResiduals { level, residual, top, sink })
+            .map_err(|error| *error);
+    }
+    let (residual, grad) = (residual, grad); // copies: the others need never stand in memory
+    check::<T, I>(grad.as_ref(), &residual)?;
+    let mut answer = Ok(0);
+    let (grad, answer_to) = (grad.as_ref(), &mut answer);
     T::compiled::<Top>(Request::Sparsify { level, residual, grad, top, sink, answer: answer_to });
     answer.map_err(|error| *error)
 }

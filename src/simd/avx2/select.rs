@@ -125,8 +125,11 @@ impl Compress<f32> for Avx2 {
     ops! {
         fn compress(bits: u64, from: &[f32], to: &mut [f32; WORD]) {
             if bits.count_ones() <= SPARSE {
-                for (to, bit) in to.iter_mut().zip(first_four(bits)) {
-                    *to = from.get(bit as usize).copied().unwrap_or_default();
+                // Of a bit that is not there the last element: no branch on how many there are.
+                if let Some(last) = from.len().checked_sub(1) {
+                    for (to, bit) in to.iter_mut().zip(first_four(bits)) {
+                        *to = from[last.min(bit as usize)];
+                    }
                 }
                 return;
             }
@@ -147,8 +150,11 @@ impl Compress<f64> for Avx2 {
     ops! {
         fn compress(bits: u64, from: &[f64], to: &mut [f64; WORD]) {
             if bits.count_ones() <= SPARSE {
-                for (to, bit) in to.iter_mut().zip(first_four(bits)) {
-                    *to = from.get(bit as usize).copied().unwrap_or_default();
+                // Of a bit that is not there the last element: no branch on how many there are.
+                if let Some(last) = from.len().checked_sub(1) {
+                    for (to, bit) in to.iter_mut().zip(first_four(bits)) {
+                        *to = from[last.min(bit as usize)];
+                    }
                 }
                 return;
             }

@@ -1,7 +1,7 @@
 //! Selection by tables: eight bits of a word at a time.
 
 use super::Portable;
-use crate::simd::select::{Bits, Compress, SET_BITS, WORD};
+use crate::simd::select::{Bits, Compress, SET_BITS, WORD, pack_8};
 
 /// For each byte, the number of its set bits: without POPCNT a table is the shortest way.
 static COUNTS: [u8; 256] = {
@@ -73,9 +73,7 @@ impl Bits for Portable {
     fn pack(self, from: &[bool; WORD]) -> u64 {
         let mut bytes = [0; 8];
         for (byte, from) in bytes.iter_mut().zip(from.as_chunks::<8>().0) {
-            // The product moves the lowest bit of byte i to bit 56 + i.
-            let bits = u64::from_le_bytes(from.map(u8::from));
-            *byte = (bits.wrapping_mul(0x0102_0408_1020_4080) >> 56) as u8;
+            *byte = pack_8(from);
         }
         u64::from_le_bytes(bytes)
     }
