@@ -113,6 +113,7 @@ struct Case {
     reduction: Reduction,
     normalizer: Option<f64>,
     lies: [Lie; 4],
+    scratch: Option<usize>,
 }
 
 fn cast<T: Float>(x: &[f64]) -> Vec<T> {
@@ -145,6 +146,7 @@ impl Case {
             normalizer: (reduction == Reduction::Mean && draw.below(3) == 0).then_some(37.0),
             lies: [(); 4]
                 .map(|()| draw.one_of(&[Lie::Dense, Lie::Dense, Lie::Turned, Lie::Gaps, Lie::Backwards])),
+            scratch: None,
         }
     }
 
@@ -186,6 +188,10 @@ impl Case {
             .bias(&mut db);
         let (xent, labels) = (self.options::<T>(), &self.labels);
         let fused = LinearXent::new(xent.clone());
+        let fused = match self.scratch {
+            Some(bytes) => fused.scratch_bytes(bytes),
+            None => fused,
+        };
         let (loss, forward) = if fast {
             (fused.forward_backward(layer, labels, gradients), fused.forward(layer, labels))
         } else {
@@ -361,6 +367,17 @@ fn very_many_classes_are_cut_into_panels() {
         ..Case::new(draw, [40, 1, 100_000])
     };
     case.check("panels", &case.run::<f64>(true));
+}
+
+#[test]
+fn scratch_may_have_any_size() {
+    // Of 1 MiB, what is asked for at least: chunks of 131 rows; then panels, as 52 rows would fit.
+    for (seed, classes) in [2_000, 5_000].into_iter().enumerate() {
+        for bytes in [0, 1 << 20, 5 << 20, 64 << 20] {
+            let case = Case::new(&mut Draw::new(seed as u64 + 300), [300, 2, classes]);
+            Case { scratch: Some(bytes), ..case }.hold::<f32>();
+        }
+    }
 }
 
 #[test]

@@ -127,9 +127,9 @@ fn add<T: Float>(a: T) -> Op {
 /// *Equality class*: the bits of [`reference`](crate::reference) at every level, for any strides and any number of
 /// threads.
 ///
-/// *Cost*: the indices are read twice, once to check them all, and each named element once, in place whatever the
-/// strides. The forms that end in `_into` write into the caller's array; the others return a vector, which costs a
-/// page fault for each 4 KiB of it, several times the copy itself.
+/// *Cost*: the indices are read twice, once to check them all (once, where any will do, and all is dense), and each
+/// named element once, in place whatever the strides. The forms that end in `_into` write into the caller's array; the
+/// others return a vector, which costs a page fault for each 4 KiB of it, several times the copy itself.
 ///
 /// *Errors* come before the first write. Beside its own, each function has
 /// [`Error::Level`](crate::Error::Level) if `GRADIX_LEVEL` names none, and those that return a vector have

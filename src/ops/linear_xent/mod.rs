@@ -123,17 +123,21 @@ impl<'g, T> LinearGradients<'g, T> {
 /// or (N + 2)·ε times the sum of magnitudes.
 ///
 /// **Cost.** Three products of matrices, 6·N·K·C operations; four, 8·N·K·C, where there are so many classes
-/// that too few rows of logits fit (`f32`: more than 53,248, `f64`: 26,624). Scratch of at most 26 MiB
-/// for logits, whatever the shape, beside what `gemm` takes for each thread, at most 3 MiB. For each chunk
-/// of rows the weight is read twice, and its gradient read and written once.
+/// that too few rows of logits fit (`f32`: more than 53,248, `f64`: 26,624). Scratch of at most 26 MiB for
+/// logits, whatever the shape, or of [as much as you give](LinearXent::scratch_bytes), beside what `gemm` takes
+/// for each thread, at most 3 MiB. For each chunk of rows the weight is read twice, and its gradient read and
+/// written once.
 #[derive(Debug, Clone, PartialEq)]
 pub struct LinearXent<T, P = Gemm> {
     xent: SoftmaxXent<T>,
     product: P,
+    /// Bytes of a chunk's logits, at most.
+    most_bytes: usize,
 }
 
-/// Bytes of a chunk's logits, at most.
+/// What [`LinearXent::scratch_bytes`] is, unless it is chosen, and at least.
 const MOST_BYTES: usize = 26 << 20;
+const LEAST_BYTES: usize = 1 << 20;
 
 /// Bytes of a chunk's logits if that is as many rows as [`ENOUGH_ROWS`]: they should stay in cache.
 const BYTES: usize = 8 << 20;
@@ -150,7 +154,7 @@ const FEW_ROWS: usize = 128;
 impl<T: Float> LinearXent<T> {
     /// With these options, and products by [`Gemm`].
     pub fn new(xent: SoftmaxXent<T>) -> Self {
-        LinearXent { xent, product: Gemm }
+        LinearXent::with_product(xent, Gemm)
     }
 }
 
@@ -171,7 +175,26 @@ impl<T: Float, P: Product<T>> LinearXent<T, P> {
     /// # Ok::<(), gradix::Error>(())
     /// ```
     pub fn with_product(xent: SoftmaxXent<T>, product: P) -> Self {
-        LinearXent { xent, product }
+        LinearXent { xent, product, most_bytes: MOST_BYTES }
+    }
+
+    /// Logits take at most so many bytes of scratch: 26 MiB unless this is called, and never less than 1 MiB.
+    /// With more, a chunk has more rows, up to 1,024, and the weight, which each chunk's products go through, is
+    /// gone through less often: that pays where rows of `x` are long or classes many. The last bits of the
+    /// gradients depend on it, as they are sums over chunks.
+    ///
+    /// ```
+    /// use gradix::{Linear, LinearGradients, LinearXent, SoftmaxXent, View};
+    /// let layer = Linear::new(View::new(&[1.0, 2.0], &[2, 1])?, View::new(&[1.0, 1.0], &[2, 1])?);
+    /// let xent = LinearXent::new(SoftmaxXent::<f64>::new()).scratch_bytes(256 << 20);
+    /// let mut dw = [0.0; 2];
+    /// xent.forward_backward(layer, &[0, 1], LinearGradients::new().weight(&mut dw))?;
+    /// assert_eq!(dw, [0.25, -0.25]);
+    /// # Ok::<(), gradix::Error>(())
+    /// ```
+    #[must_use]
+    pub fn scratch_bytes(self, most_bytes: usize) -> Self {
+        LinearXent { most_bytes: most_bytes.max(LEAST_BYTES), ..self }
     }
 
     /// Each row's loss and log-sum-exp: [`SoftmaxXent::forward`] of the layer's answer.
@@ -191,7 +214,7 @@ impl<T: Float, P: Product<T>> LinearXent<T, P> {
     ) -> Result<Rows<T>> {
         let labels = labels.into();
         let call = self.call(&layer, &labels)?;
-        let chunks = Chunks::of(&call);
+        let chunks = Chunks::of(&call, self.most_bytes);
         let mut found = call.found()?;
         let mut totals = call.totals();
         let mut scratch = chunks.scratch::<T>()?;
@@ -229,7 +252,7 @@ impl<T: Float, P: Product<T>> LinearXent<T, P> {
         let labels = labels.into();
         let call = self.call(&layer, &labels)?;
         let mut gradients = gradients.shaped(&layer)?;
-        let chunks = Chunks::of(&call);
+        let chunks = Chunks::of(&call, self.most_bytes);
         let mut totals = call.totals();
         let mut scratch = chunks.scratch::<T>()?;
         if call.rows == 0 {
@@ -387,13 +410,13 @@ struct Chunks {
 }
 
 impl Chunks {
-    fn of<T: Float>(call: &Call<'_, T>) -> Self {
+    fn of<T: Float>(call: &Call<'_, T>, most_bytes: usize) -> Self {
         let (all, classes, block) = (call.rows, call.here.max(1), call.block());
         let rows = |bytes: usize| bytes / size_of::<T>() / classes;
-        let most = rows(MOST_BYTES);
+        let most = rows(most_bytes);
         if most < FEW_ROWS.min(all) {
             let height = ENOUGH_ROWS.min(all);
-            let width = (MOST_BYTES / 2 / size_of::<T>() / height).min(call.here);
+            let width = (most_bytes / 2 / size_of::<T>() / height).min(call.here);
             return Chunks { all, height, width };
         }
         let height = rows(BYTES).max(ENOUGH_ROWS).min(most).max(block);
