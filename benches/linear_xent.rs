@@ -6,11 +6,12 @@
 //! cargo bench --bench linear_xent --features linear                 measure and print
 //! cargo bench --bench linear_xent --features linear -- --check      exit 1 where the ratio is above 1.05
 //! cargo bench --bench linear_xent --features linear -- 50257        only shapes whose name contains this
+//! cargo bench --bench linear_xent --features linear -- --scratch 128      MiB for logits, not 26
 //! ```
 
 mod common;
 
-use clap::{Arg, ArgAction, Command};
+use clap::{Arg, ArgAction, Command, value_parser};
 use common::data::normal;
 use common::paired::{Rounds, StopRule};
 use common::tables::table;
@@ -85,9 +86,17 @@ fn main() -> ExitCode {
         .about("Measures the fused linear layer beside one that holds all logits")
         .arg(Arg::new("filter").help("Only shapes whose name contains this"))
         .arg(Arg::new("check").long("check").action(ArgAction::SetTrue).help("Exit with 1 above 1.05"))
+        .arg(
+            Arg::new("scratch")
+                .long("scratch")
+                .value_name("MiB")
+                .value_parser(value_parser!(usize))
+                .help("Scratch for logits"),
+        )
         .arg(Arg::new("bench").long("bench").action(ArgAction::SetTrue).hide(true))
         .get_matches();
     let filter = arguments.get_one::<String>("filter").map_or("", |filter| filter);
+    let scratch = arguments.get_one::<usize>("scratch").map(|mib| mib << 20);
     let mut rows =
         table(&["rows x columns x classes", "threads", "held, ms", "fused, ms", "fused/held", "GFLOP/s"], 1);
     let mut above = Vec::new();
@@ -107,6 +116,10 @@ fn main() -> ExitCode {
                     let layer = Linear::new(x, View::new(&weight, &[c, k]).expect("a matrix"));
                     let to = LinearGradients::new().x(&mut dx).weight(&mut dw);
                     let fused = LinearXent::new(SoftmaxXent::new());
+                    let fused = match scratch {
+                        Some(bytes) => fused.scratch_bytes(bytes),
+                        None => fused,
+                    };
                     fused.forward_backward(layer, &labels, to).expect("a layer").value
                 }
                 Side::Held => {
