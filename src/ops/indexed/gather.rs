@@ -2,7 +2,7 @@
 
 use super::plan::{
     Form, Job, Numbers, PREFETCH_FROM, Vectors, are_rows, check_labels, of_dense, run_axis, with_index,
-    with_widths,
+    with_widths, with_word,
 };
 use super::rows::{any_length, exactly, for_each_block, rows_ahead, twice};
 use crate::array::{
@@ -74,14 +74,10 @@ pub(super) fn few_resolved(
 
 /// Dense vectors, each index resolved as it is read.
 fn resolve(vectors: &mut Vectors<'_, ErasedSlice<'_>, ErasedSliceMut<'_>>, meaning: &Meaning) {
-    let (index, is_signed) = (vectors.list.width(), meaning.is_signed);
-    match vectors.table.width() {
-        1 => with_integer!(index, is_signed, resolve_of::<u8>(vectors, meaning)),
-        2 => with_integer!(index, is_signed, resolve_of::<u16>(vectors, meaning)),
-        4 => with_integer!(index, is_signed, resolve_of::<u32>(vectors, meaning)),
-        8 => with_integer!(index, is_signed, resolve_of::<u64>(vectors, meaning)),
-        _ => with_integer!(index, is_signed, resolve_of::<u128>(vectors, meaning)),
+    fn by_index<W: Word>(vectors: &mut Vectors<'_, ErasedSlice<'_>, ErasedSliceMut<'_>>, meaning: &Meaning) {
+        with_integer!(vectors.list.width(), meaning.is_signed, resolve_of::<W>(vectors, meaning))
     }
+    with_word!(vectors.table.width(), by_index(vectors, meaning))
 }
 
 #[inline(never)]
@@ -325,13 +321,10 @@ fn copy_all_rows<T: Word>(job: &mut Gather<'_>, ahead: usize, copy: impl Fn(&[T]
 
 /// Overwrites a row with the value that fills.
 fn fill_row(flow: &mut Erased3Mut<'_>, index: [usize; 3], value: &[u8; 16]) {
-    match flow.as_piece().width() {
-        1 => flow.typed().run(M, index).fill(u8::from_bytes(value)),
-        2 => flow.typed().run(M, index).fill(u16::from_bytes(value)),
-        4 => flow.typed().run(M, index).fill(u32::from_bytes(value)),
-        8 => flow.typed().run(M, index).fill(u64::from_bytes(value)),
-        _ => flow.typed().run(M, index).fill(u128::from_bytes(value)),
+    fn fill<W: Word>(flow: &mut Erased3Mut<'_>, index: [usize; 3], value: &[u8; 16]) {
+        flow.typed().run(M, index).fill(W::from_bytes(value));
     }
+    with_word!(flow.as_piece().width(), fill(flow, index, value))
 }
 
 /// Rows of whole `f32`s, whatever they are, written by non-temporal stores.
@@ -436,24 +429,12 @@ fn gather_or(job: &mut Gather<'_>, at: (usize, [usize; 3]), offsets: &[u64]) {
         let mut flow = job.flow.typed::<W>();
         job.table.typed().gather_or((axis, index), offsets, value, &mut flow.run(axis, index));
     }
-    match job.table.width() {
-        1 => run::<u8>(job, at, offsets),
-        2 => run::<u16>(job, at, offsets),
-        4 => run::<u32>(job, at, offsets),
-        8 => run::<u64>(job, at, offsets),
-        _ => run::<u128>(job, at, offsets),
-    }
+    with_word!(job.table.width(), run(job, at, offsets))
 }
 
 /// From an array that no stride leads through in C order: the place of each element by a division.
 fn scattered(src: &ErasedView<'_>, idx: &ErasedIndices<'_>, out: &mut ErasedViewMut<'_>) -> Result<()> {
-    match src.width() {
-        1 => scattered_of::<u8>(src, idx, out),
-        2 => scattered_of::<u16>(src, idx, out),
-        4 => scattered_of::<u32>(src, idx, out),
-        8 => scattered_of::<u64>(src, idx, out),
-        _ => scattered_of::<u128>(src, idx, out),
-    }
+    with_word!(src.width(), scattered_of(src, idx, out))
 }
 
 fn scattered_of<W: Word>(

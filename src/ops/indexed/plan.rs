@@ -145,6 +145,20 @@ macro_rules! with_index {
 }
 pub(super) use with_index;
 
+/// Calls a function for the element type of this width.
+macro_rules! with_word {
+    ($width:expr, $f:ident($($a:expr),*)) => {
+        match $width {
+            1 => $f::<u8>($($a),*),
+            2 => $f::<u16>($($a),*),
+            4 => $f::<u32>($($a),*),
+            8 => $f::<u64>($($a),*),
+            _ => $f::<u128>($($a),*),
+        }
+    };
+}
+pub(super) use with_word;
+
 /// Calls a function for the element type of this width and the index type of that.
 macro_rules! with_widths {
     ($element:expr, $index:expr, $f:ident($($a:expr),*)) => {

@@ -2,7 +2,7 @@
 
 use super::plan::{
     Form, Job, Numbers, PREFETCH_FROM, Vectors, are_rows, check_labels, of_dense, run_axis, with_index,
-    with_widths,
+    with_widths, with_word,
 };
 use super::rows::{Block, Own, for_each_block, keep, put_block, rows_ahead};
 use crate::array::{
@@ -47,6 +47,17 @@ impl<T: Word> Update<T> for Put {
     fn update(self, to: &mut T, from: T) {
         *to = from;
     }
+}
+
+/// Calls a function for the element type of an operation, or of this width, with its update last.
+macro_rules! with_update {
+    ($op:expr, $width:expr, $f:ident($($a:expr),*)) => {
+        match ($op, $width) {
+            (Op::AddF32(a), _) => $f::<f32>($($a,)* Add(a)),
+            (Op::AddF64(a), _) => $f::<f64>($($a,)* Add(a)),
+            (Op::Put, width) => with_word!(width, $f($($a,)* Put)),
+        }
+    };
 }
 
 /// The elements that a second thread should at least add.
@@ -146,15 +157,7 @@ fn resolve(vectors: &mut Vectors<'_, ErasedSliceMut<'_>, ErasedSlice<'_>>, meani
     ) {
         with_integer!(vectors.list.width(), meaning.is_signed, resolve_of::<T>(vectors, meaning, update))
     }
-    match (op, vectors.flow.width()) {
-        (Op::AddF32(a), _) => by_index::<f32>(vectors, meaning, Add(a)),
-        (Op::AddF64(a), _) => by_index::<f64>(vectors, meaning, Add(a)),
-        (Op::Put, 1) => by_index::<u8>(vectors, meaning, Put),
-        (Op::Put, 2) => by_index::<u16>(vectors, meaning, Put),
-        (Op::Put, 4) => by_index::<u32>(vectors, meaning, Put),
-        (Op::Put, 8) => by_index::<u64>(vectors, meaning, Put),
-        (Op::Put, _) => by_index::<u128>(vectors, meaning, Put),
-    }
+    with_update!(op, vectors.flow.width(), by_index(vectors, meaning));
 }
 
 #[inline(never)]
@@ -540,15 +543,7 @@ fn update_runs<T: Word, X: Word>(runs: RunsMut<'_>, update: impl Update<T>) {
 #[cold]
 #[inline(never)]
 fn resolved(job: &mut Scatter<'_>, own: Own, axis: usize, op: Op) {
-    match (op, job.flow.width()) {
-        (Op::AddF32(a), _) => blocks::<f32>(job, own, axis, Add(a)),
-        (Op::AddF64(a), _) => blocks::<f64>(job, own, axis, Add(a)),
-        (Op::Put, 1) => blocks::<u8>(job, own, axis, Put),
-        (Op::Put, 2) => blocks::<u16>(job, own, axis, Put),
-        (Op::Put, 4) => blocks::<u32>(job, own, axis, Put),
-        (Op::Put, 8) => blocks::<u64>(job, own, axis, Put),
-        (Op::Put, _) => blocks::<u128>(job, own, axis, Put),
-    }
+    with_update!(op, job.flow.width(), blocks(job, own, axis));
 }
 
 fn blocks<T: Word>(job: &mut Scatter<'_>, own: Own, axis: usize, update: impl Update<T>) {
@@ -609,15 +604,7 @@ fn scattered(
     src: &ErasedView<'_>,
     op: Op,
 ) -> Result<()> {
-    match (op, src.width()) {
-        (Op::AddF32(a), _) => scattered_of::<f32>(dst, idx, src, Add(a)),
-        (Op::AddF64(a), _) => scattered_of::<f64>(dst, idx, src, Add(a)),
-        (Op::Put, 1) => scattered_of::<u8>(dst, idx, src, Put),
-        (Op::Put, 2) => scattered_of::<u16>(dst, idx, src, Put),
-        (Op::Put, 4) => scattered_of::<u32>(dst, idx, src, Put),
-        (Op::Put, 8) => scattered_of::<u64>(dst, idx, src, Put),
-        (Op::Put, _) => scattered_of::<u128>(dst, idx, src, Put),
-    }
+    with_update!(op, src.width(), scattered_of(dst, idx, src))
 }
 
 fn scattered_of<T: Word>(
