@@ -1,4 +1,5 @@
-//! Checked index lists: where they stand, or as blocks of resolved offsets.
+//! Checked index lists: where they stand, as blocks of resolved offsets, or, of dense vectors, each index resolved as
+//! it is read.
 
 #![allow(unsafe_code)]
 

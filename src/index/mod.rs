@@ -2,7 +2,8 @@
 //!
 //! A list is checked once, at the door of an operation, by a pass without branches; the first culprit is looked for
 //! only when that pass has found one. What follows, in [`checked`], sees no index type any more: the list where it
-//! stands, as words of its width, or blocks of a few hundred resolved offsets.
+//! stands, as words of its width, or blocks of a few hundred resolved offsets, or, of dense vectors in a mode, its
+//! indices resolved one by one.
 
 pub(crate) mod checked;
 
