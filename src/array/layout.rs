@@ -250,6 +250,16 @@ impl Layout {
         }
     }
 
+    /// The shape and strides of an array of rank 1 or 2 as those of a matrix: a vector has one row.
+    #[inline(always)]
+    pub(super) fn as_matrix(&self) -> Option<([usize; 2], [isize; 2])> {
+        match self.rank {
+            1 => Some(([1, self.shape[0]], [0, self.strides[0]])),
+            2 => Some(([self.shape[0], self.shape[1]], [self.strides[0], self.strides[1]])),
+            _ => None,
+        }
+    }
+
     /// The offset of the element at `index`, where the shape has such a place.
     pub(super) fn offset(&self, index: &[usize]) -> Option<isize> {
         let inside = index.len() == self.rank && index.iter().zip(self.shape()).all(|(&i, &n)| i < n);

@@ -179,14 +179,7 @@ impl<'a, T> View<'a, T> {
     where
         T: Copy,
     {
-        let ([rows, len], [step, stride]) = match self.layout.rank {
-            1 => ([1, self.layout.shape[0]], [0, self.layout.strides[0]]),
-            2 => (
-                [self.layout.shape[0], self.layout.shape[1]],
-                [self.layout.strides[0], self.layout.strides[1]],
-            ),
-            _ => return None,
-        };
+        let ([rows, len], [step, stride]) = self.layout.as_matrix()?;
         let to = to.get_mut(..rows * len)?;
         for (i, to) in to.chunks_exact_mut(len.max(1)).enumerate() {
             // Inside the shape: fewer than `rows` such chunks precede.
@@ -316,14 +309,7 @@ impl<'a, T> ViewMut<'a, T> {
     where
         T: Copy,
     {
-        let ([rows, len], [step, stride]) = match self.layout.rank {
-            1 => ([1, self.layout.shape[0]], [0, self.layout.strides[0]]),
-            2 => (
-                [self.layout.shape[0], self.layout.shape[1]],
-                [self.layout.strides[0], self.layout.strides[1]],
-            ),
-            _ => return,
-        };
+        let Some(([rows, len], [step, stride])) = self.layout.as_matrix() else { return };
         for (i, from) in from.chunks_exact(len.max(1)).take(rows).enumerate() {
             // Inside the shape, whose indices reach no element twice: as above.
             RunMut::new(self.start.at(i as isize * step), len, stride).copy_from(0, from);
