@@ -321,12 +321,10 @@ fn block<'r, 'g, T: Float>(
     Some((residual, Some(grad)))
 }
 
-/// The checks that come first.
-pub(super) fn check<T, I: Position>(grad: Option<&View<'_, T>>, residual: &ViewMut<'_, T>) -> Result<Level> {
-    let level = Level::current()?;
+/// The checks that come first, but for the level's.
+pub(super) fn check<T, I: Position>(grad: Option<&View<'_, T>>, residual: &ViewMut<'_, T>) -> Result<()> {
     same_shape(grad, residual)?;
-    fits::<I>(residual.len())?;
-    Ok(level)
+    fits::<I>(residual.len())
 }
 
 /// Whether a gradient, if there is one, has the residual's shape.
