@@ -230,13 +230,9 @@ impl Meaning {
     pub(crate) fn resolve_each<I: Word>(&self, work: impl OffsetWork<I>) {
         let (n, last) = (self.bound as u64, (self.bound as u64).wrapping_sub(1));
         match self.mode {
-            Mode::Raise => work.run(|i| {
-                let i = i.to_i64();
-                i.wrapping_add(if I::IS_SIGNED { n as i64 & i >> 63 } else { 0 }) as u64
-            }),
-            Mode::Clip if I::IS_SIGNED => {
-                work.run(|i| (i.to_i64().min(last as i64) & !(i.to_i64() >> 63)) as u64)
-            }
+            Mode::Raise if I::IS_SIGNED => work.run(|i| from_end(i.to_i64(), n as i64) as u64),
+            Mode::Raise => work.run(|i| i.to_i64() as u64),
+            Mode::Clip if I::IS_SIGNED => work.run(|i| clipped(i.to_i64(), last as i64) as u64),
             Mode::Clip => work.run(|i| (i.to_i64() as u64).min(last)),
             Mode::Wrap => work.run(|i| {
                 let i = i.to_i64() as u64;
@@ -382,6 +378,18 @@ pub(crate) trait OffsetWork<I>: Sized {
     fn run_with_gaps(self, offset: impl Fn(I) -> u64);
 }
 
+/// A negative index counted from the end of an axis of length `n`: its sign, spread over all bits, lets `n` through.
+#[inline(always)]
+fn from_end(i: i64, n: i64) -> i64 {
+    i.wrapping_add(n & i >> 63)
+}
+
+/// The nearest place on an axis whose last one is given.
+#[inline(always)]
+fn clipped(i: i64, last: i64) -> i64 {
+    i.min(last).max(0)
+}
+
 /// What a division leaves.
 #[cold]
 #[inline(never)]
@@ -421,10 +429,8 @@ impl Kernel<f32> for Resolve<'_> {
     fn run<S: Simd<f32>>(self, _: S) {
         let Resolve { meaning: &Meaning { is_signed, mode, bound }, block } = self;
         let (n, last) = (bound as i64, bound as i64 - 1);
-        // The sign, spread over all bits, lets `n` through where the index is negative.
-        let from_end = |i: i64| i.wrapping_add(n & i >> 63);
         match (mode, is_signed) {
-            (Mode::Clip, true) => block.iter_mut().for_each(|o| *o = (*o as i64).min(last).max(0) as u64),
+            (Mode::Clip, true) => block.iter_mut().for_each(|o| *o = clipped(*o as i64, last) as u64),
             (Mode::Clip, false) => block.iter_mut().for_each(|o| *o = (*o).min(last as u64)),
             (Mode::Wrap, _) => {
                 // By vectors what is at most one length before or after the axis, and is below twice its length then;
@@ -436,14 +442,13 @@ impl Kernel<f32> for Resolve<'_> {
                     signs |= i.wrapping_add(before) | end.wrapping_sub(i);
                 }
                 if signs >= 0 {
-                    block.iter_mut().for_each(|o| *o = from_end(from_end(*o as i64).wrapping_sub(n)) as u64);
-                } else if is_signed {
-                    block.iter_mut().for_each(|o| *o = (*o as i64).rem_euclid(n) as u64);
+                    let near = |i: i64| from_end(from_end(i, n).wrapping_sub(n), n);
+                    block.iter_mut().for_each(|o| *o = near(*o as i64) as u64);
                 } else {
-                    block.iter_mut().for_each(|o| *o %= bound as u64);
+                    block.iter_mut().for_each(|o| *o = rest_of(*o, bound as u64, is_signed));
                 }
             }
-            _ => block.iter_mut().for_each(|o| *o = from_end(*o as i64) as u64),
+            _ => block.iter_mut().for_each(|o| *o = from_end(*o as i64, n) as u64),
         }
     }
 }

@@ -62,14 +62,8 @@ pub(super) fn few_resolved(
     vectors: &mut Vectors<'_, ErasedSlice<'_>, ErasedSliceMut<'_>>,
     mode: &Mode<[u8; 16]>,
 ) -> bool {
-    let Ok(level) = Level::current() else { return false };
-    let mut meaning = Meaning { is_signed: vectors.is_signed, mode: *mode, bound: vectors.table.len() };
-    let fits = vectors.list.len() == vectors.flow.as_slice().len();
-    if fits && meaning.settle(&vectors.list, level) {
-        resolve(vectors, &meaning);
-        return true;
-    }
-    false
+    let (bound, len) = (vectors.table.len(), vectors.flow.as_slice().len());
+    vectors.settled(mode, bound, len).map(|meaning| resolve(vectors, &meaning)).is_some()
 }
 
 /// Dense vectors, each index resolved as it is read.

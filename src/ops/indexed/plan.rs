@@ -10,7 +10,8 @@
 
 use crate::array::{Erased3, Erased3Mut, ErasedSlice, ErasedView, K, M, P, Split, Word};
 use crate::error::{Error, Result};
-use crate::index::checked::{List, are_all_below, in_place_bound};
+use crate::index::Mode;
+use crate::index::checked::{List, Meaning, are_all_below, in_place_bound};
 use crate::simd::Level;
 
 /// How the list goes over the table.
@@ -123,6 +124,15 @@ pub(crate) struct Vectors<'a, A, B> {
 }
 
 impl<'a, A, B> Vectors<'a, A, B> {
+    /// What the list means on an axis of length `bound`, if it has as many indices as the flow has elements, `len`, and
+    /// none that has to be refused.
+    #[inline(always)]
+    pub(crate) fn settled(&self, mode: &Mode<[u8; 16]>, bound: usize, len: usize) -> Option<Meaning> {
+        let level = Level::current().ok()?;
+        let mut meaning = Meaning { is_signed: self.is_signed, mode: *mode, bound };
+        (self.list.len() == len && meaning.settle(&self.list, level)).then_some(meaning)
+    }
+
     /// The list, if it has as many indices as the flow has elements, and each, as it stands, is below `bound`.
     #[inline(always)]
     pub(crate) fn checked<X: Word>(&self, bound: usize, len: usize, level: Level) -> Option<&'a [X]> {

@@ -137,15 +137,8 @@ pub(super) fn few_resolved(
     mode: &Mode<[u8; 16]>,
     op: Op,
 ) -> bool {
-    let Ok(level) = Level::current() else { return false };
-    let bound = vectors.table.as_slice().len();
-    let mut meaning = Meaning { is_signed: vectors.is_signed, mode: *mode, bound };
-    let fits = vectors.list.len() == vectors.flow.len();
-    if fits && meaning.settle(&vectors.list, level) {
-        resolve(vectors, &meaning, op);
-        return true;
-    }
-    false
+    let (bound, len) = (vectors.table.as_slice().len(), vectors.flow.len());
+    vectors.settled(mode, bound, len).map(|meaning| resolve(vectors, &meaning, op)).is_some()
 }
 
 /// Dense vectors, each index resolved as it is read.
@@ -499,13 +492,6 @@ fn add<T: Float, const N: usize>(from: &[T], to: &mut [T], a: T) {
 /// Elements one by one. Whatever the axis of the runs, what updates one element comes in the order of the indices.
 #[inline(always)]
 fn elements(job: &mut Scatter<'_>, own: Own, is_part: bool, op: Op) {
-    let (shape, strides) = (job.flow.shape(), job.flow.strides());
-    let is_few = (2..=FEW_COLUMNS).contains(&shape[K]) && shape[M] == 1;
-    let axis = match () {
-        () if is_part => K,
-        () if is_few && shape[P] >= MANY_PLANES && job.list.stride(P) == 0 => P,
-        () => run_axis(shape, strides, &job.list),
-    };
     if !is_part
         && !job.list.words.are_checked()
         && let (Some(list), Some(flow)) = (job.list.words.piece().as_vector(), job.flow.as_vector())
@@ -514,6 +500,15 @@ fn elements(job: &mut Scatter<'_>, own: Own, is_part: bool, op: Op) {
         let meaning = job.list.meaning;
         return resolve(&mut Vectors { table, list, is_signed: meaning.is_signed, flow }, &meaning, op);
     }
+    let (shape, strides) = (job.flow.shape(), job.flow.strides());
+    let has_few_columns = (2..=FEW_COLUMNS).contains(&shape[K]) && shape[M] == 1;
+    let axis = if is_part {
+        K
+    } else if has_few_columns && shape[P] >= MANY_PLANES && job.list.stride(P) == 0 {
+        P
+    } else {
+        run_axis(shape, strides, &job.list)
+    };
     if own.is_some() || !job.list.words.are_checked() {
         return resolved(job, own, axis, op);
     }
