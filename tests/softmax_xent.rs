@@ -1024,9 +1024,6 @@ fn factors_of_rows_may_have_any_size() {
             let view = View::new(&x, &[rows, classes]).unwrap();
             let labels = labels(rows, classes);
             let none = SoftmaxXent::new().reduction(Reduction::None);
-            let mut plain = vec![T::ZERO; x.len()];
-            none.forward_backward(view, &labels, &mut plain).unwrap();
-            let losses = none.forward(view, &labels).unwrap().losses;
             let power = |k: usize| T::from_f64(f64::from(exponents[k % exponents.len()]).exp2());
             let upstream: Vec<T> = (0..rows).map(power).collect();
             // The factor of a row has the range of its type; the numbers that it is the product of may be at both ends.
@@ -1042,6 +1039,9 @@ fn factors_of_rows_may_have_any_size() {
             };
             let weighted = none.clone().row_weights(&weights);
             everywhere(|level, _| {
+                let mut plain = vec![T::ZERO; x.len()];
+                none.forward_backward(view, &labels, &mut plain).unwrap();
+                let losses = none.forward(view, &labels).unwrap().losses;
                 let mut grad = vec![T::NAN; x.len()];
                 weighted.backward(view, &labels, &upstream, &mut grad).unwrap();
                 let found = weighted.forward(view, &labels).unwrap();

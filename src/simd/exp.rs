@@ -29,6 +29,10 @@
 //! would else be subnormal or wrong; the bound of zero is chosen so that 2^n is normal, with room for 2^r <
 //! 1. `vrndscaleps` and `vscalefps` take two slots each where an addition and a shift take one.
 //!
+//! Without fused multiply-add t = x·log₂e − k is not to be had to the last bit. There x is the distance from the
+//! largest logit and k a lift of a few powers of two, so that n + k has few digits, and r = (x − (n + k)·ln 2)·log₂e
+//! with ln 2 in two pieces.
+//!
 //! 2^t − 1 near 0 is not to be had from 2^n beside 1, so [`exp2_m1`] takes n as an integer, which is 0 there,
 //! and Q of degree 5 and 10 on [−½, ½], fitted in the same way (0.10 ε and 0.12 ε).
 //!
@@ -42,7 +46,7 @@
 // The leading coefficients are near ln 2, and meant to be just as near as they are.
 #![allow(clippy::approx_constant)]
 
-use super::{Float, Simd};
+use super::{Float, Kernel, Simd, slices};
 
 pub(super) mod f32 {
     pub(in super::super) const EXP2: [f32; 3] = [0.693_147_24, 0.240_258_04, 0.055_479_724];
@@ -118,17 +122,69 @@ pub(crate) fn shifted<T: Float, S: Simd<T>>(s: S, k: S::V) -> S::V {
 #[inline(always)]
 fn powers<T: Float, S: Simd<T>>(s: S, x: S::V, a: T, shifted_k: S::V) -> (S::V, S::V, S::M) {
     let h = s.mul_add(x, s.splat(a), shifted_k);
-    let r = s.mul_add_exact(x, s.splat(a), s.sub(shifted_k, h));
+    let r = if S::FUSED || a == T::ONE {
+        s.mul_add(x, s.splat(a), s.sub(shifted_k, h))
+    } else {
+        // (n + k)·ln 2 in two pieces, the first of which is exact (Cody and Waite, 1980).
+        let n = s.sub(h, shifted_k);
+        let rest = s.splat(T::LN_2 - T::LN_2_HIGH + T::LN_2_REST);
+        let less = s.sub(x, s.mul(n, s.splat(T::LN_2_HIGH)));
+        s.mul(s.sub(less, s.mul(n, rest)), s.splat(a))
+    };
     let keep = s.not_lt(h, s.splat(T::EIGHTH_SHIFTER + T::EXP2_MIN));
     (s.power_of_eighths(h, &T::EIGHTHS_BY_LANE), s.mul(polynomial(s, r, T::EXP2), r), keep)
 }
 
 /// 2^(x·a − k), at most 2; 0 where that is below 2^−125.5 (`f32`), 2^−1021.5 (`f64`), to the nearest eighth;
 /// NaN for NaN. At most 1.5 ULP off, the rounding of `a` aside.
+///
+/// Where products are rounded before they are added to, `a` is 1 or log₂e and k an integer of at most ten bits.
 #[inline(always)]
 pub(crate) fn exp2_of<T: Float, S: Simd<T>>(s: S, x: S::V, a: T, shifted_k: S::V) -> S::V {
+    if !S::FUSED {
+        let (x, shifted_k) = (slices::stored(s, x), slices::stored(s, shifted_k));
+        return s.load(&s.enter(Exp2 { x, a, shifted_k }));
+    }
+    exp2_of_inline(s, x, a, shifted_k)
+}
+
+#[inline(always)]
+fn exp2_of_inline<T: Float, S: Simd<T>>(s: S, x: S::V, a: T, shifted_k: S::V) -> S::V {
     let (power, less_one, keep) = powers(s, x, a, shifted_k);
     s.select(keep, s.mul_add(less_one, power, power), s.splat(T::ZERO))
+}
+
+/// [`exp2_of`] as a function.
+struct Exp2<T: Float> {
+    x: T::Block,
+    a: T,
+    shifted_k: T::Block,
+}
+
+impl<T: Float> Kernel<T> for Exp2<T> {
+    type Output = T::Block;
+    #[inline(always)]
+    fn run<S: Simd<T>>(self, s: S) -> T::Block {
+        slices::stored(s, exp2_of_inline(s, s.load(&self.x), self.a, s.load(&self.shifted_k)))
+    }
+}
+
+/// Calls a function of one vector, where fused multiply-add is not to be had: that each use holds its code would cost
+/// more in size than it gains in speed.
+macro_rules! called {
+    ($s:ident, $f:ident, $x:expr) => {
+        if !S::FUSED {
+            struct Called<T: Float>(T::Block);
+            impl<T: Float> Kernel<T> for Called<T> {
+                type Output = T::Block;
+                #[inline(always)]
+                fn run<S: Simd<T>>(self, s: S) -> T::Block {
+                    slices::stored(s, $f(s, s.load(&self.0)))
+                }
+            }
+            return $s.load(&$s.enter(Called(slices::stored($s, $x))));
+        }
+    };
 }
 
 /// [`exp2_of`] where [`is_normal`] holds of x, or of something smaller.
@@ -152,7 +208,7 @@ pub(crate) fn window<T: Float, S: Simd<T>>(s: S, k: S::V) -> S::V {
 pub(crate) fn exp2_in_window<T: Float, S: Simd<T>>(s: S, x: S::V, window: S::V, outside: &mut S::V) -> S::V {
     let a = s.splat(T::LOG2_E);
     let h = s.mul_add(x, a, window);
-    let r = s.mul_add_exact(x, a, s.sub(window, h));
+    let r = s.mul_add(x, a, s.sub(window, h));
     *outside = s.or_differing(*outside, h, s.splat(T::WINDOW));
     let power = s.power_of_eighths(h, &T::EIGHTHS_TIMES_4_BY_LANE);
     s.mul_add(s.mul(polynomial(s, r, T::EXP2), r), power, power)
@@ -174,6 +230,12 @@ pub(crate) fn exp2<T: Float, S: Simd<T>>(s: S, t: S::V) -> S::V {
 /// 2^t − 1 for t <= 1, without cancellation near 0: 2^n·(2^r − 1) + (2^n − 1), where n, an integer here, is 0 near 0.
 #[inline(always)]
 pub(crate) fn exp2_m1<T: Float, S: Simd<T>>(s: S, t: S::V) -> S::V {
+    called!(s, exp2_m1_inline, t);
+    exp2_m1_inline(s, t)
+}
+
+#[inline(always)]
+fn exp2_m1_inline<T: Float, S: Simd<T>>(s: S, t: S::V) -> S::V {
     let shifter = s.splat(T::SHIFTER);
     let h = s.add(t, shifter);
     let r = s.sub(t, s.sub(h, shifter));
@@ -186,6 +248,12 @@ pub(crate) fn exp2_m1<T: Float, S: Simd<T>>(s: S, t: S::V) -> S::V {
 /// ln u for normal u > 0 (∞ and 0 give finite nonsense, NaN gives NaN).
 #[inline(always)]
 pub(crate) fn ln<T: Float, S: Simd<T>>(s: S, u: S::V) -> S::V {
+    called!(s, ln_inline, u);
+    ln_inline(s, u)
+}
+
+#[inline(always)]
+fn ln_inline<T: Float, S: Simd<T>>(s: S, u: S::V) -> S::V {
     let one = s.splat(T::ONE);
     let (m, e) = s.split(u);
     let upper = s.gt(m, s.splat(T::from_f64(std::f64::consts::SQRT_2)));

@@ -93,6 +93,9 @@ pub trait Float:
     const LOG2_E: Self;
     #[doc(hidden)]
     const LN_2: Self;
+    /// The upper half of its digits: times an integer of as many digits as the other half it is exact.
+    #[doc(hidden)]
+    const LN_2_HIGH: Self;
     #[doc(hidden)]
     const LN_2_REST: Self;
     /// 1.5·2^(mantissa bits) and the bias of the exponent. Adding it to a number up to a quarter of that rounds to an
@@ -228,6 +231,8 @@ macro_rules! float {
             const LOG: &'static [Self] = &exp::$t::LOG;
             const LOG2_E: Self = std::$t::consts::LOG2_E;
             const LN_2: Self = $ln2;
+            const LN_2_HIGH: Self =
+                $t::from_bits($ln2.to_bits() >> ($t::MANTISSA_DIGITS / 2) << ($t::MANTISSA_DIGITS / 2));
             const LN_2_REST: Self = $ln2_rest;
             const SHIFTER: Self = (3u64 << ($t::MANTISSA_DIGITS - 2)) as $t + ($t::MAX_EXP - 1) as $t;
             const EIGHTH_SHIFTER: Self = (3u64 << ($t::MANTISSA_DIGITS - 5)) as $t;

@@ -81,6 +81,9 @@ pub(crate) trait Simd<T: Float>: select::Compress<T> + Copy + Send + Sync + 'sta
     type V: Copy;
     /// A truth value for each lane.
     type M: Copy;
+    /// Whether `mul_add` rounds once. Where it does not, there is nothing like the speed of a level with it to be had:
+    /// kernels take their plainest way, and exponentials are functions that are called.
+    const FUSED: bool = true;
 
     /// Runs a kernel inside a function compiled for this level.
     fn enter<K: Kernel<T>>(self, kernel: K) -> K::Output;
@@ -125,21 +128,8 @@ pub(crate) trait Simd<T: Float>: select::Compress<T> + Copy + Send + Sync + 'sta
     fn mul(self, a: Self::V, b: Self::V) -> Self::V;
     /// `a / b`
     fn div(self, a: Self::V, b: Self::V) -> Self::V;
-    /// `a · b + c`, rounded once on levels with FMA
+    /// `a · b + c`, rounded once where [`Simd::FUSED`]
     fn mul_add(self, a: Self::V, b: Self::V, c: Self::V) -> Self::V;
-    /// The integer nearest to `a · b`, ties to even, for |a · b| up to a quarter of [`Float::SHIFTER`]; as if
-    /// the product were not rounded first on levels without FMA either, so that all levels agree.
-    #[inline(always)]
-    fn round_product(self, a: Self::V, b: Self::V) -> Self::V {
-        let shifter = self.splat(T::SHIFTER);
-        self.sub(self.mul_add(a, b, shifter), shifter)
-    }
-    /// `a · b + c` without rounding the product first; `mul_add` on levels with FMA. For |a| up to 2⁶⁰ and b
-    /// of order 1; beyond that a rounded product does.
-    #[inline(always)]
-    fn mul_add_exact(self, a: Self::V, b: Self::V, c: Self::V) -> Self::V {
-        self.mul_add(a, b, c)
-    }
     /// The larger; where either is NaN, unspecified which of the two. Of zeros of unlike sign, likewise.
     fn max(self, a: Self::V, b: Self::V) -> Self::V;
     /// The smaller, likewise.
@@ -409,8 +399,8 @@ impl Level {
 
     /// Whether multiplication and addition are rounded once here, so that softmax cross-entropy has the bits of
     /// [`reference`](crate::reference).
-    pub fn has_fma(self) -> bool {
-        self != Level::Portable || cfg!(any(target_feature = "fma", target_arch = "aarch64"))
+    pub const fn has_fma(self) -> bool {
+        !matches!(self, Level::Portable) || cfg!(any(target_feature = "fma", target_arch = "aarch64"))
     }
 
     fn named(name: &str) -> Result<Level> {

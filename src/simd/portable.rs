@@ -2,7 +2,7 @@
 
 mod select;
 
-use super::{Float, Kernel, Level, Simd};
+use super::{Kernel, Level, Simd};
 use std::array::from_fn;
 use wide::{f32x16, f64x8};
 
@@ -10,31 +10,12 @@ use wide::{f32x16, f64x8};
 #[derive(Clone, Copy)]
 pub(crate) struct Portable;
 
-/// A product, rounded, and its rounding error.
-trait Product<V> {
-    fn product(self, a: V, b: V) -> (V, V);
-}
-
 macro_rules! level {
     ($t:ident x $lanes:literal, $v:ident, mantissa $mantissa:literal bias $bias:literal) => {
-        impl Product<$v> for Portable {
-            // By Dekker's algorithm (1971), with Veltkamp's splitting.
-            #[inline(always)]
-            fn product(self, a: $v, b: $v) -> ($v, $v) {
-                let halves = |x: $v| {
-                    let shifted = x * $v::splat((1u64 << ($mantissa / 2 + 1)) as $t + 1.0);
-                    let high = shifted - (shifted - x);
-                    (high, x - high)
-                };
-                let product = a * b;
-                let ((a_high, a_low), (b_high, b_low)) = (halves(a), halves(b));
-                (product, ((a_high * b_high - product) + a_high * b_low + a_low * b_high) + a_low * b_low)
-            }
-        }
-
         impl Simd<$t> for Portable {
             type V = $v;
             type M = $v;
+            const FUSED: bool = Level::Portable.has_fma();
 
             // A function of its own, as at the other levels: without it every caller's code holds the kernel's.
             #[inline(never)]
@@ -76,30 +57,6 @@ macro_rules! level {
             #[inline(always)]
             fn mul_add(self, a: $v, b: $v, c: $v) -> $v {
                 a.mul_add(b, c)
-            }
-            #[inline(always)]
-            fn mul_add_exact(self, a: $v, b: $v, c: $v) -> $v {
-                if Level::Portable.has_fma() {
-                    return a.mul_add(b, c);
-                }
-                let (product, error) = self.product(a, b);
-                // The splitting of a huge number overflows; its fraction means nothing anyway.
-                let small = a.abs().simd_le($v::splat((1u64 << 60) as $t));
-                (product + c) + (error & small)
-            }
-            // A product that is rounded first may come to lie on a half, whose side its error then tells.
-            #[inline(always)]
-            fn round_product(self, a: $v, b: $v) -> $v {
-                let shifter = $v::splat(<$t as Float>::SHIFTER);
-                let n = a.mul_add(b, shifter) - shifter;
-                if Level::Portable.has_fma() {
-                    return n;
-                }
-                let ((product, error), half, one) = (self.product(a, b), $v::splat(0.5), $v::splat(1.0));
-                let rest = product - n;
-                let above = rest.simd_eq(half) & error.simd_gt($v::splat(0.0));
-                let below = rest.simd_eq(-half) & error.simd_lt($v::splat(0.0));
-                n + (one & above) - (one & below)
             }
             #[inline(always)]
             fn max(self, a: $v, b: $v) -> $v {

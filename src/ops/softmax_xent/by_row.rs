@@ -72,7 +72,7 @@ fn sums<T: Float, S: Simd<T>, L: Tile<T>>(
     let mut bounds = first; // of the next chunk's logits
     for (c, part) in tile.chunks().zip(parts) {
         let at = place(plan, c, class);
-        let at_source = if plan.needs_logits() { None } else { tile.at_source(c) };
+        let at_source = if !S::FUSED || plan.needs_logits() { None } else { tile.at_source(c) };
         let (max, gap);
         if let Some(chunk) = at_source {
             let here = chunk.logits.unwrap_or(chunk.buffer);
@@ -108,15 +108,15 @@ fn sums<T: Float, S: Simd<T>, L: Tile<T>>(
                 shift.to_exponentials(s, buffer)
             } else {
                 // The logits are needed once more: `gradient` takes the exponentials again, if any.
-                let mut total = s.splat(T::ZERO);
+                let mut total = math::Sum::of(s);
                 slices::each(
                     s,
                     buffer,
                     T::NEG_INFINITY,
                     #[inline(always)]
-                    |x| total = s.add(total, shift.exp(s, x)),
+                    |x| total.add(s, shift.exp(s, x)),
                 );
-                total
+                total.all(s)
             };
             set_lane(s, &mut part.sum, lane, s.sum_lanes(total));
         }

@@ -298,11 +298,11 @@ impl<T: Float> Kernel<T> for Job<'_, '_, T> {
         parallel::with_scratch(
             #[inline(always)]
             |scratch| {
-                if self.has_squares() {
+                if S::FUSED && self.has_squares() {
                     math::outlined(s, Squares { job: self, scratch });
-                } else if self.is_by_class() {
+                } else if S::FUSED && self.is_by_class() {
                     math::outlined(s, ByClass { job: self, scratch });
-                } else if self.is_pipelined() {
+                } else if S::FUSED && self.is_pipelined() {
                     self.pipelined_groups(s, scratch)
                 } else if self.row_per_lane {
                     self.blocks::<S, true>(s, scratch)
@@ -667,11 +667,11 @@ impl<'a, T: Float> Job<'_, 'a, T> {
         if let Some(found) = &mut self.rows.found {
             // The order of the comparisons must not tell what the largest is where one is no number.
             let max = s.select(s.ge(sums.others, sums.others), sums.max, s.splat(T::NAN));
-            let [max, others, target, sum, weight] = [max, sums.others, sums.target, sums.gap, sums.weight]
-                .map(
-                    #[inline(always)]
-                    |v| stored(s, v),
-                );
+            let others = math::shift_of_partials(s, sums.others, sums.max, T::ONE);
+            let [max, others, target, sum, weight] = [max, others, sums.target, sums.gap, sums.weight].map(
+                #[inline(always)]
+                |v| stored(s, v),
+            );
             // Rows without a target have lost.
             let lost = group.lost | !s.bits(have_target);
             let is_whole = plan.first_class == 0 && self.classes == plan.all_classes;

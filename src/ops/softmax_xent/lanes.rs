@@ -224,15 +224,15 @@ fn exponentials<T: Float, S: Simd<T>>(
     f: impl Fn(S::V) -> S::V,
 ) -> S::V {
     let zero = s.splat(T::ZERO);
-    let mut sum = zero;
+    let mut sum = math::Sum::of(s);
     for (block, &number) in columns.iter_mut().zip(T::NUMBERS) {
         let power = s.select(s.ne(columns_of_targets, s.splat(number)), f(s.load(block)), zero);
-        sum = s.add(sum, power);
+        sum.add(s, power);
         if keep {
             s.store(power, block);
         }
     }
-    sum
+    sum.all(s)
 }
 
 /// Turns a chunk into its gradient: `f` of each vector and of what smoothing pulls, the targets' own in their

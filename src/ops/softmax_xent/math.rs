@@ -14,8 +14,8 @@
 //!
 //! 1. *Base 2, shifted by an integer.* e^x is taken as 2^{t}, t = x·log₂e − k, with k = round(max·log₂e): its
 //!    integer and its fraction are a fused multiply-add each, so that t is never rounded. Moving a sum from one k to
-//!    another is an exact power of two. Where |max| > 2²⁰ (2⁴⁹ for f64) k would lose its eighths; there
-//!    t = (x − max)·log₂e, and moves are rounded.
+//!    another is an exact power of two. Where |max| > 2²⁰ (2⁴⁹ for f64) k would lose its eighths, and without fused
+//!    multiply-add t would be rounded; there t = (x − max)·log₂e, and moves are rounded.
 //! 2. *Chunks.* A row is cut into chunks of 5 KiB; each has its own shift, so that one sweep over memory
 //!    suffices: while a chunk's exponentials are summed and left where the gradient will be, the next chunk's
 //!    logits are read for their maximum, which gives memory something to do. Last, each chunk is multiplied
@@ -70,13 +70,16 @@ impl<V: Copy> Shift<V> {
     #[inline(always)]
     pub(super) fn of<T: Float, S: Simd<T, V = V>>(s: S, max: V) -> Self {
         let zero = s.splat(T::ZERO);
-        let small = s.ge(s.splat(T::MAX_INTEGER_SHIFT), s.abs(max));
         // −∞ is a chunk of nothing but masked classes: any finite origin gives their exponentials, 0.
         let finite = s.gt(max, s.splat(T::NEG_INFINITY));
-        Shift {
-            origin: s.select(small, zero, s.select(finite, max, zero)),
-            k: s.select(small, s.round_product(max, s.splat(T::LOG2_E)), zero),
+        let origin = s.select(finite, max, zero);
+        if !S::FUSED {
+            return Shift { origin, k: zero };
         }
+        let small = s.ge(s.splat(T::MAX_INTEGER_SHIFT), s.abs(max));
+        let shifter = s.splat(T::SHIFTER);
+        let k = s.sub(s.mul_add(max, s.splat(T::LOG2_E), shifter), shifter);
+        Shift { origin: s.select(small, zero, origin), k: s.select(small, k, zero) }
     }
 
     /// The shift of a chunk's exponentials, the largest of which are then about 2^`CHUNK_LIFT`.
@@ -101,7 +104,7 @@ impl<V: Copy> Shift<V> {
     #[inline(always)]
     pub(super) fn exponent<T: Float, S: Simd<T, V = V>>(self, s: S, x: V) -> V {
         let k = s.sub(s.splat(T::ZERO), self.k);
-        s.mul_add_exact(s.sub(x, self.origin), s.splat(T::LOG2_E), k)
+        s.mul_add(s.sub(x, self.origin), s.splat(T::LOG2_E), k)
     }
 
     /// The exponential of a logit.
@@ -119,7 +122,7 @@ impl<V: Copy> Shift<V> {
     /// Whether the origin is 0 in all lanes, as it nearly always is.
     #[inline(always)]
     pub(super) fn is_plain<T: Float, S: Simd<T, V = V>>(self, s: S) -> bool {
-        s.bits(s.gt(s.abs(self.origin), s.splat(T::ZERO))) == 0
+        S::FUSED && s.bits(s.gt(s.abs(self.origin), s.splat(T::ZERO))) == 0
     }
 
     /// Turns logits into their exponentials, and gives the sum of these.
@@ -135,7 +138,7 @@ impl<V: Copy> Shift<V> {
                 |x| s.sub(x, self.origin),
             );
         }
-        let mut sum = s.splat(T::ZERO);
+        let mut sum = Sum::of(s);
         slices::map(
             s,
             logits,
@@ -143,20 +146,55 @@ impl<V: Copy> Shift<V> {
             #[inline(always)]
             |x| {
                 let power = self.exp_from_origin(s, x);
-                sum = s.add(sum, power);
+                sum.add(s, power);
                 power
             },
         );
-        sum
+        sum.all(s)
     }
 
     /// The factor that takes exponentials from this shift, of a chunk, to that of the row.
     #[inline(always)]
     pub(super) fn factor<T: Float, S: Simd<T, V = V>>(self, s: S, to: Self) -> V {
-        let t = s.mul_add_exact(s.sub(self.origin, to.origin), s.splat(T::LOG2_E), s.sub(self.k, to.k));
+        let x = s.sub(self.origin, to.origin);
+        if !S::FUSED {
+            // No power of two, as it nearly always is with fused multiply-add, and so one by one, as exact as can be.
+            let (mut factors, lifts) = (stored(s, x), stored(s, s.sub(self.k, to.k)));
+            for (x, lift) in factors.as_mut().iter_mut().zip(lifts.as_ref()) {
+                // Above 0 only for a chunk of nothing but −∞.
+                let power = if *x >= T::ZERO { 1.0 } else { x.to_f64().exp() };
+                *x = T::from_f64(scaled::scale(power, lift.to_f64() as i32));
+            }
+            return s.load(&factors);
+        }
+        let t = s.mul_add(x, s.splat(T::LOG2_E), s.sub(self.k, to.k));
         // Above this only for a chunk of nothing but −∞, whose origin is arbitrary and whose exponentials are 0.
         let most = s.splat(T::from_f64((T::ROW_LIFT - T::CHUNK_LIFT + 1).into()));
         exp::exp2(s, s.select(s.gt(t, most), most, t))
+    }
+}
+
+/// A sum of exponentials. Without fused multiply-add the largest one is a power of two, to which the others are added
+/// with the largest errors that there are; there two sums by turns halve them.
+#[derive(Clone, Copy)]
+pub(super) struct Sum<V>([V; 2]);
+
+impl<V: Copy> Sum<V> {
+    #[inline(always)]
+    pub(super) fn of<T: Float, S: Simd<T, V = V>>(s: S) -> Self {
+        Sum([s.splat(T::ZERO); 2])
+    }
+
+    #[inline(always)]
+    pub(super) fn add<T: Float, S: Simd<T, V = V>>(&mut self, s: S, x: V) {
+        let Sum([sum, other]) = *self;
+        self.0 = if S::FUSED { [s.add(sum, x), other] } else { [other, s.add(sum, x)] };
+    }
+
+    #[inline(always)]
+    pub(super) fn all<T: Float, S: Simd<T, V = V>>(self, s: S) -> V {
+        let Sum([sum, other]) = self;
+        if S::FUSED { sum } else { s.add(sum, other) }
     }
 }
 
@@ -243,6 +281,7 @@ impl<V: Copy> RowStats<V> {
             #[inline(always)]
             |block| s.load(&block),
         );
+        let others = shift_of_partials(s, others, max, -T::ONE);
         (RowStats { max, others, target, gap, weight }, lost)
     }
 
@@ -264,6 +303,22 @@ impl<V: Copy> RowStats<V> {
         s.store(self.gap, &mut to.gap);
         s.store(self.weight, &mut to.weight);
     }
+}
+
+/// A row's sum as a [`Partial`] has it, from the shift that this level takes (`sign` 1), or the other way round (−1).
+/// They differ only without fused multiply-add, by 2^(max·log₂e − k).
+#[inline(always)]
+pub(super) fn shift_of_partials<T: Float, S: Simd<T>>(s: S, sum: S::V, max: S::V, sign: T) -> S::V {
+    if S::FUSED {
+        return sum;
+    }
+    let mut t = stored(s, max);
+    for t in t.as_mut() {
+        let k = t.mul_add(T::LOG2_E, T::SHIFTER) - T::SHIFTER;
+        let is_small = t.abs() <= T::MAX_INTEGER_SHIFT;
+        *t = if is_small { sign * t.mul_add(T::LOG2_E, -k) } else { T::ZERO };
+    }
+    s.mul(sum, exp::exp2(s, s.load(&t)))
 }
 
 /// Rows in flight, one a lane. In this order each vector is a cache line.

@@ -1,6 +1,6 @@
 //! Rows whose classes live on several machines: what each sends, and how two of them join.
 
-use super::math::Shift;
+use super::math::{Shift, shift_of_partials};
 use crate::simd::scaled;
 use crate::simd::slices::stored;
 use crate::simd::{Float, Kernel, Level, Simd, exp};
@@ -94,7 +94,7 @@ impl<T: Float> Partial<T> {
                 // The others' share of the whole: 1 − e^(target − lse).
                 let t = s.mul(s.sub(s.splat(self.1), s.splat(self.0)), s.splat(T::LOG2_E));
                 let share = s.sub(s.splat(T::ZERO), exp::exp2_m1(s, t));
-                stored(s, s.mul(all, share)).as_ref()[0]
+                stored(s, shift_of_partials(s, s.mul(all, share), s.splat(self.0), T::ONE)).as_ref()[0]
             }
         }
         Partial {
@@ -115,12 +115,18 @@ impl<T: Float> Partial<T> {
             fn run<S: Simd<T>>(self, s: S) -> T {
                 let [a, b] = self.0;
                 let [a_max, b_max] = [s.splat(a.max), s.splat(b.max)];
-                let to = Shift::of_row(s, s.max(a_max, b_max));
+                let max = s.max(a_max, b_max);
+                let to = Shift::of_row(s, max);
                 // As a chunk's, so that nothing is lost below a maximum that is far above.
                 let down = s.splat(scaled::scale(T::ONE, T::CHUNK_LIFT - T::ROW_LIFT));
-                let a = s.mul(s.mul(s.splat(a.others), down), Shift::of_chunk(s, a_max).factor(s, to));
-                let b = s.mul(s.mul(s.splat(b.others), down), Shift::of_chunk(s, b_max).factor(s, to));
-                stored(s, s.add(a, b)).as_ref()[0]
+                let [a, b] = [(a.others, a_max), (b.others, b_max)].map(
+                    #[inline(always)]
+                    |(others, max)| {
+                        let others = shift_of_partials(s, s.splat(others), max, -T::ONE);
+                        s.mul(s.mul(others, down), Shift::of_chunk(s, max).factor(s, to))
+                    },
+                );
+                stored(s, shift_of_partials(s, s.add(a, b), max, T::ONE)).as_ref()[0]
             }
         }
         // A NaN on either side stays: a row with one is no number as a whole.

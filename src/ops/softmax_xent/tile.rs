@@ -1,11 +1,11 @@
 //! Where the kernel finds logits and leaves gradients: chunk by chunk, by way of a buffer in scratch or in the
 //! gradient itself.
 
-use super::math::ChunkStats;
+use super::math::{ChunkStats, outlined};
 use super::plan::chunk_classes;
 use crate::array::{Lane, LaneMut, Lanes, LanesMut};
 use crate::simd::slices::{self, take};
-use crate::simd::{Float, Simd, Streaming};
+use crate::simd::{Float, Kernel, Simd, Streaming};
 use std::ops::Range;
 
 /// A row along vectors, as chunks.
@@ -241,7 +241,9 @@ impl<T: Float> Columns<'_, '_, T> {
     #[inline(always)]
     fn read_output<S: Simd<T>>(&mut self, s: S, chunk: usize) {
         if let Some(to) = &self.to {
-            read(s, &to.as_lanes(), self.first, self.count, range::<T, true>(chunk, self.classes), self.room);
+            let from = &to.as_lanes();
+            let (first, count, room) = (self.first, self.count, &mut *self.room);
+            outlined(s, Read { from, first, count, classes: range::<T, true>(chunk, self.classes), room });
         }
     }
 
@@ -256,7 +258,11 @@ impl<T: Float> Columns<'_, '_, T> {
     pub(super) fn open<S: Simd<T>>(&mut self, s: S, chunk: usize) {
         match self.from {
             Some(from) => {
-                read(s, from, self.first, self.count, range::<T, true>(chunk, self.classes), self.room);
+                let (first, count, room) = (self.first, self.count, &mut *self.room);
+                outlined(
+                    s,
+                    Read { from, first, count, classes: range::<T, true>(chunk, self.classes), room },
+                );
             }
             None => self.read_output(s, chunk),
         }
@@ -289,21 +295,8 @@ impl<T: Float> Columns<'_, '_, T> {
     #[inline(always)]
     pub(super) fn done<S: Simd<T>>(&mut self, s: S, chunk: usize) {
         let Some(to) = &mut self.to else { return };
-        let range = range::<T, true>(chunk, self.classes);
-        if to.are_neighbours(self.first, self.count) {
-            for (class, block) in range.zip(T::blocks(self.room).0) {
-                put(s, s.load(block), to.across_mut(self.first, self.count, class));
-            }
-        } else if let Some(rows) = to.run_mut(self.first, self.count).filter(|_| self.count == T::LANES) {
-            write_squares(s, rows, self.classes, range, self.room);
-        } else {
-            for i in 0..self.count {
-                let mut lane = to.lane(self.first + i);
-                for (k, class) in range.clone().enumerate() {
-                    lane.set(class, self.room[k * T::LANES + i]);
-                }
-            }
-        }
+        let (first, count, room) = (self.first, self.count, &*self.room);
+        outlined(s, Store { to, first, count, classes: range::<T, true>(chunk, self.classes), room });
     }
 }
 
@@ -317,36 +310,75 @@ fn put<T: Float, S: Simd<T>>(s: S, v: S::V, to: &mut [T]) {
 }
 
 /// Reads classes of `count` rows into `room`, class after class; the lanes without a row get zeros.
-#[inline(always)]
-fn read<T: Float, S: Simd<T>>(
-    s: S,
-    from: &Lanes<'_, T>,
+struct Read<'a, 'b, T> {
+    from: &'b Lanes<'a, T>,
     first: usize,
     count: usize,
     classes: Range<usize>,
-    room: &mut [T],
-) {
-    if from.are_neighbours(first, count) {
-        for (class, block) in classes.zip(T::blocks_mut(room).0) {
-            s.store(take(s, from.across(first, count, class)), block);
-        }
-    } else if let Some(rows) = from.run(first, count).filter(|_| count == T::LANES) {
-        read_squares(s, rows, from.lane_len(), classes, room);
-    } else {
-        let columns = &mut T::blocks_mut(room).0[..classes.len()];
-        if count < T::LANES {
-            columns.fill(T::Block::default());
-        }
-        for i in 0..count {
-            let lane = from.lane(first + i);
-            match lane.as_slice() {
-                Some(row) => {
-                    let row = &row[classes.clone()];
-                    columns.iter_mut().zip(row).for_each(|(column, &x)| column.as_mut()[i] = x);
+    room: &'b mut [T],
+}
+
+impl<T: Float> Kernel<T> for Read<'_, '_, T> {
+    type Output = ();
+    #[inline(always)]
+    fn run<S: Simd<T>>(self, s: S) {
+        let Read { from, first, count, classes, room } = self;
+        if from.are_neighbours(first, count) {
+            for (class, block) in classes.zip(T::blocks_mut(room).0) {
+                s.store(take(s, from.across(first, count, class)), block);
+            }
+        } else if let Some(rows) = from.run(first, count).filter(|_| count == T::LANES) {
+            read_squares(s, rows, from.lane_len(), classes, room);
+        } else {
+            let columns = &mut T::blocks_mut(room).0[..classes.len()];
+            if count < T::LANES {
+                columns.fill(T::Block::default());
+            }
+            for i in 0..count {
+                let lane = from.lane(first + i);
+                match lane.as_slice() {
+                    Some(row) => {
+                        let row = &row[classes.clone()];
+                        columns.iter_mut().zip(row).for_each(|(column, &x)| column.as_mut()[i] = x);
+                    }
+                    None => {
+                        let each = columns.iter_mut().zip(classes.clone());
+                        each.for_each(|(column, class)| column.as_mut()[i] = lane.get(class));
+                    }
                 }
-                None => {
-                    let each = columns.iter_mut().zip(classes.clone());
-                    each.for_each(|(column, class)| column.as_mut()[i] = lane.get(class));
+            }
+        }
+    }
+}
+
+/// Writes what [`Read`] reads.
+struct Store<'a, 'b, T> {
+    to: &'b mut LanesMut<'a, T>,
+    first: usize,
+    count: usize,
+    classes: Range<usize>,
+    room: &'b [T],
+}
+
+impl<T: Float> Kernel<T> for Store<'_, '_, T> {
+    type Output = ();
+    #[inline(always)]
+    fn run<S: Simd<T>>(self, s: S) {
+        let Store { to, first, count, classes, room } = self;
+        if to.are_neighbours(first, count) {
+            for (class, block) in classes.zip(T::blocks(room).0) {
+                put(s, s.load(block), to.across_mut(first, count, class));
+            }
+            return;
+        }
+        let width = to.lane_len();
+        if let Some(rows) = to.run_mut(first, count).filter(|_| count == T::LANES) {
+            write_squares(s, rows, width, classes, room);
+        } else {
+            for i in 0..count {
+                let mut lane = to.lane(first + i);
+                for (k, class) in classes.clone().enumerate() {
+                    lane.set(class, room[k * T::LANES + i]);
                 }
             }
         }
