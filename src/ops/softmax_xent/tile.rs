@@ -241,7 +241,7 @@ impl<T: Float> Columns<'_, '_, T> {
     #[inline(always)]
     fn read_output<S: Simd<T>>(&mut self, s: S, chunk: usize) {
         if let Some(to) = &self.to {
-            read(s, &to.as_lanes(), self.first, self.count, range::<T, true>(chunk, self.classes), self.room);
+            read(s, to.as_lanes(), self.first, self.count, range::<T, true>(chunk, self.classes), self.room);
         }
     }
 
@@ -294,8 +294,11 @@ impl<T: Float> Columns<'_, '_, T> {
             for (class, block) in range.zip(T::blocks(self.room).0) {
                 put(s, s.load(block), to.across_mut(self.first, self.count, class));
             }
-        } else if let Some(rows) = to.run_mut(self.first, self.count).filter(|_| self.count == T::LANES) {
-            write_squares(s, rows, self.classes, range, self.room);
+        } else if let Some(rows) = to.run_mut(self.first, self.count) {
+            let (blocks, width) = (&T::blocks(self.room).0[..range.len()], self.classes);
+            for (class, from) in range.step_by(T::LANES).zip(blocks.chunks(T::LANES)) {
+                s.rows(from, &mut rows[class..], width, self.count);
+            }
         } else {
             for i in 0..self.count {
                 let mut lane = to.lane(self.first + i);
@@ -330,8 +333,11 @@ fn read<T: Float, S: Simd<T>>(
         for (class, block) in classes.zip(T::blocks_mut(room).0) {
             s.store(take(s, from.across(first, count, class)), block);
         }
-    } else if let Some(rows) = from.run(first, count).filter(|_| count == T::LANES) {
-        read_squares(s, rows, from.lane_len(), classes, room);
+    } else if let Some(rows) = from.run(first, count) {
+        let (blocks, width) = (&mut T::blocks_mut(room).0[..classes.len()], from.lane_len());
+        for (class, to) in classes.step_by(T::LANES).zip(blocks.chunks_mut(T::LANES)) {
+            s.columns(&rows[class..], width, count, to);
+        }
     } else {
         let columns = &mut T::blocks_mut(room).0[..classes.len()];
         if count < T::LANES {
@@ -350,29 +356,5 @@ fn read<T: Float, S: Simd<T>>(
                 }
             }
         }
-    }
-}
-
-/// Reads classes of `T::LANES` dense rows of `width` elements, a square of as many classes at a time.
-#[inline(always)]
-fn read_squares<T: Float, S: Simd<T>>(s: S, rows: &[T], width: usize, classes: Range<usize>, room: &mut [T]) {
-    let blocks = &mut T::blocks_mut(room).0[..classes.len()];
-    for (class, to) in classes.step_by(T::LANES).zip(blocks.chunks_mut(T::LANES)) {
-        s.columns(&rows[class..], width, to);
-    }
-}
-
-/// Writes what `read_squares` reads.
-#[inline(always)]
-fn write_squares<T: Float, S: Simd<T>>(
-    s: S,
-    rows: &mut [T],
-    width: usize,
-    classes: Range<usize>,
-    room: &[T],
-) {
-    let blocks = &T::blocks(room).0[..classes.len()];
-    for (class, from) in classes.step_by(T::LANES).zip(blocks.chunks(T::LANES)) {
-        s.rows(from, &mut rows[class..], width);
     }
 }
