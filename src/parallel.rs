@@ -184,7 +184,13 @@ pub(crate) const WORTH_BYTES: usize = 1 << 20;
 /// The grain for so many units that read or write so many bytes: all of them, where they are too few to be tried and
 /// too little to be offered untried. The offer of 64 rows of 1,000 classes, 8 us, cost as long again.
 pub(crate) fn grain(units: usize, bytes: usize, grain: usize) -> usize {
-    if units < TRIED && bytes < WORTH_BYTES { usize::MAX / 2 } else { grain }
+    if is_little(units, bytes) { usize::MAX / 2 } else { grain }
+}
+
+/// Whether work is one piece, whatever its grain is: see [`grain`].
+#[inline]
+pub(crate) fn is_little(units: usize, bytes: usize) -> bool {
+    units < TRIED && bytes < WORTH_BYTES
 }
 
 /// Runs `f` on pieces of `work`, on several threads where there is enough of it; `f` is also told the number

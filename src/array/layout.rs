@@ -367,7 +367,33 @@ pub(super) struct Walk {
 }
 
 impl Walk {
+    /// To no slice.
+    pub(super) const NONE: Self =
+        Walk { outer: [(1, 0); MAX_RANK], rank: 0, len: 0, stride: 0, first: 0, count: 0 };
+
     pub(super) fn new(layout: &Layout, axis: usize) -> Self {
+        let mut walk = Walk::NONE;
+        walk.set(layout, axis);
+        walk
+    }
+
+    /// Makes this one, which is [`Walk::NONE`], that along `axis`. Inlined for up to two axes: it is large, and what
+    /// is made for one call is made where it stays.
+    #[inline(always)]
+    pub(super) fn set(&mut self, layout: &Layout, axis: usize) {
+        if layout.rank > 2 || axis > 1 {
+            *self = Walk::of_any_rank(layout, axis);
+            return;
+        }
+        // The other axis, which an array of one axis has, too: of length 1.
+        let n = layout.shape[1 - axis];
+        self.outer[0] = (n, layout.strides[1 - axis]);
+        (self.rank, self.count) = (usize::from(n != 1), n);
+        (self.len, self.stride) = (layout.shape[axis], layout.strides[axis]);
+    }
+
+    #[inline(never)]
+    fn of_any_rank(layout: &Layout, axis: usize) -> Self {
         let mut outer = [(1, 0); MAX_RANK];
         let mut rank = 0usize;
         let mut count = 1;

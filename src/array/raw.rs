@@ -7,7 +7,7 @@
 
 #![allow(unsafe_code)]
 
-use super::layout::{K, M, P, Walk, extent};
+use super::layout::{K, Layout, M, P, Walk, extent};
 use std::marker::PhantomData;
 
 /// Work that can be cut in two at any unit.
@@ -259,11 +259,7 @@ pub(crate) struct Lanes<'a, T> {
 }
 
 /// [`Lanes`] to write through.
-pub(crate) struct LanesMut<'a, T> {
-    start: Start<T>,
-    walk: Walk,
-    borrow: PhantomData<&'a mut [T]>,
-}
+pub(crate) struct LanesMut<'a, T>(Lanes<'a, T>, PhantomData<&'a mut [T]>);
 
 impl<T> Clone for Lanes<'_, T> {
     fn clone(&self) -> Self {
@@ -280,7 +276,14 @@ impl<'a, T> Lanes<'a, T> {
         Lanes { start, walk, borrow: PhantomData }
     }
 
+    /// Makes these, which are none yet, those along `axis`.
+    #[inline(always)]
+    pub(super) fn set(&mut self, layout: &Layout, axis: usize) {
+        self.walk.set(layout, axis);
+    }
+
     /// Whether the elements of each slice are neighbours.
+    #[inline]
     pub(crate) fn are_dense(&self) -> bool {
         self.walk.stride == 1 || self.walk.len <= 1
     }
@@ -351,32 +354,38 @@ impl<'a, T> Lanes<'a, T> {
 impl<'a, T> LanesMut<'a, T> {
     #[inline(always)]
     pub(super) fn new(start: Start<T>, walk: Walk) -> Self {
-        LanesMut { start, walk, borrow: PhantomData }
+        LanesMut(Lanes::new(start, walk), PhantomData)
+    }
+
+    /// See [`Lanes::set`].
+    #[inline(always)]
+    pub(super) fn set(&mut self, layout: &Layout, axis: usize) {
+        self.0.set(layout, axis);
     }
 
     /// Whether the elements of each slice are neighbours.
     pub(crate) fn are_dense(&self) -> bool {
-        self.as_lanes().are_dense()
+        self.0.are_dense()
     }
 
     /// The length of each slice.
     pub(crate) fn lane_len(&self) -> usize {
-        self.walk.len
+        self.0.walk.len
     }
 
     /// Slice number `i`.
     #[inline(always)]
     pub(crate) fn lane(&mut self, i: usize) -> RunMut<'_, T> {
-        RunMut::new(self.start.at(self.walk.offset(i)), self.walk.len, self.walk.stride)
+        RunMut::new(self.0.start.at(self.0.walk.offset(i)), self.0.walk.len, self.0.walk.stride)
     }
 
     /// Slice number `i` and, to read, the next one, where there is one and both stand as in [`Lanes::run`].
     #[inline(always)]
     pub(crate) fn lane_and_next(&mut self, i: usize) -> (RunMut<'_, T>, &[T]) {
-        if i + 1 >= self.walk.count || self.walk.run(i, 2).is_none() {
+        if i + 1 >= self.0.walk.count || self.0.walk.run(i, 2).is_none() {
             return (self.lane(i), &[]);
         }
-        let len = self.walk.len;
+        let len = self.0.walk.len;
         let (lane, next) = self.run_mut(i, 2).unwrap_or_default().split_at_mut(len);
         (RunMut::from(lane), next)
     }
@@ -384,26 +393,27 @@ impl<'a, T> LanesMut<'a, T> {
     /// See [`Lanes::are_neighbours`].
     #[inline(always)]
     pub(crate) fn are_neighbours(&self, i: usize, count: usize) -> bool {
-        self.walk.are_neighbours(i, count)
+        self.0.walk.are_neighbours(i, count)
     }
 
     /// See [`Lanes::across`].
     #[inline(always)]
     pub(crate) fn across_mut(&mut self, i: usize, count: usize, at: usize) -> &mut [T] {
-        let start = self.start.at(self.walk.across(i, count, at));
+        let start = self.0.start.at(self.0.walk.across(i, count, at));
         RunMut::new(start, count, 1).into_slice_mut().unwrap_or_default()
     }
 
     /// The same slices, to read.
-    pub(crate) fn as_lanes(&self) -> Lanes<'_, T> {
-        Lanes::new(self.start, self.walk)
+    #[inline(always)]
+    pub(crate) fn as_lanes(&self) -> &Lanes<'_, T> {
+        &self.0
     }
 
     /// See [`Lanes::run`].
     #[inline(always)]
     pub(crate) fn run_mut(&mut self, i: usize, count: usize) -> Option<&mut [T]> {
-        let (offset, len) = self.walk.run(i, count)?;
-        RunMut::new(self.start.at(offset), len, 1).into_slice_mut()
+        let (offset, len) = self.0.walk.run(i, count)?;
+        RunMut::new(self.0.start.at(offset), len, 1).into_slice_mut()
     }
 }
 
@@ -420,13 +430,13 @@ impl<T: Sync> Split for Lanes<'_, T> {
 
 // Two ranges of slice numbers that do not meet reach no common element: a `ViewMut` has no index twice.
 #[allow(clippy::misnamed_getters)] // the units are slices, not elements
-impl<T: Send> Split for LanesMut<'_, T> {
+impl<T: Send + Sync> Split for LanesMut<'_, T> {
     fn len(&self) -> usize {
-        self.walk.count
+        self.0.walk.count
     }
     fn split_at(self, mid: usize) -> (Self, Self) {
-        let (a, b) = self.walk.split_at(mid);
-        (LanesMut { walk: a, ..self }, LanesMut { walk: b, ..self })
+        let (a, b) = self.0.split_at(mid);
+        (LanesMut(a, PhantomData), LanesMut(b, PhantomData))
     }
 }
 

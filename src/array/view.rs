@@ -209,6 +209,12 @@ impl<'a, T> View<'a, T> {
     pub(crate) fn lanes(&self, axis: usize) -> Lanes<'a, T> {
         Lanes::new(self.start, Walk::new(&self.layout, axis))
     }
+
+    /// The same, made in its place: they are large, and would be moved.
+    #[inline(always)]
+    pub(crate) fn set_lanes(&self, axis: usize, to: &mut Option<Lanes<'a, T>>) {
+        to.insert(Lanes::new(self.start, Walk::NONE)).set(&self.layout, axis);
+    }
 }
 
 impl<'a, T> ViewMut<'a, T> {
@@ -330,6 +336,12 @@ impl<'a, T> ViewMut<'a, T> {
     /// The lanes along `axis` (which exists: see [`View::axis`]).
     pub(crate) fn into_lanes(self, axis: usize) -> LanesMut<'a, T> {
         LanesMut::new(self.start, Walk::new(&self.layout, axis))
+    }
+
+    /// The same of what is borrowed: see [`View::set_lanes`].
+    #[inline(always)]
+    pub(crate) fn set_lanes<'b>(&'b mut self, axis: usize, to: &mut Option<LanesMut<'b, T>>) {
+        to.insert(LanesMut::new(self.start, Walk::NONE)).set(&self.layout, axis);
     }
 }
 

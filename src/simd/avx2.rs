@@ -179,8 +179,8 @@ macro_rules! level {
                 }
                 fn sum_lanes(v: ($v, $v)) -> $t { $sum_half($add(v.0, v.1)) }
                 fn max_lanes(v: ($v, $v)) -> $t { $max_of_half($max(v.0, v.1)) }
-                fn columns(rows: &[$t], width: usize, to: &mut [[$t; $lanes]]) { $columns(rows, width, to) }
-                fn rows(columns: &[[$t; $lanes]], to: &mut [$t], width: usize) { $rows(columns, to, width) }
+                fn columns(rows: &[$t], width: usize, count: usize, to: &mut [[$t; $lanes]]) { $columns(rows, width, count, to) }
+                fn rows(columns: &[[$t; $lanes]], to: &mut [$t], width: usize, count: usize) { $rows(columns, to, width, count) }
                 fn gt(a: ($v, $v), b: ($v, $v)) -> ($v, $v) {
                     ($cmp::<_CMP_GT_OQ>(a.0, b.0), $cmp::<_CMP_GT_OQ>(a.1, b.1))
                 }
@@ -268,10 +268,11 @@ fn turn_pd([a, b]: [__m256d; 2]) -> [__m256d; 2] {
     [_mm256_unpacklo_pd(a, b), _mm256_unpackhi_pd(a, b)]
 }
 
-/// Whether `len` elements hold the first `count` of each of `lanes` rows that begin every `width` elements.
+/// Whether `len` elements hold the first `columns` of each of `rows` rows that begin every `width` elements.
 #[inline]
-fn holds_square(len: usize, width: usize, count: usize, lanes: usize) -> bool {
-    len >= count && (len - count) / (lanes - 1) >= width // which cannot overflow
+fn holds_rows(len: usize, width: usize, columns: usize, rows: usize) -> bool {
+    let last = rows.checked_sub(1).and_then(|last| last.checked_mul(width));
+    last.is_some_and(|last| last <= len && columns <= len - last)
 }
 
 /// `Simd::columns` and `Simd::rows`, of AVX-512 too, whose shuffles of whole registers take twice as long on
@@ -282,70 +283,90 @@ macro_rules! squares {
      $cast:ident $low:ident $insert:ident $extract:ident $permute:ident) => {
         #[inline]
         #[target_feature(enable = "avx2")]
-        pub(super) fn $columns(rows: &[$t], width: usize, to: &mut [[$t; $lanes]]) {
-            const STEP: usize = $lanes / 4;
-            let count = to.len();
-            if count < STEP {
-                return slices::columns(rows, width, to);
-            }
-            assert!(holds_square(rows.len(), width, count, $lanes), "too few rows for a square");
-            for at in (0..count).step_by(STEP).map(|at| at.min(count - STEP)) {
-                for half in [0, $lanes / 2] {
-                    let quarter = |row: usize| {
-                        // SAFETY: `STEP` elements of one of `$lanes` rows from the column `at` on, inside
-                        // `rows` as asserted.
-                        unsafe { $loadu_half(rows.as_ptr().add((half + row) * width + at)) }
-                    };
-                    let pair = |row| $insert::<1>($cast(quarter(row)), quarter(STEP + row));
-                    for (to, v) in to[at..at + STEP].iter_mut().zip($turn(std::array::from_fn(pair))) {
-                        // SAFETY: half a block, inside it; unaligned stores take any address.
-                        unsafe { $storeu(to[half..half + $lanes / 2].as_mut_ptr(), v) }
+        pub(super) fn $columns(rows: &[$t], width: usize, count: usize, to: &mut [[$t; $lanes]]) {
+            /// `WHOLE` where there are as many rows as lanes.
+            #[inline]
+            #[target_feature(enable = "avx2")]
+            fn read<const WHOLE: bool>(rows: &[$t], width: usize, count: usize, to: &mut [[$t; $lanes]]) {
+                let columns = to.len();
+                let is_held = (1..=$lanes).contains(&count) && holds_rows(rows.len(), width, columns, count);
+                assert!(is_held && (!WHOLE || count == $lanes), "too few rows for a square");
+                for at in (0..columns).step_by(STEP).map(|at| at.min(columns - STEP)) {
+                    for half in [0, $lanes / 2] {
+                        let quarter = |row: usize| {
+                            let row = if WHOLE { half + row } else { (half + row).min(count - 1) };
+                            // SAFETY: `STEP` elements of one of `count` rows from the column `at` on, inside
+                            // `rows` as asserted; `WHOLE` where these are `$lanes`.
+                            unsafe { $loadu_half(rows.as_ptr().add(row * width + at)) }
+                        };
+                        let pair = |row| $insert::<1>($cast(quarter(row)), quarter(STEP + row));
+                        for (to, v) in to[at..at + STEP].iter_mut().zip($turn(std::array::from_fn(pair))) {
+                            // SAFETY: half a block, inside it; unaligned stores take any address.
+                            unsafe { $storeu(to[half..half + $lanes / 2].as_mut_ptr(), v) }
+                        }
                     }
                 }
+            }
+            const STEP: usize = $lanes / 4;
+            match count {
+                _ if to.len() < STEP || count <= 1 => slices::columns(rows, width, count, to),
+                $lanes => read::<true>(rows, width, count, to),
+                _ => read::<false>(rows, width, count, to),
             }
         }
 
         #[inline]
         #[target_feature(enable = "avx2")]
-        pub(super) fn $rows(columns: &[[$t; $lanes]], to: &mut [$t], width: usize) {
-            const STEP: usize = $lanes / 4;
-            let count = columns.len();
-            if count < STEP {
-                return slices::rows(columns, to, width);
-            }
-            assert!(holds_square(to.len(), width, count, $lanes), "no room for a square");
-            let to = to.as_mut_ptr();
-            for half in [0, $lanes / 2] {
-                let turned = |at: usize| {
-                    let column = |i: usize| {
-                        // SAFETY: half a block, inside it; unaligned loads take any address.
-                        unsafe { $loadu(columns[at + i][half..half + $lanes / 2].as_ptr()) }
+        pub(super) fn $rows(columns: &[[$t; $lanes]], to: &mut [$t], width: usize, count: usize) {
+            /// `WHOLE` where there are as many rows as lanes.
+            #[inline]
+            #[target_feature(enable = "avx2")]
+            fn write<const WHOLE: bool>(columns: &[[$t; $lanes]], to: &mut [$t], width: usize, count: usize) {
+                let all = columns.len();
+                let is_held = count <= $lanes && holds_rows(to.len(), width, all, count);
+                assert!(is_held && (!WHOLE || count == $lanes), "no room for a square");
+                let to = to.as_mut_ptr();
+                for half in [0, $lanes / 2] {
+                    let turned = |at: usize| {
+                        let column = |i: usize| {
+                            // SAFETY: half a block, inside it; unaligned loads take any address.
+                            unsafe { $loadu(columns[at + i][half..half + $lanes / 2].as_ptr()) }
+                        };
+                        $turn(std::array::from_fn(column))
                     };
-                    $turn(std::array::from_fn(column))
-                };
-                let mut at = 0;
-                while count - at >= 2 * STEP {
-                    for (i, (a, b)) in turned(at).into_iter().zip(turned(at + STEP)).enumerate() {
-                        // SAFETY: `2 * STEP` elements of one of `$lanes` rows from the column `at` on, inside
-                        // `to` as asserted.
-                        unsafe {
-                            $storeu(to.add((half + i) * width + at), $permute::<0x20>(a, b));
-                            $storeu(to.add((half + STEP + i) * width + at), $permute::<0x31>(a, b));
+                    let mut at = 0;
+                    while all - at >= 2 * STEP {
+                        for (i, (a, b)) in turned(at).into_iter().zip(turned(at + STEP)).enumerate() {
+                            let (a, b) = ($permute::<0x20>(a, b), $permute::<0x31>(a, b));
+                            for (row, v) in [(half + i, a), (half + STEP + i, b)] {
+                                if WHOLE || row < count {
+                                    // SAFETY: `2 * STEP` elements of one of `count` rows, or of `$lanes` where
+                                    // `WHOLE`, from the column `at` on, inside `to` as asserted.
+                                    unsafe { $storeu(to.add(row * width + at), v) }
+                                }
+                            }
                         }
+                        at += 2 * STEP;
                     }
-                    at += 2 * STEP;
-                }
-                while at < count {
-                    at = at.min(count - STEP);
-                    for (i, v) in turned(at).into_iter().enumerate() {
-                        // SAFETY: the same of `STEP` elements.
-                        unsafe {
-                            $storeu_half(to.add((half + i) * width + at), $low(v));
-                            $storeu_half(to.add((half + STEP + i) * width + at), $extract::<1>(v));
+                    while at < all {
+                        at = at.min(all - STEP);
+                        for (i, v) in turned(at).into_iter().enumerate() {
+                            for (row, v) in [(half + i, $low(v)), (half + STEP + i, $extract::<1>(v))] {
+                                if WHOLE || row < count {
+                                    // SAFETY: the same of `STEP` elements.
+                                    unsafe { $storeu_half(to.add(row * width + at), v) }
+                                }
+                            }
                         }
+                        at += STEP;
                     }
-                    at += STEP;
                 }
+            }
+            const STEP: usize = $lanes / 4;
+            match count {
+                _ if columns.len() < STEP || count <= 1 => slices::rows(columns, to, width, count),
+                $lanes => write::<true>(columns, to, width, count),
+                _ => write::<false>(columns, to, width, count),
             }
         }
     };

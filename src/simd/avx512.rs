@@ -158,8 +158,8 @@ macro_rules! level {
                 }
                 fn sum_lanes(v: $v) -> $t { $sum_half($add_half($low(v), $high::<1>(v))) }
                 fn max_lanes(v: $v) -> $t { $max_of_half($max_half($low(v), $high::<1>(v))) }
-                fn columns(rows: &[$t], width: usize, to: &mut [[$t; $lanes]]) { $columns(rows, width, to) }
-                fn rows(columns: &[[$t; $lanes]], to: &mut [$t], width: usize) { $rows(columns, to, width) }
+                fn columns(rows: &[$t], width: usize, count: usize, to: &mut [[$t; $lanes]]) { $columns(rows, width, count, to) }
+                fn rows(columns: &[[$t; $lanes]], to: &mut [$t], width: usize, count: usize) { $rows(columns, to, width, count) }
                 fn target_columns(classes: &[usize; 16], first: usize, end: u32) -> $v { $target_columns(classes, first, end) }
                 fn gt(a: $v, b: $v) -> $m { $cmp::<_CMP_GT_OQ>(a, b) }
                 fn ge(a: $v, b: $v) -> $m { $cmp::<_CMP_GE_OQ>(a, b) }

@@ -187,16 +187,17 @@ pub(crate) trait Simd<T: Float>: select::Compress<T> + Copy + Send + Sync + 'sta
             |a, b| if a > b { a } else { b },
         )
     }
-    /// Reads as many rows as a vector has lanes, which begin every `width` elements: of each, as many
-    /// elements as there are blocks. Element j of block i becomes element i of row j.
+    /// Reads `count` rows, from 1 to as many as a vector has lanes, which begin every `width` elements: of
+    /// each, as many elements as there are blocks. Element j of block i becomes element i of row j. The lanes after
+    /// the last row get numbers of one of the rows.
     #[inline(always)]
-    fn columns(self, rows: &[T], width: usize, to: &mut [T::Block]) {
-        slices::columns(rows, width, to);
+    fn columns(self, rows: &[T], width: usize, count: usize, to: &mut [T::Block]) {
+        slices::columns(rows, width, count, to);
     }
     /// Writes what `columns` reads.
     #[inline(always)]
-    fn rows(self, columns: &[T::Block], to: &mut [T], width: usize) {
-        slices::rows(columns, to, width);
+    fn rows(self, columns: &[T::Block], to: &mut [T], width: usize, count: usize) {
+        slices::rows(columns, to, width, count);
     }
 
     /// Of each lane's class, its number from `first` on, or `end` where it comes before that or is no

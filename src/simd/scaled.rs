@@ -18,7 +18,11 @@ pub(crate) fn exponent(x: f64) -> i32 {
 
 /// 2^`exponent` as a product of two powers of two that `T` has, for exponents of up to twice those of `T`;
 /// beyond them, one of the two is 0 or ∞. A number times one and then the other is rounded once.
+#[inline]
 pub(crate) fn powers<T: Float>(exponent: i32) -> [T; 2] {
+    if exponent == 0 {
+        return [T::ONE; 2];
+    }
     let (min, max) = (T::MIN_EXPONENT, 1 - T::MIN_EXPONENT);
     // The second is 1 where one power is enough.
     let half = if (min..=max).contains(&exponent) { exponent } else { (exponent / 2).clamp(min, max) };
@@ -31,7 +35,11 @@ pub(crate) fn powers<T: Float>(exponent: i32) -> [T; 2] {
 }
 
 /// `x` · 2^`exponent`, rounded once.
+#[inline]
 pub(crate) fn scale<T: Float>(x: T, exponent: i32) -> T {
+    if exponent == 0 {
+        return x;
+    }
     let [a, b] = powers(exponent);
     x * a * b
 }

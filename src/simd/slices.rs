@@ -365,9 +365,11 @@ pub(super) fn join_lanes<T: Float, S: Simd<T>>(s: S, v: S::V, f: impl Fn(T, T) -
 
 /// [`Simd::columns`], element by element.
 #[inline(always)]
-pub(super) fn columns<T: Float>(rows: &[T], width: usize, to: &mut [T::Block]) {
+pub(super) fn columns<T: Float>(rows: &[T], width: usize, count: usize, to: &mut [T::Block]) {
     for (i, block) in to.iter_mut().enumerate() {
-        for (j, x) in block.as_mut().iter_mut().enumerate() {
+        // The first row in all lanes, of which a vector can be loaded at once where there is no other.
+        block.as_mut().fill(rows[i]);
+        for (j, x) in block.as_mut()[..count].iter_mut().enumerate().skip(1) {
             *x = rows[j * width + i];
         }
     }
@@ -375,9 +377,9 @@ pub(super) fn columns<T: Float>(rows: &[T], width: usize, to: &mut [T::Block]) {
 
 /// [`Simd::rows`], element by element.
 #[inline(always)]
-pub(super) fn rows<T: Float>(columns: &[T::Block], to: &mut [T], width: usize) {
+pub(super) fn rows<T: Float>(columns: &[T::Block], to: &mut [T], width: usize, count: usize) {
     for (i, block) in columns.iter().enumerate() {
-        for (j, &x) in block.as_ref().iter().enumerate() {
+        for (j, &x) in block.as_ref()[..count].iter().enumerate() {
             to[j * width + i] = x;
         }
     }
@@ -388,31 +390,37 @@ mod tests {
     use super::*;
     use crate::simd::{Kernel, Level};
 
-    /// The first `count` elements of as many rows as there are lanes, `width` apart.
+    /// The first `columns` elements of `count` rows, `width` apart.
     struct Squares {
         width: usize,
+        columns: usize,
         count: usize,
     }
 
     impl<T: Float> Kernel<T> for Squares {
         type Output = ();
         fn run<S: Simd<T>>(self, s: S) {
-            let Squares { width, count } = self;
+            let Squares { width, columns: all, count } = self;
             let number = |i: usize| T::from_f64(i as f64);
-            let len = (T::LANES - 1) * width + count;
+            let len = (count - 1) * width + all;
             let rows: Vec<T> = (0..len).map(number).collect();
-            let mut columns = vec![T::Block::default(); count];
-            s.columns(&rows, width, &mut columns);
+            let mut columns = vec![T::Block::default(); all];
+            s.columns(&rows, width, count, &mut columns);
             for (i, column) in columns.iter().enumerate() {
-                let expected: Vec<T> = (0..T::LANES).map(|row| number(row * width + i)).collect();
-                assert_eq!(column.as_ref(), expected, "column {i} of {count}, {width} apart");
+                let expected: Vec<T> = (0..count).map(|row| number(row * width + i)).collect();
+                assert_eq!(
+                    column.as_ref()[..count],
+                    expected,
+                    "column {i} of {all}, {count} rows {width} apart"
+                );
             }
             let untouched = -T::ONE;
             let mut to = vec![untouched; len];
-            s.rows(&columns, &mut to, width);
+            s.rows(&columns, &mut to, width, count);
             for (at, &x) in to.iter().enumerate() {
-                let is_ours = width == 0 || at % width < count || at / width >= T::LANES;
-                assert_eq!(x, if is_ours { rows[at] } else { untouched }, "{at} of {count}, {width} apart");
+                let is_ours = width == 0 || at % width < all;
+                let expected = if is_ours { rows[at] } else { untouched };
+                assert_eq!(x, expected, "{at} of {all}, {count} rows {width} apart");
             }
         }
     }
@@ -420,9 +428,13 @@ mod tests {
     #[test]
     fn squares_are_read_and_written_and_nothing_beside() {
         for &level in Level::available() {
-            for width in 1..40 {
-                (0..=width.min(16)).for_each(|count| f32::dispatch(level, Squares { width, count }));
-                (0..=width.min(8)).for_each(|count| f64::dispatch(level, Squares { width, count }));
+            for (width, count) in (1..40).flat_map(|width| (1..=16).map(move |count| (width, count))) {
+                for columns in 0..=width.min(16) {
+                    f32::dispatch(level, Squares { width, columns, count });
+                    if columns <= 8 && count <= 8 {
+                        f64::dispatch(level, Squares { width, columns, count });
+                    }
+                }
             }
         }
     }

@@ -28,7 +28,7 @@ pub(super) struct Request<'r, T: Float> {
     pub(super) labels: Option<ErasedIndices<'r>>,
     /// Targets that are probabilities, in place of labels.
     pub(super) targets: Option<&'r View<'r, T>>,
-    pub(super) grad: Option<ViewMut<'r, T>>,
+    pub(super) grad: Option<&'r mut ViewMut<'r, T>>,
     pub(super) upstream: Option<&'r View<'r, T>>,
     pub(super) known: Option<&'r [Partial<T>]>,
     /// Whether the logits may be a part of the classes.
@@ -42,7 +42,7 @@ impl<'r, T: Float> Request<'r, T> {
     }
 
     /// Of rows that become their gradient.
-    pub(super) fn in_place(xent: &'r SoftmaxXent<T>, grad: ViewMut<'r, T>) -> Self {
+    pub(super) fn in_place(xent: &'r SoftmaxXent<T>, grad: &'r mut ViewMut<'r, T>) -> Self {
         Request { grad: Some(grad), ..Request::new(xent) }
     }
 
@@ -52,7 +52,7 @@ impl<'r, T: Float> Request<'r, T> {
     }
 
     fn shape(&self) -> &[usize] {
-        self.logits.map_or(self.grad.as_ref().map_or(&[], ViewMut::shape), View::shape)
+        self.logits.map_or(self.grad.as_ref().map_or(&[], |grad| grad.shape()), View::shape)
     }
 
     #[inline(always)]
@@ -62,19 +62,20 @@ impl<'r, T: Float> Request<'r, T> {
 
     /// The gradient and the loss.
     fn gradient(self) -> Result<Loss<T>> {
+        let mut reshaped = None;
         if let Some(targets) = self.targets {
             let soft = self.xent.soft(self.shape(), targets)?;
             let logits = self.logits;
-            return match self.into_grad()? {
+            return match self.into_grad(&mut reshaped)? {
                 Some(grad) => soft.run(logits, targets, grad),
                 None => Ok(soft.loss(LossSum::ZERO, 0)),
             };
         }
         let call = self.call()?;
         let known = self.known.map(|known| call.checked(known)).transpose()?;
-        let upstream = self.upstream.map(|upstream| self.xent.upstream(*upstream, call.rows)).transpose()?;
+        let upstream = self.upstream.map(|upstream| self.xent.upstream(upstream, call.rows)).transpose()?;
         let logits = self.logits;
-        match self.into_grad()? {
+        match self.into_grad(&mut reshaped)? {
             Some(grad) => call.gradient(logits, grad, upstream.as_deref(), known),
             None => Ok(call.loss(&[])),
         }
@@ -82,9 +83,14 @@ impl<'r, T: Float> Request<'r, T> {
 
     /// The gradient, in the shape of the logits.
     #[inline(always)]
-    fn into_grad(self) -> Result<Option<ViewMut<'r, T>>> {
+    fn into_grad<'g>(self, reshaped: &'g mut Option<ViewMut<'r, T>>) -> Result<Option<&'g mut ViewMut<'r, T>>>
+    where
+        'r: 'g,
+    {
         match (self.grad, self.logits) {
-            (Some(grad), Some(logits)) => shaped(grad, logits.shape()).map(Some),
+            (Some(grad), Some(logits)) if grad.shape() != logits.shape() => {
+                Ok(Some(reshaped.insert(shaped(grad.reborrow(), logits.shape())?)))
+            }
             (grad, _) => Ok(grad),
         }
     }
@@ -94,14 +100,16 @@ impl<'r, T: Float> Request<'r, T> {
         let call = self.call()?;
         let mut rows = call.found()?;
         let mut totals = call.totals();
-        call.run(Work {
-            from: self.logits.map(|logits| logits.lanes(call.axis)),
-            losses: Some(&mut rows.losses),
-            lse: Some(&mut rows.lse),
-            found: Some(&mut rows.partials),
-            totals: Some(&mut totals),
-            ..call.work()
-        });
+        call.run(
+            self.logits,
+            &mut Work {
+                losses: Some(&mut rows.losses),
+                lse: Some(&mut rows.lse),
+                found: Some(&mut rows.partials),
+                totals: Some(&mut totals),
+                ..call.work()
+            },
+        );
         rows.loss = call.loss(&totals);
         Ok(rows)
     }
@@ -110,8 +118,7 @@ impl<'r, T: Float> Request<'r, T> {
     fn partials(self) -> Result<Vec<Partial<T>>> {
         let call = self.call()?;
         let mut partials: Vec<Partial<T>> = zeros(&[call.rows])?;
-        let from = self.logits.map(|logits| logits.lanes(call.axis));
-        call.run(Work { from, found: Some(&mut partials), ..call.work() });
+        call.run(self.logits, &mut Work { found: Some(&mut partials), ..call.work() });
         Ok(partials)
     }
 }
@@ -136,7 +143,7 @@ const UNFUSED_CLASSES_IN_LANES: usize = 96;
 
 impl<T: Float> SoftmaxXent<T> {
     /// One value, or one for each of `rows` rows, in C order.
-    pub(crate) fn upstream<'u>(&self, upstream: View<'u, T>, rows: usize) -> Result<Cow<'u, [T]>> {
+    pub(crate) fn upstream<'u>(&self, upstream: &View<'u, T>, rows: usize) -> Result<Cow<'u, [T]>> {
         let expected = if self.reduction == Reduction::None && upstream.len() != 1 { rows } else { 1 };
         if upstream.len() != expected {
             let (expected, got) = (vec![expected], upstream.shape().to_vec());
@@ -280,7 +287,6 @@ fn wrong_option<T: Float>(option: &'static str, value: T, expected: &'static str
 }
 
 /// `grad` in the logits' shape: as it is, or a slice of as many elements taken in C order.
-#[inline(always)]
 pub(crate) fn shaped<'g, T>(grad: ViewMut<'g, T>, shape: &[usize]) -> Result<ViewMut<'g, T>> {
     if grad.shape() == shape {
         return Ok(grad);
@@ -365,12 +371,16 @@ impl<T: Float> Call<'_, T> {
         }
     }
 
-    fn run(&self, work: Work<'_, T>) {
+    /// Reads the logits, and writes no gradient.
+    fn run<'w>(&'w self, logits: Option<&View<'w, T>>, work: &mut Work<'w, T>) {
+        if let Some(logits) = logits {
+            logits.set_lanes(self.axis, &mut work.from);
+        }
         self.run_scaled(work, Scaled::ONE);
     }
 
     /// `scale` multiplies the gradient of every row.
-    fn run_scaled(&self, work: Work<'_, T>, scale: Scaled<T>) {
+    fn run_scaled<'w>(&'w self, work: &mut Work<'w, T>, scale: Scaled<T>) {
         let large = work.from.is_some() && self.row_bytes() >= STREAMED_ROW && self.bytes() >= STREAMED;
         let all = self.job(work, scale, large);
         // A pass that writes after one that reads takes longer by streaming stores than by ordinary ones, but on
@@ -379,10 +389,9 @@ impl<T: Float> Call<'_, T> {
         Job { streams, ..all }.run_at(self.level);
     }
 
-    fn job<'w>(&'w self, rows: Work<'w, T>, scale: Scaled<T>, streams: bool) -> Job<'w, 'w, T> {
+    fn job<'j, 'w>(&'j self, rows: &'j mut Work<'w, T>, scale: Scaled<T>, streams: bool) -> Job<'j, 'w, T> {
         let (plan, classes, row_per_lane) = (&self.plan, self.here, self.row_per_lane);
         let scale = self.scale(scale);
-        let rows = Box::new(rows);
         Job { plan, rows, classes, scale, row_per_lane, streams, far: self.bytes() >= FAR }
     }
 
@@ -435,7 +444,7 @@ impl<T: Float> Call<'_, T> {
     fn gradient(
         &self,
         logits: Option<&View<'_, T>>,
-        grad: ViewMut<'_, T>,
+        grad: &mut ViewMut<'_, T>,
         upstream: Option<&[T]>,
         known: Option<&[Partial<T>]>,
     ) -> Result<Loss<T>> {
@@ -455,15 +464,12 @@ impl<T: Float> Call<'_, T> {
                 &mut many[..]
             }
         };
-        let work = Work {
-            from: logits.map(|logits| logits.lanes(self.axis)),
-            to: Some(grad.into_lanes(self.axis)),
-            upstream,
-            known,
-            totals: Some(&mut *totals),
-            ..self.work()
-        };
-        self.run_scaled(work, scale);
+        let mut work = Work { upstream, known, totals: Some(&mut *totals), ..self.work() };
+        if let Some(logits) = logits {
+            logits.set_lanes(self.axis, &mut work.from);
+        }
+        grad.set_lanes(self.axis, &mut work.to);
+        self.run_scaled(&mut work, scale);
         Ok(self.loss(totals))
     }
 }
@@ -486,7 +492,8 @@ impl<T: Float> Call<'_, T> {
         let row_weights = self.row_weights().map(|weights| &weights[rows.clone()]);
         let far = rows.len().saturating_mul(self.row_bytes()) >= FAR;
         let targets = Targets { rows, ..work.targets.clone() };
-        let job = self.job(Work { targets, row_weights, ..work }, self.mean(), false);
+        let mut work = Work { targets, row_weights, ..work };
+        let job = self.job(&mut work, self.mean(), false);
         Job { far, ..job }.run_at(self.level);
     }
 
@@ -588,14 +595,14 @@ mod tests {
                             let call = xent.call(view.shape(), Some(ErasedIndices::plain(&labels)), false)?;
                             let to = ViewMut::new(&mut grad[offset..], view.shape())?.into_lanes(1);
                             let mut totals = call.totals();
-                            let work = Work {
+                            let mut work = Work {
                                 from: Some(view.lanes(1)),
                                 to: Some(to),
                                 losses: Some(&mut losses),
                                 totals: Some(&mut totals),
                                 ..call.work()
                             };
-                            let job = call.job(work, call.mean(), streams);
+                            let job = call.job(&mut work, call.mean(), streams);
                             pool.install(|| job.run_at(call.level));
                             Ok::<_, Error>(totals)
                         })?

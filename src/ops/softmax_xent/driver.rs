@@ -175,7 +175,7 @@ impl<'a, T: Float> Rows<'a, T> {
 
 impl<T: Float> Split for Box<Rows<'_, T>> {
     fn len(&self) -> usize {
-        self.targets.len().div_ceil(self.block)
+        self.blocks()
     }
 
     fn split_at(self, mid: usize) -> (Self, Self) {
@@ -185,6 +185,30 @@ impl<T: Float> Split for Box<Rows<'_, T>> {
 }
 
 impl<T: Float> Rows<'_, T> {
+    /// The number of blocks.
+    fn blocks(&self) -> usize {
+        self.targets.len().div_ceil(self.block)
+    }
+
+    /// Takes all, and leaves no rows.
+    fn take(&mut self) -> Self {
+        let targets = Targets { labels: self.targets.labels, rows: 0..0 };
+        let none = Rows {
+            targets,
+            from: None,
+            to: None,
+            upstream: None,
+            row_weights: None,
+            known: None,
+            found: None,
+            losses: None,
+            lse: None,
+            totals: None,
+            block: self.block,
+        };
+        std::mem::replace(self, none)
+    }
+
     fn split_at_block(self, mid: usize) -> (Self, Self) {
         let at = self.targets.len().min(mid * self.block);
         let (targets, targets_b) = self.targets.split_at(at);
@@ -221,7 +245,7 @@ impl<T: Float> Rows<'_, T> {
 pub(super) struct Job<'p, 'a, T: Float> {
     pub(super) plan: &'p Plan<'p, T>,
     /// By way of a pointer: it goes through many hands, and is large.
-    pub(super) rows: Box<Rows<'a, T>>,
+    pub(super) rows: &'p mut Rows<'a, T>,
     pub(super) classes: usize,
     pub(super) scale: CallScale<T>,
     /// Whether rows sit in lanes.
@@ -235,7 +259,7 @@ pub(super) struct Job<'p, 'a, T: Float> {
 /// [`Job::by_rows_or_chunks`], compiled with this crate.
 struct Run<'p, 'a>(PhantomData<(&'p (), &'a ())>);
 
-impl<'p, 'a> Compiled for Run<'p, 'a> {
+impl<'p, 'a: 'p> Compiled for Run<'p, 'a> {
     type Of<T: Float> = (Job<'p, 'a, T>, Level);
     type Answer<T: Float> = ();
     fn f32((job, level): Self::Of<f32>) {
@@ -259,6 +283,11 @@ impl<'p, 'a, T: Float> Job<'p, 'a, T> {
         if self.is_cut() {
             return self.by_chunks(level);
         }
+        let (rows, blocks) = (self.rows.targets.len(), self.rows.blocks());
+        let bytes = rows.saturating_mul(self.classes).saturating_mul(size_of::<T>());
+        if blocks == 1 || parallel::is_little(blocks, bytes) {
+            return T::dispatch(level, self);
+        }
         // A piece's last group is written with nothing made meanwhile, so pieces are few where groups take turns.
         let pieces = if self.is_pipelined() || self.is_by_class() {
             PIPELINED_PIECES * parallel::threads()
@@ -266,9 +295,8 @@ impl<'p, 'a, T: Float> Job<'p, 'a, T> {
             usize::MAX
         };
         let Job { plan, rows, classes, scale, row_per_lane, streams, far } = self;
-        let bytes = rows.targets.len().saturating_mul(classes).saturating_mul(size_of::<T>());
-        let grain = parallel::grain(rows.len(), bytes, rows.len() / pieces);
-        parallel::for_each(rows, grain, |_, rows| {
+        parallel::for_each(Box::new(rows.take()), blocks / pieces, |_, mut rows| {
+            let rows = &mut *rows;
             T::dispatch(level, Job { plan, rows, classes, scale, row_per_lane, streams, far });
         });
     }
@@ -414,11 +442,10 @@ impl<'a, T: Float> Job<'_, 'a, T> {
     /// What [`Job::blocks`] does, in fewer walks, for rows that fill squares.
     #[inline(always)]
     fn squares<S: Simd<T>>(mut self, s: S, scratch: &mut Scratch<T>) {
-        let Scratch { squares, room, .. } = scratch;
+        let Scratch { squares, .. } = scratch;
         let (rows, block, width) = (self.rows.targets.len(), self.rows.block, self.classes);
         squares.resize_with(GROUPS, Square::default);
-        let whole = aligned(room, width * T::LANES); // in place of fewer rows than that
-        let from = self.rows.from.and_then(|from| from.run(0, rows));
+        let from = self.rows.from.as_ref().and_then(|from| from.run(0, rows));
         for (number, start) in (0..rows).step_by(block).enumerate() {
             let mut total = Total::of_block(start);
             let end = rows.min(start + block);
@@ -434,12 +461,7 @@ impl<'a, T: Float> Job<'_, 'a, T> {
                 // of the CPU.
                 for i in 0..=squares.len() {
                     if let Some(square) = squares.get_mut(i) {
-                        let mut logits = &logits[square.group.first * width..];
-                        if square.group.count < T::LANES {
-                            whole.fill(T::ZERO);
-                            whole[..logits.len()].copy_from_slice(logits);
-                            logits = &*whole;
-                        }
+                        let logits = &logits[square.group.first * width..];
                         square.open(s, self.plan, logits, width);
                     }
                     if i > 0 {
@@ -457,11 +479,7 @@ impl<'a, T: Float> Job<'_, 'a, T> {
                 let Some(to) = self.rows.to.as_mut().and_then(|to| to.run_mut(0, rows)) else { continue };
                 for square in squares {
                     let to = &mut to[square.group.first * width..][..square.group.count * width];
-                    let is_whole = square.group.count == T::LANES;
-                    square.close(s, self.plan, if is_whole { &mut *to } else { &mut *whole }, width);
-                    if !is_whole {
-                        to.copy_from_slice(&whole[..to.len()]);
-                    }
+                    square.close(s, self.plan, to, width);
                 }
             }
             if let Some(totals) = &mut self.rows.totals {
@@ -477,7 +495,7 @@ impl<'a, T: Float> Job<'_, 'a, T> {
             && !self.row_per_lane
             && self.rows.known.is_none()
             && !self.plan.needs_logits()
-            && self.rows.from.is_some_and(|from| from.are_dense())
+            && self.rows.from.as_ref().is_some_and(Lanes::are_dense)
             && self.rows.to.as_ref().is_some_and(LanesMut::are_dense)
     }
 
@@ -745,7 +763,7 @@ impl<'a, T: Float> Job<'_, 'a, T> {
             && self.row_per_lane
             && self.rows.known.is_none()
             && !self.plan.needs_logits()
-            && self.rows.from.is_none_or(|from| from.run(0, rows).is_some())
+            && self.rows.from.as_ref().is_none_or(|from| from.run(0, rows).is_some())
             && self.rows.to.as_mut().is_none_or(|to| to.run_mut(0, rows).is_some())
     }
 
@@ -814,13 +832,13 @@ const CHUNKS_OF_PIECE: usize = 30;
 impl<T: Float> Job<'_, '_, T> {
     /// Whether rows should be cut at their chunks: where there are fewer than threads, and they are long and dense.
     pub(super) fn is_cut(&self) -> bool {
-        fn is_dense<T: Float>(lanes: Option<Lanes<'_, T>>) -> bool {
+        fn is_dense<T: Float>(lanes: Option<&Lanes<'_, T>>) -> bool {
             lanes.is_none_or(|lanes| lanes.lane(0).as_slice().is_some())
         }
         !self.row_per_lane
             && self.classes.saturating_mul(size_of::<T>()) >= parallel::WORTH_BYTES
             && (1..parallel::threads()).contains(&self.rows.targets.len())
-            && is_dense(self.rows.from)
+            && is_dense(self.rows.from.as_ref())
             && is_dense(self.rows.to.as_ref().map(LanesMut::as_lanes))
     }
 

@@ -292,7 +292,7 @@ impl<T: Float> Square<T> {
     #[inline(always)]
     pub(super) fn open<S: Simd<T>>(&mut self, s: S, plan: &Plan<'_, T>, rows: &[T], width: usize) {
         let columns = &mut self.columns.as_mut()[..width];
-        s.columns(rows, width, columns);
+        s.columns(rows, width, self.group.count, columns);
         let columns_of_targets = target_columns(s, plan, &self.group, 0);
         let min = find_targets(s, columns_of_targets, columns, &mut self.part);
         s.store(columns_of_targets, &mut self.columns_of_targets);
@@ -328,6 +328,6 @@ impl<T: Float> Square<T> {
             #[inline(always)]
             |power, smoothing| s.mul_add(power, factor, smoothing),
         );
-        s.rows(columns, to, width);
+        s.rows(columns, to, width, group.count);
     }
 }

@@ -356,10 +356,10 @@ impl<T: Float> SoftmaxXent<T> {
         labels: impl Into<View<'l, I>>,
         grad: impl Into<ViewMut<'a, T>>,
     ) -> Result<Loss<T>> {
-        let (logits, labels) = (logits.into(), labels.into());
+        let (logits, labels, mut grad) = (logits.into(), labels.into(), grad.into());
         T::compiled::<Gradient<'_>>(Request {
             labels: Some(ErasedIndices::plain(&labels)),
-            grad: Some(grad.into()),
+            grad: Some(&mut grad),
             ..Request::of(self, &logits)
         })
     }
@@ -381,9 +381,9 @@ impl<T: Float> SoftmaxXent<T> {
     where
         T: 'a,
     {
-        let labels = labels.into();
+        let (mut logits, labels) = (logits.into(), labels.into());
         let labels = Some(ErasedIndices::plain(&labels));
-        T::compiled::<Gradient<'_>>(Request { labels, ..Request::in_place(self, logits.into()) })
+        T::compiled::<Gradient<'_>>(Request { labels, ..Request::in_place(self, &mut logits) })
     }
 
     /// Each row's loss and log-sum-exp, for evaluation or for a later backward pass. Reads the logits once
@@ -432,10 +432,11 @@ impl<T: Float> SoftmaxXent<T> {
         T: 'u,
     {
         let (logits, labels, upstream) = (logits.into(), labels.into(), upstream.into());
+        let mut grad = grad.into();
         T::compiled::<Gradient<'_>>(Request {
             labels: Some(ErasedIndices::plain(&labels)),
             upstream: Some(&upstream),
-            grad: Some(grad.into()),
+            grad: Some(&mut grad),
             ..Request::of(self, &logits)
         })
         .map(|_| ())
@@ -495,11 +496,12 @@ impl<T: Float> SoftmaxXent<T> {
         T: 'u,
     {
         let (logits, labels, upstream) = (logits.into(), labels.into(), upstream.into());
+        let mut grad = grad.into();
         T::compiled::<Gradient<'_>>(Request {
             labels: Some(ErasedIndices::plain(&labels)),
             upstream: Some(&upstream),
             known: Some(partials),
-            grad: Some(grad.into()),
+            grad: Some(&mut grad),
             in_parts: true,
             ..Request::of(self, &logits)
         })

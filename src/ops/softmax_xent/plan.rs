@@ -169,7 +169,10 @@ impl<'a, T: Float> Plan<'a, T> {
         let in_units = |x: T| scaled::scale(x, weight_exponent - unit);
         let share = in_units(share);
         let total_weight = weights.map_or(T::from_f64(count as f64), |weights| weights.total);
-        let gap_exponent = (-2 - scaled::exponent(total_weight.to_f64())).min(-1);
+        let gap_exponent = match share == T::ZERO {
+            true => 0,
+            false => (-2 - scaled::exponent(total_weight.to_f64())).min(-1),
+        };
         let chunk_sums = match weights {
             Some(weights) if here == count => Cow::Borrowed(&*weights.chunk_sums[usize::from(row_per_lane)]),
             Some(weights) => sums(&weights.scaled()[first_class..][..here], chunk).collect(),

@@ -95,10 +95,10 @@ impl<T: Float> SoftmaxXent<T> {
         targets: impl Into<View<'t, T>>,
         grad: impl Into<ViewMut<'a, T>>,
     ) -> Result<Loss<T>> {
-        let (logits, targets) = (logits.into(), targets.into());
+        let (logits, targets, mut grad) = (logits.into(), targets.into(), grad.into());
         T::compiled::<Gradient<'_>>(Request {
             targets: Some(&targets),
-            grad: Some(grad.into()),
+            grad: Some(&mut grad),
             ..Request::of(self, &logits)
         })
     }
@@ -120,9 +120,9 @@ impl<T: Float> SoftmaxXent<T> {
     where
         T: 'a,
     {
-        let targets = targets.into();
+        let (mut logits, targets) = (logits.into(), targets.into());
         let targets = Some(&targets);
-        T::compiled::<Gradient<'_>>(Request { targets, ..Request::in_place(self, logits.into()) })
+        T::compiled::<Gradient<'_>>(Request { targets, ..Request::in_place(self, &mut logits) })
     }
 
     /// Checks the options and shapes.
@@ -564,7 +564,7 @@ impl<T: Float> Soft<'_, T> {
         &self,
         logits: Option<&View<'_, T>>,
         targets: &View<'_, T>,
-        grad: ViewMut<'_, T>,
+        grad: &mut ViewMut<'_, T>,
     ) -> Result<Loss<T>> {
         let (classes, grad_len) = (grad.shape()[self.axis], grad.shape().iter().product::<usize>());
         let rows = grad_len.checked_div(classes).unwrap_or(0);
@@ -575,7 +575,7 @@ impl<T: Float> Soft<'_, T> {
                 rows,
                 logits: logits.map(|x| x.lanes(self.axis)),
                 targets: targets.lanes(self.axis),
-                grad: grad.into_lanes(self.axis),
+                grad: grad.reborrow().into_lanes(self.axis),
                 weights: self.row_weights,
                 totals: &mut totals,
             };

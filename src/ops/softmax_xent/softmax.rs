@@ -20,13 +20,13 @@ fn new<T: Float>(x: View<'_, T>, axis: isize, log: bool) -> Result<Vec<T>> {
 }
 
 fn into<T: Float>(x: View<'_, T>, axis: isize, log: bool, out: ViewMut<'_, T>) -> Result<()> {
-    let xent = options(axis, log);
-    T::compiled::<Gradient<'_>>(Request { grad: Some(out), ..Request::of(&xent, &x) }).map(|_| ())
+    let (xent, mut out) = (options(axis, log), out);
+    T::compiled::<Gradient<'_>>(Request { grad: Some(&mut out), ..Request::of(&xent, &x) }).map(|_| ())
 }
 
 fn in_place<T: Float>(x: ViewMut<'_, T>, axis: isize, log: bool) -> Result<()> {
-    let xent = options(axis, log);
-    T::compiled::<Gradient<'_>>(Request::in_place(&xent, x)).map(|_| ())
+    let (xent, mut x) = (options(axis, log), x);
+    T::compiled::<Gradient<'_>>(Request::in_place(&xent, &mut x)).map(|_| ())
 }
 
 /// e^x / Σ e^x along `axis` (negative ones counted from the end), in C order: `scipy.special.softmax(x, axis)`,

@@ -241,7 +241,7 @@ impl<T: Float> Columns<'_, '_, T> {
     #[inline(always)]
     fn read_output<S: Simd<T>>(&mut self, s: S, chunk: usize) {
         if let Some(to) = &self.to {
-            let from = &to.as_lanes();
+            let from = to.as_lanes();
             let (first, count, room) = (self.first, self.count, &mut *self.room);
             outlined(s, Read { from, first, count, classes: range::<T, true>(chunk, self.classes), room });
         }
@@ -327,8 +327,11 @@ impl<T: Float> Kernel<T> for Read<'_, '_, T> {
             for (class, block) in classes.zip(T::blocks_mut(room).0) {
                 s.store(take(s, from.across(first, count, class)), block);
             }
-        } else if let Some(rows) = from.run(first, count).filter(|_| count == T::LANES) {
-            read_squares(s, rows, from.lane_len(), classes, room);
+        } else if let Some(rows) = from.run(first, count) {
+            let (blocks, width) = (&mut T::blocks_mut(room).0[..classes.len()], from.lane_len());
+            for (class, to) in classes.step_by(T::LANES).zip(blocks.chunks_mut(T::LANES)) {
+                s.columns(&rows[class..], width, count, to);
+            }
         } else {
             let columns = &mut T::blocks_mut(room).0[..classes.len()];
             if count < T::LANES {
@@ -372,8 +375,11 @@ impl<T: Float> Kernel<T> for Store<'_, '_, T> {
             return;
         }
         let width = to.lane_len();
-        if let Some(rows) = to.run_mut(first, count).filter(|_| count == T::LANES) {
-            write_squares(s, rows, width, classes, room);
+        if let Some(rows) = to.run_mut(first, count) {
+            let blocks = &T::blocks(room).0[..classes.len()];
+            for (class, from) in classes.step_by(T::LANES).zip(blocks.chunks(T::LANES)) {
+                s.rows(from, &mut rows[class..], width, count);
+            }
         } else {
             for i in 0..count {
                 let mut lane = to.lane(first + i);
@@ -382,29 +388,5 @@ impl<T: Float> Kernel<T> for Store<'_, '_, T> {
                 }
             }
         }
-    }
-}
-
-/// Reads classes of `T::LANES` dense rows of `width` elements, a square of as many classes at a time.
-#[inline(always)]
-fn read_squares<T: Float, S: Simd<T>>(s: S, rows: &[T], width: usize, classes: Range<usize>, room: &mut [T]) {
-    let blocks = &mut T::blocks_mut(room).0[..classes.len()];
-    for (class, to) in classes.step_by(T::LANES).zip(blocks.chunks_mut(T::LANES)) {
-        s.columns(&rows[class..], width, to);
-    }
-}
-
-/// Writes what `read_squares` reads.
-#[inline(always)]
-fn write_squares<T: Float, S: Simd<T>>(
-    s: S,
-    rows: &mut [T],
-    width: usize,
-    classes: Range<usize>,
-    room: &[T],
-) {
-    let blocks = &T::blocks(room).0[..classes.len()];
-    for (class, from) in classes.step_by(T::LANES).zip(blocks.chunks(T::LANES)) {
-        s.rows(from, &mut rows[class..], width);
     }
 }
