@@ -169,8 +169,8 @@ fn nothing_is_added_on_an_error() {
     }
 }
 
-/// Lists far larger than the table, all but the last index, or the one in the middle, in bounds: with one that is out of
-/// bounds the table keeps its bits, payloads of NaN included; one that is negative counts from the end.
+/// Lists far larger than the table, all but the last index, or the one in the middle, in bounds: with one that is out
+/// of bounds the table keeps its bits, payloads of NaN included; one that is negative counts from the end.
 #[test]
 fn long_lists_to_small_tables() {
     fn each<T: Float, I: Index + TryFrom<i64>>(len: usize, wrongs: &[i64]) {

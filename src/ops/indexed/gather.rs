@@ -43,10 +43,10 @@ const STREAM_FROM: usize = 32 << 20;
 /// The shortest rows that are, in bytes.
 const STREAM_ROWS_FROM: usize = 128;
 
-/// Dense vectors. `false` where an index cannot be read where it stands, or another way is better: then nothing is done,
-/// or, where the flow `is_fresh`, nothing that anybody sees, as it is dropped. Each index is compared with the table's
-/// length as it is read, beside which nothing is felt of that. Only where the flow is the caller's, all are looked at
-/// before.
+/// Dense vectors. `false` where an index cannot be read where it stands, or another way is better: then nothing is
+/// done, or, where the flow `is_fresh`, nothing that anybody sees, as it is dropped. Each index is compared with the
+/// table's length as it is read, which costs nothing beside the move. Only where the flow is the caller's, all are
+/// looked at before.
 #[inline(never)]
 pub(super) fn dense(vectors: &mut Vectors<'_, ErasedSlice<'_>, ErasedSliceMut<'_>>, is_fresh: bool) -> bool {
     fn run<W: Word, X: Word>(
@@ -71,7 +71,8 @@ fn is_few(Vectors { list, flow, .. }: &Vectors<'_, ErasedSlice<'_>, ErasedSliceM
 }
 
 /// Whether there is an index for each element of the flow, and one thread should move them, without prefetches, and
-/// rather compare each index of a long list than look at all before: a look at those of 64 bits costs a sixth of the rest.
+/// rather compare each index of a long list than look at all before: a look at those of 64 bits costs a sixth of the
+/// rest.
 #[inline(always)]
 fn is_for_one(Vectors { table, list, flow, .. }: &Vectors<'_, ErasedSlice<'_>, ErasedSliceMut<'_>>) -> bool {
     list.len() == flow.as_slice().len()

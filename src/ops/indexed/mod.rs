@@ -343,10 +343,10 @@ pub fn pick_into<'s, 'i, 'o, T: Element, I: Index>(
 /// *Equality class*: the bits of [`reference`](crate::reference) at every level, for any strides and any number of
 /// threads. The `_scaled` forms round `a · src` before they add it.
 ///
-/// *Cost*: one pass over the indices to check them all (where they are far more than the places of a dense `dst`, a copy
-/// of that instead); then `src` is read once, and each named element read and
-/// written once for each index that names it, in place whatever the strides. Threads share the work by destination,
-/// hence without atomics and without a copy of it; where all of them need all indices, each reads them.
+/// *Cost*: one pass over the indices to check them all (where they are far more than the places of a dense `dst`, a
+/// copy of that instead); then `src` is read once, and each named element read and written once for each index that
+/// names it, in place whatever the strides. Threads share the work by destination, hence without atomics and without
+/// a copy of it; where all of them need all indices, each reads them.
 ///
 /// *Errors* come before the first addition. Beside its own, each function has
 /// [`Error::Level`](crate::Error::Level) if `GRADIX_LEVEL` names none.
@@ -572,10 +572,9 @@ pub fn pick_add_scaled<'d, 'i, 's, T: Float, I: Index>(
 /// *Equality class*: the bits of [`reference`](crate::reference) at every level, for any strides and any
 /// number of threads.
 ///
-/// *Cost*: one pass over the indices to check them all (where they are far more than the places of a dense `dst`, a copy
-/// of that instead); then `src` is read once, and each named element
-/// written once for each index that names it, in place whatever the strides. Threads share the work as those
-/// of [`scatter_add`].
+/// *Cost*: one pass over the indices to check them all (where they are far more than the places of a dense `dst`, a
+/// copy of that instead); then `src` is read once, and each named element written once for each index that names it,
+/// in place whatever the strides. Threads share the work as those of [`scatter_add`].
 ///
 /// *Errors* come before the first write. Beside its own, each function has [`Error::Level`](crate::Error::Level) if
 /// `GRADIX_LEVEL` names none.

@@ -132,7 +132,8 @@ impl<'a, A, B> Vectors<'a, A, B> {
         meaning.settle(&self.list, level).then_some(meaning)
     }
 
-    /// The places of an axis of length `bound` that an index names as it stands, read without a sign: the first so many.
+    /// The places of an axis of length `bound` that an index names as it stands, read without a sign: the first so
+    /// many.
     #[inline(always)]
     pub(crate) fn places<X: Word>(&self, bound: usize) -> usize {
         in_place_bound::<X>(bound, self.is_signed)

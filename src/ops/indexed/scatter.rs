@@ -114,13 +114,14 @@ const SMALL_TABLE: usize = 8;
 /// How many indices ahead single elements are prefetched.
 const DISTANCE: usize = 64;
 
-/// Dense vectors. `false` where an index cannot be read where it stands, or another way is better: then nothing is done.
+/// Dense vectors. `false` where an index cannot be read where it stands, or another way is better: then nothing is
+/// done.
 ///
-/// Each index is compared with the table's length as it is read, beside which nothing is felt of that; and all are looked
-/// at before the first update, but where the list leaves the first-level cache and is far larger than the table. Then
-/// that costs more than a copy of the table, which is put back where an index turns out to be wrong: nobody sees what was
-/// done meanwhile, as the caller lends the table exclusively, and nothing between the first update and the last one can
-/// panic.
+/// Each index is compared with the table's length as it is read, which costs nothing beside the update; and all are
+/// looked at before the first update, but where the list leaves the first-level cache and is far larger than the
+/// table. Then that costs more than a copy of the table, which is put back where an index turns out to be wrong:
+/// nobody sees what was done meanwhile, as the caller lends the table exclusively, and nothing between the first
+/// update and the last one can panic.
 #[inline(never)]
 pub(super) fn dense(vectors: &mut Vectors<'_, ErasedSliceMut<'_>, ErasedSlice<'_>>, op: Op) -> bool {
     fn run<T: Word, X: Word>(
@@ -158,8 +159,8 @@ fn is_for_one(Vectors { table, list, flow, .. }: &Vectors<'_, ErasedSliceMut<'_>
     list.len() == flow.len() && (list.len() < 2 * DISTANCE || table.len() * table.width() < SHARED)
 }
 
-/// A copy of a table beside which a list has so many bytes, if that costs less than to read the list once more, and there
-/// is room for it.
+/// A copy of a table beside which a list has so many bytes, if that costs less than to read the list once more, and
+/// there is room for it.
 #[inline(never)]
 fn copy_beside<T: Word>(table: &[T], list: usize) -> Option<Vec<T>> {
     if list < LONG_LIST || size_of_val(table) > list / SMALL_TABLE {
