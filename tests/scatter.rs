@@ -4,7 +4,7 @@ mod common;
 
 use common::everywhere;
 use common::indexed::{Case, case};
-use gradix::{Error, Float, Index, ViewMut, Wrap};
+use gradix::{Error, Float, Index, ViewMut, Wrap, reference};
 use proptest::prelude::*;
 
 /// Values of many magnitudes, so that the order of a sum shows in its bits.
@@ -166,6 +166,56 @@ fn nothing_is_added_on_an_error() {
                 });
             }
         }
+    }
+}
+
+/// Lists far larger than the table, all but the last index, or the one in the middle, in bounds: with one that is out
+/// of bounds the table keeps its bits, payloads of NaN included; one that is negative counts from the end.
+#[test]
+fn long_lists_to_small_tables() {
+    fn each<T: Float, I: Index + TryFrom<i64>>(len: usize, wrongs: &[i64]) {
+        let to = |i: i64| I::try_from(i).unwrap_or_else(|_| panic!("{i} is an index of the type"));
+        let n = 120;
+        let mut before: Vec<T> = values(n, 3);
+        let nan = f64::from_bits(0x7FF8_1234_0000_0000); // with a payload that an `f32` keeps
+        (before[1], before[n - 1]) = (T::from_f64(nan), T::from_f64(-0.0));
+        let bits = |x: &[T]| x.iter().map(|x| x.to_f64().to_bits()).collect::<Vec<_>>();
+        let src: Vec<T> = values(len, 4);
+        for position in [len / 2, len - 1] {
+            for &wrong in wrongs {
+                let mut idx: Vec<I> = scrambled(n, len, 2).into_iter().map(|i| to(i.into())).collect();
+                idx[position] = to(wrong);
+                let mut expected = before.clone();
+                let answer = reference::scatter_add(&mut expected, &idx, &src);
+                let mut last = before.clone();
+                let put = reference::put(&mut last, &idx, &src);
+                assert_eq!(put, answer);
+                everywhere(|level, threads| {
+                    let (mut sums, mut lasts) = (before.clone(), before.clone());
+                    assert_eq!(
+                        gradix::scatter_add(&mut sums, &idx, &src),
+                        answer,
+                        "{level}, {threads} threads"
+                    );
+                    assert_eq!(gradix::put(&mut lasts, &idx, &src), answer, "{level}, {threads} threads");
+                    assert_eq!(bits(&sums), bits(&expected), "{level}, {threads} threads");
+                    assert_eq!(bits(&lasts), bits(&last), "{level}, {threads} threads");
+                });
+            }
+        }
+    }
+    each::<f32, i64>(140_000, &[-1, 120, -121]);
+    each::<f64, u16>(140_000, &[119, 120]);
+    for len in [5_000, 40_000] {
+        each::<f32, u8>(len, &[3, 120, 255]);
+        each::<f64, i8>(len, &[-1, -120, 127, -121, -128]);
+        each::<f32, u16>(len, &[120, 65_535]);
+        each::<f64, i16>(len, &[-120, 120, -121]);
+        each::<f64, u32>(len, &[119, 120, u32::MAX.into()]);
+        each::<f32, i32>(len, &[-7, 120, i32::MIN.into()]);
+        each::<f32, u64>(len, &[0, 120, 1 << 32, i64::MAX]);
+        each::<f64, i64>(len, &[-120, 120, -121, (1 << 32) + 5, i64::MIN, i64::MAX]);
+        each::<f64, usize>(len, &[120]);
     }
 }
 

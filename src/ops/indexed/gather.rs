@@ -1,8 +1,8 @@
 //! Gather: `flow = table[list]`. Elements are moved by their size, whatever their type.
 
 use super::plan::{
-    Form, Job, Numbers, PREFETCH_FROM, Vectors, are_rows, check_labels, of_dense, run_axis, with_index,
-    with_widths, with_word,
+    Form, Job, Numbers, PREFETCH_FROM, Vectors, are_rows, check_labels, of_dense, place, run_axis,
+    with_index, with_widths, with_word,
 };
 use super::rows::{any_length, exactly, for_each_block, rows_ahead, twice};
 use crate::array::{
@@ -10,7 +10,9 @@ use crate::array::{
     Runs, RunsMut, TABLE, Word, Words,
 };
 use crate::error::Result;
-use crate::index::checked::{BLOCK, Meaning, OffsetWork, block_for, checked_block, with_integer};
+use crate::index::checked::{
+    BLOCK, Meaning, OffsetWork, are_all_below, block_for, checked_block, with_integer,
+};
 use crate::index::{ErasedIndices, Mode};
 use crate::parallel;
 use crate::simd::{self, Float, Kernel, Level, Simd, Streaming, slices};
@@ -25,6 +27,10 @@ const GRAIN: usize = 1 << 14;
 /// and splitting them bounces cache lines between cores.
 const GRAIN_OF_ROWS: usize = 1 << 18;
 
+/// At most so many elements of dense vectors are moved four at a time, each index compared with the table's length: of
+/// more, kernels without comparisons win what the way to them costs.
+const FEW: usize = 512;
+
 /// Fewer elements than this are gathered without a look at the table's size.
 const SMALL: usize = 64;
 
@@ -37,22 +43,42 @@ const STREAM_FROM: usize = 32 << 20;
 /// The shortest rows that are, in bytes.
 const STREAM_ROWS_FROM: usize = 128;
 
-/// Some elements of dense vectors. `false` where an index cannot be read where it stands, and nothing is done.
+/// Dense vectors. `false` where an index cannot be read where it stands, or another way is better: then nothing is
+/// done, or, where the flow `is_fresh`, nothing that anybody sees, as it is dropped. Each index is compared with the
+/// table's length as it is read, which costs nothing beside the move. Only where the flow is the caller's, all are
+/// looked at before.
 #[inline(never)]
-pub(super) fn few(vectors: &mut Vectors<'_, ErasedSlice<'_>, ErasedSliceMut<'_>>) -> bool {
+pub(super) fn dense(vectors: &mut Vectors<'_, ErasedSlice<'_>, ErasedSliceMut<'_>>, is_fresh: bool) -> bool {
     fn run<W: Word, X: Word>(
         vectors: &mut Vectors<'_, ErasedSlice<'_>, ErasedSliceMut<'_>>,
+        is_fresh: bool,
         level: Level,
     ) -> bool {
-        let table = vectors.table.typed::<W>();
-        let Some(list) = vectors.checked::<X>(table.len(), vectors.flow.as_slice().len(), level) else {
-            return false;
-        };
-        by_fours(vectors.flow.typed::<W>(), list, |i| table[i.to_offset()]);
-        true
+        let (table, list) = (vectors.table.typed::<W>(), vectors.list.typed::<X>());
+        let table = &table[..vectors.places::<X>(table.len())];
+        (is_fresh || are_all_below(list, table.len(), level))
+            && by_fours(vectors.flow.typed(), list, |i| table.get(place(i)).copied())
     }
-    let Ok(level) = Level::current() else { return false };
-    with_widths!(vectors.table.width(), vectors.list.width(), run(vectors, level))
+    let Some(level) = Level::current().ok() else { return false };
+    (is_few(vectors) || is_fresh && is_for_one(vectors))
+        && with_widths!(vectors.table.width(), vectors.list.width(), run(vectors, is_fresh, level))
+}
+
+/// Whether there is an index for each element of the flow, and few of them.
+#[inline(always)]
+fn is_few(Vectors { list, flow, .. }: &Vectors<'_, ErasedSlice<'_>, ErasedSliceMut<'_>>) -> bool {
+    list.len() <= FEW && list.len() == flow.as_slice().len()
+}
+
+/// Whether there is an index for each element of the flow, and one thread should move them, without prefetches, and
+/// rather compare each index of a long list than look at all before: a look at those of 64 bits costs a sixth of the
+/// rest.
+#[inline(always)]
+fn is_for_one(Vectors { table, list, flow, .. }: &Vectors<'_, ErasedSlice<'_>, ErasedSliceMut<'_>>) -> bool {
+    list.len() == flow.as_slice().len()
+        && list.width() == 8
+        && table.len() * table.width() < PREFETCH_FROM
+        && (list.len() < 2 * GRAIN || parallel::threads() == 1)
 }
 
 /// Some elements of dense vectors, each index resolved as it is read. `false` where there is something to refuse, and
@@ -62,8 +88,8 @@ pub(super) fn few_resolved(
     vectors: &mut Vectors<'_, ErasedSlice<'_>, ErasedSliceMut<'_>>,
     mode: &Mode<[u8; 16]>,
 ) -> bool {
-    let (bound, len) = (vectors.table.len(), vectors.flow.as_slice().len());
-    vectors.settled(mode, bound, len).map(|meaning| resolve(vectors, &meaning)).is_some()
+    let bound = vectors.table.len();
+    is_few(vectors) && vectors.settled(mode, bound).map(|meaning| resolve(vectors, &meaning)).is_some()
 }
 
 /// Dense vectors, each index resolved as it is read.
@@ -89,27 +115,27 @@ fn resolve_of<W: Word, I: Word>(
         #[inline(always)]
         fn run(self, offset: impl Fn(I) -> u64) {
             let Gather { table, list, flow, .. } = self;
-            by_fours(flow, list, |i| table[offset(i) as usize]);
+            by_fours(flow, list, |i| table.get(offset(i) as usize).copied());
         }
         #[inline(always)]
         fn run_with_gaps(self, offset: impl Fn(I) -> u64) {
             let Gather { table, list, flow, value } = self;
             let at = |o: u64| usize::try_from(o).ok().and_then(|o| table.get(o));
-            by_fours(flow, list, |i| *at(offset(i)).unwrap_or(&value));
+            by_fours(flow, list, |i| Some(*at(offset(i)).unwrap_or(&value)));
         }
     }
     let value = meaning.fill_value().map_or(W::default(), |value| W::from_bytes(&value));
     meaning.resolve_each::<I>(Gather { table: table.typed(), list: list.typed(), flow: flow.typed(), value });
 }
 
-/// Each element of the flow from its index. The compiler does not do four of them at once by itself.
+/// Each element of the flow from its index, as far as there is one for each. The compiler does not do four of them at
+/// once by itself.
 #[inline(always)]
-fn by_fours<W: Word, I: Word>(flow: &mut [W], list: &[I], each: impl Fn(I) -> W) {
+fn by_fours<W: Word, I: Word>(flow: &mut [W], list: &[I], each: impl Fn(I) -> Option<W>) -> bool {
+    let set = |(flow, &i): (&mut W, &I)| each(i).map(|x| *flow = x).is_some();
     let ((flows, flow), (fours, rest)) = (flow.as_chunks_mut::<4>(), list.as_chunks::<4>());
-    for (flow, four) in flows.iter_mut().zip(fours) {
-        flow.iter_mut().zip(four).for_each(|(flow, &i)| *flow = each(i));
-    }
-    flow.iter_mut().zip(rest).for_each(|(flow, &i)| *flow = each(i));
+    flows.iter_mut().zip(fours).all(|(flow, four)| flow.iter_mut().zip(four).all(set))
+        && flow.iter_mut().zip(rest).all(set)
 }
 
 /// The pieces that these numbers describe.

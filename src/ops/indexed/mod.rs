@@ -32,13 +32,6 @@ use crate::simd::Float;
 use plan::{Form, Vectors};
 use scatter::Op;
 
-/// Dense vectors of at most so many indices are checked and moved by a function that does nothing else: from some 600
-/// on its bounds checks cost more than the way around it.
-const FEW: usize = 512;
-
-/// The same of scatters, whose way around is no longer.
-const FEW_UPDATES: usize = 128;
-
 /// `out = src[idx]`
 #[inline(always)]
 fn gather<T: Element, I: Index>(
@@ -46,6 +39,7 @@ fn gather<T: Element, I: Index>(
     src: View<'_, T>,
     idx: Indices<'_, I, T>,
     mut out: ViewMut<'_, T>,
+    is_fresh: bool,
 ) -> Result<()> {
     if form != Form::Pick
         && let (Some(table), Some(list)) = (src.as_vector(), idx.list.as_vector())
@@ -54,9 +48,8 @@ fn gather<T: Element, I: Index>(
         let mut vectors = Vectors { table, list, is_signed: I::SIGNED, flow };
         let is_plain = matches!(idx.mode, Mode::Raise);
         let resolves = I::SIGNED || !is_plain;
-        if vectors.list.len() <= FEW
-            && (is_plain && gather::few(&mut vectors)
-                || resolves && gather::few_resolved(&mut vectors, &idx.erased().mode))
+        if is_plain && gather::dense(&mut vectors, is_fresh)
+            || resolves && gather::few_resolved(&mut vectors, &idx.erased().mode)
         {
             return Ok(());
         }
@@ -85,9 +78,8 @@ fn scatter<T: Element, I: Index>(
         let mut vectors = Vectors { table, list, is_signed: I::SIGNED, flow };
         let is_plain = matches!(idx.mode, Mode::Raise);
         let resolves = I::SIGNED || !is_plain;
-        if vectors.list.len() <= FEW_UPDATES
-            && (is_plain && scatter::few(&mut vectors, op)
-                || resolves && scatter::few_resolved(&mut vectors, &idx.erased().mode, op))
+        if is_plain && scatter::dense(&mut vectors, op)
+            || resolves && scatter::few_resolved(&mut vectors, &idx.erased().mode, op)
         {
             return Ok(());
         }
@@ -151,7 +143,7 @@ pub fn take<'s, 'i, T: Element, I: Index>(
 ) -> Result<Vec<T>> {
     let idx = idx.into();
     let mut out = zeros(idx.list.shape())?;
-    take_into(src, idx, &mut out)?;
+    gather(Form::Flat, src.into(), idx, (&mut out).into(), true)?;
     Ok(out)
 }
 
@@ -174,7 +166,7 @@ pub fn take_into<'s, 'i, 'o, T: Element, I: Index>(
     idx: impl Into<Indices<'i, I, T>>,
     out: impl Into<ViewMut<'o, T>>,
 ) -> Result<()> {
-    gather(Form::Flat, src.into(), idx.into(), out.into())
+    gather(Form::Flat, src.into(), idx.into(), out.into(), false)
 }
 
 /// The slices of `src` at the places on `axis` that `idx` names: `np.take(src, idx, axis)`,
@@ -233,7 +225,7 @@ pub fn take_axis_into<'s, 'i, 'o, T: Element, I: Index>(
 ) -> Result<()> {
     let src = src.into();
     let axis = src.axis(axis)?;
-    gather(Form::Axis(axis), src, idx.into(), out.into())
+    gather(Form::Axis(axis), src, idx.into(), out.into(), false)
 }
 
 /// For each place of `idx`, the element of `src` at the same place but for `axis`, where `idx` says which:
@@ -288,7 +280,7 @@ pub fn take_along_axis_into<'s, 'i, 'o, T: Element, I: Index>(
 ) -> Result<()> {
     let src = src.into();
     let axis = src.axis(axis)?;
-    gather(Form::Along(axis), src, idx.into(), out.into())
+    gather(Form::Along(axis), src, idx.into(), out.into(), false)
 }
 
 /// One element of each row: `src[range(m), labels]` of a matrix with `m` rows.
@@ -335,7 +327,7 @@ pub fn pick_into<'s, 'i, 'o, T: Element, I: Index>(
     labels: impl Into<Indices<'i, I, T>>,
     out: impl Into<ViewMut<'o, T>>,
 ) -> Result<()> {
-    gather(Form::Pick, src.into(), labels.into(), out.into())
+    gather(Form::Pick, src.into(), labels.into(), out.into(), false)
 }
 
 /// `dst[idx[k]] += src[k]`, `dst` flattened in C order: `np.add.at(dst, idx, src)`, `dst.at[idx].add(src)` in
@@ -351,9 +343,10 @@ pub fn pick_into<'s, 'i, 'o, T: Element, I: Index>(
 /// *Equality class*: the bits of [`reference`](crate::reference) at every level, for any strides and any number of
 /// threads. The `_scaled` forms round `a · src` before they add it.
 ///
-/// *Cost*: one pass over the indices to check them all; then `src` is read once, and each named element read and
-/// written once for each index that names it, in place whatever the strides. Threads share the work by destination,
-/// hence without atomics and without a copy of it; where all of them need all indices, each reads them.
+/// *Cost*: one pass over the indices to check them all (where they are far more than the places of a dense `dst`, a
+/// copy of that instead); then `src` is read once, and each named element read and written once for each index that
+/// names it, in place whatever the strides. Threads share the work by destination, hence without atomics and without
+/// a copy of it; where all of them need all indices, each reads them.
 ///
 /// *Errors* come before the first addition. Beside its own, each function has
 /// [`Error::Level`](crate::Error::Level) if `GRADIX_LEVEL` names none.
@@ -579,9 +572,9 @@ pub fn pick_add_scaled<'d, 'i, 's, T: Float, I: Index>(
 /// *Equality class*: the bits of [`reference`](crate::reference) at every level, for any strides and any
 /// number of threads.
 ///
-/// *Cost*: one pass over the indices to check them all; then `src` is read once, and each named element
-/// written once for each index that names it, in place whatever the strides. Threads share the work as those
-/// of [`scatter_add`].
+/// *Cost*: one pass over the indices to check them all (where they are far more than the places of a dense `dst`, a
+/// copy of that instead); then `src` is read once, and each named element written once for each index that names it,
+/// in place whatever the strides. Threads share the work as those of [`scatter_add`].
 ///
 /// *Errors* come before the first write. Beside its own, each function has [`Error::Level`](crate::Error::Level) if
 /// `GRADIX_LEVEL` names none.

@@ -11,7 +11,7 @@
 use crate::array::{Erased3, Erased3Mut, ErasedSlice, ErasedView, K, M, P, Split, Word};
 use crate::error::{Error, Result};
 use crate::index::Mode;
-use crate::index::checked::{List, Meaning, are_all_below, in_place_bound};
+use crate::index::checked::{List, Meaning, in_place_bound};
 use crate::simd::Level;
 
 /// How the list goes over the table.
@@ -124,22 +124,26 @@ pub(crate) struct Vectors<'a, A, B> {
 }
 
 impl<'a, A, B> Vectors<'a, A, B> {
-    /// What the list means on an axis of length `bound`, if it has as many indices as the flow has elements, `len`, and
-    /// none that has to be refused.
+    /// What the list means on an axis of length `bound`, if there is nothing to be refused in it.
     #[inline(always)]
-    pub(crate) fn settled(&self, mode: &Mode<[u8; 16]>, bound: usize, len: usize) -> Option<Meaning> {
+    pub(crate) fn settled(&self, mode: &Mode<[u8; 16]>, bound: usize) -> Option<Meaning> {
         let level = Level::current().ok()?;
         let mut meaning = Meaning { is_signed: self.is_signed, mode: *mode, bound };
-        (self.list.len() == len && meaning.settle(&self.list, level)).then_some(meaning)
+        meaning.settle(&self.list, level).then_some(meaning)
     }
 
-    /// The list, if it has as many indices as the flow has elements, and each, as it stands, is below `bound`.
+    /// The places of an axis of length `bound` that an index names as it stands, read without a sign: the first so
+    /// many.
     #[inline(always)]
-    pub(crate) fn checked<X: Word>(&self, bound: usize, len: usize, level: Level) -> Option<&'a [X]> {
-        let list = self.list.typed::<X>();
-        let bound = in_place_bound::<X>(bound, self.is_signed);
-        (list.len() == len && are_all_below(list, bound, level)).then_some(list)
+    pub(crate) fn places<X: Word>(&self, bound: usize) -> usize {
+        in_place_bound::<X>(bound, self.is_signed)
     }
+}
+
+/// The place that an index names, read without a sign. One that no address can be is beyond all places.
+#[inline(always)]
+pub(crate) fn place<X: Word>(i: X) -> usize {
+    usize::try_from(i.to_i64() as u64).unwrap_or(usize::MAX)
 }
 
 /// Calls a function for the index type of this width.

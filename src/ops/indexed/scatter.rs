@@ -1,8 +1,8 @@
 //! Scatter: `table[list] += a · flow`, or `table[list] = flow`.
 
 use super::plan::{
-    Form, Job, Numbers, PREFETCH_FROM, Vectors, are_rows, check_labels, of_dense, run_axis, with_index,
-    with_widths, with_word,
+    Form, Job, Numbers, PREFETCH_FROM, Vectors, are_rows, check_labels, of_dense, place, run_axis,
+    with_index, with_widths, with_word,
 };
 use super::rows::{Block, Own, for_each_block, keep, put_block, rows_ahead};
 use crate::array::{
@@ -10,7 +10,9 @@ use crate::array::{
     Rows, RowsMut, Runs, RunsMut, TABLE, Update, Word,
 };
 use crate::error::Result;
-use crate::index::checked::{BLOCK, Meaning, OffsetWork, block_for, checked_block, with_integer};
+use crate::index::checked::{
+    BLOCK, Meaning, OffsetWork, are_all_below, block_for, checked_block, with_integer,
+};
 use crate::index::{ErasedIndices, Mode};
 use crate::parallel;
 use crate::simd::{self, Float, Kernel, Level, Simd};
@@ -102,27 +104,47 @@ const PREFETCH_ROWS_FROM: usize = 3 << 20;
 const FEW_COLUMNS: usize = 16;
 const MANY_PLANES: usize = 32;
 
+/// A list of so many bytes does not stay in a first-level cache of 48 KiB beside the elements, so that a look at all
+/// indices before the first update has them read from farther away a second time.
+const LONG_LIST: usize = 32 << 10;
+
+/// A table of this part of a list's bytes is copied in half the time in which the list is read.
+const SMALL_TABLE: usize = 8;
+
 /// How many indices ahead single elements are prefetched.
 const DISTANCE: usize = 64;
 
-/// A few elements of dense vectors. `false` where an index cannot be read where it stands, and nothing is done.
+/// Dense vectors. `false` where an index cannot be read where it stands, or another way is better: then nothing is
+/// done.
+///
+/// Each index is compared with the table's length as it is read, which costs nothing beside the update; and all are
+/// looked at before the first update, but where the list leaves the first-level cache and is far larger than the
+/// table. Then that costs more than a copy of the table, which is put back where an index turns out to be wrong:
+/// nobody sees what was done meanwhile, as the caller lends the table exclusively, and nothing between the first
+/// update and the last one can panic.
 #[inline(never)]
-pub(super) fn few(vectors: &mut Vectors<'_, ErasedSliceMut<'_>, ErasedSlice<'_>>, op: Op) -> bool {
+pub(super) fn dense(vectors: &mut Vectors<'_, ErasedSliceMut<'_>, ErasedSlice<'_>>, op: Op) -> bool {
     fn run<T: Word, X: Word>(
         vectors: &mut Vectors<'_, ErasedSliceMut<'_>, ErasedSlice<'_>>,
         update: impl Update<T>,
         level: Level,
     ) -> bool {
-        let flow = vectors.flow.typed::<T>();
-        let Some(list) = vectors.checked::<X>(vectors.table.as_slice().len(), flow.len(), level) else {
-            return false;
-        };
-        let table = vectors.table.typed::<T>();
-        flow.iter().zip(list).for_each(|(&x, i)| update.update(&mut table[i.to_offset()], x));
-        true
+        let (list, flow) = (vectors.list.typed::<X>(), vectors.flow.typed::<T>());
+        let places = vectors.places::<X>(vectors.table.as_slice().len());
+        let table = &mut vectors.table.typed::<T>()[..places];
+        let before = copy_beside(table, size_of_val(list));
+        let is_done =
+            (before.is_some() || are_all_below(list, places, level)) && update_all(table, list, flow, update);
+        if let (false, Some(before)) = (is_done, before) {
+            table.copy_from_slice(&before);
+        }
+        is_done
     }
-    let Ok(level) = Level::current() else { return false };
     let (element, index) = (vectors.flow.width(), vectors.list.width());
+    let Some(level) = Level::current().ok() else { return false };
+    if !is_for_one(vectors) {
+        return false;
+    }
     match op {
         Op::AddF32(a) => with_index!(index, run::<f32>(vectors, Add(a), level)),
         Op::AddF64(a) => with_index!(index, run::<f64>(vectors, Add(a), level)),
@@ -130,15 +152,46 @@ pub(super) fn few(vectors: &mut Vectors<'_, ErasedSliceMut<'_>, ErasedSlice<'_>>
     }
 }
 
-/// As [`few`], each index resolved as it is read. `false` where there is something to refuse, and nothing is done.
+/// Whether there is an index for each element of the flow, and one thread should update with them, without prefetches.
+#[inline(always)]
+fn is_for_one(Vectors { table, list, flow, .. }: &Vectors<'_, ErasedSliceMut<'_>, ErasedSlice<'_>>) -> bool {
+    let table = table.as_slice();
+    list.len() == flow.len() && (list.len() < 2 * DISTANCE || table.len() * table.width() < SHARED)
+}
+
+/// A copy of a table beside which a list has so many bytes, if that costs less than to read the list once more, and
+/// there is room for it.
+#[inline(never)]
+fn copy_beside<T: Word>(table: &[T], list: usize) -> Option<Vec<T>> {
+    if list < LONG_LIST || size_of_val(table) > list / SMALL_TABLE {
+        return None;
+    }
+    let mut copy = Vec::new();
+    copy.try_reserve_exact(table.len()).ok()?;
+    copy.extend_from_slice(table);
+    Some(copy)
+}
+
+/// Updates the places that the list names, as far as there is one for each index. The compiler does not do four of them
+/// at once by itself.
+#[inline(always)]
+fn update_all<T: Word, X: Word>(table: &mut [T], list: &[X], flow: &[T], update: impl Update<T>) -> bool {
+    let mut set = |(&i, &x): (&X, &T)| table.get_mut(place(i)).map(|to| update.update(to, x)).is_some();
+    let ((lists, list), (flows, flow)) = (list.as_chunks::<4>(), flow.as_chunks::<4>());
+    lists.iter().zip(flows).all(|(list, flow)| list.iter().zip(flow).all(&mut set))
+        && list.iter().zip(flow).all(set)
+}
+
+/// As [`dense`], each index resolved as it is read. `false` where there is something to refuse, and nothing is done.
 #[inline(never)]
 pub(super) fn few_resolved(
     vectors: &mut Vectors<'_, ErasedSliceMut<'_>, ErasedSlice<'_>>,
     mode: &Mode<[u8; 16]>,
     op: Op,
 ) -> bool {
-    let (bound, len) = (vectors.table.as_slice().len(), vectors.flow.len());
-    vectors.settled(mode, bound, len).map(|meaning| resolve(vectors, &meaning, op)).is_some()
+    let bound = vectors.table.as_slice().len();
+    is_for_one(vectors)
+        && vectors.settled(mode, bound).map(|meaning| resolve(vectors, &meaning, op)).is_some()
 }
 
 /// Dense vectors, each index resolved as it is read.
