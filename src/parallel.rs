@@ -30,7 +30,7 @@
 pub(crate) use crate::array::Split;
 use std::any::Any;
 use std::cell::RefCell;
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 use std::panic::{self, AssertUnwindSafe};
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::{OnceLock, PoisonError};
@@ -401,7 +401,7 @@ pub(crate) fn count_then_write<W: Split, O: Split>(
     let workers = threads().min(work.len().div_ceil(chunk.max(1)));
     let line = Mutex::new(Line {
         unclaimed: Unclaimed { first: 0, work: Some(work) },
-        counted: BTreeMap::new(),
+        counted: VecDeque::new(),
         next: 0,
         room: Some(out),
         ready: VecDeque::new(),
@@ -430,8 +430,8 @@ pub(crate) fn count_then_write<W: Split, O: Split>(
 /// The chunks of [`count_then_write`] on their way: unclaimed, claimed, counted, ready to be written.
 struct Line<W, O> {
     unclaimed: Unclaimed<W>,
-    /// By first unit: chunks whose part of `room` depends on chunks not yet counted.
-    counted: BTreeMap<usize, (W, usize)>,
+    /// In order, each with its first unit: chunks whose part of `room` depends on chunks not yet counted.
+    counted: VecDeque<(usize, W, usize)>,
     /// The first unit of the chunk whose part comes next.
     next: usize,
     room: Option<O>,
@@ -442,12 +442,13 @@ struct Line<W, O> {
 impl<W: Split, O: Split> Line<W, O> {
     /// Parts for this chunk and all that waited for it alone; the first of them, if any, is the caller's to write.
     fn hand_out(&mut self, first: usize, work: W, hits: usize) -> Option<(usize, W, O)> {
-        self.counted.insert(first, (work, hits));
-        while let Some((work, hits)) = self.counted.remove(&self.next) {
+        let place = self.counted.partition_point(|counted| counted.0 < first);
+        self.counted.insert(place, (first, work, hits));
+        while self.counted.front().is_some_and(|counted| counted.0 == self.next) {
+            let (first, work, hits) = self.counted.pop_front()?;
             let (part, room) = self.room.take()?.split_at(hits);
             self.room = Some(room);
             self.total += hits;
-            let first = self.next;
             self.next += work.len();
             self.ready.push_back((first, work, part));
         }

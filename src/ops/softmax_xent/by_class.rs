@@ -452,7 +452,7 @@ impl<'a, T: Float> Job<'_, 'a, T> {
             let at = class.wrapping_sub(self.plan.first_class);
             let max = by_row::find_target(s, x, at, lane, &mut now.part, Bounds::of(s, x).of_all(s)).max;
             if is_smooth {
-                now.part.gap.as_mut()[lane] = s.sum_lanes(math::gap(s, self.plan, x, 0, s.splat(max)));
+                now.part.gap.as_mut()[lane] = math::gap(s, self.plan, x, 0, max);
             }
         }
         let Shift { origin, k } = Shift::of_chunk(s, s.load(&now.part.max));

@@ -73,7 +73,7 @@ fn sums<T: Float, S: Simd<T>, L: Tile<T>>(
     for (c, part) in tile.chunks().zip(parts) {
         let at = place(plan, c, class);
         let at_source = if !S::FUSED || plan.needs_logits() { None } else { tile.at_source(c) };
-        let (max, gap);
+        let gap;
         if let Some(chunk) = at_source {
             let here = chunk.logits.unwrap_or(chunk.buffer);
             let found = bounds.take().unwrap_or_else(
@@ -81,9 +81,8 @@ fn sums<T: Float, S: Simd<T>, L: Tile<T>>(
                 || Bounds::of(s, here).of_all(s),
             );
             let others = find_target(s, here, at, lane, part, found);
-            max = s.splat(others.max);
-            gap = math::gap(s, plan, here, c, max);
-            let shift = Shift::of_chunk(s, max);
+            gap = math::gap(s, plan, here, c, others.max);
+            let shift = Shift::of_chunk(s, s.splat(others.max));
             let k = exp::shifted(s, shift.k);
             let (target, is_more) = (Some(at).filter(|&at| at < here.len()), !chunk.next.is_empty());
             let is_normal = exp::is_normal(s, s.splat(others.min), T::LOG2_E, k);
@@ -100,10 +99,10 @@ fn sums<T: Float, S: Simd<T>, L: Tile<T>>(
             let buffer = tile.buffer(c);
             math::softcap(s, plan.cap, buffer);
             let all = Bounds::of(s, buffer).of_all(s);
-            max = s.splat(find_target(s, buffer, at, lane, part, all).max);
+            let max = find_target(s, buffer, at, lane, part, all).max;
             gap = math::gap(s, plan, buffer, c, max);
             leave_out(buffer, at);
-            let shift = Shift::of_chunk(s, max);
+            let shift = Shift::of_chunk(s, s.splat(max));
             let total = if !plan.needs_logits() {
                 shift.to_exponentials(s, buffer)
             } else {
@@ -121,7 +120,7 @@ fn sums<T: Float, S: Simd<T>, L: Tile<T>>(
             set_lane(s, &mut part.sum, lane, s.sum_lanes(total));
         }
         if plan.is_smooth() {
-            set_lane(s, &mut part.gap, lane, s.sum_lanes(gap));
+            set_lane(s, &mut part.gap, lane, gap);
         }
     }
     bounds
@@ -228,7 +227,8 @@ fn exponentials<T: Float, S: Simd<T>, L: Tile<T>, const NORMAL: bool>(
 ) -> (T, Bounds<T>) {
     if L::PIPELINED {
         if chunk.before.as_ref().is_some_and(|before| before.weights.is_some()) {
-            return outlined(s, Exponentials::<T, true, NORMAL, true> { chunk, target, max });
+            // Normal or not, the bits are the same: with weights, one function is enough.
+            return outlined(s, Exponentials::<T, true, false, true> { chunk, target, max });
         }
         return outlined(s, Exponentials::<T, true, NORMAL, false> { chunk, target, max });
     }
@@ -257,53 +257,55 @@ fn gradient<T: Float, S: Simd<T>>(s: S, pass: Pass<'_, T, Row<'_, '_, T>, Option
             math::softcap(s, plan.cap, buffer);
             leave_out(buffer, place(plan, c, class));
         }
-        if plan.log {
-            close(
-                s,
-                tile,
-                c,
-                None,
-                smoothing,
-                #[inline(always)]
-                |x, max| s.sub(s.sub(x, max), factor),
-            );
-            tile.done(c);
-            continue;
-        }
-        let len = tile.buffer(c).len();
-        let weights = plan.smoothing_weights(c * chunk_classes::<T, false>(), len);
+        let buffer = tile.buffer(c);
+        let weights = plan.smoothing_weights(c * chunk_classes::<T, false>(), buffer.len());
         match (plan.cap, parts) {
+            _ if plan.log => slices::map(
+                s,
+                buffer,
+                T::ZERO,
+                #[inline(always)]
+                |x| s.sub(s.sub(x, smoothing), factor),
+            ),
             (None, Some(parts)) => {
                 let factor = s.splat(parts[i].factor(lane));
-                close(
+                let Some(weights) = weights else {
+                    tile.close(
+                        s,
+                        c,
+                        #[inline(always)]
+                        |power| s.mul_add(power, factor, smoothing),
+                    );
+                    tile.done(c);
+                    continue;
+                };
+                slices::map_with(
                     s,
-                    tile,
-                    c,
+                    buffer,
                     weights,
-                    smoothing,
+                    T::ZERO,
                     #[inline(always)]
-                    |power, smoothing| s.mul_add(power, factor, smoothing),
+                    |power, w| s.mul_add(power, factor, s.mul(smoothing, w)),
                 );
             }
-            (None, None) => close(
+            (None, None) => smoothed(
                 s,
-                tile,
-                c,
+                buffer,
                 weights,
                 smoothing,
                 #[inline(always)]
                 |x, smoothing| s.mul_add(shift.exp(s, x), factor, smoothing),
             ),
-            (Some(cap), _) => close(
+            (Some(cap), _) => smoothed(
                 s,
-                tile,
-                c,
+                buffer,
                 weights,
                 smoothing,
                 #[inline(always)]
                 |x, smoothing| s.mul(s.mul_add(shift.exp(s, x), factor, smoothing), math::slope(s, cap, x)),
             ),
         }
+        tile.stream(s, c);
         tile.done(c);
     }
     let at = place(plan, tile.chunks().start, class);
@@ -313,36 +315,30 @@ fn gradient<T: Float, S: Simd<T>>(s: S, pass: Pass<'_, T, Row<'_, '_, T>, Option
 /// Turns a chunk's buffer into its gradient by `f` of it and `smoothing`, the latter times the weights where there
 /// are any.
 #[inline(always)]
-fn close<T: Float, S: Simd<T>>(
+fn smoothed<T: Float, S: Simd<T>>(
     s: S,
-    tile: &mut Row<'_, '_, T>,
-    chunk: usize,
+    buffer: &mut [T],
     weights: Option<&[T]>,
     smoothing: S::V,
     mut f: impl FnMut(S::V, S::V) -> S::V,
 ) {
-    let Some(weights) = weights else {
-        return tile.close(
+    match weights {
+        None => slices::map(
             s,
-            chunk,
+            buffer,
+            T::ZERO,
             #[inline(always)]
             |x| f(x, smoothing),
-        );
-    };
-    slices::map_with(
-        s,
-        tile.buffer(chunk),
-        weights,
-        T::ZERO,
-        #[inline(always)]
-        |x, w| f(x, s.mul(smoothing, w)),
-    );
-    tile.close(
-        s,
-        chunk,
-        #[inline(always)]
-        |x| x,
-    )
+        ),
+        Some(weights) => slices::map_with(
+            s,
+            buffer,
+            weights,
+            T::ZERO,
+            #[inline(always)]
+            |x, w| f(x, s.mul(smoothing, w)),
+        ),
+    }
 }
 
 /// Notes a row's target, if it is in this chunk, and the largest other, and gives the others' bounds, given

@@ -523,7 +523,7 @@ impl<'a, T: Float> Job<'_, 'a, T> {
                 self.rows.load_targets(self.plan, now.group, first, step.min(end - first));
                 let is_ignored = now.group.with_target().next().is_none();
                 if is_ignored {
-                    self.gradient::<S, false>(s, 0, now.group, now.parts, &mut room);
+                    self.rows.clear_ignored(s, now.group, room.streaming.as_ref());
                 } else {
                     self.pipelined(s, &mut now, &before, &mut room);
                 }
@@ -573,11 +573,9 @@ impl<'a, T: Float> Job<'_, 'a, T> {
             sum_row(s, pass, row, next, ahead);
         }
         let done = group.with_target().count();
-        for (place, lane) in before.group.with_target().enumerate().skip(done) {
-            self.gradient_of_row(s, before.group, lane, Some(before.parts), place, scratch);
-        }
-        // What was streamed before comes before this.
-        self.rows.clear_ignored(s, before.group, scratch.streaming.as_ref());
+        let (group, parts) = (&*before.group, Some(&*before.parts));
+        math::outlined(s, GradientAlong { job: self, group, parts, done, scratch });
+        // What was streamed comes before this: a fence ends the call.
         self.rows.set_targets(before.group, plan.first_class);
     }
 
@@ -731,10 +729,7 @@ impl<'a, T: Float> Job<'_, 'a, T> {
             let tile = self.columns(group, &mut room[number * *unit..]);
             s.enter(lanes::Write { plan, group, tile, parts });
         } else {
-            self.rows.clear_ignored(s, group, scratch.streaming.as_ref());
-            for (place, lane) in group.with_target().enumerate() {
-                self.gradient_of_row(s, group, lane, parts, place, scratch);
-            }
+            math::outlined(s, GradientAlong { job: self, group, parts, done: 0, scratch });
         }
     }
 
@@ -907,6 +902,27 @@ impl<T: Float> Kernel<T> for Combine<'_, '_, '_, T> {
     #[inline(always)]
     fn run<S: Simd<T>>(self, s: S) {
         self.job.combine_inline(s, self.group, self.parts);
+    }
+}
+
+/// The gradient of a group's rows along vectors but that of the first `done`, compiled once.
+struct GradientAlong<'d, 'p, 'a, 's, T: Float> {
+    job: &'d mut Job<'p, 'a, T>,
+    group: &'d Group<T>,
+    parts: Option<&'d [ChunkStats<T>]>,
+    done: usize,
+    scratch: &'d mut Buffers<'s, T>,
+}
+
+impl<T: Float> Kernel<T> for GradientAlong<'_, '_, '_, '_, T> {
+    type Output = ();
+    #[inline(always)]
+    fn run<S: Simd<T>>(self, s: S) {
+        let GradientAlong { job, group, parts, done, scratch } = self;
+        job.rows.clear_ignored(s, group, scratch.streaming.as_ref());
+        for (place, lane) in group.with_target().enumerate().skip(done) {
+            job.gradient_of_row(s, group, lane, parts, place, scratch);
+        }
     }
 }
 

@@ -410,56 +410,78 @@ pub(super) fn outlined<T: Float, S: Simd<T>, K: Kernel<T>>(s: S, kernel: K) -> K
 /// cap·tanh(x/cap) of each logit, if there is a cap; a masked class stays masked.
 #[inline(always)]
 pub(super) fn softcap<T: Float, S: Simd<T>>(s: S, cap: Option<T>, logits: &mut [T]) {
-    let Some(cap) = cap else { return };
-    let cap = s.splat(cap);
-    slices::map(
-        s,
-        logits,
-        T::NEG_INFINITY,
-        #[inline(always)]
-        |x| {
-            let capped = s.mul(cap, exp::tanh(s, s.div(x, cap)));
-            s.select(s.eq(x, s.splat(T::NEG_INFINITY)), x, capped)
-        },
-    );
+    if let Some(cap) = cap {
+        outlined(s, Softcap { cap, logits });
+    }
+}
+
+struct Softcap<'a, T> {
+    cap: T,
+    logits: &'a mut [T],
+}
+
+impl<T: Float> Kernel<T> for Softcap<'_, T> {
+    type Output = ();
+    #[inline(always)]
+    fn run<S: Simd<T>>(self, s: S) {
+        let cap = s.splat(self.cap);
+        slices::map(
+            s,
+            self.logits,
+            T::NEG_INFINITY,
+            #[inline(always)]
+            |x| {
+                let capped = s.mul(cap, exp::tanh(s, s.div(x, cap)));
+                s.select(s.eq(x, s.splat(T::NEG_INFINITY)), x, capped)
+            },
+        );
+    }
 }
 
 /// Σ w_j·(x_j − anchor)·`gap_scale` over a chunk's logits, the target's included; 0 without smoothing.
 #[inline(always)]
-pub(super) fn gap<T: Float, S: Simd<T>>(
-    s: S,
-    plan: &Plan<'_, T>,
-    logits: &[T],
+pub(super) fn gap<T: Float, S: Simd<T>>(s: S, plan: &Plan<'_, T>, logits: &[T], chunk: usize, max: T) -> T {
+    if plan.is_smooth() { outlined(s, Gap { plan, logits, chunk, max }) } else { T::ZERO }
+}
+
+struct Gap<'a, T: Float> {
+    plan: &'a Plan<'a, T>,
+    logits: &'a [T],
     chunk: usize,
-    max: S::V,
-) -> S::V {
-    if !plan.is_smooth() {
-        return s.splat(T::ZERO);
-    }
-    let anchor = anchor(s, max);
-    let scaled_anchor = s.mul(anchor, s.splat(plan.gap_scale));
-    match plan.smoothing_weights(chunk * chunk_classes::<T, false>(), logits.len()) {
-        // Filled up with what adds nothing.
-        None => slices::fold_in_turn(
-            s,
-            logits,
-            logits,
-            [stored(s, anchor).as_ref()[0]; 2],
-            #[inline(always)]
-            |sum, x, _| s.add(sum, scaled_gap(s, plan, x, scaled_anchor)),
-            #[inline(always)]
-            |a, b| s.add(a, b),
-        ),
-        Some(weights) => slices::fold_in_turn(
-            s,
-            logits,
-            weights,
-            [T::ZERO; 2],
-            #[inline(always)]
-            |sum, x, w| add_gap(s, sum, w, scaled_gap(s, plan, x, scaled_anchor)),
-            #[inline(always)]
-            |a, b| s.add(a, b),
-        ),
+    max: T,
+}
+
+impl<T: Float> Kernel<T> for Gap<'_, T> {
+    type Output = T;
+    #[inline(always)]
+    fn run<S: Simd<T>>(self, s: S) -> T {
+        let Gap { plan, logits, chunk, max } = self;
+        let anchor = anchor(s, s.splat(max));
+        let scaled_anchor = s.mul(anchor, s.splat(plan.gap_scale));
+        let sum = match plan.smoothing_weights(chunk * chunk_classes::<T, false>(), logits.len()) {
+            // Filled up with what adds nothing.
+            None => slices::fold_in_turn(
+                s,
+                logits,
+                logits,
+                [stored(s, anchor).as_ref()[0]; 2],
+                #[inline(always)]
+                |sum, x, _| s.add(sum, scaled_gap(s, plan, x, scaled_anchor)),
+                #[inline(always)]
+                |a, b| s.add(a, b),
+            ),
+            Some(weights) => slices::fold_in_turn(
+                s,
+                logits,
+                weights,
+                [T::ZERO; 2],
+                #[inline(always)]
+                |sum, x, w| add_gap(s, sum, w, scaled_gap(s, plan, x, scaled_anchor)),
+                #[inline(always)]
+                |a, b| s.add(a, b),
+            ),
+        };
+        s.sum_lanes(sum)
     }
 }
 

@@ -139,6 +139,19 @@ impl<T: Float> Row<'_, '_, T> {
         }
     }
 
+    /// Where the gradient is streamed, writes it as it is in the buffer.
+    #[inline(always)]
+    pub(super) fn stream<S: Simd<T>>(&mut self, s: S, chunk: usize) {
+        if self.streaming.is_some() {
+            self.close(
+                s,
+                chunk,
+                #[inline(always)]
+                |x| x,
+            );
+        }
+    }
+
     /// Takes the chunk's gradient to the output.
     #[inline(always)]
     pub(super) fn done(&mut self, chunk: usize) {
