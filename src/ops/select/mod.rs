@@ -767,7 +767,9 @@ fn write_mask<T: Float>(level: Level, x: &View<'_, T>, test: Test<T>, out: &mut 
         #[inline(always)]
         fn run(self) {
             let Request { level, x, test, out } = self;
-            if let (Some(x), false) = (x.as_slice(), is_parallel(x.len())) {
+            let mut copy = None;
+            let small = few(x, &mut copy).or_else(|| x.as_slice().filter(|x| !is_parallel(x.len())));
+            if let Some(x) = small {
                 return kernels::mask(level, &test, x, out);
             }
             let mut lanes = None;

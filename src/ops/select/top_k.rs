@@ -466,10 +466,10 @@ fn no_threshold(k: usize) -> Error {
     }
 }
 
-/// Up to [`SMALL`] elements of a view that lies before us.
+/// Up to [`SMALL`] elements of a view that lies before us; strided ones, which are copied, up to [`WORD`].
 #[inline(always)]
-fn few<'a, T>(x: &View<'a, T>) -> Option<&'a [T]> {
-    x.as_plain_slice().filter(|x| x.len() <= SMALL)
+fn few<'a, T: Float>(x: &View<'a, T>, copy: &'a mut Option<[T; WORD]>) -> Option<&'a [T]> {
+    x.as_plain_slice().filter(|x| x.len() <= SMALL).or_else(|| super::few(x, copy))
 }
 
 fn sparsify<T: Ordered>(
@@ -535,7 +535,7 @@ fn sparsify<T: Ordered>(
 #[inline(always)]
 pub fn top_k_threshold<'a, T: Float>(x: impl Into<View<'a, T>>, k: usize) -> Result<T> {
     let (level, x) = (Level::current()?, x.into());
-    if let Some(x) = few(&x) {
+    if let Some(x) = few(&x, &mut None) {
         return T::compiled::<ThresholdOfFew>(FewMagnitudes { x, k }).ok_or_else(|| no_threshold(k));
     }
     let (x, mut answer) = (x, Ok(T::ZERO)); // a copy of x: the other need never stand in memory
@@ -611,7 +611,7 @@ fn select<T: Float, I: Position>(
     top: TopK,
     sink: &mut dyn Sink<T>,
 ) -> Result<usize> {
-    if let Some(x) = few(&x) {
+    if let Some(x) = few(&x, &mut None) {
         return T::compiled::<SelectOfFew>(Few { level, x, top, sink }).map_err(|error| *error);
     }
     let (x, mut answer) = (x, Ok(0)); // a copy of x: the other need never stand in memory
