@@ -1,7 +1,7 @@
 //! One body per kernel, whatever the instructions.
 //!
 //! A kernel is written once, as [`Kernel::run`], generic over a level `S: Simd<T>`: a token whose
-//! methods are the twenty-odd operations that the kernels use. There are three: [`Portable`] (the crate `wide`, with
+//! methods are the operations that the kernels use. There are three: [`Portable`] (the crate `wide`, with
 //! the instructions that the build was told of), [`Avx2`] and [`Avx512`]. `Float::dispatch` turns a [`Level`] into a
 //! token and runs the kernel inside a function compiled for that level.
 //!
