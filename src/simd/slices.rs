@@ -1,5 +1,5 @@
 //! Loops over slices: whole vectors, then the remainder as one vector padded with the operation's identity. Kernels
-//! whose loops have another form (`by_class`, the words of selection) handle theirs with `load_up_to` and `store_up_to`.
+//! whose loops have another form (`by_class`, the words of selection) use `load_up_to` and `store_up_to` for theirs.
 
 use super::{Float, Simd, Streaming};
 
