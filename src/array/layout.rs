@@ -369,7 +369,7 @@ pub(super) struct Walk {
 impl Walk {
     /// To no slice.
     pub(super) const NONE: Self =
-        Walk { outer: [(1, 0); MAX_RANK], rank: 0, len: 0, stride: 0, first: 0, count: 0 };
+        Walk { outer: [(0, 0); MAX_RANK], rank: 0, len: 0, stride: 0, first: 0, count: 0 };
 
     pub(super) fn new(layout: &Layout, axis: usize) -> Self {
         let mut walk = Walk::NONE;

@@ -154,10 +154,10 @@ impl<T: Float> SoftmaxXent<T> {
         }
         let axis = self.class_axis;
         let from_start = if axis < 0 { axis.checked_add_unsigned(shape.len()) } else { Some(axis) };
-        from_start
-            .and_then(|axis| usize::try_from(axis).ok())
-            .filter(|&axis| axis < shape.len())
-            .ok_or(Error::Axis { axis, rank: shape.len() })
+        match from_start.and_then(|axis| usize::try_from(axis).ok()) {
+            Some(axis) if axis < shape.len() => Ok(axis),
+            _ => Err(Error::Axis { axis, rank: shape.len() }),
+        }
     }
 
     /// Whether rows sit in lanes.
@@ -375,13 +375,14 @@ impl<T: Float> Call<'_, T> {
     /// `scale` multiplies the gradient of every row.
     fn run_scaled<'w>(&'w self, work: &mut Work<'w, T>, scale: Scaled<T>) {
         let large = work.from.is_some() && self.row_bytes() >= STREAMED_ROW && self.bytes() >= STREAMED;
-        let all = self.job(work, scale, large);
+        let mut job = self.job(work, scale, large);
         // A pass that writes after one that reads takes longer by streaming stores than by ordinary ones, but on
         // Intel's CPUs.
-        let streams = large && (all.is_pipelined() && !all.is_cut() || simd::is_intel());
-        Job { streams, ..all }.run_at(self.level);
+        job.streams = large && (job.is_pipelined() && !job.is_cut() || simd::is_intel());
+        job.run_at(self.level);
     }
 
+    #[inline(always)]
     fn job<'j, 'w>(&'j self, rows: &'j mut Work<'w, T>, scale: Scaled<T>, streams: bool) -> Job<'j, 'w, T> {
         let (plan, classes, row_per_lane) = (&self.plan, self.here, self.row_per_lane);
         let scale = self.scale(scale);
@@ -486,8 +487,9 @@ impl<T: Float> Call<'_, T> {
         let far = rows.len().saturating_mul(self.row_bytes()) >= FAR;
         let targets = Targets { rows, ..work.targets.clone() };
         let mut work = Work { targets, row_weights, ..work };
-        let job = self.job(&mut work, self.mean(), false);
-        Job { far, ..job }.run_at(self.level);
+        let mut job = self.job(&mut work, self.mean(), false);
+        job.far = far;
+        job.run_at(self.level);
     }
 
     /// The blocks of some rows.
@@ -595,7 +597,7 @@ mod tests {
                                 totals: Some(&mut totals),
                                 ..call.work()
                             };
-                            let job = call.job(&mut work, call.mean(), streams);
+                            let mut job = call.job(&mut work, call.mean(), streams);
                             pool.install(|| job.run_at(call.level));
                             Ok::<_, Error>(totals)
                         })?
