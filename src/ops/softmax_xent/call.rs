@@ -37,15 +37,18 @@ pub(super) struct Request<'r, T: Float> {
 
 impl<'r, T: Float> Request<'r, T> {
     /// Of rows in these logits, and nothing else yet.
+    #[inline(always)]
     pub(super) fn of(xent: &'r SoftmaxXent<T>, logits: &'r View<'r, T>) -> Self {
         Request { logits: Some(logits), ..Request::new(xent) }
     }
 
     /// Of rows that become their gradient.
+    #[inline(always)]
     pub(super) fn in_place(xent: &'r SoftmaxXent<T>, grad: &'r mut ViewMut<'r, T>) -> Self {
         Request { grad: Some(grad), ..Request::new(xent) }
     }
 
+    #[inline(always)]
     fn new(xent: &'r SoftmaxXent<T>) -> Self {
         let (logits, labels, targets, grad, upstream, known) = (None, None, None, None, None, None);
         Request { xent, logits, labels, targets, grad, upstream, known, in_parts: false }
@@ -88,7 +91,7 @@ impl<'r, T: Float> Request<'r, T> {
         'r: 'g,
     {
         match (self.grad, self.logits) {
-            (Some(grad), Some(logits)) if grad.shape() != logits.shape() => {
+            (Some(grad), Some(logits)) if !grad.shape().iter().eq(logits.shape()) => {
                 Ok(Some(reshaped.insert(shaped(grad.reborrow(), logits.shape())?)))
             }
             (grad, _) => Ok(grad),

@@ -107,7 +107,7 @@ impl Total {
 }
 
 /// Cuts what is there.
-fn cut<W: Split>(work: Option<W>, at: usize) -> (Option<W>, Option<W>) {
+pub(super) fn cut<W: Split>(work: Option<W>, at: usize) -> (Option<W>, Option<W>) {
     work.map(|work| work.split_at(at)).map_or((None, None), |(a, b)| (Some(a), Some(b)))
 }
 
@@ -285,7 +285,7 @@ impl<'p, 'a, T: Float> Job<'p, 'a, T> {
         }
         let (rows, blocks) = (self.rows.targets.len(), self.rows.blocks());
         let bytes = rows.saturating_mul(self.classes).saturating_mul(size_of::<T>());
-        if blocks == 1 || parallel::is_little(blocks, bytes) {
+        if parallel::is_little(blocks, bytes) {
             return T::dispatch(level, self);
         }
         // A piece's last group is written with nothing made meanwhile, so pieces are few where groups take turns.
