@@ -59,8 +59,11 @@ impl<'r, T: Float> Request<'r, T> {
     }
 
     #[inline(always)]
-    fn call(&self) -> Result<Call<'r, T>> {
-        self.xent.call(self.shape(), self.labels, self.in_parts)
+    fn call<'c>(&self, labels: &'c mut Option<Labels<'r>>) -> Result<Checked<'c, T>>
+    where
+        'r: 'c,
+    {
+        self.xent.check(self.shape(), self.labels, self.in_parts, labels)
     }
 
     /// The gradient and the loss.
@@ -74,7 +77,8 @@ impl<'r, T: Float> Request<'r, T> {
                 None => Ok(soft.loss(LossSum::ZERO, 0)),
             };
         }
-        let call = self.call()?;
+        let mut labels = None;
+        let call = self.call(&mut labels)?.call();
         let known = self.known.map(|known| call.checked(known)).transpose()?;
         let upstream = self.upstream.map(|upstream| self.xent.upstream(upstream, call.rows)).transpose()?;
         let logits = self.logits;
@@ -100,7 +104,8 @@ impl<'r, T: Float> Request<'r, T> {
 
     /// What there is to find out about the rows.
     fn forward(self) -> Result<Rows<T>> {
-        let call = self.call()?;
+        let mut labels = None;
+        let call = self.call(&mut labels)?.call();
         let mut rows = call.found()?;
         let mut totals = call.totals();
         call.run(
@@ -119,7 +124,8 @@ impl<'r, T: Float> Request<'r, T> {
 
     /// The sums of the rows.
     fn partials(self) -> Result<Vec<Partial<T>>> {
-        let call = self.call()?;
+        let mut labels = None;
+        let call = self.call(&mut labels)?.call();
         let mut partials: Vec<Partial<T>> = zeros(&[call.rows])?;
         call.run(self.logits, &mut Work { found: Some(&mut partials), ..call.work() });
         Ok(partials)
@@ -170,23 +176,24 @@ impl<T: Float> SoftmaxXent<T> {
     }
 
     /// Checks the options against each other and the inputs.
-    #[inline(always)] // a call is large, and would be moved
-    pub(crate) fn call<'c>(
+    #[inline(always)]
+    pub(crate) fn check<'c, 'l: 'c>(
         &'c self,
         shape: &[usize],
-        labels: Option<ErasedIndices<'c>>,
+        labels: Option<ErasedIndices<'l>>,
         in_parts: bool,
-    ) -> Result<Call<'c, T>> {
+        kept: &'c mut Option<Labels<'l>>,
+    ) -> Result<Checked<'c, T>> {
         let axis = self.axis(shape)?;
         let here = shape[axis];
         let rows = shape.iter().enumerate().filter(|&(k, _)| k != axis).map(|(_, &n)| n).product::<usize>();
         let row_per_lane = self.is_row_per_lane(axis, shape);
         let (first, all) = self.shard.unwrap_or((0, here));
+        let classes = Classes { all, first, here, row_per_lane };
         let Some(labels) = labels else {
             let counted = Counted { rows, weight: Scaled::of_f64(rows as f64), heaviest: T::ONE };
-            let plan = Plan::new(self, Classes { all, first, here, row_per_lane }, T::ONE);
-            let (labels, level) = (Labels::none(), Level::current()?);
-            return Ok(Call { xent: self, plan, labels, rows, axis, here, row_per_lane, level, counted });
+            let (labels, level) = (kept.insert(Labels::none()), Level::current()?);
+            return Ok(Checked { xent: self, labels, classes, rows, axis, level, counted });
         };
         self.check_options(all, in_parts)?;
         if first.checked_add(here).is_none_or(|end| end > all) {
@@ -204,10 +211,9 @@ impl<T: Float> SoftmaxXent<T> {
         }
         self.check_row_weights(rows)?;
         let level = Level::current()?;
-        let labels = Labels::new(&labels, self.ignore_index);
+        let labels = kept.insert(Labels::new(&labels, self.ignore_index));
         let counted = labels.count(self, all, level)?;
-        let plan = Plan::new(self, Classes { all, first, here, row_per_lane }, counted.heaviest);
-        Ok(Call { xent: self, plan, labels, rows, axis, here, row_per_lane, level, counted })
+        Ok(Checked { xent: self, labels, classes, rows, axis, level, counted })
     }
 
     pub(super) fn check_row_weights(&self, rows: usize) -> Result<()> {
@@ -297,11 +303,32 @@ pub(crate) fn shaped<'g, T>(grad: ViewMut<'g, T>, shape: &[usize]) -> Result<Vie
     ViewMut::new(slice, shape).map_err(|_| wrong(&[len]))
 }
 
+/// The inputs of a call, checked: what is small of a [`Call`], which is large and not moved.
+pub(crate) struct Checked<'c, T: Float> {
+    xent: &'c SoftmaxXent<T>,
+    labels: &'c Labels<'c>,
+    classes: Classes,
+    rows: usize,
+    axis: usize,
+    level: Level,
+    counted: Counted<T>,
+}
+
+impl<'c, T: Float> Checked<'c, T> {
+    #[inline(always)]
+    pub(crate) fn call(self) -> Call<'c, T> {
+        let Checked { xent, labels, classes, rows, axis, level, counted } = self;
+        let Classes { here, row_per_lane, .. } = classes;
+        let plan = Plan::new(xent, classes, counted.heaviest);
+        Call { xent, plan, labels, rows, axis, here, row_per_lane, level, counted }
+    }
+}
+
 /// A call whose inputs are checked.
 pub(crate) struct Call<'c, T: Float> {
     xent: &'c SoftmaxXent<T>,
     pub(crate) plan: Plan<'c, T>,
-    labels: Labels<'c>,
+    labels: &'c Labels<'c>,
     /// The number of rows.
     pub(crate) rows: usize,
     pub(crate) axis: usize,
@@ -353,7 +380,7 @@ impl<T: Float> Call<'_, T> {
     /// Nothing but the rows.
     fn work(&self) -> Work<'_, T> {
         Work {
-            targets: Targets { labels: &self.labels, rows: 0..self.rows },
+            targets: Targets { labels: self.labels, rows: 0..self.rows },
             from: None,
             to: None,
             upstream: None,
@@ -479,8 +506,7 @@ impl<T: Float> Call<'_, T> {
         let (all, first, here) = (self.plan.all_classes, classes.start, classes.len());
         let row_per_lane = self.xent.is_row_per_lane(1, &[self.rows, here]);
         let plan = Plan::new(self.xent, Classes { all, first, here, row_per_lane }, self.counted.heaviest);
-        let labels = self.labels.as_borrowed();
-        let &Call { xent, rows, axis, level, counted, .. } = self;
+        let &Call { xent, labels, rows, axis, level, counted, .. } = self;
         Call { xent, plan, labels, rows, axis, here, row_per_lane, level, counted }
     }
 
@@ -590,7 +616,8 @@ mod tests {
                         .run(|| {
                             let view = View::new(&x, &[rows, classes])?;
                             let labels = View::from(&labels);
-                            let call = xent.call(view.shape(), Some(ErasedIndices::plain(&labels)), false)?;
+                            let (mut kept, labels) = (None, Some(ErasedIndices::plain(&labels)));
+                            let call = xent.check(view.shape(), labels, false, &mut kept)?.call();
                             let to = ViewMut::new(&mut grad[offset..], view.shape())?.into_lanes(1);
                             let mut totals = call.totals();
                             let mut work = Work {

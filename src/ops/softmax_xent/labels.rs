@@ -12,7 +12,7 @@ use crate::simd::{Float, Kernel, Level, Simd};
 use std::borrow::Cow;
 
 /// One label a row, in C order.
-pub(super) struct Labels<'a> {
+pub(crate) struct Labels<'a> {
     list: List<'a>,
     /// Whether the labels' type has a sign, which is not read.
     is_signed: bool,
@@ -81,18 +81,6 @@ impl<'a> Labels<'a> {
             _ => List::U64(slice(list)),
         };
         Labels { list, is_signed, ignored }
-    }
-
-    #[cfg(feature = "linear")]
-    pub(super) fn as_borrowed(&self) -> Labels<'_> {
-        let list = match &self.list {
-            List::None => List::None,
-            List::U8(list) => List::U8(Cow::Borrowed(list)),
-            List::U16(list) => List::U16(Cow::Borrowed(list)),
-            List::U32(list) => List::U32(Cow::Borrowed(list)),
-            List::U64(list) => List::U64(Cow::Borrowed(list)),
-        };
-        Labels { list, ..*self }
     }
 
     fn len(&self) -> usize {
