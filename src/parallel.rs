@@ -181,23 +181,19 @@ const TRIED: usize = 16;
 /// Bytes that take a thread about as long as help is worth, at some 10 GB/s: 100 us.
 pub(crate) const WORTH_BYTES: usize = 1 << 20;
 
-/// The grain for so many units that read or write so many bytes: all of them, where they are too few to be tried and
-/// too little to be offered untried. The offer of 64 rows of 1,000 classes, 8 us, cost as long again.
-pub(crate) fn grain(units: usize, bytes: usize, grain: usize) -> usize {
-    if is_little(units, bytes) { usize::MAX / 2 } else { grain }
-}
-
-/// Whether work is one piece, whatever its grain is: see [`grain`].
+/// Whether so many units that read or write so many bytes are one piece of work, whatever its grain is: they are too
+/// few to be tried and too little to be offered untried. The offer of 64 rows of 1,000 classes, 8 us, cost as long
+/// again.
 #[inline]
 pub(crate) fn is_little(units: usize, bytes: usize) -> bool {
-    units < TRIED && bytes < WORTH_BYTES
+    units < 2 || units < TRIED && bytes < WORTH_BYTES
 }
 
 /// Runs `f` on pieces of `work`, on several threads where there is enough of it; `f` is also told the number
 /// of the piece's first unit. `grain` units are few enough for a piece and take a few microseconds. Which
 /// pieces there are, and which run where, is not determined, so `f` must give each unit the same result in
 /// any piece. Work of less than 16 units is offered at once, so its operation must know that it is worth it: see
-/// [`grain`].
+/// [`is_little`].
 pub(crate) fn for_each<W: Split>(work: W, grain: usize, f: impl Fn(usize, W) + Sync) {
     /// The first units after other work are slow, whatever the rest is: an eighth of what is worth help must be done
     /// before the rest is judged by it. Of 64 rows of 1,000 classes, 8 us, the first four took half the time after

@@ -46,29 +46,35 @@ impl Layout {
         Layout { strides: [0; MAX_RANK], ..self }
     }
 
-    /// The layout of all of `len` elements in C order. Inlined for up to three axes, whose layout is made here whatever
-    /// is found out elsewhere: so the compiler knows the rank, and a view which is made for one call need never stand
-    /// in memory.
+    /// Why `len` elements are no array of this shape in C order, if they are none. Inlined for up to three axes, as
+    /// [`Layout::in_c_order`] is.
     #[inline(always)]
-    pub(super) fn whole(len: usize, given: &[usize]) -> Result<Self> {
-        let (rank, [a, b, c]) = match *given {
-            [a] => (1, [a, 1, 1]),
-            [a, b] => (2, [a, b, 1]),
-            [a, b, c] => (3, [a, b, c]),
-            _ => return Layout::whole_of_any_rank(len, given),
+    pub(super) fn why_not_whole(len: usize, given: &[usize]) -> Option<Error> {
+        let is_whole = match *given {
+            [a] => a == len,
+            [a, b] => a.checked_mul(b) == Some(len),
+            [a, b, c] => b.checked_mul(c).and_then(|plane| plane.checked_mul(a)) == Some(len),
+            _ => false,
         };
-        let is_whole = b.checked_mul(c).and_then(|plane| plane.checked_mul(a)) == Some(len);
-        if !is_whole || len.wrapping_sub(1) >= isize::MAX as usize {
-            Layout::whole_of_any_rank(len, given)?; // an error, or an array without elements
+        match is_whole && len.wrapping_sub(1) < isize::MAX as usize {
+            true => None,
+            false => Layout::whole_of_any_rank(len, given).err(), // an error, or an array without elements
         }
-        let (row, one) = (c.max(1) as isize, 1);
-        let plane = row.wrapping_mul(b.max(1) as isize); // of arrays that exist: no product wraps
-        let [x, y, z] = match rank {
-            1 => [one, 0, 0],
-            2 => [b.max(1) as isize, one, 0],
-            _ => [plane, row, one],
+    }
+
+    /// The layout of all elements of a whole array in C order. Apart from what may be wrong: so the compiler knows the
+    /// rank, and a view which is made for one call need never stand in memory.
+    #[inline(always)]
+    pub(super) fn in_c_order(len: usize, given: &[usize]) -> Self {
+        let (rank, [a, b, c], [x, y, z]) = match *given {
+            [a] => (1, [a, 1, 1], [1, 0, 0]),
+            [a, b] => (2, [a, b, 1], [b.max(1), 1, 0]),
+            // Of arrays that exist: no product wraps.
+            [a, b, c] => (3, [a, b, c], [c.max(1).wrapping_mul(b.max(1)), c.max(1), 1]),
+            _ => return Layout::whole_of_any_rank(len, given).unwrap_or(Layout::flat(len)),
         };
-        Ok(Layout { rank, shape: [a, b, c, 1, 1, 1, 1, 1], strides: [x, y, z, 0, 0, 0, 0, 0] })
+        let strides = [x as isize, y as isize, z as isize, 0, 0, 0, 0, 0];
+        Layout { rank, shape: [a, b, c, 1, 1, 1, 1, 1], strides }
     }
 
     #[inline(never)]
@@ -102,51 +108,53 @@ impl Layout {
         extent(self.shape(), self.strides())
     }
 
-    /// The layout with these axes, shown to reach only `len` elements from element `offset` on, and where its first
-    /// element stands. Inlined for up to three axes of everyday size, so that a view which is made for one call need
-    /// never stand in memory.
+    /// Where the first element of an array with these axes stands, shown to reach only `len` elements from element
+    /// `offset` on. Inlined for up to three axes of everyday size, as [`Layout::with_axes`] is.
     #[inline(always)]
-    pub(super) fn strided(
+    pub(super) fn start_of_strided(
         len: usize,
         given: &[usize],
         steps: &[isize],
         offset: usize,
-    ) -> Result<(Self, usize)> {
-        let (rank, [a, b, c], [x, y, z]) = match (given, steps) {
-            (&[a], &[x]) => (1, [a, 1, 1], [x, 0, 0]),
-            (&[a, b], &[x, y]) => (2, [a, b, 1], [x, y, 0]),
-            (&[a, b, c], &[x, y, z]) => (3, [a, b, c], [x, y, z]),
-            _ => return Layout::strided_of_any_rank(len, given, steps, offset),
+    ) -> Result<usize> {
+        let ([a, b, c], [x, y, z]) = match (given, steps) {
+            (&[a], &[x]) => ([a, 1, 1], [x, 0, 0]),
+            (&[a, b], &[x, y]) => ([a, b, 1], [x, y, 0]),
+            (&[a, b, c], &[x, y, z]) => ([a, b, c], [x, y, z]),
+            _ => return Layout::start_of_any_rank(len, given, steps, offset),
         };
         // Lengths from 1 to 2^20 and strides up to 2^40: no product or sum below overflows.
         let reach = |n: usize, stride: isize| {
             let is_everyday = n.wrapping_sub(1) < 1 << 20 && stride.unsigned_abs() as u64 <= 1 << 40;
             is_everyday.then(|| (n as i64 - 1) * stride as i64)
         };
-        let offset = match (reach(a, x), reach(b, y), reach(c, z)) {
+        match (reach(a, x), reach(b, y), reach(c, z)) {
             (Some(i), Some(j), Some(k))
                 if offset <= len
                     && i.min(0) + j.min(0) + k.min(0) >= -(offset as i64)
                     && i.max(0) + j.max(0) + k.max(0) < (len - offset) as i64 =>
             {
-                offset
+                Ok(offset)
             }
-            _ => Layout::strided_of_any_rank(len, given, steps, offset)?.1,
-        };
-        let (shape, strides) = ([a, b, c, 1, 1, 1, 1, 1], [x, y, z, 0, 0, 0, 0, 0]);
-        Ok((Layout { rank, shape, strides }, offset))
+            _ => Layout::start_of_any_rank(len, given, steps, offset),
+        }
     }
 
     #[inline(never)]
-    fn strided_of_any_rank(
-        len: usize,
-        shape: &[usize],
-        strides: &[isize],
-        offset: usize,
-    ) -> Result<(Self, usize)> {
-        let layout = Layout::new(shape, strides)?;
-        let offset = layout.checked_start(len, offset)?;
-        Ok((layout, offset))
+    fn start_of_any_rank(len: usize, shape: &[usize], strides: &[isize], offset: usize) -> Result<usize> {
+        Layout::new(shape, strides)?.checked_start(len, offset)
+    }
+
+    /// The layout with these axes, of which there are as many lengths as strides, and not too many.
+    #[inline(always)]
+    pub(super) fn with_axes(given: &[usize], steps: &[isize]) -> Self {
+        let (rank, [a, b, c], [x, y, z]) = match (given, steps) {
+            (&[a], &[x]) => (1, [a, 1, 1], [x, 0, 0]),
+            (&[a, b], &[x, y]) => (2, [a, b, 1], [x, y, 0]),
+            (&[a, b, c], &[x, y, z]) => (3, [a, b, c], [x, y, z]),
+            _ => return Layout::new(given, steps).unwrap_or(Layout::flat(0)),
+        };
+        Layout { rank, shape: [a, b, c, 1, 1, 1, 1, 1], strides: [x, y, z, 0, 0, 0, 0, 0] }
     }
 
     /// Where the element (0, 0, …) stands in `len` elements, shown to reach only these.
@@ -369,7 +377,7 @@ pub(super) struct Walk {
 impl Walk {
     /// To no slice.
     pub(super) const NONE: Self =
-        Walk { outer: [(1, 0); MAX_RANK], rank: 0, len: 0, stride: 0, first: 0, count: 0 };
+        Walk { outer: [(0, 0); MAX_RANK], rank: 0, len: 0, stride: 0, first: 0, count: 0 };
 
     pub(super) fn new(layout: &Layout, axis: usize) -> Self {
         let mut walk = Walk::NONE;

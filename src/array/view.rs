@@ -85,10 +85,11 @@ impl<'a, T> View<'a, T> {
     /// [`Error::Overflow`] if the product cannot be counted, axes of length 0 left out.
     #[inline(always)]
     pub fn new(data: &'a [T], shape: &[usize]) -> Result<Self> {
-        match Layout::whole(data.len(), shape) {
-            Ok(layout) => Ok(View { start: Start::new(data.as_ptr()), layout, borrow: PhantomData }),
-            Err(error) => Err(error),
+        if let Some(error) = Layout::why_not_whole(data.len(), shape) {
+            return Err(error);
         }
+        let layout = Layout::in_c_order(data.len(), shape);
+        Ok(View { start: Start::new(data.as_ptr()), layout, borrow: PhantomData })
     }
 
     /// The elements `data[offset + Σ index[k]·strides[k]]`. Strides may be zero (broadcast), negative and
@@ -99,7 +100,8 @@ impl<'a, T> View<'a, T> {
     /// there are not as many strides as axes.
     #[inline(always)]
     pub fn strided(data: &'a [T], shape: &[usize], strides: &[isize], offset: usize) -> Result<Self> {
-        let (layout, offset) = Layout::strided(data.len(), shape, strides, offset)?;
+        let offset = Layout::start_of_strided(data.len(), shape, strides, offset)?;
+        let layout = Layout::with_axes(shape, strides);
         // From the whole slice: negative strides lead to what stands before the first element.
         Ok(View { start: Start::new(data.as_ptr()).at(offset as isize), layout, borrow: PhantomData })
     }
@@ -225,10 +227,11 @@ impl<'a, T> ViewMut<'a, T> {
     /// [`Error::Overflow`] if the product cannot be counted, axes of length 0 left out.
     #[inline(always)]
     pub fn new(data: &'a mut [T], shape: &[usize]) -> Result<Self> {
-        match Layout::whole(data.len(), shape) {
-            Ok(layout) => Ok(ViewMut { start: Start::new(data.as_mut_ptr()), layout, borrow: PhantomData }),
-            Err(error) => Err(error),
+        if let Some(error) = Layout::why_not_whole(data.len(), shape) {
+            return Err(error);
         }
+        let layout = Layout::in_c_order(data.len(), shape);
+        Ok(ViewMut { start: Start::new(data.as_mut_ptr()), layout, borrow: PhantomData })
     }
 
     /// The elements `data[offset + Σ index[k]·strides[k]]`. Every index inside `shape` must land inside `data`, and
@@ -240,7 +243,8 @@ impl<'a, T> ViewMut<'a, T> {
     /// [`Error::Alias`] if two indices may meet; those of [`View::strided`].
     #[inline(always)]
     pub fn strided(data: &'a mut [T], shape: &[usize], strides: &[isize], offset: usize) -> Result<Self> {
-        let (layout, offset) = Layout::strided(data.len(), shape, strides, offset)?;
+        let offset = Layout::start_of_strided(data.len(), shape, strides, offset)?;
+        let layout = Layout::with_axes(shape, strides);
         if !layout.is_injective() {
             return Err(Error::Alias { shape: shape.to_vec(), strides: strides.to_vec() });
         }

@@ -11,7 +11,7 @@
 
 mod product;
 
-use super::softmax_xent::{Call, Loss, Partial, Rows, SoftmaxXent, shaped};
+use super::softmax_xent::{Call, Labels, Loss, Partial, Rows, SoftmaxXent, shaped};
 use crate::array::{View, ViewMut, zeros};
 use crate::error::{Error, Result};
 use crate::index::{ErasedIndices, Index};
@@ -213,7 +213,8 @@ impl<T: Float, P: Product<T>> LinearXent<T, P> {
         labels: impl Into<View<'l, I>>,
     ) -> Result<Rows<T>> {
         let labels = labels.into();
-        let call = self.call(&layer, &labels)?;
+        let mut kept = None;
+        let call = self.call(&layer, &labels, &mut kept)?;
         let chunks = Chunks::of(&call, self.most_bytes);
         let mut found = call.found()?;
         let mut totals = call.totals();
@@ -250,7 +251,8 @@ impl<T: Float, P: Product<T>> LinearXent<T, P> {
         gradients: LinearGradients<'_, T>,
     ) -> Result<Loss<T>> {
         let labels = labels.into();
-        let call = self.call(&layer, &labels)?;
+        let mut kept = None;
+        let call = self.call(&layer, &labels, &mut kept)?;
         let mut gradients = gradients.shaped(&layer)?;
         let chunks = Chunks::of(&call, self.most_bytes);
         let mut totals = call.totals();
@@ -278,7 +280,12 @@ impl<T: Float, P: Product<T>> LinearXent<T, P> {
     }
 
     /// Checks the layer, the options and the labels.
-    fn call<'c, I: Index>(&'c self, layer: &Linear<'_, T>, labels: &'c View<'_, I>) -> Result<Call<'c, T>> {
+    fn call<'c, I: Index>(
+        &'c self,
+        layer: &Linear<'_, T>,
+        labels: &'c View<'_, I>,
+        kept: &'c mut Option<Labels<'c>>,
+    ) -> Result<Call<'c, T>> {
         let (&[rows, columns], &[classes, of_weight]) = (layer.x.shape(), layer.weight.shape()) else {
             let (what, got) = match layer.x.rank() {
                 2 => ("the weight", layer.weight.rank()),
@@ -298,7 +305,8 @@ impl<T: Float, P: Product<T>> LinearXent<T, P> {
             let why = "its classes are the last axis";
             return Err(Error::Conflict { first: "class_axis", second: "a linear layer", why });
         }
-        self.xent.call(&[rows, classes], Some(ErasedIndices::plain(labels)), false)
+        let labels = Some(ErasedIndices::plain(labels));
+        Ok(self.xent.check(&[rows, classes], labels, false, kept)?.call())
     }
 
     /// The logits of some rows and classes, in `scratch`.

@@ -29,7 +29,7 @@
 use super::by_row;
 use super::driver::{Job, Total, aligned};
 use super::math::{self, ChunkStats, Group, NO_CLASS, Scratch, Shift};
-use super::plan::chunk_classes;
+use super::plan::{chunk_classes, is_ordinary};
 use crate::parallel::Split;
 use crate::simd::slices::{self, Bounds, stored};
 use crate::simd::{Float, Kernel, Simd, exp, scaled};
@@ -43,6 +43,10 @@ const ROWS_OF_SMALL_GROUPS: usize = 8;
 
 /// Powers of two between the largest logit that a guess is made of and the window's upper end.
 const HEADROOM: f64 = 22.0;
+
+/// Rows, at most, that are served here though their sums are those of rows in lanes, one chain each: so few leave
+/// most lanes empty.
+const FEW_ROWS: usize = 4;
 
 /// Groups, at most, that are not guessed after a wrong guess.
 const MAX_PAUSE: usize = 63;
@@ -150,7 +154,8 @@ impl<T: Float, const GUESSED: bool, const WEIGHTED: bool> Kernel<T>
                 target = (before.group.classes[lane].wrapping_sub(plan.first_class), factors.target(lane));
             }
             let at = if now.ascending { lane } else { slots.rows() - 1 - lane };
-            let slot = &mut slots.slots[at * slots.stride..][..slots.stride];
+            let start = at * slots.stride;
+            let slot = &mut slots.slots[start..][..slots.stride];
             let unwanted = &mut *slots.unwanted;
             // The row to read and the one to write. In place, both are in the output.
             let (x, to): (&[T], &mut [T]) = match (&job.rows.from, &mut job.rows.to, old) {
@@ -215,15 +220,33 @@ impl<T: Float, const GUESSED: bool, const WEIGHTED: bool> Kernel<T>
             if let Some(to) = to.get_mut(target.0) {
                 *to = target.1;
             }
+            if job.row_per_lane {
+                let powers = &slots.slots[start..][..classes];
+                sum = sum_one_by_one(s, powers, class.wrapping_sub(plan.first_class));
+            }
             s.store(sum, &mut slots.sums.as_mut()[lane]);
         }
         !GUESSED || T::are_in_window(&stored(s, outside))
     }
 }
 
+/// The sum of a row's exponentials but the target's as rows in lanes have it, in the first lane.
+#[inline(always)]
+fn sum_one_by_one<T: Float, S: Simd<T>>(s: S, powers: &[T], target: usize) -> S::V {
+    let mut sum = s.splat(T::ZERO);
+    for (j, &power) in powers.iter().enumerate() {
+        if j != target {
+            sum = s.add(sum, s.splat(power));
+        }
+    }
+    let mut block = T::Block::default();
+    block.as_mut()[0] = stored(s, sum).as_ref()[0];
+    s.load(&block)
+}
+
 /// [`Job::by_class`], a function of its own.
 pub(super) struct ByClass<'s, 'p, 'a, T: Float> {
-    pub(super) job: Job<'p, 'a, T>,
+    pub(super) job: &'s mut Job<'p, 'a, T>,
     pub(super) scratch: &'s mut Scratch<T>,
 }
 
@@ -239,9 +262,13 @@ impl<'a, T: Float> Job<'_, 'a, T> {
     /// Whether [`Job::by_class`] serves these rows.
     pub(super) fn is_by_class(&mut self) -> bool {
         let rows = self.rows.targets.len();
-        !self.row_per_lane
-            && !self.streams
-            && (1..=chunk_classes::<T, false>()).contains(&self.classes)
+        let classes = match self.row_per_lane {
+            true if rows <= FEW_ROWS => T::LANES + 1..=chunk_classes::<T, true>(),
+            true => 1..=0,
+            false => 1..=chunk_classes::<T, false>(),
+        };
+        !self.streams
+            && classes.contains(&self.classes)
             && self.rows.known.is_none()
             && !self.plan.needs_logits()
             && match (&self.rows.from, &mut self.rows.to) {
@@ -253,7 +280,7 @@ impl<'a, T: Float> Job<'_, 'a, T> {
 
     /// Group after group, each one's gradient stored while the next one's exponentials take the place of its own.
     #[inline(always)]
-    fn by_class<S: Simd<T>>(mut self, s: S, scratch: &mut Scratch<T>) {
+    fn by_class<S: Simd<T>>(&mut self, s: S, scratch: &mut Scratch<T>) {
         let Scratch { in_flight: [now, before], room, .. } = scratch;
         let stride = self.classes.next_multiple_of(T::LANES);
         let is_long = self.classes * size_of::<T>() > ROW_BYTES_OF_WHOLE_GROUPS;
@@ -326,7 +353,7 @@ impl<'a, T: Float> Job<'_, 'a, T> {
             && (factor.mantissa == T::ZERO || (-32..=32).contains(&factor.exponent))
             && self.rows.lse.is_none()
             && self.rows.found.is_none()
-            && plan.weights.unwrap_or_default().iter().all(|&w| is_ordinary(w, 6))
+            && plan.weights_are_ordinary
     }
 
     /// The same of the factors of a group's rows.
@@ -334,7 +361,7 @@ impl<'a, T: Float> Job<'_, 'a, T> {
     fn scales_are_ordinary(&self, group: &Group<T>) -> bool {
         [self.rows.upstream, self.rows.row_weights].into_iter().flatten().all(
             #[inline(always)]
-            |factors| factors[group.first..][..group.count].iter().all(|&x| is_ordinary(x, 7)),
+            |factors| factors[group.first..][..group.count].iter().all(|&x| is_ordinary(x)),
         )
     }
 
@@ -452,7 +479,16 @@ impl<'a, T: Float> Job<'_, 'a, T> {
             let at = class.wrapping_sub(self.plan.first_class);
             let max = by_row::find_target(s, x, at, lane, &mut now.part, Bounds::of(s, x).of_all(s)).max;
             if is_smooth {
-                now.part.gap.as_mut()[lane] = math::gap(s, self.plan, x, 0, max);
+                now.part.gap.as_mut()[lane] = match self.row_per_lane {
+                    true => {
+                        let each = x.iter().map(
+                            #[inline(always)]
+                            |&x| s.splat(x),
+                        );
+                        stored(s, math::gap_in_order(s, self.plan, 0, each, s.splat(max))).as_ref()[0]
+                    }
+                    false => math::gap(s, self.plan, x, 0, max),
+                };
             }
         }
         let Shift { origin, k } = Shift::of_chunk(s, s.load(&now.part.max));
@@ -501,12 +537,6 @@ impl<'a, T: Float> Job<'_, 'a, T> {
             }
         }
     }
-}
-
-/// 0, or a magnitude within this many powers of two of 1.
-fn is_ordinary<T: Float>(x: T, powers: i32) -> bool {
-    let range = 2.0_f64.powi(-powers)..=2.0_f64.powi(powers);
-    x == T::ZERO || range.contains(&x.abs().to_f64())
 }
 
 /// The largest of the rows' maxima.

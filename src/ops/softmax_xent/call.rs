@@ -37,15 +37,18 @@ pub(super) struct Request<'r, T: Float> {
 
 impl<'r, T: Float> Request<'r, T> {
     /// Of rows in these logits, and nothing else yet.
+    #[inline(always)]
     pub(super) fn of(xent: &'r SoftmaxXent<T>, logits: &'r View<'r, T>) -> Self {
         Request { logits: Some(logits), ..Request::new(xent) }
     }
 
     /// Of rows that become their gradient.
+    #[inline(always)]
     pub(super) fn in_place(xent: &'r SoftmaxXent<T>, grad: &'r mut ViewMut<'r, T>) -> Self {
         Request { grad: Some(grad), ..Request::new(xent) }
     }
 
+    #[inline(always)]
     fn new(xent: &'r SoftmaxXent<T>) -> Self {
         let (logits, labels, targets, grad, upstream, known) = (None, None, None, None, None, None);
         Request { xent, logits, labels, targets, grad, upstream, known, in_parts: false }
@@ -56,8 +59,11 @@ impl<'r, T: Float> Request<'r, T> {
     }
 
     #[inline(always)]
-    fn call(&self) -> Result<Call<'r, T>> {
-        self.xent.call(self.shape(), self.labels, self.in_parts)
+    fn call<'c>(&self, labels: &'c mut Option<Labels<'r>>) -> Result<Checked<'c, T>>
+    where
+        'r: 'c,
+    {
+        self.xent.check(self.shape(), self.labels, self.in_parts, labels)
     }
 
     /// The gradient and the loss.
@@ -71,7 +77,8 @@ impl<'r, T: Float> Request<'r, T> {
                 None => Ok(soft.loss(LossSum::ZERO, 0)),
             };
         }
-        let call = self.call()?;
+        let mut labels = None;
+        let call = self.call(&mut labels)?.call();
         let known = self.known.map(|known| call.checked(known)).transpose()?;
         let upstream = self.upstream.map(|upstream| self.xent.upstream(upstream, call.rows)).transpose()?;
         let logits = self.logits;
@@ -88,7 +95,7 @@ impl<'r, T: Float> Request<'r, T> {
         'r: 'g,
     {
         match (self.grad, self.logits) {
-            (Some(grad), Some(logits)) if grad.shape() != logits.shape() => {
+            (Some(grad), Some(logits)) if !grad.shape().iter().eq(logits.shape()) => {
                 Ok(Some(reshaped.insert(shaped(grad.reborrow(), logits.shape())?)))
             }
             (grad, _) => Ok(grad),
@@ -97,7 +104,8 @@ impl<'r, T: Float> Request<'r, T> {
 
     /// What there is to find out about the rows.
     fn forward(self) -> Result<Rows<T>> {
-        let call = self.call()?;
+        let mut labels = None;
+        let call = self.call(&mut labels)?.call();
         let mut rows = call.found()?;
         let mut totals = call.totals();
         call.run(
@@ -116,7 +124,8 @@ impl<'r, T: Float> Request<'r, T> {
 
     /// The sums of the rows.
     fn partials(self) -> Result<Vec<Partial<T>>> {
-        let call = self.call()?;
+        let mut labels = None;
+        let call = self.call(&mut labels)?.call();
         let mut partials: Vec<Partial<T>> = zeros(&[call.rows])?;
         call.run(self.logits, &mut Work { found: Some(&mut partials), ..call.work() });
         Ok(partials)
@@ -159,10 +168,10 @@ impl<T: Float> SoftmaxXent<T> {
         }
         let axis = self.class_axis;
         let from_start = if axis < 0 { axis.checked_add_unsigned(shape.len()) } else { Some(axis) };
-        from_start
-            .and_then(|axis| usize::try_from(axis).ok())
-            .filter(|&axis| axis < shape.len())
-            .ok_or(Error::Axis { axis, rank: shape.len() })
+        match from_start.and_then(|axis| usize::try_from(axis).ok()) {
+            Some(axis) if axis < shape.len() => Ok(axis),
+            _ => Err(Error::Axis { axis, rank: shape.len() }),
+        }
     }
 
     /// Whether rows sit in lanes.
@@ -174,23 +183,24 @@ impl<T: Float> SoftmaxXent<T> {
     }
 
     /// Checks the options against each other and the inputs.
-    #[inline(always)] // a call is large, and would be moved
-    pub(crate) fn call<'c>(
+    #[inline(always)]
+    pub(crate) fn check<'c, 'l: 'c>(
         &'c self,
         shape: &[usize],
-        labels: Option<ErasedIndices<'c>>,
+        labels: Option<ErasedIndices<'l>>,
         in_parts: bool,
-    ) -> Result<Call<'c, T>> {
+        kept: &'c mut Option<Labels<'l>>,
+    ) -> Result<Checked<'c, T>> {
         let axis = self.axis(shape)?;
         let here = shape[axis];
         let rows = shape.iter().enumerate().filter(|&(k, _)| k != axis).map(|(_, &n)| n).product::<usize>();
         let row_per_lane = self.is_row_per_lane(axis, shape);
         let (first, all) = self.shard.unwrap_or((0, here));
+        let classes = Classes { all, first, here, row_per_lane };
         let Some(labels) = labels else {
             let counted = Counted { rows, weight: Scaled::of_f64(rows as f64), heaviest: T::ONE };
-            let plan = Plan::new(self, Classes { all, first, here, row_per_lane }, T::ONE);
-            let (labels, level) = (Labels::none(), Level::current()?);
-            return Ok(Call { xent: self, plan, labels, rows, axis, here, row_per_lane, level, counted });
+            let (labels, level) = (kept.insert(Labels::none()), Level::current()?);
+            return Ok(Checked { xent: self, labels, classes, rows, axis, level, counted });
         };
         self.check_options(all, in_parts)?;
         if first.checked_add(here).is_none_or(|end| end > all) {
@@ -208,10 +218,9 @@ impl<T: Float> SoftmaxXent<T> {
         }
         self.check_row_weights(rows)?;
         let level = Level::current()?;
-        let labels = Labels::new(&labels, self.ignore_index);
+        let labels = kept.insert(Labels::new(&labels, self.ignore_index));
         let counted = labels.count(self, all, level)?;
-        let plan = Plan::new(self, Classes { all, first, here, row_per_lane }, counted.heaviest);
-        Ok(Call { xent: self, plan, labels, rows, axis, here, row_per_lane, level, counted })
+        Ok(Checked { xent: self, labels, classes, rows, axis, level, counted })
     }
 
     pub(super) fn check_row_weights(&self, rows: usize) -> Result<()> {
@@ -301,11 +310,32 @@ pub(crate) fn shaped<'g, T>(grad: ViewMut<'g, T>, shape: &[usize]) -> Result<Vie
     ViewMut::new(slice, shape).map_err(|_| wrong(&[len]))
 }
 
+/// The inputs of a call, checked: what is small of a [`Call`], which is large and not moved.
+pub(crate) struct Checked<'c, T: Float> {
+    xent: &'c SoftmaxXent<T>,
+    labels: &'c Labels<'c>,
+    classes: Classes,
+    rows: usize,
+    axis: usize,
+    level: Level,
+    counted: Counted<T>,
+}
+
+impl<'c, T: Float> Checked<'c, T> {
+    #[inline(always)]
+    pub(crate) fn call(self) -> Call<'c, T> {
+        let Checked { xent, labels, classes, rows, axis, level, counted } = self;
+        let Classes { here, row_per_lane, .. } = classes;
+        let plan = Plan::new(xent, classes, counted.heaviest);
+        Call { xent, plan, labels, rows, axis, here, row_per_lane, level, counted }
+    }
+}
+
 /// A call whose inputs are checked.
 pub(crate) struct Call<'c, T: Float> {
     xent: &'c SoftmaxXent<T>,
     pub(crate) plan: Plan<'c, T>,
-    labels: Labels<'c>,
+    labels: &'c Labels<'c>,
     /// The number of rows.
     pub(crate) rows: usize,
     pub(crate) axis: usize,
@@ -357,7 +387,7 @@ impl<T: Float> Call<'_, T> {
     /// Nothing but the rows.
     fn work(&self) -> Work<'_, T> {
         Work {
-            targets: Targets { labels: &self.labels, rows: 0..self.rows },
+            targets: Targets { labels: self.labels, rows: 0..self.rows },
             from: None,
             to: None,
             upstream: None,
@@ -382,13 +412,14 @@ impl<T: Float> Call<'_, T> {
     /// `scale` multiplies the gradient of every row.
     fn run_scaled<'w>(&'w self, work: &mut Work<'w, T>, scale: Scaled<T>) {
         let large = work.from.is_some() && self.row_bytes() >= STREAMED_ROW && self.bytes() >= STREAMED;
-        let all = self.job(work, scale, large);
+        let mut job = self.job(work, scale, large);
         // A pass that writes after one that reads takes longer by streaming stores than by ordinary ones, but on
         // Intel's CPUs.
-        let streams = large && (all.is_pipelined() && !all.is_cut() || simd::is_intel());
-        Job { streams, ..all }.run_at(self.level);
+        job.streams = large && (job.is_pipelined() && !job.is_cut() || simd::is_intel());
+        job.run_at(self.level);
     }
 
+    #[inline(always)]
     fn job<'j, 'w>(&'j self, rows: &'j mut Work<'w, T>, scale: Scaled<T>, streams: bool) -> Job<'j, 'w, T> {
         let (plan, classes, row_per_lane) = (&self.plan, self.here, self.row_per_lane);
         let scale = self.scale(scale);
@@ -482,8 +513,7 @@ impl<T: Float> Call<'_, T> {
         let (all, first, here) = (self.plan.all_classes, classes.start, classes.len());
         let row_per_lane = self.xent.is_row_per_lane(1, &[self.rows, here]);
         let plan = Plan::new(self.xent, Classes { all, first, here, row_per_lane }, self.counted.heaviest);
-        let labels = self.labels.as_borrowed();
-        let &Call { xent, rows, axis, level, counted, .. } = self;
+        let &Call { xent, labels, rows, axis, level, counted, .. } = self;
         Call { xent, plan, labels, rows, axis, here, row_per_lane, level, counted }
     }
 
@@ -493,8 +523,9 @@ impl<T: Float> Call<'_, T> {
         let far = rows.len().saturating_mul(self.row_bytes()) >= FAR;
         let targets = Targets { rows, ..work.targets.clone() };
         let mut work = Work { targets, row_weights, ..work };
-        let job = self.job(&mut work, self.mean(), false);
-        Job { far, ..job }.run_at(self.level);
+        let mut job = self.job(&mut work, self.mean(), false);
+        job.far = far;
+        job.run_at(self.level);
     }
 
     /// The blocks of some rows.
@@ -592,7 +623,8 @@ mod tests {
                         .run(|| {
                             let view = View::new(&x, &[rows, classes])?;
                             let labels = View::from(&labels);
-                            let call = xent.call(view.shape(), Some(ErasedIndices::plain(&labels)), false)?;
+                            let (mut kept, labels) = (None, Some(ErasedIndices::plain(&labels)));
+                            let call = xent.check(view.shape(), labels, false, &mut kept)?.call();
                             let to = ViewMut::new(&mut grad[offset..], view.shape())?.into_lanes(1);
                             let mut totals = call.totals();
                             let mut work = Work {
@@ -602,7 +634,7 @@ mod tests {
                                 totals: Some(&mut totals),
                                 ..call.work()
                             };
-                            let job = call.job(&mut work, call.mean(), streams);
+                            let mut job = call.job(&mut work, call.mean(), streams);
                             pool.install(|| job.run_at(call.level));
                             Ok::<_, Error>(totals)
                         })?

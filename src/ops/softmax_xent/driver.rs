@@ -107,7 +107,7 @@ impl Total {
 }
 
 /// Cuts what is there.
-fn cut<W: Split>(work: Option<W>, at: usize) -> (Option<W>, Option<W>) {
+pub(super) fn cut<W: Split>(work: Option<W>, at: usize) -> (Option<W>, Option<W>) {
     work.map(|work| work.split_at(at)).map_or((None, None), |(a, b)| (Some(a), Some(b)))
 }
 
@@ -257,10 +257,10 @@ pub(super) struct Job<'p, 'a, T: Float> {
 }
 
 /// [`Job::by_rows_or_chunks`], compiled with this crate.
-struct Run<'p, 'a>(PhantomData<(&'p (), &'a ())>);
+struct Run<'j, 'p, 'a>(PhantomData<(&'j (), &'p (), &'a ())>);
 
-impl<'p, 'a: 'p> Compiled for Run<'p, 'a> {
-    type Of<T: Float> = (Job<'p, 'a, T>, Level);
+impl<'j, 'p: 'j, 'a: 'p> Compiled for Run<'j, 'p, 'a> {
+    type Of<T: Float> = (&'j mut Job<'p, 'a, T>, Level);
     type Answer<T: Float> = ();
     fn f32((job, level): Self::Of<f32>) {
         job.by_rows_or_chunks(level);
@@ -272,11 +272,11 @@ impl<'p, 'a: 'p> Compiled for Run<'p, 'a> {
 
 impl<'p, 'a, T: Float> Job<'p, 'a, T> {
     /// Does all the work.
-    pub(super) fn run_at(self, level: Level) {
-        T::compiled::<Run<'p, 'a>>((self, level));
+    pub(super) fn run_at(&mut self, level: Level) {
+        T::compiled::<Run<'_, 'p, 'a>>((self, level));
     }
 
-    fn by_rows_or_chunks(mut self, level: Level) {
+    fn by_rows_or_chunks(&mut self, level: Level) {
         if self.rows.targets.len() == 0 {
             return; // what has no rows may claim more classes than there is memory for
         }
@@ -285,7 +285,7 @@ impl<'p, 'a, T: Float> Job<'p, 'a, T> {
         }
         let (rows, blocks) = (self.rows.targets.len(), self.rows.blocks());
         let bytes = rows.saturating_mul(self.classes).saturating_mul(size_of::<T>());
-        if blocks == 1 || parallel::is_little(blocks, bytes) {
+        if parallel::is_little(blocks, bytes) {
             return T::dispatch(level, self);
         }
         // A piece's last group is written with nothing made meanwhile, so pieces are few where groups take turns.
@@ -294,10 +294,10 @@ impl<'p, 'a, T: Float> Job<'p, 'a, T> {
         } else {
             usize::MAX
         };
-        let Job { plan, rows, classes, scale, row_per_lane, streams, far } = self;
+        let Job { plan, ref mut rows, classes, scale, row_per_lane, streams, far } = *self;
         parallel::for_each(Box::new(rows.take()), blocks / pieces, |_, mut rows| {
             let rows = &mut *rows;
-            T::dispatch(level, Job { plan, rows, classes, scale, row_per_lane, streams, far });
+            T::dispatch(level, &mut Job { plan, rows, classes, scale, row_per_lane, streams, far });
         });
     }
 }
@@ -307,7 +307,7 @@ const PIPELINED_PIECES: usize = 4;
 
 /// [`Job::squares`], a function of its own.
 struct Squares<'s, 'p, 'a, T: Float> {
-    job: Job<'p, 'a, T>,
+    job: &'s mut Job<'p, 'a, T>,
     scratch: &'s mut Scratch<T>,
 }
 
@@ -319,10 +319,10 @@ impl<T: Float> Kernel<T> for Squares<'_, '_, '_, T> {
     }
 }
 
-impl<T: Float> Kernel<T> for Job<'_, '_, T> {
+impl<T: Float> Kernel<T> for &mut Job<'_, '_, T> {
     type Output = ();
     #[inline(always)]
-    fn run<S: Simd<T>>(mut self, s: S) {
+    fn run<S: Simd<T>>(self, s: S) {
         parallel::with_scratch(
             #[inline(always)]
             |scratch| {
@@ -364,7 +364,7 @@ const GROUP_BYTES: usize = 64 << 10;
 
 impl<'a, T: Float> Job<'_, 'a, T> {
     #[inline(always)]
-    fn blocks<S: Simd<T>, const ROW_PER_LANE: bool>(mut self, s: S, scratch: &mut Scratch<T>) {
+    fn blocks<S: Simd<T>, const ROW_PER_LANE: bool>(&mut self, s: S, scratch: &mut Scratch<T>) {
         let streaming = self.streams.then(Streaming::begin);
         let Scratch { groups, parts, room, .. } = scratch;
         let chunk = chunk_classes::<T, ROW_PER_LANE>().min(self.classes);
@@ -441,7 +441,7 @@ impl<'a, T: Float> Job<'_, 'a, T> {
 
     /// What [`Job::blocks`] does, in fewer walks, for rows that fill squares.
     #[inline(always)]
-    fn squares<S: Simd<T>>(mut self, s: S, scratch: &mut Scratch<T>) {
+    fn squares<S: Simd<T>>(&mut self, s: S, scratch: &mut Scratch<T>) {
         let Scratch { squares, .. } = scratch;
         let (rows, block, width) = (self.rows.targets.len(), self.rows.block, self.classes);
         squares.resize_with(GROUPS, Square::default);
@@ -501,7 +501,7 @@ impl<'a, T: Float> Job<'_, 'a, T> {
 
     /// Group after group, each one's gradient written while the next one's exponentials take the place of its own.
     #[inline(always)]
-    fn pipelined_groups<S: Simd<T>>(mut self, s: S, scratch: &mut Scratch<T>) {
+    fn pipelined_groups<S: Simd<T>>(&mut self, s: S, scratch: &mut Scratch<T>) {
         let streaming = Streaming::begin();
         let Scratch { groups, parts, room, .. } = scratch;
         let chunks = self.classes.div_ceil(chunk_classes::<T, false>());
@@ -671,7 +671,9 @@ impl<'a, T: Float> Job<'_, 'a, T> {
         // A select, not a branch: ignored rows come at random.
         let loss = s.select(have_target, row.loss(s, plan, &sums, term.own), zero);
         let [in_total, in_answer] = by.losses(s, loss);
-        total.add(group.first, &stored(s, in_total).as_ref()[..count]);
+        // The losses of rows that are not there are 0.
+        let is_first = (group.first - total.start).is_multiple_of(T::LANES);
+        total.add(group.first, &stored(s, in_total).as_ref()[..if is_first { T::LANES } else { count }]);
         let has_won = s.bits(have_target) & s.bits(row.is_number(s)) & !group.lost;
         total.correct += u64::from((has_won & ((1u64 << count) - 1) as u32).count_ones());
         if let Some(losses) = &mut self.rows.losses {
@@ -838,7 +840,7 @@ impl<T: Float> Job<'_, '_, T> {
     }
 
     /// Row after row, the chunks of each in parallel.
-    fn by_chunks(mut self, level: Level) {
+    fn by_chunks(&mut self, level: Level) {
         parallel::with_scratch(|scratch: &mut Scratch<T>| {
             let Scratch { parts, room, .. } = scratch;
             let mut group = Group::default();
@@ -865,10 +867,10 @@ impl<T: Float> Job<'_, '_, T> {
                     });
                 }
                 let mut total = Total::of_block(row);
-                T::dispatch(level, Combine { job: &mut self, group: &mut group, parts: &mut *parts });
+                T::dispatch(level, Combine { job: &mut *self, group: &mut group, parts: &mut *parts });
                 T::dispatch(
                     level,
-                    Finish { job: &mut self, group: &mut group, parts: &mut *parts, total: &mut total },
+                    Finish { job: &mut *self, group: &mut group, parts: &mut *parts, total: &mut total },
                 );
                 if let Some(totals) = &mut self.rows.totals {
                     totals[row / self.rows.block] = total.value(); // a block is one row where rows are long

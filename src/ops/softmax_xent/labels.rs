@@ -12,7 +12,7 @@ use crate::simd::{Float, Kernel, Level, Simd};
 use std::borrow::Cow;
 
 /// One label a row, in C order.
-pub(super) struct Labels<'a> {
+pub(crate) struct Labels<'a> {
     list: List<'a>,
     /// Whether the labels' type has a sign, which is not read.
     is_signed: bool,
@@ -43,9 +43,25 @@ macro_rules! of_any_width {
     };
 }
 
+/// A label as an integer of `width` bytes has it, read without a sign, if one can have it.
+fn word_of(label: i128, width: usize, is_signed: bool) -> Option<u64> {
+    let (bits, of_sign) = (8 * width as u32, u32::from(is_signed));
+    let values = if is_signed { -(1 << (bits - 1)) } else { 0 }..1i128 << (bits - of_sign);
+    values.contains(&label).then_some(label as u64 & (u64::MAX >> (u64::BITS - bits)))
+}
+
 /// The elements of a view, in C order: where they stand, if they are dense.
+#[inline(always)]
 fn slice<'a, X: Word>(view: &ErasedView<'a>) -> Cow<'a, [X]> {
-    view.as_slice().map_or_else(|| Cow::Owned(view.typed::<X>().to_vec()), Cow::Borrowed)
+    match view.as_slice() {
+        Some(slice) => Cow::Borrowed(slice),
+        None => Cow::Owned(collected(view)),
+    }
+}
+
+#[inline(never)]
+fn collected<X: Word>(view: &ErasedView<'_>) -> Vec<X> {
+    view.typed::<X>().to_vec()
 }
 
 impl<'a> Labels<'a> {
@@ -54,12 +70,10 @@ impl<'a> Labels<'a> {
         Labels { list: List::None, is_signed: false, ignored: None }
     }
 
+    #[inline(always)]
     pub(super) fn new(labels: &ErasedIndices<'a>, ignored: Option<i128>) -> Self {
         let &ErasedIndices { ref list, is_signed, .. } = labels;
-        let (bits, of_sign) = (8 * list.width() as u32, u32::from(is_signed));
-        let values = if is_signed { -(1 << (bits - 1)) } else { 0 }..1i128 << (bits - of_sign);
-        let ignored = ignored.filter(|label| values.contains(label));
-        let ignored = ignored.map(|label| label as u64 & (u64::MAX >> (u64::BITS - bits)));
+        let ignored = ignored.and_then(|label| word_of(label, list.width(), is_signed));
         let list = match list.width() {
             1 => List::U8(slice(list)),
             2 => List::U16(slice(list)),
@@ -67,18 +81,6 @@ impl<'a> Labels<'a> {
             _ => List::U64(slice(list)),
         };
         Labels { list, is_signed, ignored }
-    }
-
-    #[cfg(feature = "linear")]
-    pub(super) fn as_borrowed(&self) -> Labels<'_> {
-        let list = match &self.list {
-            List::None => List::None,
-            List::U8(list) => List::U8(Cow::Borrowed(list)),
-            List::U16(list) => List::U16(Cow::Borrowed(list)),
-            List::U32(list) => List::U32(Cow::Borrowed(list)),
-            List::U64(list) => List::U64(Cow::Borrowed(list)),
-        };
-        Labels { list, ..*self }
     }
 
     fn len(&self) -> usize {
@@ -116,22 +118,33 @@ impl<'a> Labels<'a> {
     }
 
     /// What the labels of the rows that count amount to, all of them checked.
+    #[inline(always)]
     pub(super) fn count<T: Float>(
         &self,
         xent: &SoftmaxXent<T>,
         classes: usize,
         level: Level,
     ) -> Result<Counted<T>> {
-        let ignored = of_any_width!(&self.list, None => Some(0), list => {
-            f32::dispatch(level, Checked { list, bound: self.bound(list, classes), ignored: self.ignored })
-        });
-        let Some(ignored) = ignored else { return Err(self.wrong(classes)) };
+        let Some(ignored) = self.ignored(classes, level) else { return Err(self.wrong(classes)) };
         let rows = self.len() - ignored;
-        let mut counted = Counted { rows, weight: Scaled::of_f64(rows as f64), heaviest: T::ONE };
-        let (of_classes, of_rows) = (xent.class_weights.as_ref(), xent.row_weights.as_ref());
-        if of_classes.is_none() && of_rows.is_none() {
-            return Ok(counted);
+        match (&xent.class_weights, &xent.row_weights) {
+            (None, None) => Ok(Counted { rows, weight: Scaled::of_f64(rows as f64), heaviest: T::ONE }),
+            _ => Ok(self.weigh(xent, rows)),
         }
+    }
+
+    /// How many labels are ignored; `None` where one is neither that nor a class.
+    #[inline(never)]
+    fn ignored(&self, classes: usize, level: Level) -> Option<usize> {
+        of_any_width!(&self.list, None => Some(0), list => {
+            f32::dispatch(level, Checked { list, bound: self.bound(list, classes), ignored: self.ignored })
+        })
+    }
+
+    /// [`Labels::count`] where classes or rows have weights, and `rows` count.
+    fn weigh<T: Float>(&self, xent: &SoftmaxXent<T>, rows: usize) -> Counted<T> {
+        let mut counted = Counted { rows, weight: Scaled::ONE, heaviest: T::ONE };
+        let (of_classes, of_rows) = (xent.class_weights.as_ref(), xent.row_weights.as_ref());
         // Sums of `f64` could pass its range, if weights are of that type.
         let exponent =
             of_classes.map_or(0, |weights| if weights.is_moderate { 0 } else { weights.largest_exponent });
@@ -156,7 +169,7 @@ impl<'a> Labels<'a> {
                 _ => {}
             });
         }
-        Ok(counted)
+        counted
     }
 
     /// What a class of the list's type, read without a sign, is below.

@@ -168,21 +168,11 @@ fn sum<T: Float, S: Simd<T>>(
 ) {
     let max = s.load(&part.max);
     if plan.is_smooth() {
-        let mut gap = s.splat(T::ZERO);
-        let scaled_anchor = s.mul(math::anchor(s, max), s.splat(plan.gap_scale));
-        match plan.smoothing_weights(chunk * CLASSES_PER_LANE_CHUNK, columns.len()) {
-            None => {
-                for block in &*columns {
-                    gap = s.add(gap, math::scaled_gap(s, plan, s.load(block), scaled_anchor));
-                }
-            }
-            Some(weights) => {
-                for (block, &w) in columns.iter().zip(weights) {
-                    let x = math::scaled_gap(s, plan, s.load(block), scaled_anchor);
-                    gap = math::add_gap(s, gap, s.splat(w), x);
-                }
-            }
-        }
+        let each = columns.iter().map(
+            #[inline(always)]
+            |block| s.load(block),
+        );
+        let gap = math::gap_in_order(s, plan, chunk * CLASSES_PER_LANE_CHUNK, each, max);
         s.store(gap, &mut part.gap);
     }
     let shift = Shift::of_chunk(s, max);

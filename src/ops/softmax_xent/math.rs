@@ -485,6 +485,32 @@ impl<T: Float> Kernel<T> for Gap<'_, T> {
     }
 }
 
+/// The same of rows in lanes, whose logits of one class after the other, from `first` on, are `each`.
+#[inline(always)]
+pub(super) fn gap_in_order<T: Float, S: Simd<T>>(
+    s: S,
+    plan: &Plan<'_, T>,
+    first: usize,
+    each: impl ExactSizeIterator<Item = S::V>,
+    max: S::V,
+) -> S::V {
+    let scaled_anchor = s.mul(anchor(s, max), s.splat(plan.gap_scale));
+    let mut gap = s.splat(T::ZERO);
+    match plan.smoothing_weights(first, each.len()) {
+        None => {
+            for x in each {
+                gap = s.add(gap, scaled_gap(s, plan, x, scaled_anchor));
+            }
+        }
+        Some(weights) => {
+            for (x, &w) in each.zip(weights) {
+                gap = add_gap(s, gap, s.splat(w), scaled_gap(s, plan, x, scaled_anchor));
+            }
+        }
+    }
+    gap
+}
+
 /// The sums of whole rows from those of their chunks, which become the factors that take the chunks'
 /// exponentials to the row's shift.
 #[inline(always)]

@@ -24,6 +24,8 @@ use crate::simd::Float;
 #[cfg(feature = "linear")]
 pub(crate) use call::{Call, shaped};
 use call::{Forward, Gradient, Partials, Request};
+#[cfg(feature = "linear")]
+pub(crate) use labels::Labels;
 pub use partial::Partial;
 use plan::Weights;
 use scale::RowWeights;

@@ -10,6 +10,12 @@ pub(crate) fn is_factor<T: Float>(x: T) -> bool {
     x >= T::ZERO && x < T::INFINITY
 }
 
+/// 0, or a magnitude within 2^-6 to 2^6.
+#[inline]
+pub(crate) fn is_ordinary<T: Float>(x: T) -> bool {
+    x == T::ZERO || (1.0 / 64.0..=64.0).contains(&x.abs().to_f64())
+}
+
 /// Factors within 2^-20 to 2^20 of 1 are multiplied as they are.
 const MODERATE: f64 = (1 << 20) as f64;
 
@@ -21,6 +27,8 @@ pub(crate) struct Weights<T> {
     pub(crate) wrong: Option<T>,
     /// Whether all but those of 0 are moderate.
     pub(crate) is_moderate: bool,
+    /// Whether all are ordinary.
+    pub(crate) are_ordinary: bool,
     /// The exponent of the largest.
     pub(crate) largest_exponent: i32,
     /// The exponent that is taken from the weights where smoothing adds them up: of their sum, unless it is moderate.
@@ -68,6 +76,7 @@ impl<T: Float> Weights<T> {
             all: all.to_vec(),
             wrong,
             is_moderate,
+            are_ordinary: all.iter().all(|&w| is_ordinary(w)),
             largest_exponent,
             exponent,
             scaled,
@@ -99,6 +108,8 @@ pub(crate) struct Classes {
 /// that tiny and huge weights are no smaller and no larger than others.
 pub(crate) struct Plan<'a, T: Float> {
     pub(crate) weights: Option<&'a [T]>,
+    /// Whether there are none but ordinary ones.
+    pub(crate) weights_are_ordinary: bool,
     /// The weights that smoothing adds up, without their common exponent.
     scaled_weights: &'a [T],
     /// The exponent of the unit.
@@ -180,6 +191,7 @@ impl<'a, T: Float> Plan<'a, T> {
         };
         Plan {
             weights: weights.map(|weights| &*weights.all),
+            weights_are_ordinary: weights.is_none_or(|weights| weights.are_ordinary),
             scaled_weights: weights.map_or(&[], Weights::scaled),
             unit,
             first_lift: if weights.is_none_or(|weights| weights.is_moderate) { 0 } else { T::FIRST_LIFT },

@@ -10,7 +10,7 @@
 //! scratch while all sums are made, and these the gradient; losses are added up as those of rows with labels are.
 
 use super::call::{Gradient, Request, mean};
-use super::driver::{Total, aligned};
+use super::driver::{Total, aligned, cut};
 use super::math::{self, Shift};
 use super::plan::{CLASSES_PER_LANE_CHUNK, chunk_classes};
 use super::scale::{CallScale, LossSum};
@@ -149,7 +149,9 @@ impl<T: Float> SoftmaxXent<T> {
         let level = Level::current()?;
         let is_mean = self.reduction == Reduction::Mean && self.normalizer.is_none();
         let weight = (is_mean || row_weights.is_some()).then(|| {
-            let (targets, weights) = (targets.lanes(axis), row_weights.map(|weights| &*weights.all));
+            let mut lanes = None;
+            targets.set_lanes(axis, &mut lanes);
+            let (targets, weights) = (lanes.as_ref(), row_weights.map(|weights| &*weights.all));
             let rows = if classes == 0 { 0 } else { rows };
             let weight = T::dispatch(level, Weigh { targets, rows, weights, exponent: rows_exponent });
             Scaled::of_f64(weight).lifted(rows_exponent)
@@ -179,7 +181,7 @@ impl<T: Float> SoftmaxXent<T> {
 
 /// Whether one of a row's targets is not 0.
 #[inline(always)]
-fn has_target<T: Float, S: Simd<T>>(s: S, targets: Lanes<'_, T>, row: usize) -> bool {
+fn has_target<T: Float, S: Simd<T>>(s: S, targets: &Lanes<'_, T>, row: usize) -> bool {
     let lane = targets.lane(row);
     let Some(t) = lane.as_slice() else { return (0..targets.lane_len()).any(|j| lane.get(j) != T::ZERO) };
     let (blocks, rest) = T::blocks(t);
@@ -193,7 +195,7 @@ fn has_target<T: Float, S: Simd<T>>(s: S, targets: Lanes<'_, T>, row: usize) -> 
 
 /// The sum of the weights of rows that have a target, less 2^`exponent`; their number, where there are none.
 struct Weigh<'a, T> {
-    targets: Lanes<'a, T>,
+    targets: Option<&'a Lanes<'a, T>>,
     rows: usize,
     weights: Option<&'a [T]>,
     exponent: i32,
@@ -206,7 +208,7 @@ impl<T: Float> Kernel<T> for Weigh<'_, T> {
         let Weigh { targets, rows, weights, exponent } = self;
         let counts = (0..rows).filter(
             #[inline(always)]
-            |&row| has_target(s, targets, row),
+            |&row| targets.is_some_and(|targets| has_target(s, targets, row)),
         );
         match weights {
             None => counts.count() as f64,
@@ -222,9 +224,10 @@ impl<T: Float> Kernel<T> for Weigh<'_, T> {
 struct Piece<'p, 'a, T: Float> {
     soft: &'p Soft<'p, T>,
     rows: usize,
+    /// The logits; where `None`, they are in `grad`.
     logits: Option<Lanes<'a, T>>,
-    targets: Lanes<'a, T>,
-    grad: LanesMut<'a, T>,
+    targets: Option<Lanes<'a, T>>,
+    grad: Option<LanesMut<'a, T>>,
     weights: Option<&'a [T]>,
     /// Of each block the sum of the losses, and how many rows count.
     totals: &'a mut [(LossSum, usize)],
@@ -238,10 +241,10 @@ impl<T: Float> Split for Piece<'_, '_, T> {
     fn split_at(self, mid: usize) -> (Self, Self) {
         let Piece { soft, rows, logits, targets, grad, weights, totals } = self;
         let at = rows.min(mid * soft.block);
-        let (targets, targets_b) = targets.split_at(at);
-        let (logits, logits_b) = logits.map(|logits| logits.split_at(at)).unzip();
-        let (grad, grad_b) = grad.split_at(at);
-        let (weights, weights_b) = weights.map(|weights| weights.split_at(at)).unzip();
+        let (targets, targets_b) = cut(targets, at);
+        let (logits, logits_b) = cut(logits, at);
+        let (grad, grad_b) = cut(grad, at);
+        let (weights, weights_b) = cut(weights, at);
         let (totals, totals_b) = totals.split_at_mut(mid);
         let rows_b = rows - at;
         (
@@ -267,13 +270,19 @@ struct Scratch<T> {
     targets: Vec<T>,
 }
 
-impl<T: Float> Kernel<T> for Piece<'_, '_, T> {
+/// Rows, at most, that lie along vectors though their sums are those of rows in lanes, one chain each: so few leave
+/// most lanes empty.
+const FEW_ROWS: usize = 4;
+
+impl<T: Float> Kernel<T> for &mut Piece<'_, '_, T> {
     type Output = ();
     #[inline(always)]
     fn run<S: Simd<T>>(self, s: S) {
+        let classes = self.targets.as_ref().map_or(0, Lanes::lane_len);
+        let are_few = self.rows <= FEW_ROWS && classes > T::LANES;
         parallel::with_scratch(
             #[inline(always)]
-            |scratch: &mut Scratch<T>| match self.soft.row_per_lane {
+            |scratch: &mut Scratch<T>| match self.soft.row_per_lane && !are_few {
                 true => math::outlined(s, RowPerLane { piece: self, scratch }),
                 false => self.along(s, scratch),
             },
@@ -283,7 +292,7 @@ impl<T: Float> Kernel<T> for Piece<'_, '_, T> {
 
 /// Rows in lanes, a function of its own.
 struct RowPerLane<'s, 'p, 'a, T: Float> {
-    piece: Piece<'p, 'a, T>,
+    piece: &'s mut Piece<'p, 'a, T>,
     scratch: &'s mut Scratch<T>,
 }
 
@@ -292,21 +301,22 @@ impl<T: Float> Kernel<T> for RowPerLane<'_, '_, '_, T> {
     #[inline(always)]
     fn run<S: Simd<T>>(self, s: S) {
         let RowPerLane { piece, scratch } = self;
-        let Piece { soft, rows, logits, targets, mut grad, weights, totals } = piece;
+        let &mut Piece { soft, rows, ref logits, ref targets, ref mut grad, weights, ref mut totals } = piece;
+        let (Some(targets), Some(grad)) = (targets, grad) else { return };
         let classes = targets.lane_len();
         let len = classes * T::LANES;
         let (room, targets_room) =
             (aligned(&mut scratch.exponentials, len), aligned(&mut scratch.targets, len));
         let capped = aligned(&mut scratch.logits, if soft.cap.is_some() { len } else { 0 });
-        for (start, found) in (0..rows).step_by(soft.block).zip(totals) {
+        for (start, found) in (0..rows).step_by(soft.block).zip(totals.iter_mut()) {
             let (mut total, mut count) = (Total::of_block(start), 0);
             let end = rows.min(start + soft.block);
             for first in (start..end).step_by(T::LANES) {
                 let here = T::LANES.min(end - first);
-                let (from, room_t) = (Some(&targets), &mut *targets_room);
+                let (from, room_t) = (Some(targets), &mut *targets_room);
                 let mut t = Columns { from, to: None, first, count: here, classes, room: room_t };
                 t.open(s, 0);
-                let (from, to) = (logits.as_ref(), Some(&mut grad));
+                let (from, to) = (logits.as_ref(), Some(&mut *grad));
                 let mut x = Columns { from, to, first, count: here, classes, room: &mut *room };
                 x.open(s, 0);
                 math::softcap(s, soft.cap, x.buffer(0));
@@ -341,15 +351,16 @@ impl<T: Float> Kernel<T> for RowPerLane<'_, '_, '_, T> {
 impl<T: Float> Piece<'_, '_, T> {
     /// Row after row, each along vectors.
     #[inline(always)]
-    fn along<S: Simd<T>>(self, s: S, scratch: &mut Scratch<T>) {
-        let Piece { soft, rows, logits, targets, mut grad, weights, totals } = self;
+    fn along<S: Simd<T>>(&mut self, s: S, scratch: &mut Scratch<T>) {
+        let &mut Piece { soft, rows, ref logits, ref targets, ref mut grad, weights, ref mut totals } = self;
+        let (Some(targets), Some(grad)) = (targets, grad) else { return };
         let classes = targets.lane_len();
         let Scratch { exponentials, logits: capped, targets: room } = scratch;
         for list in [&mut *exponentials, &mut *capped, &mut *room] {
             list.resize(classes.max(list.len()), T::ZERO);
         }
         let (x, capped, room) = (&mut exponentials[..classes], &mut capped[..classes], &mut room[..classes]);
-        for (start, found) in (0..rows).step_by(soft.block).zip(totals) {
+        for (start, found) in (0..rows).step_by(soft.block).zip(totals.iter_mut()) {
             let (mut total, mut count) = (Total::of_block(start), 0);
             for i in start..rows.min(start + soft.block) {
                 if !has_target(s, targets, i) {
@@ -373,7 +384,7 @@ impl<T: Float> Piece<'_, '_, T> {
                         &*room
                     }
                 };
-                let (sums, is_correct) = sums_along(s, x, t);
+                let (sums, is_correct) = sums_along(s, x, t, soft.row_per_lane);
                 let (loss, [by, less]) = soft.row(s, &sums, weights.map(|weights| &weights[i..=i]));
                 let loss = stored(s, loss).as_ref()[0];
                 let [by, less] = [by, less].map(
@@ -421,13 +432,19 @@ fn add_class<T: Float, S: Simd<T>>(
     x: S::V,
     t: S::V,
 ) -> S::V {
-    let zero = s.splat(T::ZERO);
+    add_target(s, sums, half_max, x, t);
     let power = sums.shift.exp(s, x);
-    let below = s.sub(half_max, s.mul(x, s.splat(T::from_f64(0.5))));
     sums.z = s.add(sums.z, power);
+    power
+}
+
+/// [`add_class`] without the exponential.
+#[inline(always)]
+fn add_target<T: Float, S: Simd<T>>(s: S, sums: &mut RowStats<S::V>, half_max: S::V, x: S::V, t: S::V) {
+    let zero = s.splat(T::ZERO);
+    let below = s.sub(half_max, s.mul(x, s.splat(T::from_f64(0.5))));
     sums.total = s.add(sums.total, t);
     sums.gaps = s.mul_add(t, s.select(s.ne(t, zero), below, zero), sums.gaps);
-    power
 }
 
 /// The sums of rows along a vector's lanes, whose logits become their exponentials; and whether each one's
@@ -454,14 +471,31 @@ fn sums_of_columns<T: Float, S: Simd<T>>(s: S, x: &mut [T::Block], t: &[T::Block
     (sums, s.eq(first, first_target))
 }
 
-/// The same of one row along vectors, its sums in all lanes.
+/// The same of one row along vectors, its sums in all lanes; `in_order` makes them those of rows in lanes.
 #[inline(always)]
-fn sums_along<T: Float, S: Simd<T>>(s: S, x: &mut [T], t: &[T]) -> (RowStats<S::V>, bool) {
+fn sums_along<T: Float, S: Simd<T>>(s: S, x: &mut [T], t: &[T], in_order: bool) -> (RowStats<S::V>, bool) {
     let largest = Bounds::of(s, x).of_all(s).max;
     let is_correct = first_of(x, largest) == first_of(t, Bounds::of(s, t).of_all(s).max);
     let (max, zero, masked) = (s.splat(largest), s.splat(T::ZERO), s.splat(T::NEG_INFINITY));
     let half_max = s.mul(math::finite_or_0(s, max), s.splat(T::from_f64(0.5)));
     let shift = Shift::of_chunk(s, max);
+    if in_order {
+        let mut sums = RowStats { z: zero, total: zero, gaps: zero, max, shift };
+        for (&x, &t) in x.iter().zip(t) {
+            add_target(s, &mut sums, half_max, s.splat(x), s.splat(t));
+        }
+        slices::map(
+            s,
+            x,
+            T::NEG_INFINITY,
+            #[inline(always)]
+            |x| shift.exp(s, x),
+        );
+        for &power in &*x {
+            sums.z = s.add(sums.z, s.splat(power));
+        }
+        return (sums, is_correct);
+    }
     let mut all = [0.0; 3];
     for (x, t) in x.chunks_mut(chunk_classes::<T, false>()).zip(t.chunks(chunk_classes::<T, false>())) {
         let mut sums = RowStats { z: zero, total: zero, gaps: zero, max, shift };
@@ -566,25 +600,38 @@ impl<T: Float> Soft<'_, T> {
         targets: &View<'_, T>,
         grad: &mut ViewMut<'_, T>,
     ) -> Result<Loss<T>> {
-        let (classes, grad_len) = (grad.shape()[self.axis], grad.shape().iter().product::<usize>());
+        let (classes, grad_len) = (grad.shape()[self.axis], grad.len());
         let rows = grad_len.checked_div(classes).unwrap_or(0);
-        let mut totals = vec![(LossSum::ZERO, 0); rows.div_ceil(self.block)];
+        let blocks = rows.div_ceil(self.block);
+        let (mut one, mut many);
+        let totals = match blocks {
+            0..=1 => {
+                one = [(LossSum::ZERO, 0)];
+                &mut one[..blocks]
+            }
+            _ => {
+                many = vec![(LossSum::ZERO, 0); blocks];
+                &mut many[..]
+            }
+        };
         if rows > 0 {
-            let piece = Piece {
-                soft: self,
-                rows,
-                logits: logits.map(|x| x.lanes(self.axis)),
-                targets: targets.lanes(self.axis),
-                grad: grad.reborrow().into_lanes(self.axis),
-                weights: self.row_weights,
-                totals: &mut totals,
-            };
+            let (weights, of_rows) = (self.row_weights, &mut *totals);
+            let mut piece =
+                Piece { soft: self, rows, logits: None, targets: None, grad: None, weights, totals: of_rows };
+            if let Some(logits) = logits {
+                logits.set_lanes(self.axis, &mut piece.logits);
+            }
+            targets.set_lanes(self.axis, &mut piece.targets);
+            grad.set_lanes(self.axis, &mut piece.grad);
             let bytes = grad_len.saturating_mul(2 * size_of::<T>());
-            let grain = parallel::grain(Split::len(&piece), bytes, 1);
-            parallel::for_each(piece, grain, |_, piece| T::dispatch(self.level, piece));
+            if parallel::is_little(blocks, bytes) {
+                T::dispatch(self.level, &mut piece);
+            } else {
+                parallel::for_each(piece, 1, |_, mut piece| T::dispatch(self.level, &mut piece));
+            }
         }
         let (mut sum, mut count) = (LossSum::ZERO, 0);
-        for (total, counted) in totals {
+        for &(total, counted) in &*totals {
             sum.add(total);
             count += counted;
         }
