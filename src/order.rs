@@ -25,10 +25,14 @@ const BLOCK: usize = 16_384;
 pub(crate) const SUMS_OF_WEIGHTS: usize = 8;
 
 /// Whether rows of logits of this shape, whose classes are on `axis`, sit in lanes: where there are few classes, or
-/// these are not the last axis. Axes of length 1 after that of the classes leave it the last.
+/// these are not the last axis.
 pub(crate) fn is_row_per_lane<T: Float>(shape: &[usize], axis: usize, finds_maxima: bool) -> bool {
-    let is_last = shape[axis + 1..].iter().all(|&n| n == 1);
-    !is_last || shape[axis] <= VECTORS_IN_LANES[usize::from(finds_maxima)] * T::LANES
+    !is_last_axis(shape, axis) || shape[axis] <= VECTORS_IN_LANES[usize::from(finds_maxima)] * T::LANES
+}
+
+/// Whether the classes lie on the last axis; axes of length 1 after it leave it the last.
+pub(crate) fn is_last_axis(shape: &[usize], axis: usize) -> bool {
+    shape[axis + 1..].iter().all(|&n| n == 1)
 }
 
 /// Whether rows of `classes` classes whose targets are probabilities sit in lanes.

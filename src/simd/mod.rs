@@ -237,10 +237,9 @@ pub(crate) trait Simd<T: Float>: select::Compress<T> + Copy + Send + Sync + 'sta
     /// [`Simd::bits`] of four masks, one after the other.
     #[inline(always)]
     fn bits_of_4(self, m: [Self::M; 4]) -> u64 {
-        let [a, b, c, d] = m.map(
-            #[inline(always)]
-            |m| u64::from(self.bits(m)),
-        );
+        let [a, b, c, d] = m;
+        let (a, b) = (u64::from(self.bits(a)), u64::from(self.bits(b)));
+        let (c, d) = (u64::from(self.bits(c)), u64::from(self.bits(d)));
         a | b << T::LANES | c << (2 * T::LANES) | d << (3 * T::LANES)
     }
 

@@ -3,7 +3,6 @@
 mod select;
 
 use super::{Kernel, Level, Simd};
-use std::array::from_fn;
 use wide::{f32x16, f64x8};
 
 /// The level without a condition, and so without proof.
@@ -70,18 +69,24 @@ macro_rules! level {
             fn abs(self, a: $v) -> $v {
                 a.abs()
             }
+            // Loops, not `from_fn`, whose closures are not sure to be inlined.
             #[inline(always)]
             fn power_of_two(self, shifted: $v) -> $v {
-                let shifted = shifted.to_array();
-                $v::new(from_fn(|i| $t::from_bits(shifted[i].to_bits() << $mantissa)))
+                let mut powers = shifted.to_array();
+                for x in &mut powers {
+                    *x = $t::from_bits(x.to_bits() << $mantissa);
+                }
+                $v::new(powers)
             }
             #[inline(always)]
             fn power_of_eighths(self, shifted: $v, table: &[$t; $lanes]) -> $v {
-                let shifted = shifted.to_array();
-                $v::new(from_fn(|i| {
-                    let bits = shifted[i].to_bits();
-                    $t::from_bits((bits << ($mantissa - 3)).wrapping_add(table[bits as usize % 8].to_bits()))
-                }))
+                let mut powers = shifted.to_array();
+                for x in &mut powers {
+                    let bits = x.to_bits();
+                    let eighth = table[bits as usize % 8].to_bits();
+                    *x = $t::from_bits((bits << ($mantissa - 3)).wrapping_add(eighth));
+                }
+                $v::new(powers)
             }
             #[inline(always)]
             fn or_differing(self, so_far: $v, a: $v, b: $v) -> $v {
@@ -89,12 +94,15 @@ macro_rules! level {
             }
             #[inline(always)]
             fn split(self, a: $v) -> ($v, $v) {
-                let (a, one) = (a.to_array(), (1.0 as $t).to_bits());
-                let mantissa = from_fn(|i| $t::from_bits(a[i].to_bits() & ((1 << $mantissa) - 1) | one));
+                let (mut mantissas, mut exponents) = (a.to_array(), a.to_array());
                 // The exponent's bits under those of 2^mantissa are the number 2^mantissa + exponent.
-                let base = (1u64 << $mantissa) as $t;
-                let exponent = from_fn(|i| $t::from_bits(a[i].to_bits() >> $mantissa | base.to_bits()));
-                ($v::new(mantissa), $v::new(exponent) - $v::splat(base + $bias as $t))
+                let (one, base) = ((1.0 as $t).to_bits(), (1u64 << $mantissa) as $t);
+                for (mantissa, exponent) in mantissas.iter_mut().zip(&mut exponents) {
+                    let bits = mantissa.to_bits();
+                    *mantissa = $t::from_bits(bits & ((1 << $mantissa) - 1) | one);
+                    *exponent = $t::from_bits(bits >> $mantissa | base.to_bits());
+                }
+                ($v::new(mantissas), $v::new(exponents) - $v::splat(base + $bias as $t))
             }
             #[inline(always)]
             fn gt(self, a: $v, b: $v) -> $v {

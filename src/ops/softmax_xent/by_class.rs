@@ -175,10 +175,7 @@ impl<T: Float, const GUESSED: bool, const WEIGHTED: bool> Kernel<T>
             };
             let x = if class == NO_CLASS && wanted { &*slots.ignored } else { x };
             let (x, to) = (&x[..classes], &mut to[..classes]);
-            let [k, origin] = [&now.shift.k, &now.shift.origin].map(
-                #[inline(always)]
-                |block| s.splat(block.as_ref()[lane]),
-            );
+            let (k, origin) = (s.splat(now.shift.k.as_ref()[lane]), s.splat(now.shift.origin.as_ref()[lane]));
             let from = if GUESSED { exp::window(s, k) } else { exp::shifted(s, k) };
             let at = s.splat(T::from_f64(class.wrapping_sub(plan.first_class).min(classes) as f64));
             let (factor, smoothing) = (s.splat(factor), s.splat(smoothing));

@@ -242,11 +242,8 @@ fn gradient<T: Float, S: Simd<T>>(s: S, pass: Pass<'_, T, Row<'_, '_, T>, Option
     let tile = &mut tile;
     let factors = &group.factors;
     let of_row = &group.row.shift;
-    let [smoothing, factor, origin, k] = [&factors.smoothing, &factors.factor, &of_row.origin, &of_row.k]
-        .map(
-            #[inline(always)]
-            |block| s.splat(block.as_ref()[lane]),
-        );
+    let (smoothing, factor) = (s.splat(factors.smoothing(lane)), s.splat(factors.factor.as_ref()[lane]));
+    let (origin, k) = (s.splat(of_row.origin.as_ref()[lane]), s.splat(of_row.k.as_ref()[lane]));
     let shift = Shift { origin, k }.lifted(s, T::CHUNK_LIFT);
     let class = group.classes[lane];
     for (i, c) in tile.chunks().enumerate() {

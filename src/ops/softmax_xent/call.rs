@@ -149,6 +149,8 @@ compiled! {
 /// classes sit in lanes. In lanes and along vectors 65 classes take 2.0 and 2.4 ns a logit, 124 take 1.69 and 1.65
 /// (`f64` 3.4 and 3.7, 3.1 and 2.9).
 const UNFUSED_CLASSES_IN_LANES: usize = 96;
+/// Fewer rows sit in lanes only if their classes fill no vector: most lanes would have none.
+const UNFUSED_ROWS_IN_LANES: usize = 5;
 
 impl<T: Float> SoftmaxXent<T> {
     /// One value, or one for each of `rows` rows, in C order.
@@ -177,9 +179,12 @@ impl<T: Float> SoftmaxXent<T> {
     /// Whether rows sit in lanes.
     pub(super) fn is_row_per_lane(&self, axis: usize, shape: &[usize]) -> bool {
         let finds_maxima = self.label_smoothing > T::ZERO || self.z_loss > T::ZERO;
-        let is_fused = Level::current().is_ok_and(Level::has_fma);
-        !is_fused && shape[axis] <= UNFUSED_CLASSES_IN_LANES
-            || order::is_row_per_lane::<T>(shape, axis, finds_maxima)
+        if Level::current().is_ok_and(|level| !level.has_fma()) && order::is_last_axis(shape, axis) {
+            let rows = shape.iter().product::<usize>().checked_div(shape[axis]).unwrap_or(0);
+            return shape[axis]
+                <= if rows < UNFUSED_ROWS_IN_LANES { T::LANES } else { UNFUSED_CLASSES_IN_LANES };
+        }
+        order::is_row_per_lane::<T>(shape, axis, finds_maxima)
     }
 
     /// Checks the options against each other and the inputs.

@@ -686,16 +686,15 @@ impl<'a, T: Float> Job<'_, 'a, T> {
             // The order of the comparisons must not tell what the largest is where one is no number.
             let max = s.select(s.ge(sums.others, sums.others), sums.max, s.splat(T::NAN));
             let others = math::shift_of_partials(s, sums.others, sums.max, T::ONE);
-            let [max, others, target, sum, weight] = [max, others, sums.target, sums.gap, sums.weight].map(
-                #[inline(always)]
-                |v| stored(s, v),
-            );
+            let mut blocks = RowStats::default();
+            RowStats { max, others, ..sums }.store(s, &mut blocks);
             // Rows without a target have lost.
             let lost = group.lost | !s.bits(have_target);
             let is_whole = plan.first_class == 0 && self.classes == plan.all_classes;
             for (i, found) in found[rows].iter_mut().enumerate() {
+                let RowStats { max, others, target, gap, weight } = &blocks;
                 let [max, others, target, sum, weight] =
-                    [&max, &others, &target, &sum, &weight].map(|block| block.as_ref()[i]);
+                    [max, others, target, gap, weight].map(|block| block.as_ref()[i]);
                 let rival = if lost >> i & 1 == 1 { T::INFINITY } else { T::NEG_INFINITY };
                 let rival = if others.is_nan() { T::NAN } else { rival };
                 *found = Partial { max, others, target, sum, weight, rival };

@@ -277,22 +277,22 @@ impl<V: Copy> RowStats<V> {
             let leads = row.target >= row.rival; // not where either is NaN
             lost |= u32::from(!leads) << lane;
         }
-        let [max, others, target, gap, weight] = blocks.map(
-            #[inline(always)]
-            |block| s.load(&block),
-        );
-        let others = shift_of_partials(s, others, max, -T::ONE);
-        (RowStats { max, others, target, gap, weight }, lost)
+        let [max, others, target, gap, weight] = blocks;
+        let mut stats = RowStats::load(s, &RowStats { max, others, target, gap, weight });
+        stats.others = shift_of_partials(s, stats.others, stats.max, -T::ONE);
+        (stats, lost)
     }
 
     #[inline(always)]
     pub(super) fn load<T: Float, S: Simd<T, V = V>>(s: S, from: &RowStats<T::Block>) -> Self {
-        let RowStats { max, others, target, gap, weight } = from;
-        let [max, others, target, gap, weight] = [max, others, target, gap, weight].map(
-            #[inline(always)]
-            |block| s.load(block),
-        );
-        RowStats { max, others, target, gap, weight }
+        // Not by `map` of an array, which is a function without this level's instructions.
+        RowStats {
+            max: s.load(&from.max),
+            others: s.load(&from.others),
+            target: s.load(&from.target),
+            gap: s.load(&from.gap),
+            weight: s.load(&from.weight),
+        }
     }
 
     #[inline(always)]

@@ -155,10 +155,7 @@ impl<T: Float> CallScale<T> {
     ) -> RowFactors<S::V> {
         let one = s.splat(T::ONE);
         let mut gradient = RowScale::splat(s, &self.of_all);
-        let in_answer = self.unit_powers.map(
-            #[inline(always)]
-            |power| s.splat(power),
-        );
+        let in_answer = [s.splat(self.unit_powers[0]), s.splat(self.unit_powers[1])];
         if upstream.is_none() && weights.is_none() {
             let has_loss = self.unit != 0;
             return RowFactors { gradient, weight: one, in_total: one, in_answer, has_loss };
@@ -264,10 +261,7 @@ impl<V: Copy> RowFactors<V> {
 #[inline(always)]
 fn are_moderate<T: Float, S: Simd<T>>(s: S, x: S::V) -> bool {
     let (zero, size) = (s.splat(T::ZERO), s.abs(x));
-    let [least, most] = [-20, 21].map(
-        #[inline(always)]
-        |exponent| s.splat(scaled::scale(T::ONE, exponent)),
-    );
+    let (least, most) = (s.splat(scaled::scale(T::ONE, -20)), s.splat(scaled::scale(T::ONE, 21)));
     let size = s.select(s.eq(x, zero), least, size);
     s.bits(s.and(s.ge(size, least), s.gt(most, size))) == (1u64 << T::LANES).wrapping_sub(1) as u32
 }

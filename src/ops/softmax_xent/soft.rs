@@ -387,10 +387,7 @@ impl<T: Float> Piece<'_, '_, T> {
                 let (sums, is_correct) = sums_along(s, x, t, soft.row_per_lane);
                 let (loss, [by, less]) = soft.row(s, &sums, weights.map(|weights| &weights[i..=i]));
                 let loss = stored(s, loss).as_ref()[0];
-                let [by, less] = [by, less].map(
-                    #[inline(always)]
-                    |x| s.splat(stored(s, x).as_ref()[0]),
-                );
+                let (by, less) = (s.splat(stored(s, by).as_ref()[0]), s.splat(stored(s, less).as_ref()[0]));
                 total.add(i, &[loss]);
                 total.correct += u64::from(is_correct && !loss.is_nan());
                 count += 1;
@@ -512,10 +509,8 @@ fn sums_along<T: Float, S: Simd<T>>(s: S, x: &mut [T], t: &[T], in_order: bool) 
             *all += s.sum_lanes(sum).to_f64();
         }
     }
-    let [z, total, gaps] = all.map(
-        #[inline(always)]
-        |sum| s.splat(T::from_f64(sum)),
-    );
+    let [z, total, gaps] = all.map(T::from_f64);
+    let (z, total, gaps) = (s.splat(z), s.splat(total), s.splat(gaps));
     (RowStats { z, total, gaps, max, shift }, is_correct)
 }
 
