@@ -552,22 +552,42 @@ impl<'a> Erased3<'a> {
         Strided3 { start, shape: self.shape, strides: self.strides, borrow: PhantomData }
     }
 
-    /// The rows along `axis`, those of plane `at`, or (along the planes) those with the number `at` of each plane. They
-    /// must be dense, and are read as `T`s, of which one or more make an element.
+    /// The rows of the planes from `first` to `end`, plane after plane. They must be dense, and are read as `T`s, of
+    /// which one or more make an element.
     #[inline(always)]
-    pub(crate) fn rows<T: Word>(&self, axis: usize, at: usize) -> Rows<'a, T> {
-        let other = if axis == K { P } else { K };
-        assert!(
-            axis != M && at < self.shape[other] && (self.strides[M] == 1 || self.shape[M] <= 1),
-            "no dense rows"
-        );
+    pub(crate) fn planes<T: Word>(
+        &self,
+        [first, end]: [usize; 2],
+    ) -> impl Iterator<Item = Rows<'a, T>> + use<'a, T> {
+        assert!(first <= end && end <= self.shape[P], "planes beyond the end");
+        let (rows, step) =
+            (self.dense_rows::<T>(K, 0), self.strides[P] * (self.width / size_of::<T>()) as isize);
+        let mut start = rows.start.at(first as isize * step);
+        (first..end).map(move |_| {
+            let plane = Rows { start, ..rows };
+            start = start.at(step);
+            plane
+        })
+    }
+
+    /// The rows with the number `at` of each plane, which are dense.
+    #[inline(always)]
+    pub(crate) fn along_planes<T: Word>(&self, at: usize) -> Rows<'a, T> {
+        self.dense_rows(P, at)
+    }
+
+    /// Of the first plane, or the row `at` of each.
+    #[inline(always)]
+    fn dense_rows<T: Word>(&self, axis: usize, at: usize) -> Rows<'a, T> {
+        let is_dense = self.strides[M] == 1 || self.shape[M] <= 1;
+        assert!(is_dense && (axis == K || at < self.shape[K]), "no dense rows");
         let (start, each) = (self.start.cast::<T>(), self.width / size_of::<T>());
         assert!(
             self.width.is_multiple_of(size_of::<T>()) && start.0.is_aligned(),
             "elements of another size"
         );
         Rows {
-            start: start.at(at as isize * self.strides[other] * each as isize),
+            start: start.at(at as isize * self.strides[K] * each as isize),
             n: self.shape[axis],
             stride: self.strides[axis] * each as isize,
             len: self.shape[M] * each,
@@ -617,10 +637,16 @@ impl<'a> Erased3Mut<'a> {
         Strided3Mut(self.0.typed(), PhantomData)
     }
 
-    /// As [`Erased3::rows`].
+    /// As [`Erased3::planes`]. No two planes share an element.
     #[inline(always)]
-    pub(crate) fn rows<T: Word>(&mut self, axis: usize, at: usize) -> RowsMut<'_, T> {
-        RowsMut(self.0.rows(axis, at), PhantomData)
+    pub(crate) fn planes<T: Word>(&mut self, planes: [usize; 2]) -> impl Iterator<Item = RowsMut<'_, T>> {
+        self.0.planes(planes).map(|rows| RowsMut(rows, PhantomData))
+    }
+
+    /// As [`Erased3::along_planes`].
+    #[inline(always)]
+    pub(crate) fn along_planes<T: Word>(&mut self, at: usize) -> RowsMut<'_, T> {
+        RowsMut(self.0.along_planes(at), PhantomData)
     }
 
     /// The first `mid` of an axis, and the rest: no element is in both.
@@ -648,12 +674,6 @@ impl<'a, T: Word> Rows<'a, T> {
     #[inline(always)]
     pub(crate) fn get(&self, i: u64) -> Option<&'a [T]> {
         if i < self.n as u64 { Some(self.row(i as usize)) } else { None }
-    }
-
-    /// The number of elements of a row.
-    #[inline(always)]
-    pub(crate) fn row_len(&self) -> usize {
-        self.len
     }
 
     /// Row number `i`.

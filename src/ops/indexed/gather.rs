@@ -4,7 +4,7 @@ use super::plan::{
     Form, Job, Numbers, PREFETCH_FROM, Vectors, are_rows, check_labels, of_dense, place, run_axis,
     with_index, with_widths, with_word,
 };
-use super::rows::{any_length, exactly, for_each_block, rows_ahead, twice};
+use super::rows::{Block, any_length, exactly, for_each_block, rows_ahead, twice};
 use crate::array::{
     Erased3, Erased3Mut, ErasedSlice, ErasedSliceMut, ErasedView, ErasedViewMut, FLOW, K, LIST, M, P, Plan,
     Runs, RunsMut, TABLE, Word, Words,
@@ -276,67 +276,71 @@ fn copy_rows(job: &mut Gather<'_>, hints: Hints, level: Level) {
     let width = job.flow.as_piece().shape()[M];
     let has_gaps = job.list.has_gaps();
     let row = width * job.table.width();
-    if hints.is_streamed && !has_gaps {
-        return f32::dispatch(level, Streamed { job, ahead: rows_ahead(row, usize::MAX) });
-    }
-    // Short rows by moves of registers, those of more than 32 bytes by the level's; longer ones by `memcpy`, which
-    // knows the CPU.
-    let ahead = rows_ahead(row, hints.reach);
+    let is_streamed = hints.is_streamed && !has_gaps;
+    let ahead = rows_ahead(row, if is_streamed { usize::MAX } else { hints.reach });
+    let [planes, len, _] = *job.flow.as_piece().shape();
+    let Job { table, list, flow, .. } = job;
+    for_each_block(list, [planes, len], None, ahead, |block| {
+        if is_streamed {
+            f32::dispatch(level, Streamed(CopyRows { block, table, flow, copy: () }));
+        } else {
+            copy_block(CopyRows { block, table, flow, copy: () }, row, level);
+        }
+        if has_gaps {
+            let value = list.fill_value();
+            block.gaps(table.shape()[K]).for_each(|[p, k]| fill_row(flow, [p, k, 0], &value));
+        }
+    });
+}
+
+/// Short rows by moves of registers, those of more than 32 bytes by the level's; longer ones by `memcpy`, which knows
+/// the CPU. The loop over planes stands inside the choice of the move: planes may be many and have few rows each.
+fn copy_block(rows: CopyRows<'_, '_, '_, ()>, row: usize, level: Level) {
     let longest = if level == Level::Portable { 64 } else { 256 };
     match row {
-        1 => copy_rows_by(job, ahead, exactly::<1>),
-        2 => copy_rows_by(job, ahead, exactly::<2>),
-        4 => copy_rows_by(job, ahead, exactly::<4>),
-        5..8 => copy_rows_by(job, ahead, twice::<4>),
-        8 => copy_rows_by(job, ahead, exactly::<8>),
-        9..16 => copy_rows_by(job, ahead, twice::<8>),
-        16 => copy_rows_by(job, ahead, exactly::<16>),
-        17..=32 => copy_rows_by(job, ahead, twice::<16>),
-        33..=64 => f32::dispatch(level, CopyRows { job, ahead, copy: twice::<32> }),
-        65..=128 if row <= longest => f32::dispatch(level, CopyRows { job, ahead, copy: twice::<64> }),
-        129..=256 if row <= longest => f32::dispatch(level, CopyRows { job, ahead, copy: twice::<128> }),
-        _ => copy_rows_by(job, ahead, any_length),
+        1 => copy_rows_by(rows.by(exactly::<1>)),
+        2 => copy_rows_by(rows.by(exactly::<2>)),
+        4 => copy_rows_by(rows.by(exactly::<4>)),
+        5..8 => copy_rows_by(rows.by(twice::<4>)),
+        8 => copy_rows_by(rows.by(exactly::<8>)),
+        9..16 => copy_rows_by(rows.by(twice::<8>)),
+        16 => copy_rows_by(rows.by(exactly::<16>)),
+        17..=32 => copy_rows_by(rows.by(twice::<16>)),
+        33..=64 => f32::dispatch(level, rows.by(twice::<32>)),
+        65..=128 if row <= longest => f32::dispatch(level, rows.by(twice::<64>)),
+        129..=256 if row <= longest => f32::dispatch(level, rows.by(twice::<128>)),
+        _ => copy_rows_by(rows.by(any_length)),
     }
 }
 
-/// [`copy_rows_by`], at a level.
-struct CopyRows<'j, 'a, C> {
-    job: &'j mut Gather<'a>,
-    ahead: usize,
+/// The rows of a block, copied.
+struct CopyRows<'r, 't, 'f, C> {
+    block: &'r Block<'r>,
+    table: &'r Erased3<'t>,
+    flow: &'r mut Erased3Mut<'f>,
     copy: C,
 }
 
-impl<C: Fn(&[u8], &mut [u8]) + Copy> Kernel<f32> for CopyRows<'_, '_, C> {
-    type Output = ();
+impl<'r, 't, 'f> CopyRows<'r, 't, 'f, ()> {
     #[inline(always)]
-    fn run<S: Simd<f32>>(self, _: S) {
-        copy_all_rows(self.job, self.ahead, self.copy);
+    fn by<C>(self, copy: C) -> CopyRows<'r, 't, 'f, C> {
+        let CopyRows { block, table, flow, .. } = self;
+        CopyRows { block, table, flow, copy }
     }
 }
 
-#[inline(never)]
-fn copy_rows_by(job: &mut Gather<'_>, ahead: usize, copy: impl Fn(&[u8], &mut [u8]) + Copy) {
-    copy_all_rows(job, ahead, copy);
+impl<C: Fn(&[u8], &mut [u8])> Kernel<f32> for CopyRows<'_, '_, '_, C> {
+    type Output = ();
+    #[inline(always)]
+    fn run<S: Simd<f32>>(self, _: S) {
+        self.block.gather(self.table, self.flow, self.copy);
+    }
 }
 
-/// The loop over all planes stands inside the choice of the move: planes may be many and have few rows each.
-#[inline(always)]
-fn copy_all_rows<T: Word>(job: &mut Gather<'_>, ahead: usize, copy: impl Fn(&[T], &mut [T]) + Copy) {
-    let [planes, len, _] = *job.flow.as_piece().shape();
-    let (has_gaps, value) = (job.list.has_gaps(), job.list.fill_value());
-    for_each_block(
-        job,
-        [planes, len],
-        None,
-        ahead,
-        #[inline(always)]
-        |table, flow, at, block| {
-            block.gather(&table.rows(at.axis, at.table), &mut flow.rows(at.axis, at.flow), copy);
-            if has_gaps {
-                block.gaps(table.shape()[K]).for_each(|k| fill_row(flow, [at.flow, k, 0], &value));
-            }
-        },
-    );
+/// Without a level.
+#[inline(never)]
+fn copy_rows_by(rows: CopyRows<'_, '_, '_, impl Fn(&[u8], &mut [u8])>) {
+    rows.block.gather(rows.table, rows.flow, rows.copy);
 }
 
 /// Overwrites a row with the value that fills.
@@ -348,20 +352,17 @@ fn fill_row(flow: &mut Erased3Mut<'_>, index: [usize; 3], value: &[u8; 16]) {
 }
 
 /// Rows of whole `f32`s, whatever they are, written by non-temporal stores.
-struct Streamed<'j, 'a> {
-    job: &'j mut Gather<'a>,
-    ahead: usize,
-}
+struct Streamed<'r, 't, 'f>(CopyRows<'r, 't, 'f, ()>);
 
-impl Kernel<f32> for Streamed<'_, '_> {
+impl Kernel<f32> for Streamed<'_, '_, '_> {
     type Output = ();
     #[inline(always)]
     fn run<S: Simd<f32>>(self, s: S) {
-        let Streamed { job, ahead } = self;
+        let CopyRows { block, table, flow, .. } = self.0;
         let streaming = Streaming::begin();
-        copy_all_rows::<f32>(
-            job,
-            ahead,
+        block.gather::<f32>(
+            table,
+            flow,
             #[inline(always)]
             |from, to| {
                 slices::map_streaming(

@@ -7,7 +7,7 @@ use super::plan::{
 use super::rows::{Block, Own, for_each_block, keep, put_block, rows_ahead};
 use crate::array::{
     Erased3, Erased3Mut, ErasedSlice, ErasedSliceMut, ErasedView, ErasedViewMut, FLOW, K, LIST, M, P, Plan,
-    Rows, RowsMut, Runs, RunsMut, TABLE, Update, Word,
+    Runs, RunsMut, TABLE, Update, Word,
 };
 use crate::error::Result;
 use crate::index::checked::{
@@ -422,26 +422,19 @@ fn update_rows(job: &mut Scatter<'_>, own: Own, op: Op, level: Level) {
     let adds_ahead =
         if reach < PREFETCH_ROWS_FROM || simd::is_intel() { 0 } else { ((32 << 10) / row).min(16) };
     let ahead = if matches!(op, Op::Put) { rows_ahead(row, reach) } else { adds_ahead };
-    for_each_block(job, [planes, len], own, ahead, |table, flow, at, block| match op {
-        Op::AddF32(a) => {
-            let (from, to) = (&flow.rows(at.axis, at.flow), &mut table.rows(at.axis, at.table));
-            add_rows(AddRows { block, from, to, a }, level);
-        }
-        Op::AddF64(a) => {
-            let (from, to) = (&flow.rows(at.axis, at.flow), &mut table.rows(at.axis, at.table));
-            add_rows(AddRows { block, from, to, a }, level);
-        }
-        Op::Put => {
-            put_block(block, &flow.rows(at.axis, at.flow), &mut table.rows(at.axis, at.table));
-        }
+    let Job { table, list, flow, .. } = job;
+    for_each_block(list, [planes, len], own, ahead, |block| match op {
+        Op::AddF32(a) => add_rows(AddRows { block, table, flow, a }, level),
+        Op::AddF64(a) => add_rows(AddRows { block, table, flow, a }, level),
+        Op::Put => put_block(block, table, flow),
     });
 }
 
 /// The rows of a block, added.
-struct AddRows<'r, 'a, T> {
-    block: Block<'r>,
-    from: &'r Rows<'a, T>,
-    to: &'r mut RowsMut<'a, T>,
+struct AddRows<'r, 't, 'f, T> {
+    block: &'r Block<'r>,
+    table: &'r mut Erased3Mut<'t>,
+    flow: &'r Erased3<'f>,
     a: T,
 }
 
@@ -450,8 +443,8 @@ struct AddRows<'r, 'a, T> {
 const SHORT_ROW: usize = 64;
 
 #[inline(always)]
-fn add_rows<T: Float + Word>(rows: AddRows<'_, '_, T>, level: Level) {
-    if rows.from.row_len() * size_of::<T>() < SHORT_ROW {
+fn add_rows<T: Float + Word>(rows: AddRows<'_, '_, '_, T>, level: Level) {
+    if rows.flow.shape()[M] * size_of::<T>() < SHORT_ROW {
         add_short_rows(rows)
     } else {
         T::dispatch(level, rows)
@@ -459,10 +452,10 @@ fn add_rows<T: Float + Word>(rows: AddRows<'_, '_, T>, level: Level) {
 }
 
 #[inline(never)]
-fn add_short_rows<T: Float + Word>(rows: AddRows<'_, '_, T>) {
+fn add_short_rows<T: Float + Word>(rows: AddRows<'_, '_, '_, T>) {
     macro_rules! by_length {
         ($($n:literal)*) => {
-            match rows.from.row_len() {
+            match rows.flow.shape()[M] {
                 $($n if !rows.block.is_kept() => rows.add_all::<true, $n>(),)*
                 _ => rows.add_all::<false, 4>(),
             }
@@ -471,25 +464,25 @@ fn add_short_rows<T: Float + Word>(rows: AddRows<'_, '_, T>) {
     by_length!(1 2 3 4 5 6 7 8 9 10 11 12 13 14 15)
 }
 
-impl<T: Float + Word> AddRows<'_, '_, T> {
+impl<T: Float + Word> AddRows<'_, '_, '_, T> {
     /// By `N` elements, of which a row may have more, or exactly so many.
     #[inline(always)]
     fn add_all<const EXACTLY: bool, const N: usize>(self) {
-        let AddRows { block, from, to, a } = self;
+        let AddRows { block, table, flow, a } = self;
         if EXACTLY && N * size_of::<T>() >= SHORT_ROW {
             return; // there is no such short row
         }
         if EXACTLY || !block.is_kept() {
             block.scatter(
-                to,
-                from,
+                table,
+                flow,
                 #[inline(always)]
                 |from, to| if EXACTLY { add_exactly::<T, N>(from, to, a) } else { add::<T, N>(from, to, a) },
             )
         } else {
             block.scatter_kept(
-                to,
-                from,
+                table,
+                flow,
                 #[inline(always)]
                 |from, to| add::<T, N>(from, to, a),
             )
@@ -497,7 +490,7 @@ impl<T: Float + Word> AddRows<'_, '_, T> {
     }
 }
 
-impl<T: Float + Word> Kernel<T> for AddRows<'_, '_, T> {
+impl<T: Float + Word> Kernel<T> for AddRows<'_, '_, '_, T> {
     type Output = ();
     #[inline(always)]
     fn run<S: Simd<T>>(self, _: S) {
@@ -527,6 +520,8 @@ fn add<T: Float, const N: usize>(from: &[T], to: &mut [T], a: T) {
     let (to_wholes, to) = to.as_chunks_mut::<N>();
     for (from, to) in wholes.iter().zip(to_wholes) {
         add_exactly::<T, N>(from, to, a);
+        // One piece after the other: the compiler would take four at once, in vectors that it shuffles twice.
+        std::hint::black_box(());
     }
     let mut at = 0;
     if N > 4 && from.len() & 4 != 0 {
