@@ -552,28 +552,20 @@ impl<'a> Erased3<'a> {
         Strided3 { start, shape: self.shape, strides: self.strides, borrow: PhantomData }
     }
 
-    /// The rows of the planes from `first` to `end`, plane after plane. They must be dense, and are read as `T`s, of
-    /// which one or more make an element.
+    /// The rows of the planes from `first` to `end`. They must be dense, and are read as `T`s, of which one or more make
+    /// an element.
     #[inline(always)]
-    pub(crate) fn planes<T: Word>(
-        &self,
-        [first, end]: [usize; 2],
-    ) -> impl Iterator<Item = Rows<'a, T>> + use<'a, T> {
+    pub(crate) fn planes<T: Word>(&self, [first, end]: [usize; 2]) -> Planes<'a, T> {
         assert!(first <= end && end <= self.shape[P], "planes beyond the end");
-        let (rows, step) =
-            (self.dense_rows::<T>(K, 0), self.strides[P] * (self.width / size_of::<T>()) as isize);
-        let mut start = rows.start.at(first as isize * step);
-        (first..end).map(move |_| {
-            let plane = Rows { start, ..rows };
-            start = start.at(step);
-            plane
-        })
+        let step = self.strides[P] * (self.width / size_of::<T>()) as isize;
+        let rows = self.dense_rows(K, 0);
+        Planes { first: Rows { start: rows.start.at(first as isize * step), ..rows }, step, len: end - first }
     }
 
-    /// The rows with the number `at` of each plane, which are dense.
+    /// The rows with the number `at` of each plane, which are dense, as one plane.
     #[inline(always)]
-    pub(crate) fn along_planes<T: Word>(&self, at: usize) -> Rows<'a, T> {
-        self.dense_rows(P, at)
+    pub(crate) fn along_planes<T: Word>(&self, at: usize) -> Planes<'a, T> {
+        Planes { first: self.dense_rows(P, at), step: 0, len: 1 }
     }
 
     /// Of the first plane, or the row `at` of each.
@@ -637,16 +629,16 @@ impl<'a> Erased3Mut<'a> {
         Strided3Mut(self.0.typed(), PhantomData)
     }
 
-    /// As [`Erased3::planes`]. No two planes share an element.
+    /// As [`Erased3::planes`].
     #[inline(always)]
-    pub(crate) fn planes<T: Word>(&mut self, planes: [usize; 2]) -> impl Iterator<Item = RowsMut<'_, T>> {
-        self.0.planes(planes).map(|rows| RowsMut(rows, PhantomData))
+    pub(crate) fn planes<T: Word>(&mut self, planes: [usize; 2]) -> PlanesMut<'_, T> {
+        PlanesMut(self.0.planes(planes), PhantomData)
     }
 
     /// As [`Erased3::along_planes`].
     #[inline(always)]
-    pub(crate) fn along_planes<T: Word>(&mut self, at: usize) -> RowsMut<'_, T> {
-        RowsMut(self.0.along_planes(at), PhantomData)
+    pub(crate) fn along_planes<T: Word>(&mut self, at: usize) -> PlanesMut<'_, T> {
+        PlanesMut(self.0.along_planes(at), PhantomData)
     }
 
     /// The first `mid` of an axis, and the rest: no element is in both.
@@ -668,6 +660,45 @@ pub(crate) struct Rows<'a, T> {
 
 /// [`Rows`] to write through.
 pub(crate) struct RowsMut<'a, T>(Rows<'a, T>, PhantomData<&'a mut [T]>);
+
+/// The dense rows of some planes.
+#[derive(Clone, Copy)]
+pub(crate) struct Planes<'a, T> {
+    first: Rows<'a, T>,
+    step: isize,
+    len: usize,
+}
+
+/// [`Planes`] to write through.
+pub(crate) struct PlanesMut<'a, T>(Planes<'a, T>, PhantomData<&'a mut [T]>);
+
+impl<'a, T: Word> Planes<'a, T> {
+    /// The number of elements of a row.
+    #[inline(always)]
+    pub(crate) fn row_len(&self) -> usize {
+        self.first.len
+    }
+
+    /// Plane after plane.
+    #[inline(always)]
+    pub(crate) fn iter(&self) -> impl Iterator<Item = Rows<'a, T>> + use<'a, T> {
+        let Planes { first, step, len } = *self;
+        let mut start = first.start;
+        (0..len).map(move |_| {
+            let plane = Rows { start, ..first };
+            start = start.at(step);
+            plane
+        })
+    }
+}
+
+impl<T: Word> PlanesMut<'_, T> {
+    /// Plane after plane: no two share an element.
+    #[inline(always)]
+    pub(crate) fn iter_mut(&mut self) -> impl Iterator<Item = RowsMut<'_, T>> {
+        self.0.iter().map(|rows| RowsMut(rows, PhantomData))
+    }
+}
 
 impl<'a, T: Word> Rows<'a, T> {
     /// Row number `i`, if there is one.

@@ -7,7 +7,7 @@ use super::plan::{
 use super::rows::{Block, any_length, exactly, for_each_block, rows_ahead, twice};
 use crate::array::{
     Erased3, Erased3Mut, ErasedSlice, ErasedSliceMut, ErasedView, ErasedViewMut, FLOW, K, LIST, M, P, Plan,
-    Runs, RunsMut, TABLE, Word, Words,
+    Planes, PlanesMut, Runs, RunsMut, TABLE, Word, Words,
 };
 use crate::error::Result;
 use crate::index::checked::{
@@ -282,9 +282,11 @@ fn copy_rows(job: &mut Gather<'_>, hints: Hints, level: Level) {
     let Job { table, list, flow, .. } = job;
     for_each_block(list, [planes, len], None, ahead, |block| {
         if is_streamed {
-            f32::dispatch(level, Streamed(CopyRows { block, table, flow, copy: () }));
+            let (from, mut to) = block.of_gather(table, flow);
+            f32::dispatch(level, Streamed { block, rows: (&from, &mut to) });
         } else {
-            copy_block(CopyRows { block, table, flow, copy: () }, row, level);
+            let (from, mut to) = block.of_gather(table, flow);
+            copy_block(block, (&from, &mut to), level);
         }
         if has_gaps {
             let value = list.fill_value();
@@ -293,54 +295,51 @@ fn copy_rows(job: &mut Gather<'_>, hints: Hints, level: Level) {
     });
 }
 
+/// The rows of some planes of the table, and those of the flow.
+type Pair<'r, 'a, T> = (&'r Planes<'a, T>, &'r mut PlanesMut<'a, T>);
+
 /// Short rows by moves of registers, those of more than 32 bytes by the level's; longer ones by `memcpy`, which knows
 /// the CPU. The loop over planes stands inside the choice of the move: planes may be many and have few rows each.
-fn copy_block(rows: CopyRows<'_, '_, '_, ()>, row: usize, level: Level) {
-    let longest = if level == Level::Portable { 64 } else { 256 };
-    match row {
-        1 => copy_rows_by(rows.by(exactly::<1>)),
-        2 => copy_rows_by(rows.by(exactly::<2>)),
-        4 => copy_rows_by(rows.by(exactly::<4>)),
-        5..8 => copy_rows_by(rows.by(twice::<4>)),
-        8 => copy_rows_by(rows.by(exactly::<8>)),
-        9..16 => copy_rows_by(rows.by(twice::<8>)),
-        16 => copy_rows_by(rows.by(exactly::<16>)),
-        17..=32 => copy_rows_by(rows.by(twice::<16>)),
-        33..=64 => f32::dispatch(level, rows.by(twice::<32>)),
-        65..=128 if row <= longest => f32::dispatch(level, rows.by(twice::<64>)),
-        129..=256 if row <= longest => f32::dispatch(level, rows.by(twice::<128>)),
-        _ => copy_rows_by(rows.by(any_length)),
+#[inline(always)]
+fn copy_block(block: &Block<'_>, rows: Pair<'_, '_, u8>, level: Level) {
+    match rows.0.row_len() {
+        1 => copy_rows_by(block, rows, exactly::<1>),
+        2 => copy_rows_by(block, rows, exactly::<2>),
+        4 => copy_rows_by(block, rows, exactly::<4>),
+        5..8 => copy_rows_by(block, rows, twice::<4>),
+        8 => copy_rows_by(block, rows, exactly::<8>),
+        9..16 => copy_rows_by(block, rows, twice::<8>),
+        16 => copy_rows_by(block, rows, exactly::<16>),
+        17..=32 => copy_rows_by(block, rows, twice::<16>),
+        33..=64 => f32::dispatch(level, CopyRows { block, rows, copy: twice::<32> }),
+        65..=128 if level != Level::Portable => {
+            f32::dispatch(level, CopyRows { block, rows, copy: twice::<64> })
+        }
+        129..=256 if level != Level::Portable => {
+            f32::dispatch(level, CopyRows { block, rows, copy: twice::<128> })
+        }
+        _ => copy_rows_by(block, rows, any_length),
     }
 }
 
-/// The rows of a block, copied.
-struct CopyRows<'r, 't, 'f, C> {
+/// [`copy_rows_by`], at a level.
+struct CopyRows<'r, 'a, C> {
     block: &'r Block<'r>,
-    table: &'r Erased3<'t>,
-    flow: &'r mut Erased3Mut<'f>,
+    rows: Pair<'r, 'a, u8>,
     copy: C,
 }
 
-impl<'r, 't, 'f> CopyRows<'r, 't, 'f, ()> {
-    #[inline(always)]
-    fn by<C>(self, copy: C) -> CopyRows<'r, 't, 'f, C> {
-        let CopyRows { block, table, flow, .. } = self;
-        CopyRows { block, table, flow, copy }
-    }
-}
-
-impl<C: Fn(&[u8], &mut [u8])> Kernel<f32> for CopyRows<'_, '_, '_, C> {
+impl<C: Fn(&[u8], &mut [u8])> Kernel<f32> for CopyRows<'_, '_, C> {
     type Output = ();
     #[inline(always)]
     fn run<S: Simd<f32>>(self, _: S) {
-        self.block.gather(self.table, self.flow, self.copy);
+        self.block.gather(self.rows, self.copy);
     }
 }
 
-/// Without a level.
 #[inline(never)]
-fn copy_rows_by(rows: CopyRows<'_, '_, '_, impl Fn(&[u8], &mut [u8])>) {
-    rows.block.gather(rows.table, rows.flow, rows.copy);
+fn copy_rows_by(block: &Block<'_>, rows: Pair<'_, '_, u8>, copy: impl Fn(&[u8], &mut [u8])) {
+    block.gather(rows, copy);
 }
 
 /// Overwrites a row with the value that fills.
@@ -352,17 +351,18 @@ fn fill_row(flow: &mut Erased3Mut<'_>, index: [usize; 3], value: &[u8; 16]) {
 }
 
 /// Rows of whole `f32`s, whatever they are, written by non-temporal stores.
-struct Streamed<'r, 't, 'f>(CopyRows<'r, 't, 'f, ()>);
+struct Streamed<'r, 'a> {
+    block: &'r Block<'r>,
+    rows: Pair<'r, 'a, f32>,
+}
 
-impl Kernel<f32> for Streamed<'_, '_, '_> {
+impl Kernel<f32> for Streamed<'_, '_> {
     type Output = ();
     #[inline(always)]
     fn run<S: Simd<f32>>(self, s: S) {
-        let CopyRows { block, table, flow, .. } = self.0;
         let streaming = Streaming::begin();
-        block.gather::<f32>(
-            table,
-            flow,
+        self.block.gather(
+            self.rows,
             #[inline(always)]
             |from, to| {
                 slices::map_streaming(

@@ -1,7 +1,7 @@
 //! Rows: one index names a run of neighbours. What gathers, puts and scatter-adds of rows share: a block of
 //! offsets at a time, and for each the two rows that belong together.
 
-use crate::array::{Erased3, Erased3Mut, K, M, P, Word};
+use crate::array::{Erased3, Erased3Mut, K, P, Planes, PlanesMut, Word};
 use crate::index::checked::{BLOCK, List, block_for};
 use crate::simd;
 
@@ -55,24 +55,48 @@ pub(super) struct Block<'b> {
 }
 
 impl Block<'_> {
+    /// The planes of both arrays, of which the table is written to.
+    #[inline(always)]
+    pub(super) fn of_scatter<'a, T: Word>(
+        &self,
+        table: &'a mut Erased3Mut<'_>,
+        flow: &Erased3<'a>,
+    ) -> (PlanesMut<'a, T>, Planes<'a, T>) {
+        match self.offsets {
+            Offsets::Same { table: to, flow: from } => (table.along_planes(to), flow.along_planes(from)),
+            _ => (table.planes(self.planes), flow.planes(self.planes)),
+        }
+    }
+
+    /// The planes of both arrays, of which the flow is written to.
+    #[inline(always)]
+    pub(super) fn of_gather<'a, T: Word>(
+        &self,
+        table: &Erased3<'a>,
+        flow: &'a mut Erased3Mut<'_>,
+    ) -> (Planes<'a, T>, PlanesMut<'a, T>) {
+        match self.offsets {
+            Offsets::Same { table: from, flow: to } => (table.along_planes(from), flow.along_planes(to)),
+            _ => (table.planes(self.planes), flow.planes(self.planes)),
+        }
+    }
+
     /// Calls `update` with each pair of rows, the one of the flow first.
     #[inline(always)]
     pub(super) fn scatter<T: Word>(
         &self,
-        table: &mut Erased3Mut<'_>,
-        flow: &Erased3<'_>,
+        (to, from): (&mut PlanesMut<'_, T>, &Planes<'_, T>),
         update: impl Fn(&[T], &mut [T]),
     ) {
         match self.offsets {
-            Offsets::Words4(offsets) => self.scatter_by(offsets, table, flow, update),
-            Offsets::Words8(offsets) => self.scatter_by(offsets, table, flow, update),
-            Offsets::Same { table: to, flow: from } => {
+            Offsets::Words4(offsets) => self.scatter_by(offsets, to, from, update),
+            Offsets::Words8(offsets) => self.scatter_by(offsets, to, from, update),
+            Offsets::Same { .. } => {
                 let [first, end] = self.planes;
-                let (mut to, from) = (table.along_planes::<T>(to), flow.along_planes::<T>(from));
-                to.from(first)
-                    .zip(from.from(first))
-                    .take(end - first)
-                    .for_each(|(to, from)| update(from, to));
+                for (mut to, from) in to.iter_mut().zip(from.iter()) {
+                    let rows = to.from(first).zip(from.from(first));
+                    rows.take(end - first).for_each(|(to, from)| update(from, to));
+                }
             }
         }
     }
@@ -81,12 +105,12 @@ impl Block<'_> {
     fn scatter_by<T: Word, X: Word>(
         &self,
         offsets: &[X],
-        table: &mut Erased3Mut<'_>,
-        flow: &Erased3<'_>,
+        to: &mut PlanesMut<'_, T>,
+        from: &Planes<'_, T>,
         update: impl Fn(&[T], &mut [T]),
     ) {
-        let Block { planes, first, len, ahead, .. } = *self;
-        for (mut to, from) in table.planes::<T>(planes).zip(flow.planes::<T>(planes)) {
+        let Block { first, len, ahead, .. } = *self;
+        for (mut to, from) in to.iter_mut().zip(from.iter()) {
             for (k, (o, from)) in offsets[..len].iter().zip(from.from(first)).enumerate() {
                 if ahead > 0
                     && let Some(next) = offsets.get(k + ahead)
@@ -108,15 +132,14 @@ impl Block<'_> {
     #[inline(always)]
     pub(super) fn scatter_kept<T: Word>(
         &self,
-        table: &mut Erased3Mut<'_>,
-        flow: &Erased3<'_>,
+        (to, from): (&mut PlanesMut<'_, T>, &Planes<'_, T>),
         update: impl Fn(&[T], &mut [T]),
     ) {
-        let Block { offsets: Offsets::Words8(offsets), planes, first, kept: Some(kept), len, ahead } = *self
+        let Block { offsets: Offsets::Words8(offsets), first, kept: Some(kept), len, ahead, .. } = *self
         else {
             return;
         };
-        for (mut to, from) in table.planes::<T>(planes).zip(flow.planes::<T>(planes)) {
+        for (mut to, from) in to.iter_mut().zip(from.iter()) {
             for (k, &o) in offsets[..len].iter().enumerate() {
                 if ahead > 0
                     && let Some(&next) = offsets.get(k + ahead)
@@ -134,17 +157,18 @@ impl Block<'_> {
     #[inline(always)]
     pub(super) fn gather<T: Word>(
         &self,
-        table: &Erased3<'_>,
-        flow: &mut Erased3Mut<'_>,
+        (from, to): (&Planes<'_, T>, &mut PlanesMut<'_, T>),
         copy: impl Fn(&[T], &mut [T]),
     ) {
         match self.offsets {
-            Offsets::Words4(offsets) => self.gather_by(offsets, table, flow, copy),
-            Offsets::Words8(offsets) => self.gather_by(offsets, table, flow, copy),
-            Offsets::Same { table: from, flow: to } => {
+            Offsets::Words4(offsets) => self.gather_by(offsets, from, to, copy),
+            Offsets::Words8(offsets) => self.gather_by(offsets, from, to, copy),
+            Offsets::Same { .. } => {
                 let [first, end] = self.planes;
-                let (from, mut to) = (table.along_planes::<T>(from), flow.along_planes::<T>(to));
-                to.from(first).zip(from.from(first)).take(end - first).for_each(|(to, from)| copy(from, to));
+                for (from, mut to) in from.iter().zip(to.iter_mut()) {
+                    let rows = to.from(first).zip(from.from(first));
+                    rows.take(end - first).for_each(|(to, from)| copy(from, to));
+                }
             }
         }
     }
@@ -153,12 +177,12 @@ impl Block<'_> {
     fn gather_by<T: Word, X: Word>(
         &self,
         offsets: &[X],
-        table: &Erased3<'_>,
-        flow: &mut Erased3Mut<'_>,
+        from: &Planes<'_, T>,
+        to: &mut PlanesMut<'_, T>,
         copy: impl Fn(&[T], &mut [T]),
     ) {
-        let Block { planes, first, len, ahead, .. } = *self;
-        for (from, mut to) in table.planes::<T>(planes).zip(flow.planes::<T>(planes)) {
+        let Block { first, len, ahead, .. } = *self;
+        for (from, mut to) in from.iter().zip(to.iter_mut()) {
             for (k, (o, to)) in offsets[..len].iter().zip(to.from(first)).enumerate() {
                 if ahead > 0
                     && let Some(next) = offsets.get(k + ahead)
@@ -283,19 +307,21 @@ pub(super) fn twice<const N: usize>(from: &[u8], to: &mut [u8]) {
 /// Copies the rows of a put's block: up to 64 bytes by moves of 16, longer ones by `memcpy`, which knows the CPU.
 #[inline(never)]
 pub(super) fn put_block(block: &Block<'_>, table: &mut Erased3Mut<'_>, flow: &Erased3<'_>) {
-    if block.is_kept() {
-        return block.scatter_kept(table, flow, any_length);
+    let (mut to, from) = block.of_scatter::<u8>(table, flow);
+    let (row, rows) = (from.row_len(), (&mut to, &from));
+    if block.kept.is_some() {
+        return block.scatter_kept(rows, any_length);
     }
-    match flow.shape()[M] * flow.width() {
-        1 => block.scatter(table, flow, exactly::<1>),
-        2 => block.scatter(table, flow, exactly::<2>),
-        4 => block.scatter(table, flow, exactly::<4>),
-        5..8 => block.scatter(table, flow, twice::<4>),
-        8 => block.scatter(table, flow, exactly::<8>),
-        9..16 => block.scatter(table, flow, twice::<8>),
-        16 => block.scatter(table, flow, exactly::<16>),
-        17..=32 => block.scatter(table, flow, twice::<16>),
-        33..=64 => block.scatter(table, flow, twice::<32>),
-        _ => block.scatter(table, flow, any_length),
+    match row {
+        1 => block.scatter(rows, exactly::<1>),
+        2 => block.scatter(rows, exactly::<2>),
+        4 => block.scatter(rows, exactly::<4>),
+        5..8 => block.scatter(rows, twice::<4>),
+        8 => block.scatter(rows, exactly::<8>),
+        9..16 => block.scatter(rows, twice::<8>),
+        16 => block.scatter(rows, exactly::<16>),
+        17..=32 => block.scatter(rows, twice::<16>),
+        33..=64 => block.scatter(rows, twice::<32>),
+        _ => block.scatter(rows, any_length),
     }
 }

@@ -7,7 +7,7 @@ use super::plan::{
 use super::rows::{Block, Own, for_each_block, keep, put_block, rows_ahead};
 use crate::array::{
     Erased3, Erased3Mut, ErasedSlice, ErasedSliceMut, ErasedView, ErasedViewMut, FLOW, K, LIST, M, P, Plan,
-    Runs, RunsMut, TABLE, Update, Word,
+    Planes, PlanesMut, Runs, RunsMut, TABLE, Update, Word,
 };
 use crate::error::Result;
 use crate::index::checked::{
@@ -424,17 +424,16 @@ fn update_rows(job: &mut Scatter<'_>, own: Own, op: Op, level: Level) {
     let ahead = if matches!(op, Op::Put) { rows_ahead(row, reach) } else { adds_ahead };
     let Job { table, list, flow, .. } = job;
     for_each_block(list, [planes, len], own, ahead, |block| match op {
-        Op::AddF32(a) => add_rows(AddRows { block, table, flow, a }, level),
-        Op::AddF64(a) => add_rows(AddRows { block, table, flow, a }, level),
+        Op::AddF32(a) => add_rows(block, block.of_scatter(table, flow), a, level),
+        Op::AddF64(a) => add_rows(block, block.of_scatter(table, flow), a, level),
         Op::Put => put_block(block, table, flow),
     });
 }
 
 /// The rows of a block, added.
-struct AddRows<'r, 't, 'f, T> {
+struct AddRows<'r, 'a, T> {
     block: &'r Block<'r>,
-    table: &'r mut Erased3Mut<'t>,
-    flow: &'r Erased3<'f>,
+    rows: (&'r mut PlanesMut<'a, T>, &'r Planes<'a, T>),
     a: T,
 }
 
@@ -443,19 +442,21 @@ struct AddRows<'r, 't, 'f, T> {
 const SHORT_ROW: usize = 64;
 
 #[inline(always)]
-fn add_rows<T: Float + Word>(rows: AddRows<'_, '_, '_, T>, level: Level) {
-    if rows.flow.shape()[M] * size_of::<T>() < SHORT_ROW {
-        add_short_rows(rows)
-    } else {
-        T::dispatch(level, rows)
-    }
+fn add_rows<T: Float + Word>(
+    block: &Block<'_>,
+    (mut to, from): (PlanesMut<'_, T>, Planes<'_, T>),
+    a: T,
+    level: Level,
+) {
+    let rows = AddRows { block, rows: (&mut to, &from), a };
+    if from.row_len() * size_of::<T>() < SHORT_ROW { add_short_rows(rows) } else { T::dispatch(level, rows) }
 }
 
 #[inline(never)]
-fn add_short_rows<T: Float + Word>(rows: AddRows<'_, '_, '_, T>) {
+fn add_short_rows<T: Float + Word>(rows: AddRows<'_, '_, T>) {
     macro_rules! by_length {
         ($($n:literal)*) => {
-            match rows.flow.shape()[M] {
+            match rows.rows.1.row_len() {
                 $($n if !rows.block.is_kept() => rows.add_all::<true, $n>(),)*
                 _ => rows.add_all::<false, 4>(),
             }
@@ -464,25 +465,23 @@ fn add_short_rows<T: Float + Word>(rows: AddRows<'_, '_, '_, T>) {
     by_length!(1 2 3 4 5 6 7 8 9 10 11 12 13 14 15)
 }
 
-impl<T: Float + Word> AddRows<'_, '_, '_, T> {
+impl<T: Float + Word> AddRows<'_, '_, T> {
     /// By `N` elements, of which a row may have more, or exactly so many.
     #[inline(always)]
     fn add_all<const EXACTLY: bool, const N: usize>(self) {
-        let AddRows { block, table, flow, a } = self;
+        let AddRows { block, rows, a } = self;
         if EXACTLY && N * size_of::<T>() >= SHORT_ROW {
             return; // there is no such short row
         }
         if EXACTLY || !block.is_kept() {
             block.scatter(
-                table,
-                flow,
+                rows,
                 #[inline(always)]
                 |from, to| if EXACTLY { add_exactly::<T, N>(from, to, a) } else { add::<T, N>(from, to, a) },
             )
         } else {
             block.scatter_kept(
-                table,
-                flow,
+                rows,
                 #[inline(always)]
                 |from, to| add::<T, N>(from, to, a),
             )
@@ -490,7 +489,7 @@ impl<T: Float + Word> AddRows<'_, '_, '_, T> {
     }
 }
 
-impl<T: Float + Word> Kernel<T> for AddRows<'_, '_, '_, T> {
+impl<T: Float + Word> Kernel<T> for AddRows<'_, '_, T> {
     type Output = ();
     #[inline(always)]
     fn run<S: Simd<T>>(self, _: S) {
