@@ -717,8 +717,16 @@ impl<'a, T: Word> Rows<'a, T> {
     /// Prefetches the lines of row number `i`, if there is one, into the first-level cache.
     #[inline(always)]
     pub(crate) fn prefetch(&self, i: usize) {
+        /// Apart, where there is more than a line: the loop would stand in each kernel, several times.
+        #[inline(never)]
+        fn others(row: Start<u8>, bytes: usize) {
+            (64..bytes).step_by(64).for_each(|at| prefetch::<true, u8>(row.at(at as isize)));
+        }
         let row = self.start.at((i as isize).wrapping_mul(self.stride));
-        (0..self.len).step_by(64 / size_of::<T>()).for_each(|at| prefetch::<true, T>(row.at(at as isize)));
+        prefetch::<true, T>(row);
+        if self.len * size_of::<T>() > 64 {
+            others(row.cast(), self.len * size_of::<T>());
+        }
     }
 }
 
@@ -1224,9 +1232,11 @@ impl RunsMut<'_> {
             copy(Start::new(&words), flow.at(t).cast());
         }
         let is_flat = runs.are_dense() && stride == 1 && step == 0;
+        // Elements of 16 bytes go by fewer loops: what one wins over the last is little beside their moves.
+        let is_wide = size_of::<W>() == 16;
         // Eight of 16 bytes would be an array in memory; of short runs too many would be among the last ones.
         let is_short = len < 8 || len < 32 && runs.counts != [1, 1];
-        if is_flat && !is_short && size_of::<W>() < 16 {
+        if is_flat && !is_short && !is_wide {
             let (len, ahead) = (len as isize, ahead as isize);
             runs.for_each::<W, X>(|Steps { table, list, flow }| {
                 let each = |t: isize| read(table, index(list, t));
@@ -1254,7 +1264,7 @@ impl RunsMut<'_> {
             runs.for_each::<W, X>(|Steps { table, list, flow }| {
                 by_fours(len, |t| copy(table.at(index(list, t)), flow.at(t)));
             });
-        } else if runs.are_dense() && stride == 1 {
+        } else if !is_wide && runs.are_dense() && stride == 1 {
             runs.for_each::<W, X>(|Steps { table, list, flow }| {
                 (0..len as isize).for_each(|t| copy(table.at(t * step + index(list, t)), flow.at(t)));
             });
@@ -1299,6 +1309,7 @@ impl RunsMut<'_> {
             update.update(&mut *table.at(offset).0, value);
         };
         let one = |table, offset, flow, t| set(table, offset, read(flow, t));
+        let is_wide = size_of::<T>() == 16; // as in `gather`
         if runs.are_dense() && stride == 1 && step == 0 {
             runs.for_each::<T, X>(|Steps { table, list, flow }| {
                 let (mut t, len) = (0isize, len as isize);
@@ -1316,13 +1327,13 @@ impl RunsMut<'_> {
             runs.for_each::<T, X>(|Steps { table, list, flow }| {
                 (0..len as isize).for_each(|t| one(table, t * step + index(list, t) * stride, flow, t));
             });
-        } else if flow_step == 0 && list_step == 1 && stride == 1 {
+        } else if !is_wide && flow_step == 0 && list_step == 1 && stride == 1 {
             // One value a run, which the compiler would read again after each update.
             runs.for_each::<T, X>(|Steps { table, list, flow }| {
                 let value = read(flow, 0);
                 (0..len as isize).for_each(|t| set(table, t * step + index(list, t), value));
             });
-        } else if list_step == 1 && stride == 1 {
+        } else if !is_wide && list_step == 1 && stride == 1 {
             runs.for_each::<T, X>(|Steps { table, list, flow }| {
                 (0..len as isize).for_each(|t| one(table, t * step + index(list, t), flow, t * flow_step));
             });

@@ -132,7 +132,9 @@ pub(super) fn dense(vectors: &mut Vectors<'_, ErasedSliceMut<'_>, ErasedSlice<'_
         let (list, flow) = (vectors.list.typed::<X>(), vectors.flow.typed::<T>());
         let places = vectors.places::<X>(vectors.table.as_slice().len());
         let table = &mut vectors.table.typed::<T>()[..places];
-        let before = copy_beside(table, size_of_val(list));
+        let list_bytes = size_of_val(list);
+        let is_small = list_bytes >= LONG_LIST && size_of_val(table) <= list_bytes / SMALL_TABLE;
+        let before = if is_small { copy(table) } else { None };
         let is_done =
             (before.is_some() || are_all_below(list, places, level)) && update_all(table, list, flow, update);
         if let (false, Some(before)) = (is_done, before) {
@@ -159,13 +161,10 @@ fn is_for_one(Vectors { table, list, flow, .. }: &Vectors<'_, ErasedSliceMut<'_>
     list.len() == flow.len() && (list.len() < 2 * DISTANCE || table.len() * table.width() < SHARED)
 }
 
-/// A copy of a table beside which a list has so many bytes, if that costs less than to read the list once more, and
-/// there is room for it.
+/// A copy of a table, if there is room for it.
+#[cold]
 #[inline(never)]
-fn copy_beside<T: Word>(table: &[T], list: usize) -> Option<Vec<T>> {
-    if list < LONG_LIST || size_of_val(table) > list / SMALL_TABLE {
-        return None;
-    }
+fn copy<T: Word>(table: &[T]) -> Option<Vec<T>> {
     let mut copy = Vec::new();
     copy.try_reserve_exact(table.len()).ok()?;
     copy.extend_from_slice(table);
@@ -585,11 +584,10 @@ fn update_runs<T: Word, X: Word>(runs: RunsMut<'_>, update: impl Update<T>) {
 #[cold]
 #[inline(never)]
 fn resolved(job: &mut Scatter<'_>, own: Own, axis: usize, op: Op) {
-    with_update!(op, job.flow.width(), blocks(job, own, axis));
-}
-
-fn blocks<T: Word>(job: &mut Scatter<'_>, own: Own, axis: usize, update: impl Update<T>) {
-    let shape = *job.flow.shape();
+    fn update_block<T: Word>(runs: RunsMut<'_>, update: impl Update<T>) {
+        update_runs::<T, u64>(runs, update);
+    }
+    let (shape, width) = (*job.flow.shape(), job.flow.width());
     let [a, b] = [[M, K], [P, M], [P, K]][axis];
     block_for!(block, shape[axis]);
     for i in 0..shape[a] {
@@ -600,15 +598,15 @@ fn blocks<T: Word>(job: &mut Scatter<'_>, own: Own, axis: usize, update: impl Up
                 let len = (shape[axis] - first).min(block.len());
                 let offsets = &mut block[..len];
                 job.list.fill(axis, index, offsets);
-                match own {
-                    Some(own) => update_some(job, own.0, (axis, index), offsets, update),
-                    None => {
-                        let words =
-                            checked_block(offsets, axis, job.table.as_piece().shape()[K], job.list.level());
-                        let (mut table, flow) =
-                            (job.table.table_part(axis, index, len), job.flow.part(axis, index, len));
-                        update_runs::<T, u64>(Runs::of_scatter(&mut table, &words, &flow, axis, 0), update);
-                    }
+                if let Some((from, _)) = own {
+                    with_update!(op, width, update_some(job, from, (axis, index), offsets));
+                } else {
+                    let words =
+                        checked_block(offsets, axis, job.table.as_piece().shape()[K], job.list.level());
+                    let (mut table, flow) =
+                        (job.table.table_part(axis, index, len), job.flow.part(axis, index, len));
+                    let runs = Runs::of_scatter(&mut table, &words, &flow, axis, 0);
+                    with_update!(op, width, update_block(runs));
                 }
             }
         }
