@@ -552,8 +552,8 @@ impl<'a> Erased3<'a> {
         Strided3 { start, shape: self.shape, strides: self.strides, borrow: PhantomData }
     }
 
-    /// The rows of the planes from `first` to `end`. They must be dense, and are read as `T`s, of which one or more make
-    /// an element.
+    /// The rows of the planes from `first` to `end`. They must be dense, and are read as `T`s, of which one or more
+    /// make an element.
     #[inline(always)]
     pub(crate) fn planes<T: Word>(&self, [first, end]: [usize; 2]) -> Planes<'a, T> {
         assert!(first <= end && end <= self.shape[P], "planes beyond the end");
@@ -1232,11 +1232,9 @@ impl RunsMut<'_> {
             copy(Start::new(&words), flow.at(t).cast());
         }
         let is_flat = runs.are_dense() && stride == 1 && step == 0;
-        // Elements of 16 bytes go by fewer loops: what one wins over the last is little beside their moves.
-        let is_wide = size_of::<W>() == 16;
         // Eight of 16 bytes would be an array in memory; of short runs too many would be among the last ones.
         let is_short = len < 8 || len < 32 && runs.counts != [1, 1];
-        if is_flat && !is_short && !is_wide {
+        if is_flat && !is_short && size_of::<W>() < 16 {
             let (len, ahead) = (len as isize, ahead as isize);
             runs.for_each::<W, X>(|Steps { table, list, flow }| {
                 let each = |t: isize| read(table, index(list, t));
@@ -1264,7 +1262,7 @@ impl RunsMut<'_> {
             runs.for_each::<W, X>(|Steps { table, list, flow }| {
                 by_fours(len, |t| copy(table.at(index(list, t)), flow.at(t)));
             });
-        } else if !is_wide && runs.are_dense() && stride == 1 {
+        } else if size_of::<W>() < 16 && runs.are_dense() && stride == 1 {
             runs.for_each::<W, X>(|Steps { table, list, flow }| {
                 (0..len as isize).for_each(|t| copy(table.at(t * step + index(list, t)), flow.at(t)));
             });
@@ -1309,7 +1307,7 @@ impl RunsMut<'_> {
             update.update(&mut *table.at(offset).0, value);
         };
         let one = |table, offset, flow, t| set(table, offset, read(flow, t));
-        let is_wide = size_of::<T>() == 16; // as in `gather`
+        let is_wide = size_of::<T>() == 16; // two loops less: what they win is little beside such moves
         if runs.are_dense() && stride == 1 && step == 0 {
             runs.for_each::<T, X>(|Steps { table, list, flow }| {
                 let (mut t, len) = (0isize, len as isize);

@@ -56,8 +56,7 @@ pub(super) fn dense(vectors: &mut Vectors<'_, ErasedSlice<'_>, ErasedSliceMut<'_
     ) -> bool {
         let (table, list) = (vectors.table.typed::<W>(), vectors.list.typed::<X>());
         let table = &table[..vectors.places::<X>(table.len())];
-        (is_fresh || are_all_below(list, table.len(), level))
-            && by_fours(vectors.flow.typed(), list, |i| table.get(place(i)).copied())
+        (is_fresh || are_all_below(list, table.len(), level)) && gather_all(table, list, vectors.flow.typed())
     }
     let Some(level) = Level::current().ok() else { return false };
     (is_few(vectors) || is_fresh && is_for_one(vectors))
@@ -115,24 +114,34 @@ fn resolve_of<W: Word, I: Word>(
         #[inline(always)]
         fn run(self, offset: impl Fn(I) -> u64) {
             let Gather { table, list, flow, .. } = self;
-            by_fours(flow, list, |i| table.get(offset(i) as usize).copied());
+            by_fours(flow, list, |i| table[offset(i) as usize]);
         }
         #[inline(always)]
         fn run_with_gaps(self, offset: impl Fn(I) -> u64) {
             let Gather { table, list, flow, value } = self;
             let at = |o: u64| usize::try_from(o).ok().and_then(|o| table.get(o));
-            by_fours(flow, list, |i| Some(*at(offset(i)).unwrap_or(&value)));
+            by_fours(flow, list, |i| *at(offset(i)).unwrap_or(&value));
         }
     }
     let value = meaning.fill_value().map_or(W::default(), |value| W::from_bytes(&value));
-    meaning.resolve_each::<I>(Gather { table: table.typed(), list: list.typed(), flow: flow.typed(), value });
+    let table = &table.typed()[..meaning.bound]; // all of it: what is below the bound is below the length, too
+    meaning.resolve_each::<I>(Gather { table, list: list.typed(), flow: flow.typed(), value });
 }
 
-/// Each element of the flow from its index, as far as there is one for each. The compiler does not do four of them at
-/// once by itself.
+/// Each element of the flow from its index. The compiler does not do four of them at once by itself.
 #[inline(always)]
-fn by_fours<W: Word, I: Word>(flow: &mut [W], list: &[I], each: impl Fn(I) -> Option<W>) -> bool {
-    let set = |(flow, &i): (&mut W, &I)| each(i).map(|x| *flow = x).is_some();
+fn by_fours<W: Word, I: Word>(flow: &mut [W], list: &[I], each: impl Fn(I) -> W) {
+    let ((flows, flow), (fours, rest)) = (flow.as_chunks_mut::<4>(), list.as_chunks::<4>());
+    for (flow, four) in flows.iter_mut().zip(fours) {
+        flow.iter_mut().zip(four).for_each(|(flow, &i)| *flow = each(i));
+    }
+    flow.iter_mut().zip(rest).for_each(|(flow, &i)| *flow = each(i));
+}
+
+/// The elements that the list names, as far as there is one for each index.
+#[inline(always)]
+fn gather_all<W: Word, X: Word>(table: &[W], list: &[X], flow: &mut [W]) -> bool {
+    let set = |(flow, &i): (&mut W, &X)| table.get(place(i)).map(|&x| *flow = x).is_some();
     let ((flows, flow), (fours, rest)) = (flow.as_chunks_mut::<4>(), list.as_chunks::<4>());
     flows.iter_mut().zip(fours).all(|(flow, four)| flow.iter_mut().zip(four).all(set))
         && flow.iter_mut().zip(rest).all(set)

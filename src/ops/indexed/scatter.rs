@@ -234,7 +234,7 @@ fn resolve_of<T: Word, I: Word>(
         }
     }
     meaning.resolve_each::<I>(Scatter {
-        table: table.typed(),
+        table: &mut table.typed()[..meaning.bound], // as in `gather`
         list: list.typed(),
         flow: flow.typed(),
         update,
