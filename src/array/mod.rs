@@ -18,7 +18,7 @@ pub use element::Element;
 pub use layout::MAX_RANK;
 pub(crate) use layout::{FLOW, K, LIST, M, P, Plan, TABLE, count};
 pub(crate) use raw::{
-    Erased3, Erased3Mut, ErasedSlice, ErasedSliceMut, Lane, LaneMut, Lanes, LanesMut, Rows, RowsMut, Run,
+    Erased3, Erased3Mut, ErasedSlice, ErasedSliceMut, Lane, LaneMut, Lanes, LanesMut, Planes, PlanesMut, Run,
     Runs, RunsMut, Split, Update, Word, Words, are_below,
 };
 pub(crate) use view::{ErasedView, ErasedViewMut, zeros};

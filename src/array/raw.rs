@@ -562,22 +562,34 @@ impl<'a> Erased3<'a> {
         Strided3 { start, shape: self.shape, strides: self.strides, borrow: PhantomData }
     }
 
-    /// The rows along `axis`, those of plane `at`, or (along the planes) those with the number `at` of each plane. They
-    /// must be dense, and are read as `T`s, of which one or more make an element.
+    /// The rows of the planes from `first` to `end`. They must be dense, and are read as `T`s, of which one or more
+    /// make an element.
     #[inline(always)]
-    pub(crate) fn rows<T: Word>(&self, axis: usize, at: usize) -> Rows<'a, T> {
-        let other = if axis == K { P } else { K };
-        assert!(
-            axis != M && at < self.shape[other] && (self.strides[M] == 1 || self.shape[M] <= 1),
-            "no dense rows"
-        );
+    pub(crate) fn planes<T: Word>(&self, [first, end]: [usize; 2]) -> Planes<'a, T> {
+        assert!(first <= end && end <= self.shape[P], "planes beyond the end");
+        let step = self.strides[P] * (self.width / size_of::<T>()) as isize;
+        let rows = self.dense_rows(K, 0);
+        Planes { first: Rows { start: rows.start.at(first as isize * step), ..rows }, step, len: end - first }
+    }
+
+    /// The rows with the number `at` of each plane, which are dense, as one plane.
+    #[inline(always)]
+    pub(crate) fn along_planes<T: Word>(&self, at: usize) -> Planes<'a, T> {
+        Planes { first: self.dense_rows(P, at), step: 0, len: 1 }
+    }
+
+    /// Of the first plane, or the row `at` of each.
+    #[inline(always)]
+    fn dense_rows<T: Word>(&self, axis: usize, at: usize) -> Rows<'a, T> {
+        let is_dense = self.strides[M] == 1 || self.shape[M] <= 1;
+        assert!(is_dense && (axis == K || at < self.shape[K]), "no dense rows");
         let (start, each) = (self.start.cast::<T>(), self.width / size_of::<T>());
         assert!(
             self.width.is_multiple_of(size_of::<T>()) && start.0.is_aligned(),
             "elements of another size"
         );
         Rows {
-            start: start.at(at as isize * self.strides[other] * each as isize),
+            start: start.at(at as isize * self.strides[K] * each as isize),
             n: self.shape[axis],
             stride: self.strides[axis] * each as isize,
             len: self.shape[M] * each,
@@ -627,10 +639,16 @@ impl<'a> Erased3Mut<'a> {
         Strided3Mut(self.0.typed(), PhantomData)
     }
 
-    /// As [`Erased3::rows`].
+    /// As [`Erased3::planes`].
     #[inline(always)]
-    pub(crate) fn rows<T: Word>(&mut self, axis: usize, at: usize) -> RowsMut<'_, T> {
-        RowsMut(self.0.rows(axis, at), PhantomData)
+    pub(crate) fn planes<T: Word>(&mut self, planes: [usize; 2]) -> PlanesMut<'_, T> {
+        PlanesMut(self.0.planes(planes), PhantomData)
+    }
+
+    /// As [`Erased3::along_planes`].
+    #[inline(always)]
+    pub(crate) fn along_planes<T: Word>(&mut self, at: usize) -> PlanesMut<'_, T> {
+        PlanesMut(self.0.along_planes(at), PhantomData)
     }
 
     /// The first `mid` of an axis, and the rest: no element is in both.
@@ -653,17 +671,50 @@ pub(crate) struct Rows<'a, T> {
 /// [`Rows`] to write through.
 pub(crate) struct RowsMut<'a, T>(Rows<'a, T>, PhantomData<&'a mut [T]>);
 
+/// The dense rows of some planes.
+#[derive(Clone, Copy)]
+pub(crate) struct Planes<'a, T> {
+    first: Rows<'a, T>,
+    step: isize,
+    len: usize,
+}
+
+/// [`Planes`] to write through.
+pub(crate) struct PlanesMut<'a, T>(Planes<'a, T>, PhantomData<&'a mut [T]>);
+
+impl<'a, T: Word> Planes<'a, T> {
+    /// The number of elements of a row.
+    #[inline(always)]
+    pub(crate) fn row_len(&self) -> usize {
+        self.first.len
+    }
+
+    /// Plane after plane.
+    #[inline(always)]
+    pub(crate) fn iter(&self) -> impl Iterator<Item = Rows<'a, T>> + use<'a, T> {
+        let Planes { first, step, len } = *self;
+        let mut start = first.start;
+        (0..len).map(move |_| {
+            let plane = Rows { start, ..first };
+            start = start.at(step);
+            plane
+        })
+    }
+}
+
+impl<T: Word> PlanesMut<'_, T> {
+    /// Plane after plane: no two share an element.
+    #[inline(always)]
+    pub(crate) fn iter_mut(&mut self) -> impl Iterator<Item = RowsMut<'_, T>> {
+        self.0.iter().map(|rows| RowsMut(rows, PhantomData))
+    }
+}
+
 impl<'a, T: Word> Rows<'a, T> {
     /// Row number `i`, if there is one.
     #[inline(always)]
     pub(crate) fn get(&self, i: u64) -> Option<&'a [T]> {
         if i < self.n as u64 { Some(self.row(i as usize)) } else { None }
-    }
-
-    /// The number of elements of a row.
-    #[inline(always)]
-    pub(crate) fn row_len(&self) -> usize {
-        self.len
     }
 
     /// Row number `i`.
@@ -676,8 +727,16 @@ impl<'a, T: Word> Rows<'a, T> {
     /// Prefetches the lines of row number `i`, if there is one, into the first-level cache.
     #[inline(always)]
     pub(crate) fn prefetch(&self, i: usize) {
+        /// Apart, where there is more than a line: the loop would stand in each kernel, several times.
+        #[inline(never)]
+        fn others(row: Start<u8>, bytes: usize) {
+            (64..bytes).step_by(64).for_each(|at| prefetch::<true, u8>(row.at(at as isize)));
+        }
         let row = self.start.at((i as isize).wrapping_mul(self.stride));
-        (0..self.len).step_by(64 / size_of::<T>()).for_each(|at| prefetch::<true, T>(row.at(at as isize)));
+        prefetch::<true, T>(row);
+        if self.len * size_of::<T>() > 64 {
+            others(row.cast(), self.len * size_of::<T>());
+        }
     }
 }
 
@@ -1213,7 +1272,7 @@ impl RunsMut<'_> {
             runs.for_each::<W, X>(|Steps { table, list, flow }| {
                 by_fours(len, |t| copy(table.at(index(list, t)), flow.at(t)));
             });
-        } else if runs.are_dense() && stride == 1 {
+        } else if size_of::<W>() < 16 && runs.are_dense() && stride == 1 {
             runs.for_each::<W, X>(|Steps { table, list, flow }| {
                 (0..len as isize).for_each(|t| copy(table.at(t * step + index(list, t)), flow.at(t)));
             });
@@ -1258,6 +1317,7 @@ impl RunsMut<'_> {
             update.update(&mut *table.at(offset).0, value);
         };
         let one = |table, offset, flow, t| set(table, offset, read(flow, t));
+        let is_wide = size_of::<T>() == 16; // two loops less: what they win is little beside such moves
         if runs.are_dense() && stride == 1 && step == 0 {
             runs.for_each::<T, X>(|Steps { table, list, flow }| {
                 let (mut t, len) = (0isize, len as isize);
@@ -1275,13 +1335,13 @@ impl RunsMut<'_> {
             runs.for_each::<T, X>(|Steps { table, list, flow }| {
                 (0..len as isize).for_each(|t| one(table, t * step + index(list, t) * stride, flow, t));
             });
-        } else if flow_step == 0 && list_step == 1 && stride == 1 {
+        } else if !is_wide && flow_step == 0 && list_step == 1 && stride == 1 {
             // One value a run, which the compiler would read again after each update.
             runs.for_each::<T, X>(|Steps { table, list, flow }| {
                 let value = read(flow, 0);
                 (0..len as isize).for_each(|t| set(table, t * step + index(list, t), value));
             });
-        } else if list_step == 1 && stride == 1 {
+        } else if !is_wide && list_step == 1 && stride == 1 {
             runs.for_each::<T, X>(|Steps { table, list, flow }| {
                 (0..len as isize).for_each(|t| one(table, t * step + index(list, t), flow, t * flow_step));
             });

@@ -234,14 +234,18 @@ impl Meaning {
             Mode::Raise => work.run(|i| i.to_i64() as u64),
             Mode::Clip if I::IS_SIGNED => work.run(|i| clipped(i.to_i64(), last as i64) as u64),
             Mode::Clip => work.run(|i| (i.to_i64() as u64).min(last)),
-            Mode::Wrap => work.run(|i| {
+            Mode::Wrap if I::IS_SIGNED => work.run(|i| {
                 let i = i.to_i64() as u64;
                 if i < n {
                     return i;
                 }
                 // At most one length before or after the axis; others are divided.
-                let near = i.wrapping_sub(n).min(if I::IS_SIGNED { i.wrapping_add(n) } else { u64::MAX });
-                if near < n { near } else { rest_of(i, n, I::IS_SIGNED) }
+                let near = i.wrapping_sub(n).min(i.wrapping_add(n));
+                if near < n { near } else { rest_of(i, n, true) }
+            }),
+            Mode::Wrap => work.run(|i| {
+                let i = i.to_i64() as u64;
+                if i < n { i } else { i % n }
             }),
             Mode::Fill(_) => work.run_with_gaps(|i| i.to_i64() as u64), // a negative one is beyond all lengths, too
         }

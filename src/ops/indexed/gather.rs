@@ -4,10 +4,10 @@ use super::plan::{
     Form, Job, Numbers, PREFETCH_FROM, Vectors, are_rows, check_labels, of_dense, place, run_axis,
     with_index, with_widths, with_word,
 };
-use super::rows::{any_length, exactly, for_each_block, rows_ahead, twice};
+use super::rows::{Block, any_length, exactly, for_each_block, rows_ahead, twice};
 use crate::array::{
     Erased3, Erased3Mut, ErasedSlice, ErasedSliceMut, ErasedView, ErasedViewMut, FLOW, K, LIST, M, P, Plan,
-    Runs, RunsMut, TABLE, Word, Words,
+    Planes, PlanesMut, Runs, RunsMut, TABLE, Word, Words,
 };
 use crate::error::Result;
 use crate::index::checked::{
@@ -56,8 +56,7 @@ pub(super) fn dense(vectors: &mut Vectors<'_, ErasedSlice<'_>, ErasedSliceMut<'_
     ) -> bool {
         let (table, list) = (vectors.table.typed::<W>(), vectors.list.typed::<X>());
         let table = &table[..vectors.places::<X>(table.len())];
-        (is_fresh || are_all_below(list, table.len(), level))
-            && by_fours(vectors.flow.typed(), list, |i| table.get(place(i)).copied())
+        (is_fresh || are_all_below(list, table.len(), level)) && gather_all(table, list, vectors.flow.typed())
     }
     let Some(level) = Level::current().ok() else { return false };
     (is_few(vectors) || is_fresh && is_for_one(vectors))
@@ -115,24 +114,34 @@ fn resolve_of<W: Word, I: Word>(
         #[inline(always)]
         fn run(self, offset: impl Fn(I) -> u64) {
             let Gather { table, list, flow, .. } = self;
-            by_fours(flow, list, |i| table.get(offset(i) as usize).copied());
+            by_fours(flow, list, |i| table[offset(i) as usize]);
         }
         #[inline(always)]
         fn run_with_gaps(self, offset: impl Fn(I) -> u64) {
             let Gather { table, list, flow, value } = self;
             let at = |o: u64| usize::try_from(o).ok().and_then(|o| table.get(o));
-            by_fours(flow, list, |i| Some(*at(offset(i)).unwrap_or(&value)));
+            by_fours(flow, list, |i| *at(offset(i)).unwrap_or(&value));
         }
     }
     let value = meaning.fill_value().map_or(W::default(), |value| W::from_bytes(&value));
-    meaning.resolve_each::<I>(Gather { table: table.typed(), list: list.typed(), flow: flow.typed(), value });
+    let table = &table.typed()[..meaning.bound]; // all of it: what is below the bound is below the length, too
+    meaning.resolve_each::<I>(Gather { table, list: list.typed(), flow: flow.typed(), value });
 }
 
-/// Each element of the flow from its index, as far as there is one for each. The compiler does not do four of them at
-/// once by itself.
+/// Each element of the flow from its index. The compiler does not do four of them at once by itself.
 #[inline(always)]
-fn by_fours<W: Word, I: Word>(flow: &mut [W], list: &[I], each: impl Fn(I) -> Option<W>) -> bool {
-    let set = |(flow, &i): (&mut W, &I)| each(i).map(|x| *flow = x).is_some();
+fn by_fours<W: Word, I: Word>(flow: &mut [W], list: &[I], each: impl Fn(I) -> W) {
+    let ((flows, flow), (fours, rest)) = (flow.as_chunks_mut::<4>(), list.as_chunks::<4>());
+    for (flow, four) in flows.iter_mut().zip(fours) {
+        flow.iter_mut().zip(four).for_each(|(flow, &i)| *flow = each(i));
+    }
+    flow.iter_mut().zip(rest).for_each(|(flow, &i)| *flow = each(i));
+}
+
+/// The elements that the list names, as far as there is one for each index.
+#[inline(always)]
+fn gather_all<W: Word, X: Word>(table: &[W], list: &[X], flow: &mut [W]) -> bool {
+    let set = |(flow, &i): (&mut W, &X)| table.get(place(i)).map(|&x| *flow = x).is_some();
     let ((flows, flow), (fours, rest)) = (flow.as_chunks_mut::<4>(), list.as_chunks::<4>());
     flows.iter_mut().zip(fours).all(|(flow, four)| flow.iter_mut().zip(four).all(set))
         && flow.iter_mut().zip(rest).all(set)
@@ -276,67 +285,70 @@ fn copy_rows(job: &mut Gather<'_>, hints: Hints, level: Level) {
     let width = job.flow.as_piece().shape()[M];
     let has_gaps = job.list.has_gaps();
     let row = width * job.table.width();
-    if hints.is_streamed && !has_gaps {
-        return f32::dispatch(level, Streamed { job, ahead: rows_ahead(row, usize::MAX) });
-    }
-    // Short rows by moves of registers, those of more than 32 bytes by the level's; longer ones by `memcpy`, which
-    // knows the CPU.
-    let ahead = rows_ahead(row, hints.reach);
-    let longest = if level == Level::Portable { 64 } else { 256 };
-    match row {
-        1 => copy_rows_by(job, ahead, exactly::<1>),
-        2 => copy_rows_by(job, ahead, exactly::<2>),
-        4 => copy_rows_by(job, ahead, exactly::<4>),
-        5..8 => copy_rows_by(job, ahead, twice::<4>),
-        8 => copy_rows_by(job, ahead, exactly::<8>),
-        9..16 => copy_rows_by(job, ahead, twice::<8>),
-        16 => copy_rows_by(job, ahead, exactly::<16>),
-        17..=32 => copy_rows_by(job, ahead, twice::<16>),
-        33..=64 => f32::dispatch(level, CopyRows { job, ahead, copy: twice::<32> }),
-        65..=128 if row <= longest => f32::dispatch(level, CopyRows { job, ahead, copy: twice::<64> }),
-        129..=256 if row <= longest => f32::dispatch(level, CopyRows { job, ahead, copy: twice::<128> }),
-        _ => copy_rows_by(job, ahead, any_length),
+    let is_streamed = hints.is_streamed && !has_gaps;
+    let ahead = rows_ahead(row, if is_streamed { usize::MAX } else { hints.reach });
+    let [planes, len, _] = *job.flow.as_piece().shape();
+    let Job { table, list, flow, .. } = job;
+    for_each_block(list, [planes, len], None, ahead, |block| {
+        if is_streamed {
+            let (from, mut to) = block.of_gather(table, flow);
+            f32::dispatch(level, Streamed { block, rows: (&from, &mut to) });
+        } else {
+            let (from, mut to) = block.of_gather(table, flow);
+            copy_block(block, (&from, &mut to), level);
+        }
+        if has_gaps {
+            let value = list.fill_value();
+            block.gaps(table.shape()[K]).for_each(|[p, k]| fill_row(flow, [p, k, 0], &value));
+        }
+    });
+}
+
+/// The rows of some planes of the table, and those of the flow.
+type Pair<'r, 'a, T> = (&'r Planes<'a, T>, &'r mut PlanesMut<'a, T>);
+
+/// Short rows by moves of registers, those of more than 32 bytes by the level's; longer ones by `memcpy`, which knows
+/// the CPU. The loop over planes stands inside the choice of the move: planes may be many and have few rows each.
+#[inline(always)]
+fn copy_block(block: &Block<'_>, rows: Pair<'_, '_, u8>, level: Level) {
+    match rows.0.row_len() {
+        1 => copy_rows_by(block, rows, exactly::<1>),
+        2 => copy_rows_by(block, rows, exactly::<2>),
+        4 => copy_rows_by(block, rows, exactly::<4>),
+        5..8 => copy_rows_by(block, rows, twice::<4>),
+        8 => copy_rows_by(block, rows, exactly::<8>),
+        9..16 => copy_rows_by(block, rows, twice::<8>),
+        16 => copy_rows_by(block, rows, exactly::<16>),
+        17..=32 => copy_rows_by(block, rows, twice::<16>),
+        33..=64 => f32::dispatch(level, CopyRows { block, rows, copy: twice::<32> }),
+        65..=128 if level != Level::Portable => {
+            f32::dispatch(level, CopyRows { block, rows, copy: twice::<64> })
+        }
+        129..=256 if level != Level::Portable => {
+            f32::dispatch(level, CopyRows { block, rows, copy: twice::<128> })
+        }
+        _ => copy_rows_by(block, rows, any_length),
     }
 }
 
 /// [`copy_rows_by`], at a level.
-struct CopyRows<'j, 'a, C> {
-    job: &'j mut Gather<'a>,
-    ahead: usize,
+struct CopyRows<'r, 'a, C> {
+    block: &'r Block<'r>,
+    rows: Pair<'r, 'a, u8>,
     copy: C,
 }
 
-impl<C: Fn(&[u8], &mut [u8]) + Copy> Kernel<f32> for CopyRows<'_, '_, C> {
+impl<C: Fn(&[u8], &mut [u8])> Kernel<f32> for CopyRows<'_, '_, C> {
     type Output = ();
     #[inline(always)]
     fn run<S: Simd<f32>>(self, _: S) {
-        copy_all_rows(self.job, self.ahead, self.copy);
+        self.block.gather(self.rows, self.copy);
     }
 }
 
 #[inline(never)]
-fn copy_rows_by(job: &mut Gather<'_>, ahead: usize, copy: impl Fn(&[u8], &mut [u8]) + Copy) {
-    copy_all_rows(job, ahead, copy);
-}
-
-/// The loop over all planes stands inside the choice of the move: planes may be many and have few rows each.
-#[inline(always)]
-fn copy_all_rows<T: Word>(job: &mut Gather<'_>, ahead: usize, copy: impl Fn(&[T], &mut [T]) + Copy) {
-    let [planes, len, _] = *job.flow.as_piece().shape();
-    let (has_gaps, value) = (job.list.has_gaps(), job.list.fill_value());
-    for_each_block(
-        job,
-        [planes, len],
-        None,
-        ahead,
-        #[inline(always)]
-        |table, flow, at, block| {
-            block.gather(&table.rows(at.axis, at.table), &mut flow.rows(at.axis, at.flow), copy);
-            if has_gaps {
-                block.gaps(table.shape()[K]).for_each(|k| fill_row(flow, [at.flow, k, 0], &value));
-            }
-        },
-    );
+fn copy_rows_by(block: &Block<'_>, rows: Pair<'_, '_, u8>, copy: impl Fn(&[u8], &mut [u8])) {
+    block.gather(rows, copy);
 }
 
 /// Overwrites a row with the value that fills.
@@ -348,20 +360,18 @@ fn fill_row(flow: &mut Erased3Mut<'_>, index: [usize; 3], value: &[u8; 16]) {
 }
 
 /// Rows of whole `f32`s, whatever they are, written by non-temporal stores.
-struct Streamed<'j, 'a> {
-    job: &'j mut Gather<'a>,
-    ahead: usize,
+struct Streamed<'r, 'a> {
+    block: &'r Block<'r>,
+    rows: Pair<'r, 'a, f32>,
 }
 
 impl Kernel<f32> for Streamed<'_, '_> {
     type Output = ();
     #[inline(always)]
     fn run<S: Simd<f32>>(self, s: S) {
-        let Streamed { job, ahead } = self;
         let streaming = Streaming::begin();
-        copy_all_rows::<f32>(
-            job,
-            ahead,
+        self.block.gather(
+            self.rows,
             #[inline(always)]
             |from, to| {
                 slices::map_streaming(

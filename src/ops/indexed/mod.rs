@@ -45,12 +45,8 @@ fn gather<T: Element, I: Index>(
         && let (Some(table), Some(list)) = (src.as_vector(), idx.list.as_vector())
         && let Some(flow) = out.as_vector()
     {
-        let mut vectors = Vectors { table, list, is_signed: I::SIGNED, flow };
-        let is_plain = matches!(idx.mode, Mode::Raise);
-        let resolves = I::SIGNED || !is_plain;
-        if is_plain && gather::dense(&mut vectors, is_fresh)
-            || resolves && gather::few_resolved(&mut vectors, &idx.erased().mode)
-        {
+        let vectors = Vectors { table, list, is_signed: I::SIGNED, flow };
+        if is_done(&idx, vectors, |v| gather::dense(v, is_fresh), gather::few_resolved) {
             return Ok(());
         }
     }
@@ -75,12 +71,8 @@ fn scatter<T: Element, I: Index>(
         && let (Some(list), Some(flow)) = (idx.list.as_vector(), src.as_vector())
         && let Some(table) = dst.as_vector()
     {
-        let mut vectors = Vectors { table, list, is_signed: I::SIGNED, flow };
-        let is_plain = matches!(idx.mode, Mode::Raise);
-        let resolves = I::SIGNED || !is_plain;
-        if is_plain && scatter::dense(&mut vectors, op)
-            || resolves && scatter::few_resolved(&mut vectors, &idx.erased().mode, op)
-        {
+        let vectors = Vectors { table, list, is_signed: I::SIGNED, flow };
+        if is_done(&idx, vectors, |v| scatter::dense(v, op), |v, mode| scatter::few_resolved(v, mode, op)) {
             return Ok(());
         }
     }
@@ -93,6 +85,20 @@ fn scatter<T: Element, I: Index>(
     }
     let (mut dst, idx, src) = (dst, idx, src); // as above
     scatter::long(form, &mut dst.erased(), &idx.erased(), &src.erased(), op)
+}
+
+/// Whether dense vectors were dealt with at the door: as they stand, or else each index resolved, where that may
+/// differ.
+#[inline(always)]
+fn is_done<T: Element, I: Index, A, B>(
+    idx: &Indices<'_, I, T>,
+    mut vectors: Vectors<'_, A, B>,
+    as_they_stand: impl FnOnce(&mut Vectors<'_, A, B>) -> bool,
+    resolved: impl FnOnce(&mut Vectors<'_, A, B>, &Mode<[u8; 16]>) -> bool,
+) -> bool {
+    let is_plain = matches!(idx.mode, Mode::Raise);
+    is_plain && as_they_stand(&mut vectors)
+        || (I::SIGNED || !is_plain) && resolved(&mut vectors, &idx.erased().mode)
 }
 
 /// `+= a · x`

@@ -456,12 +456,3 @@ pub(crate) fn are_rows(table: &[isize; 3], list: &List<'_>, flow: &impl Piece) -
     let flow = flow.as_piece();
     flow.shape()[M] > 1 && table[M] == 1 && flow.strides()[M] == 1 && list.stride(M) == 0
 }
-
-/// Whether rows are gone through index after index, along the planes: a plane would cost more than its few rows.
-#[inline(always)]
-pub(crate) fn goes_along_planes(list: &List<'_>, [planes, len]: [usize; 2]) -> bool {
-    planes > len && len <= FEW && list.stride(P) == 0 && !list.has_gaps()
-}
-
-/// At most so many indices are few beside many planes.
-pub(crate) const FEW: usize = 16;

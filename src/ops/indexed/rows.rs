@@ -1,9 +1,8 @@
 //! Rows: one index names a run of neighbours. What gathers, puts and scatter-adds of rows share: a block of
 //! offsets at a time, and for each the two rows that belong together.
 
-use super::plan::{FEW, Job, goes_along_planes};
-use crate::array::{K, P, Rows, RowsMut, Word};
-use crate::index::checked::{BLOCK, block_for};
+use crate::array::{Erased3, Erased3Mut, K, P, Planes, PlanesMut, Word};
+use crate::index::checked::{BLOCK, List, block_for};
 use crate::simd;
 
 /// Bytes of a table from which on rows are prefetched: no second-level cache holds it.
@@ -15,8 +14,12 @@ const PREFETCH_SHORT_FROM: usize = 16 << 20;
 /// Rows longer than this many bytes are not prefetched: the CPU foresees their lines, but for the first few.
 const LONGEST_PREFETCHED: usize = 2 << 10;
 
-/// Planes that are gone through together for each index: their rows stay in the first-level cache.
-const PLANES: usize = 32;
+/// At most so many indices are gone through one after the other, each along the planes, where a plane would cost more
+/// than its few rows.
+const FEW: usize = 3;
+
+/// Planes that are gone through together for each of few indices: their rows stay in the first-level cache.
+const PLANES: usize = 64;
 
 /// How many rows of so many bytes ahead a table of such a reach is prefetched. Not at all on Intel's CPUs,
 /// which go ahead of themselves over rows: prefetches made those of 2 KiB a third slower
@@ -26,66 +29,96 @@ pub(super) fn rows_ahead(row: usize, reach: usize) -> usize {
     if reach < from || row > LONGEST_PREFETCHED || simd::is_intel() { 0 } else { (8192 / row).clamp(2, 16) }
 }
 
-/// Where the rows of a block are: those of one plane of both arrays, or, along the planes, those of one index, which
-/// have one number in the table and another in the flow.
-pub(super) struct At {
-    pub(super) axis: usize,
-    pub(super) table: usize,
-    pub(super) flow: usize,
-}
-
 /// Offsets as they stand in a block, or in a list that was checked.
 #[derive(Clone, Copy)]
 enum Offsets<'b> {
     Words4(&'b [u32]),
     Words8(&'b [u64]),
+    /// One index for all planes: rows with one number in the table, and another in the flow.
+    Same {
+        table: usize,
+        flow: usize,
+    },
 }
 
-/// The rows of a block that belong together: row `offsets[k]` of the table (without offsets: the row with the same
-/// number), and of the flow the row with the number `k` from `first` on, or with the number `kept[k]` from there.
+/// The rows of a block that belong together, in some planes of both arrays: row `offsets[k]` of the table, and of the
+/// flow the row with the number `k` from `first` on, or with the number `kept[k]` from there.
 #[derive(Clone, Copy)]
 pub(super) struct Block<'b> {
-    offsets: Option<Offsets<'b>>,
+    offsets: Offsets<'b>,
+    planes: [usize; 2],
     first: usize,
     kept: Option<&'b [u8; BLOCK]>,
-    /// How many rows there are; the offsets after these are to be prefetched alone.
+    /// How many rows a plane has; the offsets after these are to be prefetched alone.
     len: usize,
     ahead: usize,
 }
 
 impl Block<'_> {
+    /// The planes of both arrays, of which the table is written to.
+    #[inline(always)]
+    pub(super) fn of_scatter<'a, T: Word>(
+        &self,
+        table: &'a mut Erased3Mut<'_>,
+        flow: &Erased3<'a>,
+    ) -> (PlanesMut<'a, T>, Planes<'a, T>) {
+        match self.offsets {
+            Offsets::Same { table: to, flow: from } => (table.along_planes(to), flow.along_planes(from)),
+            _ => (table.planes(self.planes), flow.planes(self.planes)),
+        }
+    }
+
+    /// The planes of both arrays, of which the flow is written to.
+    #[inline(always)]
+    pub(super) fn of_gather<'a, T: Word>(
+        &self,
+        table: &Erased3<'a>,
+        flow: &'a mut Erased3Mut<'_>,
+    ) -> (Planes<'a, T>, PlanesMut<'a, T>) {
+        match self.offsets {
+            Offsets::Same { table: from, flow: to } => (table.along_planes(from), flow.along_planes(to)),
+            _ => (table.planes(self.planes), flow.planes(self.planes)),
+        }
+    }
+
     /// Calls `update` with each pair of rows, the one of the flow first.
     #[inline(always)]
     pub(super) fn scatter<T: Word>(
-        self,
-        to: &mut RowsMut<'_, T>,
-        from: &Rows<'_, T>,
+        &self,
+        (to, from): (&mut PlanesMut<'_, T>, &Planes<'_, T>),
         update: impl Fn(&[T], &mut [T]),
     ) {
         match self.offsets {
-            Some(Offsets::Words4(offsets)) => self.scatter_by(offsets, to, from, update),
-            Some(Offsets::Words8(offsets)) => self.scatter_by(offsets, to, from, update),
-            None => (to.from(self.first).zip(from.from(self.first)).take(self.len))
-                .for_each(|(to, from)| update(from, to)),
+            Offsets::Words4(offsets) => self.scatter_by(offsets, to, from, update),
+            Offsets::Words8(offsets) => self.scatter_by(offsets, to, from, update),
+            Offsets::Same { .. } => {
+                let [first, end] = self.planes;
+                for (mut to, from) in to.iter_mut().zip(from.iter()) {
+                    let rows = to.from(first).zip(from.from(first));
+                    rows.take(end - first).for_each(|(to, from)| update(from, to));
+                }
+            }
         }
     }
 
     #[inline(always)]
     fn scatter_by<T: Word, X: Word>(
-        self,
+        &self,
         offsets: &[X],
-        to: &mut RowsMut<'_, T>,
-        from: &Rows<'_, T>,
+        to: &mut PlanesMut<'_, T>,
+        from: &Planes<'_, T>,
         update: impl Fn(&[T], &mut [T]),
     ) {
-        let Block { first, len, ahead, .. } = self;
-        for (k, (o, from)) in offsets[..len].iter().zip(from.from(first)).enumerate() {
-            if ahead > 0
-                && let Some(next) = offsets.get(k + ahead)
-            {
-                to.as_rows().prefetch(next.to_offset());
+        let Block { first, len, ahead, .. } = *self;
+        for (mut to, from) in to.iter_mut().zip(from.iter()) {
+            for (k, (o, from)) in offsets[..len].iter().zip(from.from(first)).enumerate() {
+                if ahead > 0
+                    && let Some(next) = offsets.get(k + ahead)
+                {
+                    to.as_rows().prefetch(next.to_offset());
+                }
+                update(from, to.row(o.to_offset()));
             }
-            update(from, to.row(o.to_offset()));
         }
     }
 
@@ -98,157 +131,135 @@ impl Block<'_> {
     /// As `scatter`, for those rows of the flow that are meant.
     #[inline(always)]
     pub(super) fn scatter_kept<T: Word>(
-        self,
-        to: &mut RowsMut<'_, T>,
-        from: &Rows<'_, T>,
+        &self,
+        (to, from): (&mut PlanesMut<'_, T>, &Planes<'_, T>),
         update: impl Fn(&[T], &mut [T]),
     ) {
-        let Block { offsets: Some(Offsets::Words8(offsets)), first, kept: Some(kept), len, ahead } = self
+        let Block { offsets: Offsets::Words8(offsets), first, kept: Some(kept), len, ahead, .. } = *self
         else {
             return;
         };
-        for (k, &o) in offsets[..len].iter().enumerate() {
-            if ahead > 0
-                && let Some(&next) = offsets.get(k + ahead)
-            {
-                to.as_rows().prefetch(next as usize);
-                // Where other threads have some of the rows, no CPU foresees which come next.
-                from.prefetch(first + kept[k + ahead] as usize);
+        for (mut to, from) in to.iter_mut().zip(from.iter()) {
+            for (k, &o) in offsets[..len].iter().enumerate() {
+                if ahead > 0
+                    && let Some(&next) = offsets.get(k + ahead)
+                {
+                    to.as_rows().prefetch(next as usize);
+                    // Where other threads have some of the rows, no CPU foresees which come next.
+                    from.prefetch(first + kept[k + ahead] as usize);
+                }
+                update(from.row(first + kept[k] as usize), to.row(o as usize));
             }
-            update(from.row(first + kept[k] as usize), to.row(o as usize));
         }
     }
 
     /// Calls `copy` with each pair of rows, the one of the table first.
     #[inline(always)]
     pub(super) fn gather<T: Word>(
-        self,
-        from: &Rows<'_, T>,
-        to: &mut RowsMut<'_, T>,
+        &self,
+        (from, to): (&Planes<'_, T>, &mut PlanesMut<'_, T>),
         copy: impl Fn(&[T], &mut [T]),
     ) {
         match self.offsets {
-            Some(Offsets::Words4(offsets)) => self.gather_by(offsets, from, to, copy),
-            Some(Offsets::Words8(offsets)) => self.gather_by(offsets, from, to, copy),
-            None => (to.from(self.first).zip(from.from(self.first)).take(self.len))
-                .for_each(|(to, from)| copy(from, to)),
+            Offsets::Words4(offsets) => self.gather_by(offsets, from, to, copy),
+            Offsets::Words8(offsets) => self.gather_by(offsets, from, to, copy),
+            Offsets::Same { .. } => {
+                let [first, end] = self.planes;
+                for (from, mut to) in from.iter().zip(to.iter_mut()) {
+                    let rows = to.from(first).zip(from.from(first));
+                    rows.take(end - first).for_each(|(to, from)| copy(from, to));
+                }
+            }
         }
     }
 
     #[inline(always)]
     fn gather_by<T: Word, X: Word>(
-        self,
+        &self,
         offsets: &[X],
-        from: &Rows<'_, T>,
-        to: &mut RowsMut<'_, T>,
+        from: &Planes<'_, T>,
+        to: &mut PlanesMut<'_, T>,
         copy: impl Fn(&[T], &mut [T]),
     ) {
-        let Block { first, len, ahead, .. } = self;
-        for (k, (o, to)) in offsets[..len].iter().zip(to.from(first)).enumerate() {
-            if ahead > 0
-                && let Some(next) = offsets.get(k + ahead)
-            {
-                from.prefetch(next.to_offset());
-            }
-            if let Some(from) = from.get(o.to_i64() as u64) {
-                copy(from, to);
+        let Block { first, len, ahead, .. } = *self;
+        for (from, mut to) in from.iter().zip(to.iter_mut()) {
+            for (k, (o, to)) in offsets[..len].iter().zip(to.from(first)).enumerate() {
+                if ahead > 0
+                    && let Some(next) = offsets.get(k + ahead)
+                {
+                    from.prefetch(next.to_offset());
+                }
+                if let Some(from) = from.get(o.to_i64() as u64) {
+                    copy(from, to);
+                }
             }
         }
     }
 
-    /// The numbers of the rows whose index is none of `n`.
-    pub(super) fn gaps(self, n: usize) -> impl Iterator<Item = usize> {
-        let Block { offsets, first, len, .. } = self;
+    /// The planes and the numbers of the rows whose index is none of `n`.
+    pub(super) fn gaps(&self, n: usize) -> impl Iterator<Item = [usize; 2]> {
+        let Block { offsets, planes: [start, end], first, len, .. } = *self;
         // Lists that were checked, and are read where they stand, have none.
-        let offsets = if let Some(Offsets::Words8(offsets)) = offsets { offsets } else { &[] };
-        (0..offsets.len().min(len)).filter(move |&k| offsets[k] >= n as u64).map(move |k| first + k)
+        let offsets = if let Offsets::Words8(offsets) = offsets { offsets } else { &[] };
+        let gaps = move || (0..offsets.len().min(len)).filter(move |&k| offsets[k] >= n as u64);
+        (start..end).flat_map(move |p| gaps().map(move |k| [p, first + k]))
     }
 }
 
 /// Which of a list's offsets are meant: those from `first` on that are below `n` then. None: all that are offsets.
 pub(super) type Own = Option<(usize, usize)>;
 
-/// Calls `work` with the blocks of a list, and with where their rows are.
+/// Calls `work` with the blocks of a list: all planes at once, where they read the same indices and one block holds
+/// them.
 #[inline(always)]
-pub(super) fn for_each_block<A, B>(
-    job: &mut Job<'_, A, B>,
+pub(super) fn for_each_block(
+    list: &List<'_>,
     [planes, len]: [usize; 2],
     own: Own,
     ahead: usize,
-    mut work: impl FnMut(&mut A, &mut B, At, Block<'_>),
+    mut work: impl FnMut(&Block<'_>),
 ) {
-    let Job { table, list, flow, .. } = job;
-    if own.is_none() && goes_along_planes(list, [planes, len]) {
+    let is_shared = own.is_none() && (planes == 1 || list.stride(P) == 0);
+    if is_shared && planes > len && len <= FEW && !list.has_gaps() {
         let offsets = &mut [0; FEW][..len];
         list.fill(K, [0; 3], offsets);
-        for first in (0..planes).step_by(PLANES) {
-            let block =
-                Block { offsets: None, first, kept: None, len: (planes - first).min(PLANES), ahead: 0 };
-            for (k, &o) in offsets.iter().enumerate() {
-                work(table, flow, At { axis: P, table: o as usize, flow: k }, block);
+        for start in (0..planes).step_by(PLANES) {
+            let planes = [start, (start + PLANES).min(planes)];
+            for (flow, &o) in offsets.iter().enumerate() {
+                let offsets = Offsets::Same { table: o as usize, flow };
+                work(&Block { offsets, planes, first: 0, kept: None, len, ahead: 0 });
             }
         }
         return;
     }
     // A dense list of words of 32 or 64 bits that is read by all planes needs no block.
-    let is_one = list.stride(K) == 1 && (planes == 1 || list.stride(P) == 0);
     let in_place = match list.words.piece().width() {
-        _ if own.is_some() || !is_one || !list.words.are_checked() => None,
+        _ if !is_shared || list.stride(K) != 1 || !list.words.are_checked() => None,
         4 => list.words.as_slice().map(Offsets::Words4),
         8 => list.words.as_slice().map(Offsets::Words8),
         _ => None,
     };
     if let Some(offsets) = in_place {
-        for p in 0..planes {
-            let at = At { axis: K, table: p, flow: p };
-            work(table, flow, at, Block { offsets: Some(offsets), first: 0, kept: None, len, ahead });
-        }
-        return;
+        return work(&Block { offsets, planes: [0, planes], first: 0, kept: None, len, ahead });
     }
     block_for!(block, len);
-    if own.is_none() && planes > 0 && len <= block.len() && list.stride(P) == 0 {
-        // All planes read the same indices, and one block holds them.
-        let offsets = &mut block[..len];
-        list.fill(K, [0; 3], offsets);
-        for p in 0..planes {
-            let at = At { axis: K, table: p, flow: p };
-            work(
-                table,
-                flow,
-                at,
-                Block { offsets: Some(Offsets::Words8(offsets)), first: 0, kept: None, len, ahead },
-            );
-        }
-        return;
-    }
+    let together = if is_shared && len <= block.len() { planes.max(1) } else { 1 };
     let mut kept = own.map(|_| [0; BLOCK]);
     // A block sees some indices more than it takes, to prefetch their rows, unless some are left out.
     let step = if own.is_some() { block.len() } else { block.len() - ahead.min(block.len() - 1) };
-    for p in 0..planes {
+    let step = if len <= block.len() { block.len() } else { step };
+    for p in (0..planes).step_by(together) {
         for first in (0..len).step_by(step) {
-            let seen = (len - first).min(if own.is_some() { step } else { step + ahead });
+            let seen = (len - first).min(if own.is_some() { step } else { step + ahead }).min(block.len());
             let offsets = &mut block[..seen];
             list.fill(K, [p, first, 0], offsets);
-            let block = match (own, &mut kept) {
-                (Some((from, n)), Some(kept)) => {
-                    let len = keep(offsets, from, n, kept);
-                    Block {
-                        offsets: Some(Offsets::Words8(&offsets[..len])),
-                        first,
-                        kept: Some(kept),
-                        len,
-                        ahead,
-                    }
-                }
-                _ => Block {
-                    offsets: Some(Offsets::Words8(offsets)),
-                    first,
-                    kept: None,
-                    len: seen.min(step),
-                    ahead,
-                },
-            };
-            work(table, flow, At { axis: K, table: p, flow: p }, block);
+            let (mut len, planes) = (seen.min(step), [p, p + together]);
+            let kept = kept.as_mut().zip(own).map(|(kept, (from, n))| {
+                len = keep(offsets, from, n, kept);
+                &*kept
+            });
+            let offsets = Offsets::Words8(if kept.is_some() { &offsets[..len] } else { offsets });
+            work(&Block { offsets, planes, first, kept, len, ahead });
         }
     }
 }
@@ -295,20 +306,22 @@ pub(super) fn twice<const N: usize>(from: &[u8], to: &mut [u8]) {
 
 /// Copies the rows of a put's block: up to 64 bytes by moves of 16, longer ones by `memcpy`, which knows the CPU.
 #[inline(never)]
-pub(super) fn put_block(block: Block<'_>, from: &Rows<'_, u8>, to: &mut RowsMut<'_, u8>) {
-    if block.is_kept() {
-        return block.scatter_kept(to, from, any_length);
+pub(super) fn put_block(block: &Block<'_>, table: &mut Erased3Mut<'_>, flow: &Erased3<'_>) {
+    let (mut to, from) = block.of_scatter::<u8>(table, flow);
+    let (row, rows) = (from.row_len(), (&mut to, &from));
+    if block.kept.is_some() {
+        return block.scatter_kept(rows, any_length);
     }
-    match from.row_len() {
-        1 => block.scatter(to, from, exactly::<1>),
-        2 => block.scatter(to, from, exactly::<2>),
-        4 => block.scatter(to, from, exactly::<4>),
-        5..8 => block.scatter(to, from, twice::<4>),
-        8 => block.scatter(to, from, exactly::<8>),
-        9..16 => block.scatter(to, from, twice::<8>),
-        16 => block.scatter(to, from, exactly::<16>),
-        17..=32 => block.scatter(to, from, twice::<16>),
-        33..=64 => block.scatter(to, from, twice::<32>),
-        _ => block.scatter(to, from, any_length),
+    match row {
+        1 => block.scatter(rows, exactly::<1>),
+        2 => block.scatter(rows, exactly::<2>),
+        4 => block.scatter(rows, exactly::<4>),
+        5..8 => block.scatter(rows, twice::<4>),
+        8 => block.scatter(rows, exactly::<8>),
+        9..16 => block.scatter(rows, twice::<8>),
+        16 => block.scatter(rows, exactly::<16>),
+        17..=32 => block.scatter(rows, twice::<16>),
+        33..=64 => block.scatter(rows, twice::<32>),
+        _ => block.scatter(rows, any_length),
     }
 }

@@ -7,7 +7,7 @@ use super::plan::{
 use super::rows::{Block, Own, for_each_block, keep, put_block, rows_ahead};
 use crate::array::{
     Erased3, Erased3Mut, ErasedSlice, ErasedSliceMut, ErasedView, ErasedViewMut, FLOW, K, LIST, M, P, Plan,
-    Rows, RowsMut, Runs, RunsMut, TABLE, Update, Word,
+    Planes, PlanesMut, Runs, RunsMut, TABLE, Update, Word,
 };
 use crate::error::Result;
 use crate::index::checked::{
@@ -132,7 +132,9 @@ pub(super) fn dense(vectors: &mut Vectors<'_, ErasedSliceMut<'_>, ErasedSlice<'_
         let (list, flow) = (vectors.list.typed::<X>(), vectors.flow.typed::<T>());
         let places = vectors.places::<X>(vectors.table.as_slice().len());
         let table = &mut vectors.table.typed::<T>()[..places];
-        let before = copy_beside(table, size_of_val(list));
+        let list_bytes = size_of_val(list);
+        let is_small = list_bytes >= LONG_LIST && size_of_val(table) <= list_bytes / SMALL_TABLE;
+        let before = if is_small { copy(table) } else { None };
         let is_done =
             (before.is_some() || are_all_below(list, places, level)) && update_all(table, list, flow, update);
         if let (false, Some(before)) = (is_done, before) {
@@ -159,13 +161,10 @@ fn is_for_one(Vectors { table, list, flow, .. }: &Vectors<'_, ErasedSliceMut<'_>
     list.len() == flow.len() && (list.len() < 2 * DISTANCE || table.len() * table.width() < SHARED)
 }
 
-/// A copy of a table beside which a list has so many bytes, if that costs less than to read the list once more, and
-/// there is room for it.
+/// A copy of a table, if there is room for it.
+#[cold]
 #[inline(never)]
-fn copy_beside<T: Word>(table: &[T], list: usize) -> Option<Vec<T>> {
-    if list < LONG_LIST || size_of_val(table) > list / SMALL_TABLE {
-        return None;
-    }
+fn copy<T: Word>(table: &[T]) -> Option<Vec<T>> {
     let mut copy = Vec::new();
     copy.try_reserve_exact(table.len()).ok()?;
     copy.extend_from_slice(table);
@@ -235,7 +234,7 @@ fn resolve_of<T: Word, I: Word>(
         }
     }
     meaning.resolve_each::<I>(Scatter {
-        table: table.typed(),
+        table: &mut table.typed()[..meaning.bound], // as in `gather`
         list: list.typed(),
         flow: flow.typed(),
         update,
@@ -422,26 +421,18 @@ fn update_rows(job: &mut Scatter<'_>, own: Own, op: Op, level: Level) {
     let adds_ahead =
         if reach < PREFETCH_ROWS_FROM || simd::is_intel() { 0 } else { ((32 << 10) / row).min(16) };
     let ahead = if matches!(op, Op::Put) { rows_ahead(row, reach) } else { adds_ahead };
-    for_each_block(job, [planes, len], own, ahead, |table, flow, at, block| match op {
-        Op::AddF32(a) => {
-            let (from, to) = (&flow.rows(at.axis, at.flow), &mut table.rows(at.axis, at.table));
-            add_rows(AddRows { block, from, to, a }, level);
-        }
-        Op::AddF64(a) => {
-            let (from, to) = (&flow.rows(at.axis, at.flow), &mut table.rows(at.axis, at.table));
-            add_rows(AddRows { block, from, to, a }, level);
-        }
-        Op::Put => {
-            put_block(block, &flow.rows(at.axis, at.flow), &mut table.rows(at.axis, at.table));
-        }
+    let Job { table, list, flow, .. } = job;
+    for_each_block(list, [planes, len], own, ahead, |block| match op {
+        Op::AddF32(a) => add_rows(block, block.of_scatter(table, flow), a, level),
+        Op::AddF64(a) => add_rows(block, block.of_scatter(table, flow), a, level),
+        Op::Put => put_block(block, table, flow),
     });
 }
 
 /// The rows of a block, added.
 struct AddRows<'r, 'a, T> {
-    block: Block<'r>,
-    from: &'r Rows<'a, T>,
-    to: &'r mut RowsMut<'a, T>,
+    block: &'r Block<'r>,
+    rows: (&'r mut PlanesMut<'a, T>, &'r Planes<'a, T>),
     a: T,
 }
 
@@ -450,19 +441,21 @@ struct AddRows<'r, 'a, T> {
 const SHORT_ROW: usize = 64;
 
 #[inline(always)]
-fn add_rows<T: Float + Word>(rows: AddRows<'_, '_, T>, level: Level) {
-    if rows.from.row_len() * size_of::<T>() < SHORT_ROW {
-        add_short_rows(rows)
-    } else {
-        T::dispatch(level, rows)
-    }
+fn add_rows<T: Float + Word>(
+    block: &Block<'_>,
+    (mut to, from): (PlanesMut<'_, T>, Planes<'_, T>),
+    a: T,
+    level: Level,
+) {
+    let rows = AddRows { block, rows: (&mut to, &from), a };
+    if from.row_len() * size_of::<T>() < SHORT_ROW { add_short_rows(rows) } else { T::dispatch(level, rows) }
 }
 
 #[inline(never)]
 fn add_short_rows<T: Float + Word>(rows: AddRows<'_, '_, T>) {
     macro_rules! by_length {
         ($($n:literal)*) => {
-            match rows.from.row_len() {
+            match rows.rows.1.row_len() {
                 $($n if !rows.block.is_kept() => rows.add_all::<true, $n>(),)*
                 _ => rows.add_all::<false, 4>(),
             }
@@ -475,21 +468,19 @@ impl<T: Float + Word> AddRows<'_, '_, T> {
     /// By `N` elements, of which a row may have more, or exactly so many.
     #[inline(always)]
     fn add_all<const EXACTLY: bool, const N: usize>(self) {
-        let AddRows { block, from, to, a } = self;
+        let AddRows { block, rows, a } = self;
         if EXACTLY && N * size_of::<T>() >= SHORT_ROW {
             return; // there is no such short row
         }
         if EXACTLY || !block.is_kept() {
             block.scatter(
-                to,
-                from,
+                rows,
                 #[inline(always)]
                 |from, to| if EXACTLY { add_exactly::<T, N>(from, to, a) } else { add::<T, N>(from, to, a) },
             )
         } else {
             block.scatter_kept(
-                to,
-                from,
+                rows,
                 #[inline(always)]
                 |from, to| add::<T, N>(from, to, a),
             )
@@ -527,6 +518,8 @@ fn add<T: Float, const N: usize>(from: &[T], to: &mut [T], a: T) {
     let (to_wholes, to) = to.as_chunks_mut::<N>();
     for (from, to) in wholes.iter().zip(to_wholes) {
         add_exactly::<T, N>(from, to, a);
+        // One piece after the other: the compiler would take four at once, in vectors that it shuffles twice.
+        std::hint::black_box(());
     }
     let mut at = 0;
     if N > 4 && from.len() & 4 != 0 {
@@ -591,11 +584,10 @@ fn update_runs<T: Word, X: Word>(runs: RunsMut<'_>, update: impl Update<T>) {
 #[cold]
 #[inline(never)]
 fn resolved(job: &mut Scatter<'_>, own: Own, axis: usize, op: Op) {
-    with_update!(op, job.flow.width(), blocks(job, own, axis));
-}
-
-fn blocks<T: Word>(job: &mut Scatter<'_>, own: Own, axis: usize, update: impl Update<T>) {
-    let shape = *job.flow.shape();
+    fn update_block<T: Word>(runs: RunsMut<'_>, update: impl Update<T>) {
+        update_runs::<T, u64>(runs, update);
+    }
+    let (shape, width) = (*job.flow.shape(), job.flow.width());
     let [a, b] = [[M, K], [P, M], [P, K]][axis];
     block_for!(block, shape[axis]);
     for i in 0..shape[a] {
@@ -606,15 +598,15 @@ fn blocks<T: Word>(job: &mut Scatter<'_>, own: Own, axis: usize, update: impl Up
                 let len = (shape[axis] - first).min(block.len());
                 let offsets = &mut block[..len];
                 job.list.fill(axis, index, offsets);
-                match own {
-                    Some(own) => update_some(job, own.0, (axis, index), offsets, update),
-                    None => {
-                        let words =
-                            checked_block(offsets, axis, job.table.as_piece().shape()[K], job.list.level());
-                        let (mut table, flow) =
-                            (job.table.table_part(axis, index, len), job.flow.part(axis, index, len));
-                        update_runs::<T, u64>(Runs::of_scatter(&mut table, &words, &flow, axis, 0), update);
-                    }
+                if let Some((from, _)) = own {
+                    with_update!(op, width, update_some(job, from, (axis, index), offsets));
+                } else {
+                    let words =
+                        checked_block(offsets, axis, job.table.as_piece().shape()[K], job.list.level());
+                    let (mut table, flow) =
+                        (job.table.table_part(axis, index, len), job.flow.part(axis, index, len));
+                    let runs = Runs::of_scatter(&mut table, &words, &flow, axis, 0);
+                    with_update!(op, width, update_block(runs));
                 }
             }
         }
