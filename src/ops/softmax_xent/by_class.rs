@@ -27,7 +27,7 @@
 //! The target is left out of the sums by a mask: its number is compared with those of the lanes.
 
 use super::by_row;
-use super::driver::{Job, Total, aligned};
+use super::driver::{Job, Total, aligned, pieces};
 use super::math::{self, ChunkStats, Group, NO_CLASS, Scratch, Shift};
 use super::plan::{chunk_classes, is_ordinary};
 use crate::parallel::Split;
@@ -291,12 +291,11 @@ impl<'a, T: Float> Job<'_, 'a, T> {
         let (mut now, mut before) = (now, before);
         before.group.count = 0;
         let (rows, block) = (self.rows.targets.len(), self.rows.block);
-        for (number, start) in (0..rows).step_by(block).enumerate() {
-            let mut total = Total::of_block(start);
-            let end = rows.min(start + block);
-            for first in (start..end).step_by(step) {
-                let count = step.min(end - first);
-                self.rows.load_targets(self.plan, &mut now.group, first, count);
+        for (number, block) in pieces(0..rows, block).enumerate() {
+            let mut total = Total::of_block(block.start);
+            for rows in pieces(block, step) {
+                let count = rows.end - rows.start;
+                self.rows.load_targets(self.plan, &mut now.group, rows);
                 self.find_targets(now);
                 now.ascending = !before.ascending;
                 let mut waiting = Some(&*before).filter(|before| before.group.count > 0);

@@ -150,15 +150,10 @@ impl<'a, T: Float> Rows<'a, T> {
         }
     }
 
-    /// Makes `group` that of `count` rows from `first` on.
+    /// Makes `group` that of these rows.
     #[inline(always)]
-    pub(super) fn load_targets(
-        &mut self,
-        plan: &Plan<'_, T>,
-        group: &mut Group<T>,
-        first: usize,
-        count: usize,
-    ) {
+    pub(super) fn load_targets(&mut self, plan: &Plan<'_, T>, group: &mut Group<T>, rows: Range<usize>) {
+        let (first, count) = (rows.start, rows.end - rows.start);
         (group.first, group.count) = (first, count);
         if count < T::LANES {
             group.classes[count..].fill(NO_CLASS);
@@ -342,6 +337,20 @@ impl<T: Float> Kernel<T> for &mut Job<'_, '_, T> {
     }
 }
 
+/// A range in pieces of `step`, the last of which may be shorter. Without the division of `step_by`.
+#[inline(always)]
+pub(super) fn pieces(of: Range<usize>, step: usize) -> impl Iterator<Item = Range<usize>> {
+    let Range { mut start, end } = of;
+    std::iter::from_fn(
+        #[inline(always)]
+        move || {
+            let piece = start..end.min(start + step);
+            start = piece.end;
+            (!piece.is_empty()).then_some(piece)
+        },
+    )
+}
+
 /// `len` elements of scratch from a cache line's start on: vectors across two lines cost two reads.
 pub(super) fn aligned<T: Float>(room: &mut Vec<T>, len: usize) -> &mut [T] {
     if room.len() < len + T::LANES {
@@ -397,40 +406,29 @@ impl<'a, T: Float> Job<'_, 'a, T> {
             parts.resize(parts.len().max(at_once * chunks), ChunkStats::empty());
         }
         let (rows, block) = (self.rows.targets.len(), self.rows.block);
-        for (number, start) in (0..rows).step_by(block).enumerate() {
-            let mut total = Total::of_block(start);
-            let end = rows.min(start + block);
-            for first in (start..end).step_by(step * at_once) {
+        let kept = if self.rows.known.is_some() { 0 } else { chunks };
+        for (number, block) in pieces(0..rows, block).enumerate() {
+            let mut total = Total::of_block(block.start);
+            for rows_of_groups in pieces(block, step * at_once) {
                 // Each step for all groups before the next step: so that one's operations fill the pauses of
                 // another's.
-                let firsts = (first..end.min(first + step * at_once)).step_by(step);
-                let count = firsts.len();
-                // Rows of no classes have no parts.
-                let parts = &mut parts[..if self.rows.known.is_some() { 0 } else { count * chunks }];
-                for (first, group) in firsts.zip(groups.iter_mut()) {
-                    self.rows.load_targets(self.plan, group, first, step.min(end - first));
+                let mut count = 0;
+                for (rows, group) in pieces(rows_of_groups, step).zip(groups.iter_mut()) {
+                    self.rows.load_targets(self.plan, group, rows);
+                    count += 1;
                 }
-                let mut parts_of = parts.chunks_exact_mut(chunks.max(1));
-                for (i, group) in groups[..count].iter().enumerate() {
-                    self.sums::<S, ROW_PER_LANE>(s, i, group, parts_of.next().unwrap_or_default(), &mut room);
+                let groups = &mut groups[..count];
+                for (i, group) in groups.iter().enumerate() {
+                    self.sums::<S, ROW_PER_LANE>(s, i, group, &mut parts[i * kept..][..kept], &mut room);
                 }
-                let mut parts_of = parts.chunks_exact_mut(chunks.max(1));
-                for group in &mut groups[..count] {
-                    self.combine(s, group, parts_of.next().unwrap_or_default());
+                for (i, group) in groups.iter_mut().enumerate() {
+                    self.combine(s, group, &mut parts[i * kept..][..kept]);
                 }
-                let mut parts_of = parts.chunks_exact_mut(chunks.max(1));
-                for group in &mut groups[..count] {
-                    self.finish(s, group, parts_of.next().unwrap_or_default(), &mut total);
+                for (i, group) in groups.iter_mut().enumerate() {
+                    self.finish(s, group, &mut parts[i * kept..][..kept], &mut total);
                 }
-                let mut parts_of = parts.chunks_exact(chunks.max(1));
-                for (i, group) in groups[..count].iter().enumerate() {
-                    self.gradient::<S, ROW_PER_LANE>(
-                        s,
-                        i,
-                        group,
-                        parts_of.next().unwrap_or_default(),
-                        &mut room,
-                    );
+                for (i, group) in groups.iter().enumerate() {
+                    self.gradient::<S, ROW_PER_LANE>(s, i, group, &parts[i * kept..][..kept], &mut room);
                 }
             }
             if let Some(totals) = &mut self.rows.totals {
@@ -446,14 +444,12 @@ impl<'a, T: Float> Job<'_, 'a, T> {
         let (rows, block, width) = (self.rows.targets.len(), self.rows.block, self.classes);
         squares.resize_with(GROUPS, Square::default);
         let from = self.rows.from.as_ref().and_then(|from| from.run(0, rows));
-        for (number, start) in (0..rows).step_by(block).enumerate() {
-            let mut total = Total::of_block(start);
-            let end = rows.min(start + block);
-            for first in (start..end).step_by(GROUPS * T::LANES) {
-                let firsts = (first..end.min(first + GROUPS * T::LANES)).step_by(T::LANES);
-                let squares = &mut squares[..firsts.len()];
-                for (first, Square { group, .. }) in firsts.zip(&mut *squares) {
-                    self.rows.load_targets(self.plan, group, first, T::LANES.min(end - first));
+        for (number, block) in pieces(0..rows, block).enumerate() {
+            let mut total = Total::of_block(block.start);
+            for rows_of_groups in pieces(block, GROUPS * T::LANES) {
+                let squares = &mut squares[..(rows_of_groups.end - rows_of_groups.start).div_ceil(T::LANES)];
+                for (rows, Square { group, .. }) in pieces(rows_of_groups, T::LANES).zip(&mut *squares) {
+                    self.rows.load_targets(self.plan, group, rows);
                 }
                 let to = self.rows.to.as_mut().and_then(|to| to.run_mut(0, rows));
                 let logits = from.or(to.as_deref()).unwrap_or_default();
@@ -514,13 +510,12 @@ impl<'a, T: Float> Job<'_, 'a, T> {
             Buffers { room: aligned(room, step * unit), unit, ahead: None, streaming: Some(streaming) };
         let mut now = InFlightGroup { group: &mut groups.0[0], parts };
         let mut before = InFlightGroup { group: &mut groups.1[0], parts: &mut parts_b[..chunks] };
-        self.rows.load_targets(self.plan, before.group, 0, 0);
+        self.rows.load_targets(self.plan, before.group, 0..0);
         let (rows, block) = (self.rows.targets.len(), self.rows.block);
-        for (number, start) in (0..rows).step_by(block).enumerate() {
-            let mut total = Total::of_block(start);
-            let end = rows.min(start + block);
-            for first in (start..end).step_by(step) {
-                self.rows.load_targets(self.plan, now.group, first, step.min(end - first));
+        for (number, block) in pieces(0..rows, block).enumerate() {
+            let mut total = Total::of_block(block.start);
+            for rows in pieces(block, step) {
+                self.rows.load_targets(self.plan, now.group, rows);
                 let is_ignored = now.group.with_target().next().is_none();
                 if is_ignored {
                     self.rows.clear_ignored(s, now.group, room.streaming.as_ref());
@@ -853,7 +848,7 @@ impl<T: Float> Job<'_, '_, T> {
             // for another. No result depends on where a row is cut, as long as that is between chunks.
             let grain = (chunks / parallel::threads()).max(CHUNKS_OF_PIECE);
             for row in 0..self.rows.targets.len() {
-                self.rows.load_targets(self.plan, &mut group, row, 1);
+                self.rows.load_targets(self.plan, &mut group, row..row + 1);
                 let known = self.rows.known.is_some();
                 let ignored = group.classes[0] == NO_CLASS && self.rows.to.is_some();
                 let (plan, streams, far) = (self.plan, self.streams, self.far);

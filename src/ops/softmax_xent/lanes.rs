@@ -112,11 +112,16 @@ impl<T: Float> Kernel<T> for Write<'_, '_, '_, T> {
 /// there is no target.
 #[inline(always)]
 fn target_columns<T: Float, S: Simd<T>>(s: S, plan: &Plan<'_, T>, group: &Group<T>, chunk: usize) -> S::V {
-    s.target_columns(
-        &group.classes,
-        plan.first_class + chunk * CLASSES_PER_LANE_CHUNK,
-        CLASSES_PER_LANE_CHUNK as u32,
-    )
+    let (first, end) = (plan.first_class + chunk * CLASSES_PER_LANE_CHUNK, CLASSES_PER_LANE_CHUNK as u32);
+    if group.count > 1 {
+        return s.target_columns(&group.classes, first, end);
+    }
+    // Not by way of memory: a vector of which a part has just been stored waits for all stores before.
+    let class = group.classes[0];
+    let at = class.wrapping_sub(first).min(end as usize) as u32;
+    let at = if class == math::NO_CLASS { -1.0 } else { f64::from(at) };
+    let is_first = s.gt(s.splat(T::ONE), s.load(&T::LANE_NUMBERS));
+    s.select(is_first, s.splat(T::from_f64(at)), s.splat(-T::ONE))
 }
 
 /// Finds the targets in a chunk's logits and the largest of the others, and gives the least of all.

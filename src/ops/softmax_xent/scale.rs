@@ -26,6 +26,7 @@ pub(crate) struct RowScale<V> {
 
 impl<T: Float> RowScale<T> {
     /// Of a factor. At most 2^`most` of it comes first: what is multiplied by it may be tiny.
+    #[inline(always)]
     pub(crate) fn of(factor: Scaled<T>, most: i32) -> Self {
         let exponent = factor.exponent.clamp(0, most);
         let first = scaled::scale(factor.mantissa, exponent);
@@ -139,6 +140,7 @@ pub(crate) struct RowFactors<V> {
 }
 
 impl<T: Float> CallScale<T> {
+    #[inline(always)]
     pub(crate) fn new(factor: Scaled<T>, first_lift: i32, unit: i32, rows_exponent: i32) -> Self {
         let factor = factor.lifted(unit);
         let (of_all, unit_powers) = (RowScale::of(factor, first_lift), scaled::powers(unit));

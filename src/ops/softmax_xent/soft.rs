@@ -10,7 +10,7 @@
 //! scratch while all sums are made, and these the gradient; losses are added up as those of rows with labels are.
 
 use super::call::{Gradient, Request, mean};
-use super::driver::{Total, aligned, cut};
+use super::driver::{Total, aligned, cut, pieces};
 use super::math::{self, Shift};
 use super::plan::{CLASSES_PER_LANE_CHUNK, chunk_classes};
 use super::scale::{CallScale, LossSum};
@@ -308,11 +308,10 @@ impl<T: Float> Kernel<T> for RowPerLane<'_, '_, '_, T> {
         let (room, targets_room) =
             (aligned(&mut scratch.exponentials, len), aligned(&mut scratch.targets, len));
         let capped = aligned(&mut scratch.logits, if soft.cap.is_some() { len } else { 0 });
-        for (start, found) in (0..rows).step_by(soft.block).zip(totals.iter_mut()) {
-            let (mut total, mut count) = (Total::of_block(start), 0);
-            let end = rows.min(start + soft.block);
-            for first in (start..end).step_by(T::LANES) {
-                let here = T::LANES.min(end - first);
+        for (block, found) in pieces(0..rows, soft.block).zip(totals.iter_mut()) {
+            let (mut total, mut count) = (Total::of_block(block.start), 0);
+            for rows in pieces(block, T::LANES) {
+                let (first, here) = (rows.start, rows.end - rows.start);
                 let (from, room_t) = (Some(targets), &mut *targets_room);
                 let mut t = Columns { from, to: None, first, count: here, classes, room: room_t };
                 t.open(s, 0);
@@ -360,9 +359,9 @@ impl<T: Float> Piece<'_, '_, T> {
             list.resize(classes.max(list.len()), T::ZERO);
         }
         let (x, capped, room) = (&mut exponentials[..classes], &mut capped[..classes], &mut room[..classes]);
-        for (start, found) in (0..rows).step_by(soft.block).zip(totals.iter_mut()) {
-            let (mut total, mut count) = (Total::of_block(start), 0);
-            for i in start..rows.min(start + soft.block) {
+        for (block, found) in pieces(0..rows, soft.block).zip(totals.iter_mut()) {
+            let (mut total, mut count) = (Total::of_block(block.start), 0);
+            for i in block {
                 if !has_target(s, targets, i) {
                     grad.lane(i).fill(T::ZERO);
                     continue;
