@@ -1255,6 +1255,49 @@ fn softmax_and_its_logarithm_are_those_of_the_reference() {
     assert_eq!(short, [7.0]);
 }
 
+/// The vectors that the definitions of ONNX's `Softmax` and `LogSoftmax` print, along the last axis and the first.
+#[test]
+fn softmax_gives_the_vectors_of_onnx() {
+    #[rustfmt::skip]
+    let vectors: [(&[f32], usize, &[f32], &[f32]); 2] = [
+        (
+            &[-1.0, 0.0, 1.0],
+            1,
+            &[0.090_030_57, 0.244_728_48, 0.665_240_94],
+            &[-2.407_606_1, -1.407_606, -0.407_606],
+        ),
+        (
+            &[0.0, 1.0, 2.0, 3.0, 10_000.0, 10_001.0, 10_002.0, 10_003.0],
+            2,
+            &[0.032_058_604, 0.087_144_32, 0.236_882_84, 0.643_914_3, 0.032_058_604, 0.087_144_32, 0.236_882_84, 0.643_914_3],
+            &[-3.440_189_6, -2.440_189_6, -1.440_189_6, -0.440_189_66, -3.440_189_6, -2.440_189_6, -1.440_189_6, -0.440_189_66],
+        ),
+    ];
+    for (x, rows, p, log_p) in vectors {
+        let classes = x.len() / rows;
+        for axis in [1, 0] {
+            // Along the first axis the same numbers, a row below the other.
+            let (shape, strides) = match axis {
+                1 => ([rows, classes], [classes as isize, 1]),
+                _ => ([classes, rows], [1, classes as isize]),
+            };
+            let at = |k: usize| if axis == 1 { k } else { k % rows * classes + k / rows };
+            everywhere(|level, _| {
+                let view = View::strided(x, &shape, &strides, 0).unwrap();
+                for (got, expected) in [
+                    (gradix::softmax(view, axis).unwrap(), p),
+                    (gradix::log_softmax(view, axis).unwrap(), log_p),
+                ] {
+                    for (k, &got) in got.iter().enumerate() {
+                        let off = (got - expected[at(k)]).abs();
+                        assert!(off <= 3e-7 * expected[at(k)].abs(), "{level}, axis {axis}, {k}: {got:?}");
+                    }
+                }
+            });
+        }
+    }
+}
+
 #[test]
 fn labels_may_have_any_strides_and_types() {
     let (a, b, classes) = (4, 6, 9);
