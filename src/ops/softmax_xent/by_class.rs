@@ -259,13 +259,12 @@ impl<'a, T: Float> Job<'_, 'a, T> {
     /// Whether [`Job::by_class`] serves these rows.
     pub(super) fn is_by_class(&mut self) -> bool {
         let rows = self.rows.targets.len();
-        let classes = match self.row_per_lane {
-            true if rows <= FEW_ROWS => T::LANES + 1..=chunk_classes::<T, true>(),
-            true => 1..=0,
-            false => 1..=chunk_classes::<T, false>(),
+        let is_right_width = match self.row_per_lane {
+            true => rows <= FEW_ROWS && (T::LANES + 1..=chunk_classes::<T, true>()).contains(&self.classes),
+            false => (1..=chunk_classes::<T, false>()).contains(&self.classes),
         };
         !self.streams
-            && classes.contains(&self.classes)
+            && is_right_width
             && self.rows.known.is_none()
             && !self.plan.needs_logits()
             && match (&self.rows.from, &mut self.rows.to) {
