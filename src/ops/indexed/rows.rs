@@ -187,7 +187,7 @@ impl Block<'_> {
         // one. (Rows of a line or less are foreseen by the CPU.)
         let is_long = from.row_len() * size_of::<T>() > 64;
         let later = if is_long { from.distance(ahead.div_ceil(len.max(1))) } else { 0 };
-        let back = if ahead < len { len - ahead } else { 0 };
+        let back = len.saturating_sub(ahead);
         for (from, mut to) in from.iter().zip(to.iter_mut()) {
             for (k, (o, to)) in offsets[..len].iter().zip(to.from(first)).enumerate() {
                 if ahead > 0 {
