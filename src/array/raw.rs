@@ -689,6 +689,12 @@ impl<'a, T: Word> Planes<'a, T> {
         self.first.len
     }
 
+    /// How far, in elements, the plane is that comes so many after another; 0 where there are not as many.
+    #[inline(always)]
+    pub(crate) fn distance(&self, planes: usize) -> isize {
+        if planes < self.len { planes as isize * self.step } else { 0 }
+    }
+
     /// Plane after plane.
     #[inline(always)]
     pub(crate) fn iter(&self) -> impl Iterator<Item = Rows<'a, T>> + use<'a, T> {
@@ -724,15 +730,16 @@ impl<'a, T: Word> Rows<'a, T> {
         Run::new(self.start.at(i as isize * self.stride), self.len, 1).as_slice().unwrap_or_default()
     }
 
-    /// Prefetches the lines of row number `i`, if there is one, into the first-level cache.
+    /// Prefetches the lines of row number `i`, or of the row so far behind it, if there is one, into the first-level
+    /// cache.
     #[inline(always)]
-    pub(crate) fn prefetch(&self, i: usize) {
+    pub(crate) fn prefetch(&self, i: usize, distance: isize) {
         /// Apart, where there is more than a line: the loop would stand in each kernel, several times.
         #[inline(never)]
         fn others(row: Start<u8>, bytes: usize) {
             (64..bytes).step_by(64).for_each(|at| prefetch::<true, u8>(row.at(at as isize)));
         }
-        let row = self.start.at((i as isize).wrapping_mul(self.stride));
+        let row = self.start.at((i as isize).wrapping_mul(self.stride).wrapping_add(distance));
         prefetch::<true, T>(row);
         if self.len * size_of::<T>() > 64 {
             others(row.cast(), self.len * size_of::<T>());

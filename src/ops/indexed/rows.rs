@@ -51,6 +51,7 @@ pub(super) struct Block<'b> {
     kept: Option<&'b [u8; BLOCK]>,
     /// How many rows a plane has; the offsets after these are to be prefetched alone.
     len: usize,
+    /// How many rows ahead are prefetched; of gathers, into later planes, too.
     ahead: usize,
 }
 
@@ -115,7 +116,7 @@ impl Block<'_> {
                 if ahead > 0
                     && let Some(next) = offsets.get(k + ahead)
                 {
-                    to.as_rows().prefetch(next.to_offset());
+                    to.as_rows().prefetch(next.to_offset(), 0);
                 }
                 update(from, to.row(o.to_offset()));
             }
@@ -144,9 +145,9 @@ impl Block<'_> {
                 if ahead > 0
                     && let Some(&next) = offsets.get(k + ahead)
                 {
-                    to.as_rows().prefetch(next as usize);
+                    to.as_rows().prefetch(next as usize, 0);
                     // Where other threads have some of the rows, no CPU foresees which come next.
-                    from.prefetch(first + kept[k + ahead] as usize);
+                    from.prefetch(first + kept[k + ahead] as usize, 0);
                 }
                 update(from.row(first + kept[k] as usize), to.row(o as usize));
             }
@@ -182,12 +183,19 @@ impl Block<'_> {
         copy: impl Fn(&[T], &mut [T]),
     ) {
         let Block { first, len, ahead, .. } = *self;
+        // At the end of a plane, the first rows of the next one; of planes with fewer rows, the same row of a later
+        // one. (Rows of a line or less are foreseen by the CPU.)
+        let is_long = from.row_len() * size_of::<T>() > 64;
+        let later = if is_long { from.distance(ahead.div_ceil(len.max(1))) } else { 0 };
+        let back = len.saturating_sub(ahead);
         for (from, mut to) in from.iter().zip(to.iter_mut()) {
             for (k, (o, to)) in offsets[..len].iter().zip(to.from(first)).enumerate() {
-                if ahead > 0
-                    && let Some(next) = offsets.get(k + ahead)
-                {
-                    from.prefetch(next.to_offset());
+                if ahead > 0 {
+                    match offsets.get(k + ahead) {
+                        Some(next) => from.prefetch(next.to_offset(), 0),
+                        None if later != 0 => from.prefetch(offsets[k - back].to_offset(), later),
+                        None => {}
+                    }
                 }
                 if let Some(from) = from.get(o.to_i64() as u64) {
                     copy(from, to);
