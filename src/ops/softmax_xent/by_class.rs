@@ -263,11 +263,12 @@ impl<'a, T: Float> Job<'_, 'a, T> {
     pub(super) fn is_by_class(&mut self) -> bool {
         let rows = self.rows.targets.len();
         let classes = match self.row_per_lane {
-            true if rows <= FEW_ROWS => T::LANES + 1..=chunk_classes::<T, true>(),
-            true => 1..=0,
+            true => T::LANES + 1..=chunk_classes::<T, true>(),
             false => 1..=chunk_classes::<T, false>(),
         };
-        !self.streams
+        let are_served = !self.row_per_lane || rows <= FEW_ROWS;
+        are_served
+            && !self.streams
             && classes.contains(&self.classes)
             && self.rows.known.is_none()
             && !self.plan.needs_logits()
