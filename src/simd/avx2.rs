@@ -337,12 +337,15 @@ macro_rules! squares {
                     let mut at = 0;
                     while all - at >= 2 * STEP {
                         for (i, (a, b)) in turned(at).into_iter().zip(turned(at + STEP)).enumerate() {
-                            let (a, b) = ($permute::<0x20>(a, b), $permute::<0x31>(a, b));
-                            for (row, v) in [(half + i, a), (half + STEP + i, b)] {
-                                if WHOLE || row < count {
-                                    // SAFETY: `2 * STEP` elements of one of `count` rows, or of `$lanes` where
-                                    // `WHOLE`, from the column `at` on, inside `to` as asserted.
-                                    unsafe { $storeu(to.add(row * width + at), v) }
+                            let (first, second) = (half + i, half + STEP + i);
+                            // SAFETY: `2 * STEP` elements of one of `count` rows, or of `$lanes` where `WHOLE`,
+                            // from the column `at` on, inside `to` as asserted.
+                            unsafe {
+                                if WHOLE || first < count {
+                                    $storeu(to.add(first * width + at), $permute::<0x20>(a, b));
+                                }
+                                if WHOLE || second < count {
+                                    $storeu(to.add(second * width + at), $permute::<0x31>(a, b));
                                 }
                             }
                         }
@@ -351,10 +354,14 @@ macro_rules! squares {
                     while at < all {
                         at = at.min(all - STEP);
                         for (i, v) in turned(at).into_iter().enumerate() {
-                            for (row, v) in [(half + i, $low(v)), (half + STEP + i, $extract::<1>(v))] {
-                                if WHOLE || row < count {
-                                    // SAFETY: the same of `STEP` elements.
-                                    unsafe { $storeu_half(to.add(row * width + at), v) }
+                            let (first, second) = (half + i, half + STEP + i);
+                            // SAFETY: the same of `STEP` elements.
+                            unsafe {
+                                if WHOLE || first < count {
+                                    $storeu_half(to.add(first * width + at), $low(v));
+                                }
+                                if WHOLE || second < count {
+                                    $storeu_half(to.add(second * width + at), $extract::<1>(v));
                                 }
                             }
                         }

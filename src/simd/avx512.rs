@@ -210,8 +210,9 @@ fn target_columns(classes: &[usize; 8], first: usize, end: u32) -> __m512i {
 #[target_feature(enable = "avx512f,avx512dq")]
 fn seats_ps(classes: &[usize; 16], first: usize, end: u32) -> __m512 {
     let (halves, _) = classes.as_chunks();
-    let [low, high] =
-        [&halves[0], &halves[1]].map(|half| _mm512_cvtepi64_ps(target_columns(half, first, end)));
+    // Written out: a closure was no part of the level's function in some builds.
+    let low = _mm512_cvtepi64_ps(target_columns(&halves[0], first, end));
+    let high = _mm512_cvtepi64_ps(target_columns(&halves[1], first, end));
     _mm512_insertf32x8::<1>(_mm512_castps256_ps512(low), high)
 }
 

@@ -259,12 +259,14 @@ impl<'a, T: Float> Job<'_, 'a, T> {
     /// Whether [`Job::by_class`] serves these rows.
     pub(super) fn is_by_class(&mut self) -> bool {
         let rows = self.rows.targets.len();
-        let is_right_width = match self.row_per_lane {
-            true => rows <= FEW_ROWS && (T::LANES + 1..=chunk_classes::<T, true>()).contains(&self.classes),
-            false => (1..=chunk_classes::<T, false>()).contains(&self.classes),
+        let classes = match self.row_per_lane {
+            true => T::LANES + 1..=chunk_classes::<T, true>(),
+            false => 1..=chunk_classes::<T, false>(),
         };
-        !self.streams
-            && is_right_width
+        let are_served = !self.row_per_lane || rows <= FEW_ROWS;
+        are_served
+            && !self.streams
+            && classes.contains(&self.classes)
             && self.rows.known.is_none()
             && !self.plan.needs_logits()
             && match (&self.rows.from, &mut self.rows.to) {

@@ -112,13 +112,15 @@ impl<T: Float> Kernel<T> for Write<'_, '_, '_, T> {
 /// there is no target.
 #[inline(always)]
 fn target_columns<T: Float, S: Simd<T>>(s: S, plan: &Plan<'_, T>, group: &Group<T>, chunk: usize) -> S::V {
-    let (first, end) = (plan.first_class + chunk * CLASSES_PER_LANE_CHUNK, CLASSES_PER_LANE_CHUNK as u32);
-    if group.count > 1 {
-        return s.target_columns(&group.classes, first, end);
-    }
-    // Not by way of memory: a vector of which a part has just been stored waits for all stores before.
-    let class = group.classes[0];
-    let at = class.wrapping_sub(first).min(end as usize) as u32;
+    let first = plan.first_class + chunk * CLASSES_PER_LANE_CHUNK;
+    s.target_columns(&group.classes, first, CLASSES_PER_LANE_CHUNK as u32)
+}
+
+/// The same of a single row. Not by way of memory: a vector of which a part has just been stored waits for all
+/// stores before.
+#[inline(always)]
+fn target_column<T: Float, S: Simd<T>>(s: S, plan: &Plan<'_, T>, class: usize) -> S::V {
+    let at = class.wrapping_sub(plan.first_class).min(CLASSES_PER_LANE_CHUNK) as u32;
     let at = if class == math::NO_CLASS { -1.0 } else { f64::from(at) };
     let is_first = s.gt(s.splat(T::ONE), s.load(&T::LANE_NUMBERS));
     s.select(is_first, s.splat(T::from_f64(at)), s.splat(-T::ONE))
@@ -288,7 +290,10 @@ impl<T: Float> Square<T> {
     pub(super) fn open<S: Simd<T>>(&mut self, s: S, plan: &Plan<'_, T>, rows: &[T], width: usize) {
         let columns = &mut self.columns.as_mut()[..width];
         s.columns(rows, width, self.group.count, columns);
-        let columns_of_targets = target_columns(s, plan, &self.group, 0);
+        let columns_of_targets = match self.group.count {
+            1 => target_column(s, plan, self.group.classes[0]),
+            _ => target_columns(s, plan, &self.group, 0),
+        };
         let min = find_targets(s, columns_of_targets, columns, &mut self.part);
         s.store(columns_of_targets, &mut self.columns_of_targets);
         s.store(min, &mut self.min);
