@@ -266,7 +266,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner) // a panic is carried to the caller, which then reads nothing
 }
 
-/// Runs `work` here, and meanwhile also on up to `helpers` other threads of the current pool: on those that
+/// Runs `work` here, and at the same time on up to `helpers` other threads of the current pool: on those that
 /// come before it ends here. Returns when nobody runs it any more. A panic in a helper goes on here.
 fn share(helpers: usize, work: &(dyn Fn() + Sync)) {
     /// Offers that no worker has looked at yet. Where workers are busy or gone they pile up, and no more are made.
@@ -386,7 +386,7 @@ impl Drop for Close<'_> {
 ///
 /// A thread counts a chunk and, where all chunks before it are counted, is handed its part of `out` and fills it
 /// while the chunk is still in its cache. Where they are not, it leaves the part to whoever counts the last of them,
-/// and counts another chunk meanwhile: no thread ever waits for another, descheduled or not.
+/// and counts another chunk: no thread ever waits for another, descheduled or not.
 pub(crate) fn count_then_write<W: Split, O: Split>(
     work: W,
     out: O,

@@ -364,7 +364,7 @@ fn product(mut lengths: impl Iterator<Item = usize> + Clone) -> Option<usize> {
 /// How to get from one 1-d slice along an axis to the next: the other axes, those that continue each other merged
 /// into one and those of length 1 dropped, so that rows of a matrix are one step and one multiplication apart.
 #[derive(Clone, Copy)]
-pub(super) struct Walk {
+pub(super) struct AxisLayout {
     outer: [(usize, isize); MAX_RANK],
     rank: usize,
     pub(super) len: usize,
@@ -374,23 +374,23 @@ pub(super) struct Walk {
     pub(super) count: usize,
 }
 
-impl Walk {
+impl AxisLayout {
     /// To no slice.
     pub(super) const NONE: Self =
-        Walk { outer: [(0, 0); MAX_RANK], rank: 0, len: 0, stride: 0, first: 0, count: 0 };
+        AxisLayout { outer: [(0, 0); MAX_RANK], rank: 0, len: 0, stride: 0, first: 0, count: 0 };
 
     pub(super) fn new(layout: &Layout, axis: usize) -> Self {
-        let mut walk = Walk::NONE;
-        walk.set(layout, axis);
-        walk
+        let mut along = AxisLayout::NONE;
+        along.set(layout, axis);
+        along
     }
 
-    /// Makes this one, which is [`Walk::NONE`], that along `axis`. Inlined for up to two axes: it is large, and what
-    /// is made for one call is made where it stays.
+    /// Makes this one, which is [`AxisLayout::NONE`], that along `axis`. Inlined for up to two axes: it is large, and
+    /// what is made for one call is made where it stays.
     #[inline(always)]
     pub(super) fn set(&mut self, layout: &Layout, axis: usize) {
         if layout.rank > 2 || axis > 1 {
-            *self = Walk::of_any_rank(layout, axis);
+            *self = AxisLayout::of_any_rank(layout, axis);
             return;
         }
         // The other axis, which an array of one axis has, too: of length 1.
@@ -423,7 +423,7 @@ impl Walk {
                 }
             }
         }
-        Walk { outer, rank, len: layout.shape[axis], stride: layout.strides[axis], first: 0, count }
+        AxisLayout { outer, rank, len: layout.shape[axis], stride: layout.strides[axis], first: 0, count }
     }
 
     /// The offset of the first element of slice number `i`.
@@ -450,7 +450,7 @@ impl Walk {
 
     /// Whether the slices `i`, …, `i + count − 1` begin at neighbouring elements.
     #[inline(always)]
-    pub(super) fn are_neighbours(&self, i: usize, count: usize) -> bool {
+    pub(super) fn are_adjacent(&self, i: usize, count: usize) -> bool {
         assert!(i <= self.count && count <= self.count - i, "slices beyond the last");
         match self.rank.checked_sub(1).map(|last| self.outer[last]) {
             Some((n, 1)) => count <= n - (self.first + i) % n,
@@ -460,8 +460,8 @@ impl Walk {
 
     /// The offset of element `at` of slice `i`, after which those of the `count − 1` next slices follow.
     #[inline(always)]
-    pub(super) fn across(&self, i: usize, count: usize, at: usize) -> isize {
-        assert!(self.are_neighbours(i, count) && at < self.len, "no such elements side by side");
+    pub(super) fn cross_section(&self, i: usize, count: usize, at: usize) -> isize {
+        assert!(self.are_adjacent(i, count) && at < self.len, "no such elements side by side");
         if count == 0 { 0 } else { self.offset(i) + at as isize * self.stride }
     }
 
@@ -489,7 +489,10 @@ impl Walk {
 
     pub(super) fn split_at(self, mid: usize) -> (Self, Self) {
         assert!(mid <= self.count, "a split beyond the end");
-        (Walk { count: mid, ..self }, Walk { first: self.first + mid, count: self.count - mid, ..self })
+        (
+            AxisLayout { count: mid, ..self },
+            AxisLayout { first: self.first + mid, count: self.count - mid, ..self },
+        )
     }
 }
 
@@ -498,14 +501,14 @@ pub(crate) const TABLE: usize = 0;
 /// The index list's place in a [`Plan`].
 pub(crate) const LIST: usize = 1;
 /// The place in a [`Plan`] of the array that follows the indices: a gather's output, a scatter's source.
-pub(crate) const FLOW: usize = 2;
+pub(crate) const VALUES: usize = 2;
 
 /// The axis of a 3-d piece that counts planes: all axes before the indexed one.
-pub(crate) const P: usize = 0;
+pub(crate) const OUTER: usize = 0;
 /// The axis of a 3-d piece that is indexed (table) or follows the indices (list, output, source).
-pub(crate) const K: usize = 1;
+pub(crate) const INDEX: usize = 1;
 /// The axis of a 3-d piece along its rows: all axes after the indexed one.
-pub(crate) const M: usize = 2;
+pub(crate) const INNER: usize = 2;
 
 /// Up to 7 axes of the table and 8 of the list.
 const MAX_AXES: usize = 2 * MAX_RANK;
@@ -513,14 +516,16 @@ const MAX_AXES: usize = 2 * MAX_RANK;
 /// An axis and its strides in the three arrays.
 type Axis = (usize, [isize; 3]);
 
-/// The axes of an indexed operation regrouped as outer × index × inner. Let P stand for the axes before the indexed
-/// one, K for those of the list and M for those after:
+/// The axes of an indexed operation regrouped as outer × index × inner. Let OUTER stand for the axes before the indexed
+/// one, INDEX for those of the list and INNER for those after:
 ///
 /// ```text
-/// table  P × n × M        output or source  P × K × M        list  K, or P × K × M (along an axis)
+/// table             OUTER × n × INNER
+/// output or source  OUTER × INDEX × INNER
+/// list              INDEX, or (along an axis) OUTER × INDEX × INNER
 /// ```
 ///
-/// A list without P and M is read as if it had them with stride 0. The axes of each group that continue each
+/// A list without OUTER and INNER is read as if it had them with stride 0. The axes of each group that continue each
 /// other in all three arrays are merged. What is left of a group is one axis nearly always; where it is more,
 /// the last stays in the 3-d pieces and the others are looped over outside, piece by piece.
 pub(crate) struct Plan {
@@ -536,13 +541,14 @@ pub(crate) struct Plan {
 
 impl Plan {
     /// The plan for a table indexed along `axis` (which exists) by a list that is one for all rows, or `along` all of
-    /// them. The third array, which goes by `name`, must have the shape P × K × M, or be of rank 1 with as many
+    /// them. The third array, which goes by `name`, must have the shape OUTER × INDEX × INNER, or be of rank 1 with as
+    /// many
     /// elements.
     pub(crate) fn new(
         table: &Layout,
         axis: usize,
         (list, along): (&Layout, bool),
-        (flow, name): (&Layout, &'static str),
+        (values, name): (&Layout, &'static str),
     ) -> Result<Self> {
         if along {
             let fits = (0..table.rank).all(|d| d == axis || list.shape().get(d) == Some(&table.shape[d]));
@@ -567,22 +573,22 @@ impl Plan {
         let Some(len) = product(axes.iter().map(|axis| axis.0)) else {
             return Err(Error::Overflow { shape: shape() });
         };
-        if flow.rank == rank && flow.shape().iter().zip(&*axes).all(|(&n, axis)| n == axis.0) {
-            axes.iter_mut().zip(flow.strides()).for_each(|(axis, &stride)| axis.1[FLOW] = stride);
-        } else if flow.rank == 1 && flow.shape[0] == len {
+        if values.rank == rank && values.shape().iter().zip(&*axes).all(|(&n, axis)| n == axis.0) {
+            axes.iter_mut().zip(values.strides()).for_each(|(axis, &stride)| axis.1[VALUES] = stride);
+        } else if values.rank == 1 && values.shape[0] == len {
             // C order over the array's own stride. No product overflows where there is an element; nothing is read
             // where there is none.
-            let mut step = flow.strides[0];
+            let mut step = values.strides[0];
             for axis in axes.iter_mut().rev() {
-                axis.1[FLOW] = step;
+                axis.1[VALUES] = step;
                 step = step.wrapping_mul(axis.0 as isize);
             }
         } else {
-            return Err(Error::Shape { what: name, expected: shape(), got: flow.shape().to_vec() });
+            return Err(Error::Shape { what: name, expected: shape(), got: values.shape().to_vec() });
         }
 
         let mut plan = Plan {
-            layouts: [*table, *list, *flow],
+            layouts: [*table, *list, *values],
             shapes: [[1; 3]; 3],
             strides: [[0; 3]; 3],
             outer: [(1, [0; 3]); MAX_AXES],
@@ -593,8 +599,8 @@ impl Plan {
             for (k, group) in [0..first_k, first_k..first_m, first_m..axes.len()].into_iter().enumerate() {
                 plan.group(k, &axes[group]);
             }
-            plan.shapes[TABLE][K] = table.shape[axis];
-            plan.strides[TABLE][K] = table.strides[axis];
+            plan.shapes[TABLE][INDEX] = table.shape[axis];
+            plan.strides[TABLE][INDEX] = table.strides[axis];
         }
         Ok(plan)
     }

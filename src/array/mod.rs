@@ -16,10 +16,10 @@ mod view;
 
 pub use element::Element;
 pub use layout::MAX_RANK;
-pub(crate) use layout::{FLOW, K, LIST, M, P, Plan, TABLE, count};
+pub(crate) use layout::{INDEX, INNER, LIST, OUTER, Plan, TABLE, VALUES, count};
 pub(crate) use raw::{
-    Erased3, Erased3Mut, ErasedSlice, ErasedSliceMut, Lane, LaneMut, Lanes, LanesMut, Planes, PlanesMut, Run,
-    Runs, RunsMut, Split, Update, Word, Words, are_below,
+    AxisSlice, AxisSliceMut, AxisSlices, AxisSlicesMut, Erased3, Erased3Mut, ErasedSlice, ErasedSliceMut,
+    Planes, PlanesMut, Runs, RunsMut, Split, Update, Word, Words, are_below,
 };
 pub(crate) use view::{ErasedView, ErasedViewMut, zeros};
 pub use view::{View, ViewMut};

@@ -7,7 +7,7 @@
 
 #![allow(unsafe_code)]
 
-use super::layout::{K, Layout, M, P, Walk, extent};
+use super::layout::{AxisLayout, INDEX, INNER, Layout, OUTER, extent};
 use std::marker::PhantomData;
 
 /// Work that can be cut in two at any unit.
@@ -86,50 +86,45 @@ macro_rules! word {
 word!(u8 u16 u32 u64 u128 i8 i16 i32 i64 f32 f64);
 
 /// A 1-d strided array: the elements of an array that differ in one axis alone.
-pub(crate) struct Run<'a, T> {
+pub(crate) struct AxisSlice<'a, T> {
     start: Start<T>,
     len: usize,
     stride: isize,
     borrow: PhantomData<&'a [T]>,
 }
 
-/// A [`Run`] to write through.
-pub(crate) struct RunMut<'a, T> {
+/// An [`AxisSlice`] to write through.
+pub(crate) struct AxisSliceMut<'a, T> {
     start: Start<T>,
     len: usize,
     stride: isize,
     borrow: PhantomData<&'a mut [T]>,
 }
 
-/// The names that softmax cross-entropy and selection use.
-pub(crate) type Lane<'a, T> = Run<'a, T>;
-/// As above.
-pub(crate) type LaneMut<'a, T> = RunMut<'a, T>;
-
-impl<T> Clone for Run<'_, T> {
+impl<T> Clone for AxisSlice<'_, T> {
     fn clone(&self) -> Self {
         *self
     }
 }
-impl<T> Copy for Run<'_, T> {}
+impl<T> Copy for AxisSlice<'_, T> {}
 
-impl<'a, T> From<&'a [T]> for Run<'a, T> {
+impl<'a, T> From<&'a [T]> for AxisSlice<'a, T> {
     fn from(slice: &'a [T]) -> Self {
-        Run::new(Start::new(slice.as_ptr()), slice.len(), 1)
+        AxisSlice::new(Start::new(slice.as_ptr()), slice.len(), 1)
     }
 }
 
-impl<'a, T> From<&'a mut [T]> for RunMut<'a, T> {
+impl<'a, T> From<&'a mut [T]> for AxisSliceMut<'a, T> {
     fn from(slice: &'a mut [T]) -> Self {
-        RunMut::new(Start(slice.as_mut_ptr()), slice.len(), 1)
+        AxisSliceMut::new(Start(slice.as_mut_ptr()), slice.len(), 1)
     }
 }
 
-impl<'a, T> Run<'a, T> {
+impl<'a, T> AxisSlice<'a, T> {
     /// For this folder, which has shown that these elements are borrowed for `'a`.
     #[inline(always)]
     pub(super) fn new(start: Start<T>, len: usize, stride: isize) -> Self {
-        Run { start, len, stride, borrow: PhantomData }
+        AxisSlice { start, len, stride, borrow: PhantomData }
     }
 
     #[inline(always)]
@@ -152,7 +147,7 @@ impl<'a, T> Run<'a, T> {
         T: Copy,
     {
         assert!(i < self.len, "an element beyond the end");
-        let one = Run::new(self.start.at(i as isize * self.stride), 1, 1);
+        let one = AxisSlice::new(self.start.at(i as isize * self.stride), 1, 1);
         one.as_slice().expect("a run of one is dense")[0]
     }
 
@@ -167,7 +162,7 @@ impl<'a, T> Run<'a, T> {
         let mut copy = |out: &mut [T]| {
             for (k, out) in out.iter_mut().enumerate() {
                 // Inside, as just asserted: no look at each element.
-                if let Some(&[x]) = Run::new(start.at(k as isize * self.stride), 1, 1).as_slice() {
+                if let Some(&[x]) = AxisSlice::new(start.at(k as isize * self.stride), 1, 1).as_slice() {
                     *out = x;
                 }
             }
@@ -179,11 +174,11 @@ impl<'a, T> Run<'a, T> {
     }
 }
 
-impl<'a, T> RunMut<'a, T> {
-    /// As [`Run::new`]; the elements are borrowed exclusively, and are distinct.
+impl<'a, T> AxisSliceMut<'a, T> {
+    /// As [`AxisSlice::new`]; the elements are borrowed exclusively, and are distinct.
     #[inline(always)]
     pub(super) fn new(start: Start<T>, len: usize, stride: isize) -> Self {
-        RunMut { start, len, stride, borrow: PhantomData }
+        AxisSliceMut { start, len, stride, borrow: PhantomData }
     }
 
     /// The elements as a slice, where they are dense.
@@ -197,13 +192,13 @@ impl<'a, T> RunMut<'a, T> {
     /// The same for as long as `self` is borrowed.
     #[inline(always)]
     pub(crate) fn as_slice_mut(&mut self) -> Option<&mut [T]> {
-        RunMut::new(self.start, self.len, self.stride).into_slice_mut()
+        AxisSliceMut::new(self.start, self.len, self.stride).into_slice_mut()
     }
 
     /// The same elements, to read.
     #[inline(always)]
-    pub(crate) fn as_lane(&self) -> Run<'_, T> {
-        Run::new(self.start, self.len, self.stride)
+    pub(crate) fn as_slice_view(&self) -> AxisSlice<'_, T> {
+        AxisSlice::new(self.start, self.len, self.stride)
     }
 
     /// Whether `as_slice_mut` gives a slice.
@@ -216,14 +211,14 @@ impl<'a, T> RunMut<'a, T> {
     #[inline(always)]
     pub(crate) fn at(self, i: usize) -> &'a mut T {
         assert!(i < self.len, "an element beyond the end");
-        let one = RunMut::new(self.start.at(i as isize * self.stride), 1, 1);
+        let one = AxisSliceMut::new(self.start.at(i as isize * self.stride), 1, 1);
         &mut one.into_slice_mut().expect("a run of one is dense")[0]
     }
 
     /// Writes element number `i`.
     #[inline(always)]
     pub(crate) fn set(&mut self, i: usize, x: T) {
-        *RunMut::new(self.start, self.len, self.stride).at(i) = x;
+        *AxisSliceMut::new(self.start, self.len, self.stride).at(i) = x;
     }
 
     /// Overwrites every element with `x`.
@@ -244,7 +239,7 @@ impl<'a, T> RunMut<'a, T> {
         let start = self.start.at(first as isize * self.stride);
         for (k, &from) in from.iter().enumerate() {
             // As above.
-            if let Some([x]) = RunMut::new(start.at(k as isize * self.stride), 1, 1).into_slice_mut() {
+            if let Some([x]) = AxisSliceMut::new(start.at(k as isize * self.stride), 1, 1).into_slice_mut() {
                 *x = from;
             }
         }
@@ -252,51 +247,51 @@ impl<'a, T> RunMut<'a, T> {
 }
 
 /// The 1-d slices of a view along one axis, numbered in C order over the other axes.
-pub(crate) struct Lanes<'a, T> {
+pub(crate) struct AxisSlices<'a, T> {
     start: Start<T>,
-    walk: Walk,
+    along: AxisLayout,
     borrow: PhantomData<&'a [T]>,
 }
 
-/// [`Lanes`] to write through.
-pub(crate) struct LanesMut<'a, T>(Lanes<'a, T>, PhantomData<&'a mut [T]>);
+/// [`AxisSlices`] to write through.
+pub(crate) struct AxisSlicesMut<'a, T>(AxisSlices<'a, T>, PhantomData<&'a mut [T]>);
 
-impl<T> Clone for Lanes<'_, T> {
+impl<T> Clone for AxisSlices<'_, T> {
     fn clone(&self) -> Self {
         *self
     }
 }
-impl<T> Copy for Lanes<'_, T> {}
+impl<T> Copy for AxisSlices<'_, T> {}
 
-// What makes the pieces below: the offsets are `Walk`'s, which asserts that the slices asked for exist, and
+// What makes the pieces below: the offsets are `AxisLayout`'s, which asserts that the slices asked for exist, and
 // each element of these is one inside the view's shape.
-impl<'a, T> Lanes<'a, T> {
+impl<'a, T> AxisSlices<'a, T> {
     #[inline(always)]
-    pub(super) fn new(start: Start<T>, walk: Walk) -> Self {
-        Lanes { start, walk, borrow: PhantomData }
+    pub(super) fn new(start: Start<T>, along: AxisLayout) -> Self {
+        AxisSlices { start, along, borrow: PhantomData }
     }
 
     /// Makes these, which are none yet, those along `axis`.
     #[inline(always)]
     pub(super) fn set(&mut self, layout: &Layout, axis: usize) {
-        self.walk.set(layout, axis);
+        self.along.set(layout, axis);
     }
 
     /// Whether the elements of each slice are neighbours.
     #[inline]
     pub(crate) fn are_dense(&self) -> bool {
-        self.walk.stride == 1 || self.walk.len <= 1
+        self.along.stride == 1 || self.along.len <= 1
     }
 
     /// The length of each slice.
-    pub(crate) fn lane_len(&self) -> usize {
-        self.walk.len
+    pub(crate) fn slice_len(&self) -> usize {
+        self.along.len
     }
 
     /// Slice number `i`.
     #[inline(always)]
-    pub(crate) fn lane(&self, i: usize) -> Run<'a, T> {
-        Run::new(self.start.at(self.walk.offset(i)), self.walk.len, self.walk.stride)
+    pub(crate) fn slice(&self, i: usize) -> AxisSlice<'a, T> {
+        AxisSlice::new(self.start.at(self.along.offset(i)), self.along.len, self.along.stride)
     }
 
     /// Copies the elements from `first` on, counted through the slices.
@@ -306,16 +301,16 @@ impl<'a, T> Lanes<'a, T> {
     {
         /// Slices shorter than this are not worth a loop each.
         const SHORT: usize = 16;
-        let len = self.walk.len;
+        let len = self.along.len;
         let end = first.checked_add(out.len());
-        assert!(end.is_some_and(|end| end <= self.walk.count * len), "elements beyond the end");
-        let (mut lane, mut at) = (first.checked_div(len).unwrap_or(0), first.checked_rem(len).unwrap_or(0));
+        assert!(end.is_some_and(|end| end <= self.along.count * len), "elements beyond the end");
+        let (mut slice, mut at) = (first.checked_div(len).unwrap_or(0), first.checked_rem(len).unwrap_or(0));
         if len < SHORT && !out.is_empty() {
-            let mut run = self.lane(lane);
+            let mut run = self.slice(slice);
             for out in out {
                 if at == len {
-                    (lane, at) = (lane + 1, 0);
-                    run = self.lane(lane);
+                    (slice, at) = (slice + 1, 0);
+                    run = self.slice(slice);
                 }
                 *out = run.get(at);
                 at += 1;
@@ -324,40 +319,40 @@ impl<'a, T> Lanes<'a, T> {
         }
         while !out.is_empty() {
             let (now, later) = out.split_at_mut(out.len().min(len - at));
-            self.lane(lane).copy_to(at, now);
-            (out, lane, at) = (later, lane + 1, 0);
+            self.slice(slice).copy_to(at, now);
+            (out, slice, at) = (later, slice + 1, 0);
         }
     }
 
-    /// Whether the slices `i`, …, `i + count − 1` begin at neighbouring elements, so that `across` gives any
+    /// Whether the slices `i`, …, `i + count − 1` begin at neighbouring elements, so that `cross_section` gives any
     /// of theirs.
     #[inline(always)]
-    pub(crate) fn are_neighbours(&self, i: usize, count: usize) -> bool {
-        self.walk.are_neighbours(i, count)
+    pub(crate) fn are_adjacent(&self, i: usize, count: usize) -> bool {
+        self.along.are_adjacent(i, count)
     }
 
     /// Element `at` of each of the slices `i`, …, `i + count − 1`, which are neighbours.
     #[inline(always)]
-    pub(crate) fn across(&self, i: usize, count: usize, at: usize) -> &'a [T] {
-        let start = self.start.at(self.walk.across(i, count, at));
-        Run::new(start, count, 1).as_slice().unwrap_or_default()
+    pub(crate) fn cross_section(&self, i: usize, count: usize, at: usize) -> &'a [T] {
+        let start = self.start.at(self.along.cross_section(i, count, at));
+        AxisSlice::new(start, count, 1).as_slice().unwrap_or_default()
     }
 
     /// The slices `i`, …, `i + count − 1` as one, slice after slice, where they stand like that.
     #[inline(always)]
     pub(crate) fn run(&self, i: usize, count: usize) -> Option<&'a [T]> {
-        let (offset, len) = self.walk.run(i, count)?;
-        Run::new(self.start.at(offset), len, 1).as_slice()
+        let (offset, len) = self.along.run(i, count)?;
+        AxisSlice::new(self.start.at(offset), len, 1).as_slice()
     }
 }
 
-impl<'a, T> LanesMut<'a, T> {
+impl<'a, T> AxisSlicesMut<'a, T> {
     #[inline(always)]
-    pub(super) fn new(start: Start<T>, walk: Walk) -> Self {
-        LanesMut(Lanes::new(start, walk), PhantomData)
+    pub(super) fn new(start: Start<T>, along: AxisLayout) -> Self {
+        AxisSlicesMut(AxisSlices::new(start, along), PhantomData)
     }
 
-    /// See [`Lanes::set`].
+    /// See [`AxisSlices::set`].
     #[inline(always)]
     pub(super) fn set(&mut self, layout: &Layout, axis: usize) {
         self.0.set(layout, axis);
@@ -369,74 +364,74 @@ impl<'a, T> LanesMut<'a, T> {
     }
 
     /// The length of each slice.
-    pub(crate) fn lane_len(&self) -> usize {
-        self.0.walk.len
+    pub(crate) fn slice_len(&self) -> usize {
+        self.0.along.len
     }
 
     /// Slice number `i`.
     #[inline(always)]
-    pub(crate) fn lane(&mut self, i: usize) -> RunMut<'_, T> {
-        RunMut::new(self.0.start.at(self.0.walk.offset(i)), self.0.walk.len, self.0.walk.stride)
+    pub(crate) fn slice(&mut self, i: usize) -> AxisSliceMut<'_, T> {
+        AxisSliceMut::new(self.0.start.at(self.0.along.offset(i)), self.0.along.len, self.0.along.stride)
     }
 
-    /// Slice number `i` and, to read, the next one, where there is one and both stand as in [`Lanes::run`].
+    /// Slice number `i` and, to read, the next one, where there is one and both stand as in [`AxisSlices::run`].
     #[inline(always)]
-    pub(crate) fn lane_and_next(&mut self, i: usize) -> (RunMut<'_, T>, &[T]) {
-        if i + 1 >= self.0.walk.count || self.0.walk.run(i, 2).is_none() {
-            return (self.lane(i), &[]);
+    pub(crate) fn slice_and_next(&mut self, i: usize) -> (AxisSliceMut<'_, T>, &[T]) {
+        if i + 1 >= self.0.along.count || self.0.along.run(i, 2).is_none() {
+            return (self.slice(i), &[]);
         }
-        let len = self.0.walk.len;
-        let (lane, next) = self.run_mut(i, 2).unwrap_or_default().split_at_mut(len);
-        (RunMut::from(lane), next)
+        let len = self.0.along.len;
+        let (slice, next) = self.run_mut(i, 2).unwrap_or_default().split_at_mut(len);
+        (AxisSliceMut::from(slice), next)
     }
 
-    /// See [`Lanes::are_neighbours`].
+    /// See [`AxisSlices::are_adjacent`].
     #[inline(always)]
-    pub(crate) fn are_neighbours(&self, i: usize, count: usize) -> bool {
-        self.0.walk.are_neighbours(i, count)
+    pub(crate) fn are_adjacent(&self, i: usize, count: usize) -> bool {
+        self.0.along.are_adjacent(i, count)
     }
 
-    /// See [`Lanes::across`].
+    /// See [`AxisSlices::cross_section`].
     #[inline(always)]
-    pub(crate) fn across_mut(&mut self, i: usize, count: usize, at: usize) -> &mut [T] {
-        let start = self.0.start.at(self.0.walk.across(i, count, at));
-        RunMut::new(start, count, 1).into_slice_mut().unwrap_or_default()
+    pub(crate) fn cross_section_mut(&mut self, i: usize, count: usize, at: usize) -> &mut [T] {
+        let start = self.0.start.at(self.0.along.cross_section(i, count, at));
+        AxisSliceMut::new(start, count, 1).into_slice_mut().unwrap_or_default()
     }
 
     /// The same slices, to read.
     #[inline(always)]
-    pub(crate) fn as_lanes(&self) -> &Lanes<'_, T> {
+    pub(crate) fn as_axis_slices(&self) -> &AxisSlices<'_, T> {
         &self.0
     }
 
-    /// See [`Lanes::run`].
+    /// See [`AxisSlices::run`].
     #[inline(always)]
     pub(crate) fn run_mut(&mut self, i: usize, count: usize) -> Option<&mut [T]> {
-        let (offset, len) = self.0.walk.run(i, count)?;
-        RunMut::new(self.0.start.at(offset), len, 1).into_slice_mut()
+        let (offset, len) = self.0.along.run(i, count)?;
+        AxisSliceMut::new(self.0.start.at(offset), len, 1).into_slice_mut()
     }
 }
 
 #[allow(clippy::misnamed_getters)] // the units are slices, not elements
-impl<T: Sync> Split for Lanes<'_, T> {
+impl<T: Sync> Split for AxisSlices<'_, T> {
     fn len(&self) -> usize {
-        self.walk.count
+        self.along.count
     }
     fn split_at(self, mid: usize) -> (Self, Self) {
-        let (a, b) = self.walk.split_at(mid);
-        (Lanes { walk: a, ..self }, Lanes { walk: b, ..self })
+        let (a, b) = self.along.split_at(mid);
+        (AxisSlices { along: a, ..self }, AxisSlices { along: b, ..self })
     }
 }
 
 // Two ranges of slice numbers that do not meet reach no common element: a `ViewMut` has no index twice.
 #[allow(clippy::misnamed_getters)] // the units are slices, not elements
-impl<T: Send + Sync> Split for LanesMut<'_, T> {
+impl<T: Send + Sync> Split for AxisSlicesMut<'_, T> {
     fn len(&self) -> usize {
-        self.0.walk.count
+        self.0.along.count
     }
     fn split_at(self, mid: usize) -> (Self, Self) {
         let (a, b) = self.0.split_at(mid);
-        (LanesMut(a, PhantomData), LanesMut(b, PhantomData))
+        (AxisSlicesMut(a, PhantomData), AxisSlicesMut(b, PhantomData))
     }
 }
 
@@ -475,7 +470,7 @@ impl<'a> ErasedSlice<'a> {
     pub(crate) fn typed<W: Word>(&self) -> &'a [W] {
         let start: Start<W> = self.start.cast();
         assert!(size_of::<W>() == self.width && start.0.is_aligned(), "elements of another size");
-        Run::new(start, self.len, 1).as_slice().unwrap_or_default()
+        AxisSlice::new(start, self.len, 1).as_slice().unwrap_or_default()
     }
 }
 
@@ -497,7 +492,7 @@ impl<'a> ErasedSliceMut<'a> {
     pub(crate) fn typed<W: Word>(&mut self) -> &mut [W] {
         let start: Start<W> = self.0.start.cast();
         assert!(size_of::<W>() == self.0.width && start.0.is_aligned(), "elements of another size");
-        RunMut::new(start, self.0.len, 1).into_slice_mut().unwrap_or_default()
+        AxisSliceMut::new(start, self.0.len, 1).into_slice_mut().unwrap_or_default()
     }
 }
 
@@ -543,14 +538,14 @@ impl<'a> Erased3<'a> {
     #[inline(always)]
     pub(crate) fn reach(&self) -> usize {
         let steps = |d: usize| self.shape[d].saturating_sub(1) * self.strides[d].unsigned_abs();
-        (steps(P) + steps(K) + steps(M) + 1) * self.width
+        (steps(OUTER) + steps(INDEX) + steps(INNER) + 1) * self.width
     }
 
     /// The elements as a dense vector along the indexed axis, if they are one.
     #[inline(always)]
     pub(crate) fn as_vector(&self) -> Option<ErasedSlice<'a>> {
         let Erased3 { start, width, shape: [p, len, m], strides, .. } = *self;
-        (p == 1 && m == 1 && (strides[K] == 1 || len <= 1)).then(|| ErasedSlice::new(start, width, len))
+        (p == 1 && m == 1 && (strides[INDEX] == 1 || len <= 1)).then(|| ErasedSlice::new(start, width, len))
     }
 
     /// The same elements, each read as a `W`.
@@ -566,33 +561,33 @@ impl<'a> Erased3<'a> {
     /// make an element.
     #[inline(always)]
     pub(crate) fn planes<T: Word>(&self, [first, end]: [usize; 2]) -> Planes<'a, T> {
-        assert!(first <= end && end <= self.shape[P], "planes beyond the end");
-        let step = self.strides[P] * (self.width / size_of::<T>()) as isize;
-        let rows = self.dense_rows(K, 0);
+        assert!(first <= end && end <= self.shape[OUTER], "planes beyond the end");
+        let step = self.strides[OUTER] * (self.width / size_of::<T>()) as isize;
+        let rows = self.dense_rows(INDEX, 0);
         Planes { first: Rows { start: rows.start.at(first as isize * step), ..rows }, step, len: end - first }
     }
 
     /// The rows with the number `at` of each plane, which are dense, as one plane.
     #[inline(always)]
     pub(crate) fn along_planes<T: Word>(&self, at: usize) -> Planes<'a, T> {
-        Planes { first: self.dense_rows(P, at), step: 0, len: 1 }
+        Planes { first: self.dense_rows(OUTER, at), step: 0, len: 1 }
     }
 
     /// Of the first plane, or the row `at` of each.
     #[inline(always)]
     fn dense_rows<T: Word>(&self, axis: usize, at: usize) -> Rows<'a, T> {
-        let is_dense = self.strides[M] == 1 || self.shape[M] <= 1;
-        assert!(is_dense && (axis == K || at < self.shape[K]), "no dense rows");
+        let is_dense = self.strides[INNER] == 1 || self.shape[INNER] <= 1;
+        assert!(is_dense && (axis == INDEX || at < self.shape[INDEX]), "no dense rows");
         let (start, each) = (self.start.cast::<T>(), self.width / size_of::<T>());
         assert!(
             self.width.is_multiple_of(size_of::<T>()) && start.0.is_aligned(),
             "elements of another size"
         );
         Rows {
-            start: start.at(at as isize * self.strides[K] * each as isize),
+            start: start.at(at as isize * self.strides[INDEX] * each as isize),
             n: self.shape[axis],
             stride: self.strides[axis] * each as isize,
-            len: self.shape[M] * each,
+            len: self.shape[INNER] * each,
             borrow: PhantomData,
         }
     }
@@ -727,7 +722,7 @@ impl<'a, T: Word> Rows<'a, T> {
     #[inline(always)]
     pub(crate) fn row(&self, i: usize) -> &'a [T] {
         assert!(i < self.n, "a row beyond the last");
-        Run::new(self.start.at(i as isize * self.stride), self.len, 1).as_slice().unwrap_or_default()
+        AxisSlice::new(self.start.at(i as isize * self.stride), self.len, 1).as_slice().unwrap_or_default()
     }
 
     /// Prefetches the lines of row number `i`, or of the row so far behind it, if there is one, into the first-level
@@ -754,7 +749,7 @@ impl<'a, T: Word> Rows<'a, T> {
         let (stride, len) = (self.stride, self.len);
         let mut at = self.start.at(first as isize * stride);
         (first..self.n).map(move |_| {
-            let row = Run::new(at, len, 1).as_slice().unwrap_or_default();
+            let row = AxisSlice::new(at, len, 1).as_slice().unwrap_or_default();
             at = at.at(stride);
             row
         })
@@ -769,7 +764,7 @@ impl<T: Word> RowsMut<'_, T> {
         let mut at = start.at(first as isize * stride);
         // No two rows share an element: the array that they were cut from has none twice.
         (first..n).map(move |_| {
-            let row = RunMut::new(at, len, 1).into_slice_mut().unwrap_or_default();
+            let row = AxisSliceMut::new(at, len, 1).into_slice_mut().unwrap_or_default();
             at = at.at(stride);
             row
         })
@@ -786,7 +781,7 @@ impl<T: Word> RowsMut<'_, T> {
     pub(crate) fn row(&mut self, i: usize) -> &mut [T] {
         assert!(i < self.0.n, "a row beyond the last");
         let start = self.0.start.at(i as isize * self.0.stride);
-        RunMut::new(start, self.0.len, 1).into_slice_mut().unwrap_or_default()
+        AxisSliceMut::new(start, self.0.len, 1).into_slice_mut().unwrap_or_default()
     }
 }
 
@@ -813,14 +808,14 @@ impl<'a, T> Strided3<'a, T> {
     #[inline(always)]
     fn address(&self, index: [usize; 3]) -> Start<T> {
         let [p, k, m] = index.map(|i| i as isize);
-        self.start.at(p * self.strides[P] + k * self.strides[K] + m * self.strides[M])
+        self.start.at(p * self.strides[OUTER] + k * self.strides[INDEX] + m * self.strides[INNER])
     }
 
     /// The elements from `index` on along one axis.
     #[inline(always)]
-    pub(crate) fn run(&self, axis: usize, index: [usize; 3]) -> Run<'a, T> {
+    pub(crate) fn run(&self, axis: usize, index: [usize; 3]) -> AxisSlice<'a, T> {
         assert!((0..3).all(|d| index[d] < self.shape[d]), "a place outside the piece");
-        Run::new(self.address(index), self.shape[axis] - index[axis], self.strides[axis])
+        AxisSlice::new(self.address(index), self.shape[axis] - index[axis], self.strides[axis])
     }
 }
 
@@ -832,13 +827,13 @@ impl<'a, T: Word> Strided3<'a, T> {
         (axis, mut index): (usize, [usize; 3]),
         offsets: &[u64],
         value: T,
-        out: &mut RunMut<'_, T>,
+        out: &mut AxisSliceMut<'_, T>,
     ) {
-        index[K] = 0;
-        let n = self.shape[K] as u64;
-        if axis == K
+        index[INDEX] = 0;
+        let n = self.shape[INDEX] as u64;
+        if axis == INDEX
             && n > 0
-            && let (Some(table), Some(out)) = (self.run(K, index).as_slice(), out.as_slice_mut())
+            && let (Some(table), Some(out)) = (self.run(INDEX, index).as_slice(), out.as_slice_mut())
         {
             for (out, &o) in out.iter_mut().zip(offsets) {
                 *out = if o < n { table[o as usize] } else { value };
@@ -848,8 +843,8 @@ impl<'a, T: Word> Strided3<'a, T> {
         let first = index[axis];
         for (t, &o) in offsets.iter().enumerate() {
             index[axis] = first + t;
-            index[K] = o as usize;
-            out.set(t, if o < n { self.run(K, index).get(0) } else { value });
+            index[INDEX] = o as usize;
+            out.set(t, if o < n { self.run(INDEX, index).get(0) } else { value });
         }
     }
 }
@@ -881,10 +876,13 @@ impl<'a> Erased3<'a> {
     #[inline(always)]
     pub(crate) fn table_part(&self, axis: usize, [p, _, m]: [usize; 3], len: usize) -> Self {
         // The indexed axis may have no place, and then its list has no offset.
-        let outer = Erased3 { shape: [self.shape[P], 1, self.shape[M]], ..*self };
-        let mut part =
-            outer.part(if axis == K { M } else { axis }, [p, 0, m], if axis == K { 1 } else { len });
-        part.shape[K] = self.shape[K];
+        let outer = Erased3 { shape: [self.shape[OUTER], 1, self.shape[INNER]], ..*self };
+        let mut part = outer.part(
+            if axis == INDEX { INNER } else { axis },
+            [p, 0, m],
+            if axis == INDEX { 1 } else { len },
+        );
+        part.shape[INDEX] = self.shape[INDEX];
         part
     }
 }
@@ -913,29 +911,29 @@ impl<T: Word> Strided3Mut<'_, T> {
         from: &[T],
         update: impl Update<T>,
     ) {
-        let (n, first) = (self.0.shape[K] as u64, index[axis]);
+        let (n, first) = (self.0.shape[INDEX] as u64, index[axis]);
         for (t, (&from, &o)) in from.iter().zip(offsets).enumerate().filter(|&(_, (_, &o))| o < n) {
             index[axis] = first + t;
-            index[K] = o as usize;
-            update.update(self.run(K, index).at(0), from);
+            index[INDEX] = o as usize;
+            update.update(self.run(INDEX, index).at(0), from);
         }
     }
 }
 
 impl<'a, T> Strided3Mut<'a, T> {
     /// The elements along one axis from the first on.
-    pub(crate) fn into_run(self, axis: usize) -> RunMut<'a, T> {
-        let Run { start, len, stride, .. } = self.0.run(axis, [0; 3]);
-        RunMut::new(start, len, stride)
+    pub(crate) fn into_run(self, axis: usize) -> AxisSliceMut<'a, T> {
+        let AxisSlice { start, len, stride, .. } = self.0.run(axis, [0; 3]);
+        AxisSliceMut::new(start, len, stride)
     }
 }
 
 impl<T> Strided3Mut<'_, T> {
     /// The elements from `index` on along one axis.
     #[inline(always)]
-    pub(crate) fn run(&mut self, axis: usize, index: [usize; 3]) -> RunMut<'_, T> {
-        let Run { start, len, stride, .. } = self.0.run(axis, index);
-        RunMut::new(start, len, stride)
+    pub(crate) fn run(&mut self, axis: usize, index: [usize; 3]) -> AxisSliceMut<'_, T> {
+        let AxisSlice { start, len, stride, .. } = self.0.run(axis, index);
+        AxisSliceMut::new(start, len, stride)
     }
 }
 
@@ -989,7 +987,7 @@ impl<'a> Words<'a> {
     #[inline(always)]
     pub(crate) fn as_slice<X: Word>(&self) -> Option<&'a [X]> {
         let (piece, mut len) = (&self.piece, 1usize);
-        for axis in [M, K, P] {
+        for axis in [INNER, INDEX, OUTER] {
             if piece.shape[axis] != 1 && piece.strides[axis] != 0 {
                 if piece.strides[axis] != len as isize {
                     return None;
@@ -998,21 +996,21 @@ impl<'a> Words<'a> {
             }
         }
         // Each of the `len` places from the first on is one of the piece's.
-        Run::new(piece.typed::<X>().start, len, 1).as_slice()
+        AxisSlice::new(piece.typed::<X>().start, len, 1).as_slice()
     }
 
     /// Whether `look` says yes to every run of indices, dense or not.
-    pub(crate) fn all<X: Word>(&self, look: impl Fn(Run<'a, X>) -> bool) -> bool {
+    pub(crate) fn all<X: Word>(&self, look: impl Fn(AxisSlice<'a, X>) -> bool) -> bool {
         let (piece, mut shape) = (self.piece.typed::<X>(), self.piece.shape);
         (0..3).filter(|&axis| piece.strides[axis] == 0).for_each(|axis| shape[axis] = 1); // the same again
-        let axis = (0..3).max_by_key(|&axis| shape[axis]).unwrap_or(K);
+        let axis = (0..3).max_by_key(|&axis| shape[axis]).unwrap_or(INDEX);
         let mut outer = shape;
         outer[axis] = 1;
-        (0..outer[P]).all(|p| {
-            (0..outer[K]).all(|k| {
-                (0..outer[M]).all(|m| {
+        (0..outer[OUTER]).all(|p| {
+            (0..outer[INDEX]).all(|k| {
+                (0..outer[INNER]).all(|m| {
                     let run = piece.run(axis, [p, k, m]);
-                    look(Run::new(run.start, shape[axis], run.stride))
+                    look(AxisSlice::new(run.start, shape[axis], run.stride))
                 })
             })
         })
@@ -1060,14 +1058,14 @@ fn prefetch<const NEAR: bool, T>(at: Start<T>) {
     let _ = at;
 }
 
-/// The runs along one axis of a table, a checked list and a flow that belong together: for each, where its
+/// The runs along one axis of a table, a checked list and the values that belong together: for each, where its
 /// first step stands, and how far it is from there to the next step and to the next run, outer and inner.
 /// Step `t` of a run means element `t · step + o · stride` of the table, where `o` is index `t`.
 pub(crate) struct Runs<'a> {
     widths: [usize; 2],
     table: Start<u8>,
     list: Start<u8>,
-    flow: Start<u8>,
+    values: Start<u8>,
     len: usize,
     /// Whether the runs are along planes.
     is_along_planes: bool,
@@ -1087,7 +1085,7 @@ pub(crate) struct Runs<'a> {
 /// a first-level cache of 48 KiB if each has one of its own.
 const PIECES: usize = 512;
 
-/// [`Runs`] whose flow may be written to.
+/// [`Runs`] whose values may be written to.
 pub(crate) struct RunsMut<'a>(Runs<'a>);
 
 impl<'a> Runs<'a> {
@@ -1095,11 +1093,11 @@ impl<'a> Runs<'a> {
     /// axis is the innermost but for the run's own. Lines are prefetched so many indices `ahead`, along the
     /// indexed axis.
     #[inline(always)]
-    fn new(table: &Erased3<'a>, list: &Words<'a>, flow: &Erased3<'a>, axis: usize, ahead: usize) -> Self {
+    fn new(table: &Erased3<'a>, list: &Words<'a>, values: &Erased3<'a>, axis: usize, ahead: usize) -> Self {
         match axis {
-            K => Runs::along(table, list, flow, [K, P, M], ahead),
-            P => Runs::along(table, list, flow, [P, M, K], 0),
-            _ => Runs::along(table, list, flow, [M, P, K], 0),
+            INDEX => Runs::along(table, list, values, [INDEX, OUTER, INNER], ahead),
+            OUTER => Runs::along(table, list, values, [OUTER, INNER, INDEX], 0),
+            _ => Runs::along(table, list, values, [INNER, OUTER, INDEX], 0),
         }
     }
 
@@ -1107,48 +1105,52 @@ impl<'a> Runs<'a> {
     fn along(
         table: &Erased3<'a>,
         list: &Words<'a>,
-        flow: &Erased3<'a>,
+        values: &Erased3<'a>,
         [axis, a, b]: [usize; 3],
         ahead: usize,
     ) -> Self {
-        let (shape, words) = (flow.shape, &list.piece);
-        let fits = table.shape[P] == shape[P] && table.shape[M] == shape[M] && table.width == flow.width;
-        let has_list = words.shape[P] == shape[P] && words.shape[K] == shape[K] && words.shape[M] == shape[M];
+        let (shape, words) = (values.shape, &list.piece);
+        let fits = table.shape[OUTER] == shape[OUTER]
+            && table.shape[INNER] == shape[INNER]
+            && table.width == values.width;
+        let has_list = words.shape[OUTER] == shape[OUTER]
+            && words.shape[INDEX] == shape[INDEX]
+            && words.shape[INNER] == shape[INNER];
         // Nobody has looked: then `below` is above every length.
-        assert!(fits && has_list && list.below <= table.shape[K], "pieces that do not belong together");
-        let table_step = |d: usize| if d == K { 0 } else { table.strides[d] };
+        assert!(fits && has_list && list.below <= table.shape[INDEX], "pieces that do not belong together");
+        let table_step = |d: usize| if d == INDEX { 0 } else { table.strides[d] };
         // The longer of the outer axes is nearly always the only one: the loop over it should be the inner one.
         let [a, b] = if shape[b] == 1 { [b, a] } else { [a, b] };
         Runs {
             widths: [table.width, words.width],
             table: table.start,
             list: words.start,
-            flow: flow.start,
+            values: values.start,
             len: shape[axis],
-            is_along_planes: axis == P,
+            is_along_planes: axis == OUTER,
             step: table_step(axis),
-            stride: table.strides[K],
+            stride: table.strides[INDEX],
             list_step: words.strides[axis],
-            flow_step: flow.strides[axis],
+            flow_step: values.strides[axis],
             counts: [shape[a], shape[b]],
             table_steps: [table_step(a), table_step(b)],
             list_steps: [words.strides[a], words.strides[b]],
-            flow_steps: [flow.strides[a], flow.strides[b]],
+            flow_steps: [values.strides[a], values.strides[b]],
             ahead,
             borrow: PhantomData,
         }
     }
 
-    /// The runs of a gather: the flow is written to.
+    /// The runs of a gather: the values are written to.
     #[inline(always)]
     pub(crate) fn of_gather(
         table: &Erased3<'a>,
         list: &Words<'a>,
-        flow: &'a mut Erased3Mut<'_>,
+        values: &'a mut Erased3Mut<'_>,
         axis: usize,
         ahead: usize,
     ) -> RunsMut<'a> {
-        RunsMut(Runs::new(table, list, &flow.0, axis, ahead))
+        RunsMut(Runs::new(table, list, &values.0, axis, ahead))
     }
 
     /// The runs of a scatter: the table is updated.
@@ -1156,34 +1158,34 @@ impl<'a> Runs<'a> {
     pub(crate) fn of_scatter(
         table: &'a mut Erased3Mut<'_>,
         list: &Words<'a>,
-        flow: &Erased3<'a>,
+        values: &Erased3<'a>,
         axis: usize,
         ahead: usize,
     ) -> RunsMut<'a> {
-        RunsMut(Runs::new(&table.0, list, flow, axis, ahead))
+        RunsMut(Runs::new(&table.0, list, values, axis, ahead))
     }
 
     /// Calls `run` with each run.
     #[inline(always)]
     fn for_each<T: Word, X: Word>(&self, run: impl Fn(Steps<T, X>)) {
         assert!(self.widths == [size_of::<T>(), size_of::<X>()], "elements of another size");
-        let (table, list, flow): (Start<T>, Start<X>, Start<T>) =
-            (self.table.cast(), self.list.cast(), self.flow.cast());
-        debug_assert!(table.0.is_aligned() && list.0.is_aligned() && flow.0.is_aligned());
+        let (table, list, values): (Start<T>, Start<X>, Start<T>) =
+            (self.table.cast(), self.list.cast(), self.values.cast());
+        debug_assert!(table.0.is_aligned() && list.0.is_aligned() && values.0.is_aligned());
         // The steps as numbers of their own: where elements are written, they might be in the `Runs` for all the
         // compiler knows, and would be read again for each run.
         let [a, b] = self.counts;
         let [table_step, list_step, flow_step] =
             [self.table_steps[1], self.list_steps[1], self.flow_steps[1]];
         for i in 0..a as isize {
-            let (mut table, mut list, mut flow) = (
+            let (mut table, mut list, mut values) = (
                 table.at(i * self.table_steps[0]),
                 list.at(i * self.list_steps[0]),
-                flow.at(i * self.flow_steps[0]),
+                values.at(i * self.flow_steps[0]),
             );
             for _ in 0..b {
-                run(Steps { table, list, flow });
-                (table, list, flow) = (table.at(table_step), list.at(list_step), flow.at(flow_step));
+                run(Steps { table, list, values });
+                (table, list, values) = (table.at(table_step), list.at(list_step), values.at(flow_step));
             }
         }
     }
@@ -1198,15 +1200,15 @@ impl<'a> Runs<'a> {
         let mut first = 0;
         while first < self.len {
             let len = (self.len - first).min(most);
-            let (table, flow) = (first as isize * self.step, first as isize * self.flow_step);
+            let (table, values) = (first as isize * self.step, first as isize * self.flow_step);
             self.for_each(|at: Steps<T, X>| {
-                run(len, Steps { table: at.table.at(table), list: at.list, flow: at.flow.at(flow) })
+                run(len, Steps { table: at.table.at(table), list: at.list, values: at.values.at(values) })
             });
             first += len;
         }
     }
 
-    /// Whether steps follow each other densely, in the list and in the flow.
+    /// Whether steps follow each other densely, in the list and in the values.
     #[inline(always)]
     fn are_dense(&self) -> bool {
         self.list_step == 1 && self.flow_step == 1 || self.len == 1
@@ -1218,11 +1220,11 @@ impl<'a> Runs<'a> {
 struct Steps<T, X> {
     table: Start<T>,
     list: Start<X>,
-    flow: Start<T>,
+    values: Start<T>,
 }
 
 impl RunsMut<'_> {
-    /// `flow[..] = table[.. list[..] ..]`
+    /// `values[..] = table[.. list[..] ..]`
     #[inline(always)]
     pub(crate) fn gather<W: Word, X: Word>(self) {
         let RunsMut(runs) = self;
@@ -1231,9 +1233,9 @@ impl RunsMut<'_> {
         fn copy<V: Copy>(from: Start<V>, to: Start<V>) {
             // SAFETY: one of the two is a value on the stack, or both are elements. `Runs::along` has asserted that the
             // three pieces are of one shape, so that step `t` below `len` of each run, or of a piece of one, is a place
-            // of the list and of the flow, and that each index is below the table's length along the indexed axis: with
-            // the run's place on the other axes, a place of the table. Where `V` is an array, its elements are
-            // neighbours. Nobody else has the flow, so that the two do not overlap: `Runs::of_gather` borrows it
+            // of the list and of the values, and that each index is below the table's length along the indexed axis:
+            // with the run's place on the other axes, a place of the table. Where `V` is an array, its elements are
+            // neighbours. Nobody else has the values, so that the two do not overlap: `Runs::of_gather` borrows it
             // exclusively.
             unsafe { std::ptr::copy_nonoverlapping(from.0, to.0, 1) }
         }
@@ -1245,17 +1247,17 @@ impl RunsMut<'_> {
         }
         let index = |list: Start<X>, t: isize| read(list, t).to_offset() as isize;
         #[inline(always)]
-        fn store<W: Copy, const N: usize>(flow: Start<W>, t: isize, words: [W; N]) {
-            copy(Start::new(&words), flow.at(t).cast());
+        fn store<W: Copy, const N: usize>(values: Start<W>, t: isize, words: [W; N]) {
+            copy(Start::new(&words), values.at(t).cast());
         }
         let is_flat = runs.are_dense() && stride == 1 && step == 0;
         // Eight of 16 bytes would be an array in memory; of short runs too many would be among the last ones.
         let is_short = len < 8 || len < 32 && runs.counts != [1, 1];
         if is_flat && !is_short && size_of::<W>() < 16 {
             let (len, ahead) = (len as isize, ahead as isize);
-            runs.for_each::<W, X>(|Steps { table, list, flow }| {
+            runs.for_each::<W, X>(|Steps { table, list, values }| {
                 let each = |t: isize| read(table, index(list, t));
-                let eight = |t| store::<W, 8>(flow, t, std::array::from_fn(|j| each(t + j as isize)));
+                let eight = |t| store::<W, 8>(values, t, std::array::from_fn(|j| each(t + j as isize)));
                 let mut t = 0;
                 if ahead > 0 {
                     while t + ahead + 8 <= len {
@@ -1272,26 +1274,26 @@ impl RunsMut<'_> {
                 if len - t > 4 {
                     eight(len - 8);
                 } else if t < len {
-                    store::<W, 4>(flow, len - 4, std::array::from_fn(|j| each(len - 4 + j as isize)));
+                    store::<W, 4>(values, len - 4, std::array::from_fn(|j| each(len - 4 + j as isize)));
                 }
             });
         } else if is_flat {
-            runs.for_each::<W, X>(|Steps { table, list, flow }| {
-                by_fours(len, |t| copy(table.at(index(list, t)), flow.at(t)));
+            runs.for_each::<W, X>(|Steps { table, list, values }| {
+                by_fours(len, |t| copy(table.at(index(list, t)), values.at(t)));
             });
         } else if size_of::<W>() < 16 && runs.are_dense() && stride == 1 {
-            runs.for_each::<W, X>(|Steps { table, list, flow }| {
-                (0..len as isize).for_each(|t| copy(table.at(t * step + index(list, t)), flow.at(t)));
+            runs.for_each::<W, X>(|Steps { table, list, values }| {
+                (0..len as isize).for_each(|t| copy(table.at(t * step + index(list, t)), values.at(t)));
             });
         } else if runs.are_dense() {
-            runs.for_each::<W, X>(|Steps { table, list, flow }| {
+            runs.for_each::<W, X>(|Steps { table, list, values }| {
                 (0..len as isize)
-                    .for_each(|t| copy(table.at(t * step + index(list, t) * stride), flow.at(t)));
+                    .for_each(|t| copy(table.at(t * step + index(list, t) * stride), values.at(t)));
             });
         } else if list_step == 0 {
             // One index a run.
-            runs.for_each::<W, X>(|Steps { table, list, flow }| {
-                let at = std::cell::Cell::new((table.at(index(list, 0) * stride), flow));
+            runs.for_each::<W, X>(|Steps { table, list, values }| {
+                let at = std::cell::Cell::new((table.at(index(list, 0) * stride), values));
                 by_fours(len, |_| {
                     let (from, to) = at.get();
                     copy(from, to);
@@ -1299,15 +1301,15 @@ impl RunsMut<'_> {
                 });
             });
         } else {
-            runs.for_each::<W, X>(|Steps { table, list, flow }| {
+            runs.for_each::<W, X>(|Steps { table, list, values }| {
                 for t in 0..len as isize {
-                    copy(table.at(t * step + index(list, t * list_step) * stride), flow.at(t * flow_step));
+                    copy(table.at(t * step + index(list, t * list_step) * stride), values.at(t * flow_step));
                 }
             });
         }
     }
 
-    /// Each `table[.. list[..] ..]` is updated with `flow[..]`. What updates one element comes in order along
+    /// Each `table[.. list[..] ..]` is updated with `values[..]`. What updates one element comes in order along
     /// the indexed axis.
     #[inline(always)]
     pub(crate) fn scatter<T: Word, X: Word>(self, update: impl Update<T>) {
@@ -1323,38 +1325,38 @@ impl RunsMut<'_> {
         let set = |table: Start<T>, offset: isize, value: T| unsafe {
             update.update(&mut *table.at(offset).0, value);
         };
-        let one = |table, offset, flow, t| set(table, offset, read(flow, t));
+        let one = |table, offset, values, t| set(table, offset, read(values, t));
         let is_wide = size_of::<T>() == 16; // two loops less: what they win is little beside such moves
         if runs.are_dense() && stride == 1 && step == 0 {
-            runs.for_each::<T, X>(|Steps { table, list, flow }| {
+            runs.for_each::<T, X>(|Steps { table, list, values }| {
                 let (mut t, len) = (0isize, len as isize);
                 if ahead > 0 {
                     while t + (ahead as isize) < len {
                         prefetch::<false, T>(table.at(index(list, t + ahead as isize)));
-                        one(table, index(list, t), flow, t);
+                        one(table, index(list, t), values, t);
                         t += 1;
                     }
                 }
-                let (list, flow) = (list.at(t), flow.at(t));
-                by_fours((len - t) as usize, |t| one(table, index(list, t), flow, t));
+                let (list, values) = (list.at(t), values.at(t));
+                by_fours((len - t) as usize, |t| one(table, index(list, t), values, t));
             });
         } else if runs.are_dense() {
-            runs.for_each::<T, X>(|Steps { table, list, flow }| {
-                (0..len as isize).for_each(|t| one(table, t * step + index(list, t) * stride, flow, t));
+            runs.for_each::<T, X>(|Steps { table, list, values }| {
+                (0..len as isize).for_each(|t| one(table, t * step + index(list, t) * stride, values, t));
             });
         } else if !is_wide && flow_step == 0 && list_step == 1 && stride == 1 {
             // One value a run, which the compiler would read again after each update.
-            runs.for_each::<T, X>(|Steps { table, list, flow }| {
-                let value = read(flow, 0);
+            runs.for_each::<T, X>(|Steps { table, list, values }| {
+                let value = read(values, 0);
                 (0..len as isize).for_each(|t| set(table, t * step + index(list, t), value));
             });
         } else if !is_wide && list_step == 1 && stride == 1 {
-            runs.for_each::<T, X>(|Steps { table, list, flow }| {
-                (0..len as isize).for_each(|t| one(table, t * step + index(list, t), flow, t * flow_step));
+            runs.for_each::<T, X>(|Steps { table, list, values }| {
+                (0..len as isize).for_each(|t| one(table, t * step + index(list, t), values, t * flow_step));
             });
         } else if list_step == 0 {
-            runs.for_each_of_one_index::<T, X>(|len, Steps { table, list, flow }| {
-                let at = std::cell::Cell::new((table.at(index(list, 0) * stride), flow));
+            runs.for_each_of_one_index::<T, X>(|len, Steps { table, list, values }| {
+                let at = std::cell::Cell::new((table.at(index(list, 0) * stride), values));
                 by_fours(len, |_| {
                     let (to, from) = at.get();
                     one(to, 0, from, 0);
@@ -1362,9 +1364,9 @@ impl RunsMut<'_> {
                 });
             });
         } else {
-            runs.for_each::<T, X>(|Steps { table, list, flow }| {
+            runs.for_each::<T, X>(|Steps { table, list, values }| {
                 for t in 0..len as isize {
-                    one(table, t * step + index(list, t * list_step) * stride, flow, t * flow_step);
+                    one(table, t * step + index(list, t * list_step) * stride, values, t * flow_step);
                 }
             });
         }

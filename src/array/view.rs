@@ -4,10 +4,10 @@
 //! or for 3-d pieces whose axes an operation has regrouped.
 
 use super::element::Element;
-use super::layout::{LIST, Layout, Plan, Walk, count};
+use super::layout::{AxisLayout, LIST, Layout, Plan, count};
 use super::raw::{
-    Erased3, Erased3Mut, ErasedSlice, ErasedSliceMut, Lanes, LanesMut, Run, RunMut, Start, Word,
-    debug_assert_inside,
+    AxisSlice, AxisSliceMut, AxisSlices, AxisSlicesMut, Erased3, Erased3Mut, ErasedSlice, ErasedSliceMut,
+    Start, Word, debug_assert_inside,
 };
 use crate::error::{Error, Result};
 use std::marker::PhantomData;
@@ -157,13 +157,13 @@ impl<'a, T> View<'a, T> {
     where
         T: Copy,
     {
-        self.layout.offset(index).map(|offset| Run::new(self.start.at(offset), 1, 1).get(0))
+        self.layout.offset(index).map(|offset| AxisSlice::new(self.start.at(offset), 1, 1).get(0))
     }
 
     /// The elements as a slice, where they stand one after the other in C order.
     pub fn as_slice(&self) -> Option<&'a [T]> {
         // In C order the indices name exactly the `len` elements from `start` on.
-        if self.layout.is_c_order() { Run::new(self.start, self.len(), 1).as_slice() } else { None }
+        if self.layout.is_c_order() { AxisSlice::new(self.start, self.len(), 1).as_slice() } else { None }
     }
 
     /// As [`View::as_slice`], where a look at the layout tells: a view that was made for one call need not stand in
@@ -171,7 +171,11 @@ impl<'a, T> View<'a, T> {
     #[inline(always)]
     pub(crate) fn as_plain_slice(&self) -> Option<&'a [T]> {
         // Dense in C order, so the indices name exactly the `len` elements from `start` on.
-        if self.layout.is_plainly_dense() { Run::new(self.start, self.len(), 1).as_slice() } else { None }
+        if self.layout.is_plainly_dense() {
+            AxisSlice::new(self.start, self.len(), 1).as_slice()
+        } else {
+            None
+        }
     }
 
     /// Copies the elements of a view of rank 1 or 2, if it is one and they are no more than `to` has room for, and says
@@ -185,7 +189,7 @@ impl<'a, T> View<'a, T> {
         let to = to.get_mut(..rows * len)?;
         for (i, to) in to.chunks_exact_mut(len.max(1)).enumerate() {
             // Inside the shape: fewer than `rows` such chunks precede.
-            Run::new(self.start.at(i as isize * step), len, stride).copy_to(0, to);
+            AxisSlice::new(self.start.at(i as isize * step), len, stride).copy_to(0, to);
         }
         Some(rows * len)
     }
@@ -196,9 +200,9 @@ impl<'a, T> View<'a, T> {
         T: Copy,
     {
         let Some(last) = self.rank().checked_sub(1) else { return self.get(&[]).into_iter().collect() };
-        let (lanes, len) = (self.lanes(last), self.shape()[last]);
+        let (slices, len) = (self.axis_slices(last), self.shape()[last]);
         let rows = self.len().checked_div(len).unwrap_or(0);
-        (0..rows).flat_map(|row| (0..len).map(move |i| lanes.lane(row).get(i))).collect()
+        (0..rows).flat_map(|row| (0..len).map(move |i| slices.slice(row).get(i))).collect()
     }
 
     /// The axis that `axis` names, negative ones counted from the end.
@@ -207,15 +211,15 @@ impl<'a, T> View<'a, T> {
         self.layout.axis(axis)
     }
 
-    /// The lanes along `axis` (which exists: see [`View::axis`]).
-    pub(crate) fn lanes(&self, axis: usize) -> Lanes<'a, T> {
-        Lanes::new(self.start, Walk::new(&self.layout, axis))
+    /// The slices along `axis` (which exists: see [`View::axis`]).
+    pub(crate) fn axis_slices(&self, axis: usize) -> AxisSlices<'a, T> {
+        AxisSlices::new(self.start, AxisLayout::new(&self.layout, axis))
     }
 
     /// The same, made in its place: they are large, and would be moved.
     #[inline(always)]
-    pub(crate) fn set_lanes(&self, axis: usize, to: &mut Option<Lanes<'a, T>>) {
-        to.insert(Lanes::new(self.start, Walk::NONE)).set(&self.layout, axis);
+    pub(crate) fn set_axis_slices(&self, axis: usize, to: &mut Option<AxisSlices<'a, T>>) {
+        to.insert(AxisSlices::new(self.start, AxisLayout::NONE)).set(&self.layout, axis);
     }
 }
 
@@ -301,14 +305,15 @@ impl<'a, T> ViewMut<'a, T> {
 
     /// The element at `index`, or `None` where the shape has no such place.
     pub fn get_mut(&mut self, index: &[usize]) -> Option<&mut T> {
-        self.layout.offset(index).map(|offset| RunMut::new(self.start.at(offset), 1, 1).at(0))
+        self.layout.offset(index).map(|offset| AxisSliceMut::new(self.start.at(offset), 1, 1).at(0))
     }
 
     /// The elements as a slice, where they stand one after the other in C order; otherwise the view back.
     #[allow(clippy::result_large_err)] // the view itself, not an error
     pub fn into_slice(self) -> std::result::Result<&'a mut [T], Self> {
         // In C order the indices name exactly the `len` elements from `start` on; `self` is consumed.
-        let slice = self.layout.is_c_order().then(|| RunMut::new(self.start, self.len(), 1).into_slice_mut());
+        let slice =
+            self.layout.is_c_order().then(|| AxisSliceMut::new(self.start, self.len(), 1).into_slice_mut());
         slice.flatten().ok_or(self)
     }
 
@@ -322,7 +327,7 @@ impl<'a, T> ViewMut<'a, T> {
         let Some(([rows, len], [step, stride])) = self.layout.as_matrix() else { return };
         for (i, from) in from.chunks_exact(len.max(1)).take(rows).enumerate() {
             // Inside the shape, whose indices reach no element twice: as above.
-            RunMut::new(self.start.at(i as isize * step), len, stride).copy_from(0, from);
+            AxisSliceMut::new(self.start.at(i as isize * step), len, stride).copy_from(0, from);
         }
     }
 
@@ -331,21 +336,21 @@ impl<'a, T> ViewMut<'a, T> {
     pub(crate) fn as_plain_slice_mut(&mut self) -> Option<&mut [T]> {
         // As in `View`; `self` is borrowed for as long.
         if self.layout.is_plainly_dense() {
-            RunMut::new(self.start, self.len(), 1).into_slice_mut()
+            AxisSliceMut::new(self.start, self.len(), 1).into_slice_mut()
         } else {
             None
         }
     }
 
-    /// The lanes along `axis` (which exists: see [`View::axis`]).
-    pub(crate) fn into_lanes(self, axis: usize) -> LanesMut<'a, T> {
-        LanesMut::new(self.start, Walk::new(&self.layout, axis))
+    /// The slices along `axis` (which exists: see [`View::axis`]).
+    pub(crate) fn into_axis_slices(self, axis: usize) -> AxisSlicesMut<'a, T> {
+        AxisSlicesMut::new(self.start, AxisLayout::new(&self.layout, axis))
     }
 
-    /// The same of what is borrowed: see [`View::set_lanes`].
+    /// The same of what is borrowed: see [`View::set_axis_slices`].
     #[inline(always)]
-    pub(crate) fn set_lanes<'b>(&'b mut self, axis: usize, to: &mut Option<LanesMut<'b, T>>) {
-        to.insert(LanesMut::new(self.start, Walk::NONE)).set(&self.layout, axis);
+    pub(crate) fn set_axis_slices<'b>(&'b mut self, axis: usize, to: &mut Option<AxisSlicesMut<'b, T>>) {
+        to.insert(AxisSlicesMut::new(self.start, AxisLayout::NONE)).set(&self.layout, axis);
     }
 }
 
@@ -599,7 +604,7 @@ impl<'a> ErasedView<'a> {
     #[inline(always)]
     pub(crate) fn as_slice<W: Word>(&self) -> Option<&'a [W]> {
         assert!(self.width == size_of::<W>(), "elements of another size");
-        if self.is_c_order() { Run::new(self.start.cast(), self.len(), 1).as_slice() } else { None }
+        if self.is_c_order() { AxisSlice::new(self.start.cast(), self.len(), 1).as_slice() } else { None }
     }
 
     /// The same elements, each read as a `W`.
@@ -609,9 +614,9 @@ impl<'a> ErasedView<'a> {
     }
 
     /// The slices along `axis` (which exists), each element read as a `W`.
-    pub(crate) fn lanes<W: Word>(&self, axis: usize) -> Lanes<'a, W> {
+    pub(crate) fn axis_slices<W: Word>(&self, axis: usize) -> AxisSlices<'a, W> {
         assert!(self.width == size_of::<W>(), "elements of another size");
-        Lanes::new(self.start.cast(), Walk::new(self.layout, axis))
+        AxisSlices::new(self.start.cast(), AxisLayout::new(self.layout, axis))
     }
 }
 
@@ -639,9 +644,9 @@ impl<'a> ErasedViewMut<'a> {
         Erased3Mut::new(self.0.piece_of(plan, array, i))
     }
 
-    /// As [`ErasedView::lanes`].
-    pub(crate) fn lanes<W: Word>(&mut self, axis: usize) -> LanesMut<'_, W> {
+    /// As [`ErasedView::axis_slices`].
+    pub(crate) fn axis_slices<W: Word>(&mut self, axis: usize) -> AxisSlicesMut<'_, W> {
         assert!(self.0.width == size_of::<W>(), "elements of another size");
-        LanesMut::new(self.0.start.cast(), Walk::new(self.0.layout, axis))
+        AxisSlicesMut::new(self.0.start.cast(), AxisLayout::new(self.0.layout, axis))
     }
 }

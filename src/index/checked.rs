@@ -4,7 +4,7 @@
 #![allow(unsafe_code)]
 
 use super::{ErasedIndices, Mode};
-use crate::array::{Erased3, ErasedSlice, ErasedView, K, Run, Word, Words, are_below};
+use crate::array::{AxisSlice, Erased3, ErasedSlice, ErasedView, INDEX, Word, Words, are_below};
 use crate::error::{Error, Result};
 use crate::parallel;
 use crate::simd::{Float, Kernel, Level, Simd};
@@ -94,7 +94,7 @@ impl<'a> ErasedIndices<'a> {
 /// Refuses a run with an index outside `-bound..bound`, or outside `0..bound` if the type has no sign. The
 /// run's first index has the given number in its list.
 fn check_run<I: Word>(
-    (run, number): (Run<'_, I>, usize),
+    (run, number): (AxisSlice<'_, I>, usize),
     is_signed: bool,
     bound: usize,
     level: Level,
@@ -136,9 +136,9 @@ fn check_run<I: Word>(
 fn check_view<I: Word>(list: &ErasedView<'_>, is_signed: bool, bound: usize, level: Level) -> Result<()> {
     let mut flat = None;
     let one = list.flattened(&mut flat).unwrap_or(*list); // of rank 1, or at least 2
-    let lanes = one.lanes::<I>(one.rank() - 1);
-    let len = lanes.lane_len();
-    (0..list.len() / len).try_for_each(|l| check_run((lanes.lane(l), l * len), is_signed, bound, level))
+    let slices = one.axis_slices::<I>(one.rank() - 1);
+    let len = slices.slice_len();
+    (0..list.len() / len).try_for_each(|l| check_run((slices.slice(l), l * len), is_signed, bound, level))
 }
 
 /// How many offsets a block has at most: few enough to stay in L1 beside the data, enough to forget the cost
@@ -195,7 +195,8 @@ impl Meaning {
             are_all_below::<X>(list.typed(), in_place_bound::<X>(usize::MAX, true), level)
         }
         fn is_inside<I: Word>(list: &ErasedSlice<'_>, meaning: &Meaning, level: Level) -> bool {
-            check_run((Run::from(list.typed::<I>()), 0), meaning.is_signed, meaning.places(), level).is_ok()
+            check_run((AxisSlice::from(list.typed::<I>()), 0), meaning.is_signed, meaning.places(), level)
+                .is_ok()
         }
         if !self.takes_any() {
             return with_integer!(list.width(), self.is_signed, is_inside(list, self, level));
@@ -314,12 +315,12 @@ impl List<'_> {
     pub(crate) fn check_run(&self) -> Result<()> {
         fn look<I: Word>(list: &List<'_>, bound: usize) -> Result<()> {
             let run = match list.words.as_slice::<I>() {
-                Some(slice) => Run::from(slice),
+                Some(slice) => AxisSlice::from(slice),
                 None => {
                     let piece = list.words.piece();
                     let axis = (0..3)
                         .max_by_key(|&axis| if piece.strides()[axis] == 0 { 0 } else { piece.shape()[axis] });
-                    piece.typed::<I>().run(axis.unwrap_or(K), [0; 3])
+                    piece.typed::<I>().run(axis.unwrap_or(INDEX), [0; 3])
                 }
             };
             check_run((run, 0), list.meaning.is_signed, bound, list.level)
@@ -402,7 +403,7 @@ fn rest_of(i: u64, n: u64, is_signed: bool) -> u64 {
 }
 
 /// The indices of a run from number `first` on as numbers of 64 bits, their signs spread.
-fn widen<I: Word>(run: Run<'_, I>, first: usize, block: &mut [u64], level: Level) {
+fn widen<I: Word>(run: AxisSlice<'_, I>, first: usize, block: &mut [u64], level: Level) {
     struct Widen<'a, I>(&'a [I], &'a mut [u64]);
     impl<I: Word> Kernel<f32> for Widen<'_, I> {
         type Output = ();

@@ -81,9 +81,9 @@ fn at<T: Float>(matrix: &View<'_, T>, i: usize, j: usize) -> T {
 /// Stores an element for each place, in C order.
 fn store<T: Float>(to: ViewMut<'_, T>, of: impl Fn(usize) -> T) {
     let (len, axis) = (to.len(), to.rank() - 1);
-    let mut lanes = to.into_lanes(axis);
-    let lane_len = lanes.lane_len();
-    (0..len).for_each(|place| lanes.lane(place / lane_len).set(place % lane_len, of(place)));
+    let mut lanes = to.into_axis_slices(axis);
+    let slice_len = lanes.slice_len();
+    (0..len).for_each(|place| lanes.slice(place / slice_len).set(place % slice_len, of(place)));
 }
 
 /// The numbers of rows, classes and columns, of a layer that has the same everywhere.

@@ -9,9 +9,9 @@ use std::cmp::Ordering;
 
 /// The elements in C order.
 fn elements<'a, T: Float>(x: View<'a, T>) -> impl Iterator<Item = T> + 'a {
-    let lanes = x.lanes(x.rank().saturating_sub(1));
-    let lane_len = lanes.lane_len();
-    (0..x.len()).map(move |i| lanes.lane(i / lane_len).get(i % lane_len))
+    let lanes = x.axis_slices(x.rank().saturating_sub(1));
+    let slice_len = lanes.slice_len();
+    (0..x.len()).map(move |i| lanes.slice(i / slice_len).get(i % slice_len))
 }
 
 /// The positions and values of the elements that satisfy `predicate`, in C order.
@@ -200,12 +200,12 @@ fn sum<T: Float, I: Position>(grad: View<'_, T>, residual: &ViewMut<'_, T>) -> R
 /// Applies `f` to each element, in C order.
 fn replace<T: Float>(x: ViewMut<'_, T>, mut f: impl FnMut(T) -> T) {
     let (len, axis) = (x.len(), x.rank().saturating_sub(1));
-    let mut lanes = x.into_lanes(axis);
-    let lane_len = lanes.lane_len();
+    let mut lanes = x.into_axis_slices(axis);
+    let slice_len = lanes.slice_len();
     for i in 0..len {
-        let mut lane = lanes.lane(i / lane_len);
-        let x = lane.as_lane().get(i % lane_len);
-        lane.set(i % lane_len, f(x));
+        let mut slice = lanes.slice(i / slice_len);
+        let x = slice.as_slice_view().get(i % slice_len);
+        slice.set(i % slice_len, f(x));
     }
 }
 

@@ -278,7 +278,7 @@ fn holds_rows(len: usize, width: usize, columns: usize, rows: usize) -> bool {
 /// `Simd::columns` and `Simd::rows`, of AVX-512 too, whose shuffles of whole registers take twice as long on
 /// a Zen 4. By 128 bits of each row; the last of them overlap those before, so that nothing beyond the
 /// columns is touched.
-macro_rules! squares {
+macro_rules! transposes {
     ($columns:ident $rows:ident: $t:ident x $lanes:literal, $turn:ident $loadu:ident $storeu:ident $loadu_half:ident $storeu_half:ident
      $cast:ident $low:ident $insert:ident $extract:ident $permute:ident) => {
         #[inline]
@@ -378,11 +378,11 @@ macro_rules! squares {
         }
     };
 }
-squares! {
+transposes! {
     columns_ps rows_ps: f32 x 16, turn_ps _mm256_loadu_ps _mm256_storeu_ps _mm_loadu_ps _mm_storeu_ps
     _mm256_castps128_ps256 _mm256_castps256_ps128 _mm256_insertf128_ps _mm256_extractf128_ps _mm256_permute2f128_ps
 }
-squares! {
+transposes! {
     columns_pd rows_pd: f64 x 8, turn_pd _mm256_loadu_pd _mm256_storeu_pd _mm_loadu_pd _mm_storeu_pd
     _mm256_castpd128_pd256 _mm256_castpd256_pd128 _mm256_insertf128_pd _mm256_extractf128_pd _mm256_permute2f128_pd
 }

@@ -35,7 +35,7 @@ pub trait Float:
     type Block: Copy + Default + AsRef<[Self]> + AsMut<[Self]> + Send + Sync;
     /// As many blocks as a block has elements.
     #[doc(hidden)]
-    type Square: Copy + Default + AsRef<[Self::Block]> + AsMut<[Self::Block]>;
+    type BlockMatrix: Copy + Default + AsRef<[Self::Block]> + AsMut<[Self::Block]>;
     /// A position for each lane.
     #[doc(hidden)]
     type Positions: Copy + Default + AsRef<[u32]> + AsMut<[u32]>;
@@ -199,7 +199,7 @@ macro_rules! float {
         #[allow(private_interfaces, private_bounds)]
         impl Float for $t {
             type Block = [$t; $lanes];
-            type Square = [[$t; $lanes]; $lanes];
+            type BlockMatrix = [[$t; $lanes]; $lanes];
             type Positions = [u32; $lanes];
             const LANES: usize = $lanes;
             const LANE_NUMBERS: Self::Block = *Self::NUMBERS.first_chunk().unwrap();

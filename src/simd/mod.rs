@@ -170,7 +170,7 @@ pub(crate) trait Simd<T: Float>: select::Compress<T> + Copy + Send + Sync + 'sta
     }
     /// [`Simd::sum_lanes`] of the first `count` blocks, one a lane; 0 in the lanes after them.
     #[inline(always)]
-    fn sums_of_rows(self, rows: &T::Square, count: usize) -> Self::V {
+    fn sums_of_rows(self, rows: &T::BlockMatrix, count: usize) -> Self::V {
         let mut sums = T::Block::default();
         for (sum, row) in sums.as_mut().iter_mut().zip(&rows.as_ref()[..count]) {
             *sum = self.sum_lanes(self.load(row));
@@ -205,9 +205,9 @@ pub(crate) trait Simd<T: Float>: select::Compress<T> + Copy + Send + Sync + 'sta
     #[inline(always)]
     fn target_columns(self, classes: &[usize; 16], first: usize, end: u32) -> Self::V {
         let mut target_columns = T::Block::default();
-        for (seat, &class) in target_columns.as_mut().iter_mut().zip(classes) {
+        for (column, &class) in target_columns.as_mut().iter_mut().zip(classes) {
             let at = class.wrapping_sub(first).min(end as usize) as u32;
-            *seat = T::from_f64(if class == usize::MAX { -1.0 } else { f64::from(at) });
+            *column = T::from_f64(if class == usize::MAX { -1.0 } else { f64::from(at) });
         }
         self.load(&target_columns)
     }

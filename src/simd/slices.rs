@@ -80,7 +80,7 @@ pub(crate) struct Mapped<'a, T> {
     /// What is mapped; `None` for `to` itself.
     pub(crate) xs: Option<&'a [T]>,
     pub(crate) to: &'a mut [T],
-    /// What is read meanwhile, so that memory has something to do.
+    /// What is read in the same loop, so that memory has something to do.
     pub(crate) next: &'a [T],
     /// The element that counts as `pad`, if there is one.
     pub(crate) hole: Option<usize>,
@@ -89,14 +89,14 @@ pub(crate) struct Mapped<'a, T> {
 
 /// Writes `f` of each vector of `xs` to `to`, which is as long, and adds them up; finds the bounds of `next`.
 /// What the last vector lacks counts as `pad`; a vector with that or with the hole goes to `f_of_pad`.
-/// `meanwhile` is called with `to` before each of its whole vectors is overwritten.
+/// `before_store` is called with `to` before each of its whole vectors is overwritten.
 #[inline(always)]
 pub(crate) fn map_and_sum<T: Float, S: Simd<T>>(
     s: S,
     mapped: Mapped<'_, T>,
     f: impl Fn(S::V) -> S::V,
     f_of_pad: impl Fn(S::V) -> S::V,
-    mut meanwhile: impl FnMut(&[T]),
+    mut before_store: impl FnMut(&[T]),
 ) -> (S::V, Bounds<S::V>) {
     let Mapped { xs, to, next, hole, pad } = mapped;
     let xs = xs.map(T::blocks);
@@ -106,7 +106,7 @@ pub(crate) fn map_and_sum<T: Float, S: Simd<T>>(
         ($f:ident of $x:expr, $at:expr) => {
             let y = $f($x);
             sum = s.add(sum, y);
-            meanwhile(to);
+            before_store(to);
             s.store(y, &mut T::blocks_mut(to).0[$at]);
             if let Some(next) = unread.next() {
                 bounds = bounds.and(s, next);
@@ -426,7 +426,7 @@ mod tests {
     }
 
     #[test]
-    fn squares_are_read_and_written_and_nothing_beside() {
+    fn tiles_are_read_and_written_and_nothing_beside() {
         for &level in Level::available() {
             for (width, count) in (1..40).flat_map(|width| (1..=16).map(move |count| (width, count))) {
                 for columns in 0..=width.min(16) {

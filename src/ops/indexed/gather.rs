@@ -1,4 +1,4 @@
-//! Gather: `flow = table[list]`. Elements are moved by their size, whatever their type.
+//! Gather: `output = table[list]`. Elements are moved by their size, whatever their type.
 
 use super::plan::{
     Form, Job, Numbers, PREFETCH_FROM, Vectors, are_rows, check_labels, of_dense, place, run_axis,
@@ -6,8 +6,8 @@ use super::plan::{
 };
 use super::rows::{Block, any_length, exactly, for_each_block, rows_ahead, twice};
 use crate::array::{
-    Erased3, Erased3Mut, ErasedSlice, ErasedSliceMut, ErasedView, ErasedViewMut, FLOW, K, LIST, M, P, Plan,
-    Planes, PlanesMut, Runs, RunsMut, TABLE, Word, Words,
+    Erased3, Erased3Mut, ErasedSlice, ErasedSliceMut, ErasedView, ErasedViewMut, INDEX, INNER, LIST, OUTER,
+    Plan, Planes, PlanesMut, Runs, RunsMut, TABLE, VALUES, Word, Words,
 };
 use crate::error::Result;
 use crate::index::checked::{
@@ -44,8 +44,8 @@ const STREAM_FROM: usize = 32 << 20;
 const STREAM_ROWS_FROM: usize = 128;
 
 /// Dense vectors. `false` where an index cannot be read where it stands, or another way is better: then nothing is
-/// done, or, where the flow `is_fresh`, nothing that anybody sees, as it is dropped. Each index is compared with the
-/// table's length as it is read, which costs nothing beside the move. Only where the flow is the caller's, all are
+/// done, or, where the output `is_fresh`, nothing that anybody sees, as it is dropped. Each index is compared with the
+/// table's length as it is read, which costs nothing beside the move. Only where the output is the caller's, all are
 /// looked at before.
 #[inline(never)]
 pub(super) fn dense(vectors: &mut Vectors<'_, ErasedSlice<'_>, ErasedSliceMut<'_>>, is_fresh: bool) -> bool {
@@ -56,25 +56,28 @@ pub(super) fn dense(vectors: &mut Vectors<'_, ErasedSlice<'_>, ErasedSliceMut<'_
     ) -> bool {
         let (table, list) = (vectors.table.typed::<W>(), vectors.list.typed::<X>());
         let table = &table[..vectors.places::<X>(table.len())];
-        (is_fresh || are_all_below(list, table.len(), level)) && gather_all(table, list, vectors.flow.typed())
+        (is_fresh || are_all_below(list, table.len(), level))
+            && gather_all(table, list, vectors.values.typed())
     }
     let Some(level) = Level::current().ok() else { return false };
     (is_few(vectors) || is_fresh && is_for_one(vectors))
         && with_widths!(vectors.table.width(), vectors.list.width(), run(vectors, is_fresh, level))
 }
 
-/// Whether there is an index for each element of the flow, and few of them.
+/// Whether there is an index for each element of the output, and few of them.
 #[inline(always)]
-fn is_few(Vectors { list, flow, .. }: &Vectors<'_, ErasedSlice<'_>, ErasedSliceMut<'_>>) -> bool {
-    list.len() <= FEW && list.len() == flow.as_slice().len()
+fn is_few(Vectors { list, values, .. }: &Vectors<'_, ErasedSlice<'_>, ErasedSliceMut<'_>>) -> bool {
+    list.len() <= FEW && list.len() == values.as_slice().len()
 }
 
-/// Whether there is an index for each element of the flow, and one thread should move them, without prefetches, and
+/// Whether there is an index for each element of the output, and one thread should move them, without prefetches, and
 /// rather compare each index of a long list than look at all before: a look at those of 64 bits costs a sixth of the
 /// rest.
 #[inline(always)]
-fn is_for_one(Vectors { table, list, flow, .. }: &Vectors<'_, ErasedSlice<'_>, ErasedSliceMut<'_>>) -> bool {
-    list.len() == flow.as_slice().len()
+fn is_for_one(
+    Vectors { table, list, values, .. }: &Vectors<'_, ErasedSlice<'_>, ErasedSliceMut<'_>>,
+) -> bool {
+    list.len() == values.as_slice().len()
         && list.width() == 8
         && table.len() * table.width() < PREFETCH_FROM
         && (list.len() < 2 * GRAIN || parallel::threads() == 1)
@@ -101,62 +104,62 @@ fn resolve(vectors: &mut Vectors<'_, ErasedSlice<'_>, ErasedSliceMut<'_>>, meani
 
 #[inline(never)]
 fn resolve_of<W: Word, I: Word>(
-    Vectors { table, list, flow, .. }: &mut Vectors<'_, ErasedSlice<'_>, ErasedSliceMut<'_>>,
+    Vectors { table, list, values, .. }: &mut Vectors<'_, ErasedSlice<'_>, ErasedSliceMut<'_>>,
     meaning: &Meaning,
 ) {
     struct Gather<'v, W, I> {
         table: &'v [W],
         list: &'v [I],
-        flow: &'v mut [W],
+        values: &'v mut [W],
         value: W,
     }
     impl<W: Word, I: Word> OffsetWork<I> for Gather<'_, W, I> {
         #[inline(always)]
         fn run(self, offset: impl Fn(I) -> u64) {
-            let Gather { table, list, flow, .. } = self;
-            by_fours(flow, list, |i| table[offset(i) as usize]);
+            let Gather { table, list, values, .. } = self;
+            by_fours(values, list, |i| table[offset(i) as usize]);
         }
         #[inline(always)]
         fn run_with_gaps(self, offset: impl Fn(I) -> u64) {
-            let Gather { table, list, flow, value } = self;
+            let Gather { table, list, values, value } = self;
             let at = |o: u64| usize::try_from(o).ok().and_then(|o| table.get(o));
-            by_fours(flow, list, |i| *at(offset(i)).unwrap_or(&value));
+            by_fours(values, list, |i| *at(offset(i)).unwrap_or(&value));
         }
     }
     let value = meaning.fill_value().map_or(W::default(), |value| W::from_bytes(&value));
     let table = &table.typed()[..meaning.bound]; // all of it: what is below the bound is below the length, too
-    meaning.resolve_each::<I>(Gather { table, list: list.typed(), flow: flow.typed(), value });
+    meaning.resolve_each::<I>(Gather { table, list: list.typed(), values: values.typed(), value });
 }
 
-/// Each element of the flow from its index. The compiler does not do four of them at once by itself.
+/// Each element of the output from its index. The compiler does not do four of them at once by itself.
 #[inline(always)]
-fn by_fours<W: Word, I: Word>(flow: &mut [W], list: &[I], each: impl Fn(I) -> W) {
-    let ((flows, flow), (fours, rest)) = (flow.as_chunks_mut::<4>(), list.as_chunks::<4>());
-    for (flow, four) in flows.iter_mut().zip(fours) {
-        flow.iter_mut().zip(four).for_each(|(flow, &i)| *flow = each(i));
+fn by_fours<W: Word, I: Word>(values: &mut [W], list: &[I], each: impl Fn(I) -> W) {
+    let ((fours_of_values, values), (fours, rest)) = (values.as_chunks_mut::<4>(), list.as_chunks::<4>());
+    for (values, four) in fours_of_values.iter_mut().zip(fours) {
+        values.iter_mut().zip(four).for_each(|(values, &i)| *values = each(i));
     }
-    flow.iter_mut().zip(rest).for_each(|(flow, &i)| *flow = each(i));
+    values.iter_mut().zip(rest).for_each(|(values, &i)| *values = each(i));
 }
 
 /// The elements that the list names, as far as there is one for each index.
 #[inline(always)]
-fn gather_all<W: Word, X: Word>(table: &[W], list: &[X], flow: &mut [W]) -> bool {
-    let set = |(flow, &i): (&mut W, &X)| table.get(place(i)).map(|&x| *flow = x).is_some();
-    let ((flows, flow), (fours, rest)) = (flow.as_chunks_mut::<4>(), list.as_chunks::<4>());
-    flows.iter_mut().zip(fours).all(|(flow, four)| flow.iter_mut().zip(four).all(set))
-        && flow.iter_mut().zip(rest).all(set)
+fn gather_all<W: Word, X: Word>(table: &[W], list: &[X], values: &mut [W]) -> bool {
+    let set = |(values, &i): (&mut W, &X)| table.get(place(i)).map(|&x| *values = x).is_some();
+    let ((fours_of_values, values), (fours, rest)) = (values.as_chunks_mut::<4>(), list.as_chunks::<4>());
+    fours_of_values.iter_mut().zip(fours).all(|(values, four)| values.iter_mut().zip(four).all(set))
+        && values.iter_mut().zip(rest).all(set)
 }
 
 /// The pieces that these numbers describe.
 #[inline(always)]
 pub(super) fn job<'a>(
-    Numbers { table, list, flow }: Numbers,
+    Numbers { table, list, values }: Numbers,
     src: &ErasedView<'a>,
     idx: &ErasedIndices<'a>,
     out: &'a mut ErasedViewMut<'_>,
 ) -> Gather<'a> {
-    let list = idx.piece(idx.list.piece(flow.0, list), table.0[K]);
-    Job { table: src.piece(table.0, table.1), list, flow: out.piece(flow.0, flow.1), axis: P }
+    let list = idx.piece(idx.list.piece(values.0, list), table.0[INDEX]);
+    Job { table: src.piece(table.0, table.1), list, values: out.piece(values.0, values.1), axis: OUTER }
 }
 
 /// The short way. See [`super::plan`].
@@ -202,8 +205,8 @@ fn along(
     out: &mut ErasedViewMut<'_>,
 ) -> Result<()> {
     let level = Level::current()?;
-    let flow = (out.as_view().layout(), "the output");
-    let plan = Plan::new(src.layout(), axis, (idx.list.layout(), is_along), flow)?;
+    let values = (out.as_view().layout(), "the output");
+    let plan = Plan::new(src.layout(), axis, (idx.list.layout(), is_along), values)?;
     let bound = src.shape()[axis];
     let list = |i| idx.piece(idx.list.piece_of(&plan, LIST, i), bound);
     // All indices are checked before anything is written: those of an only piece where they stand, if that will do.
@@ -217,8 +220,8 @@ fn along(
             list.check_in_place(level);
             list
         });
-        let (table, flow) = (src.piece_of(&plan, TABLE, i), out.piece_of(&plan, FLOW, i));
-        run(&mut Job { table, list, flow, axis: P }, level);
+        let (table, values) = (src.piece_of(&plan, TABLE, i), out.piece_of(&plan, VALUES, i));
+        run(&mut Job { table, list, values, axis: OUTER }, level);
     }
     Ok(())
 }
@@ -226,7 +229,7 @@ fn along(
 /// By one thread or several.
 #[inline(always)]
 fn run(job: &mut Gather<'_>, level: Level) {
-    let [planes, len, width] = *job.flow.as_piece().shape();
+    let [planes, len, width] = *job.values.as_piece().shape();
     match planes * len * width {
         ..SMALL => piece(job, Hints::NONE, level),
         elements if elements < 2 * GRAIN => piece(job, Hints::new(job), level),
@@ -236,12 +239,13 @@ fn run(job: &mut Gather<'_>, level: Level) {
 
 #[cold]
 fn shared(job: &mut Gather<'_>, level: Level) {
-    let (shape, hints) = (*job.flow.as_piece().shape(), Hints::new(job));
+    let (shape, hints) = (*job.values.as_piece().shape(), Hints::new(job));
     // Cut where whole planes go to one thread, if there are many; else along the longest axis.
-    let axis = if shape[P] >= 64 { P } else { if shape[K] >= shape[M] { K } else { M } };
-    let unit = shape[P] * shape[K] * shape[M] / shape[axis];
-    let least = if shape[M] > 1 { GRAIN_OF_ROWS } else { GRAIN };
-    let job = Job { table: job.table, list: job.list, flow: job.flow.reborrow(), axis };
+    let axis =
+        if shape[OUTER] >= 64 { OUTER } else { if shape[INDEX] >= shape[INNER] { INDEX } else { INNER } };
+    let unit = shape[OUTER] * shape[INDEX] * shape[INNER] / shape[axis];
+    let least = if shape[INNER] > 1 { GRAIN_OF_ROWS } else { GRAIN };
+    let job = Job { table: job.table, list: job.list, values: job.values.reborrow(), axis };
     parallel::for_each(job, (least / unit).max(1), |_, mut job| piece(&mut job, hints, level));
 }
 
@@ -261,18 +265,18 @@ impl Hints {
 
     #[inline(always)]
     fn new(job: &Gather<'_>) -> Self {
-        let (flow, reach) = (job.flow.as_piece(), job.table.reach());
-        let [planes, len, width] = *flow.shape();
-        let row = width * flow.width();
+        let (values, reach) = (job.values.as_piece(), job.table.reach());
+        let [planes, len, width] = *values.shape();
+        let row = width * values.width();
         let is_long = row >= STREAM_ROWS_FROM && planes * len >= STREAM_FROM / row.max(1);
-        Hints { reach, is_streamed: is_long && flow.width() >= 4 && !simd::is_intel() }
+        Hints { reach, is_streamed: is_long && values.width() >= 4 && !simd::is_intel() }
     }
 }
 
 /// By this thread.
 #[inline(always)]
 fn piece(job: &mut Gather<'_>, hints: Hints, level: Level) {
-    if are_rows(job.table.strides(), &job.list, &job.flow) {
+    if are_rows(job.table.strides(), &job.list, &job.values) {
         copy_rows(job, hints, level)
     } else {
         elements(job, hints.reach)
@@ -282,29 +286,29 @@ fn piece(job: &mut Gather<'_>, hints: Hints, level: Level) {
 /// Rows: one index names a run of neighbours.
 #[inline(never)]
 fn copy_rows(job: &mut Gather<'_>, hints: Hints, level: Level) {
-    let width = job.flow.as_piece().shape()[M];
+    let width = job.values.as_piece().shape()[INNER];
     let has_gaps = job.list.has_gaps();
     let row = width * job.table.width();
     let is_streamed = hints.is_streamed && !has_gaps;
     let ahead = rows_ahead(row, if is_streamed { usize::MAX } else { hints.reach });
-    let [planes, len, _] = *job.flow.as_piece().shape();
-    let Job { table, list, flow, .. } = job;
+    let [planes, len, _] = *job.values.as_piece().shape();
+    let Job { table, list, values, .. } = job;
     for_each_block(list, [planes, len], None, ahead, |block| {
         if is_streamed {
-            let (from, mut to) = block.of_gather(table, flow);
+            let (from, mut to) = block.of_gather(table, values);
             f32::dispatch(level, Streamed { block, rows: (&from, &mut to) });
         } else {
-            let (from, mut to) = block.of_gather(table, flow);
+            let (from, mut to) = block.of_gather(table, values);
             copy_block(block, (&from, &mut to), level);
         }
         if has_gaps {
             let value = list.fill_value();
-            block.gaps(table.shape()[K]).for_each(|[p, k]| fill_row(flow, [p, k, 0], &value));
+            block.gaps(table.shape()[INDEX]).for_each(|[p, k]| fill_row(values, [p, k, 0], &value));
         }
     });
 }
 
-/// The rows of some planes of the table, and those of the flow.
+/// The rows of some planes of the table, and those of the output.
 type Pair<'r, 'a, T> = (&'r Planes<'a, T>, &'r mut PlanesMut<'a, T>);
 
 /// Short rows by moves of registers, those of more than 32 bytes by the level's; longer ones by `memcpy`, which knows
@@ -352,11 +356,11 @@ fn copy_rows_by(block: &Block<'_>, rows: Pair<'_, '_, u8>, copy: impl Fn(&[u8], 
 }
 
 /// Overwrites a row with the value that fills.
-fn fill_row(flow: &mut Erased3Mut<'_>, index: [usize; 3], value: &[u8; 16]) {
-    fn fill<W: Word>(flow: &mut Erased3Mut<'_>, index: [usize; 3], value: &[u8; 16]) {
-        flow.typed().run(M, index).fill(W::from_bytes(value));
+fn fill_row(values: &mut Erased3Mut<'_>, index: [usize; 3], value: &[u8; 16]) {
+    fn fill<W: Word>(values: &mut Erased3Mut<'_>, index: [usize; 3], value: &[u8; 16]) {
+        values.typed().run(INNER, index).fill(W::from_bytes(value));
     }
-    with_word!(flow.as_piece().width(), fill(flow, index, value))
+    with_word!(values.as_piece().width(), fill(values, index, value))
 }
 
 /// Rows of whole `f32`s, whatever they are, written by non-temporal stores.
@@ -390,14 +394,14 @@ impl Kernel<f32> for Streamed<'_, '_> {
 /// Elements one by one.
 #[inline(always)]
 fn elements(job: &mut Gather<'_>, reach: usize) {
-    let flow = job.flow.as_piece();
-    let (shape, strides) = (flow.shape(), flow.strides());
+    let values = job.values.as_piece();
+    let (shape, strides) = (values.shape(), values.strides());
     let axis = run_axis(shape, strides, &job.list);
     if job.list.words.are_checked() {
-        let is_far = reach >= PREFETCH_FROM && axis == K && shape[K] >= 2 * DISTANCE;
+        let is_far = reach >= PREFETCH_FROM && axis == INDEX && shape[INDEX] >= 2 * DISTANCE;
         let ahead = if is_far { DISTANCE } else { 0 };
         in_place(
-            Runs::of_gather(&job.table, &job.list.words, &mut job.flow, axis, ahead),
+            Runs::of_gather(&job.table, &job.list.words, &mut job.values, axis, ahead),
             &job.table,
             &job.list.words,
         )
@@ -422,14 +426,14 @@ fn move_runs<W: Word, X: Word>(runs: RunsMut<'_>) {
 /// offsets.
 #[inline(never)]
 fn resolved(job: &mut Gather<'_>, axis: usize) {
-    let shape = *job.flow.as_piece().shape();
+    let shape = *job.values.as_piece().shape();
     if let (Some(table), Some(list)) = (job.table.as_vector(), job.list.words.piece().as_vector())
-        && let Some(flow) = job.flow.as_vector()
+        && let Some(values) = job.values.as_vector()
     {
         let meaning = job.list.meaning;
-        return resolve(&mut Vectors { table, list, is_signed: meaning.is_signed, flow }, &meaning);
+        return resolve(&mut Vectors { table, list, is_signed: meaning.is_signed, values }, &meaning);
     }
-    let [a, b] = [[K, M], [P, M], [P, K]][axis];
+    let [a, b] = [[INDEX, INNER], [OUTER, INNER], [OUTER, INDEX]][axis];
     block_for!(block, shape[axis]);
     for i in 0..shape[a] {
         for j in 0..shape[b] {
@@ -442,10 +446,10 @@ fn resolved(job: &mut Gather<'_>, axis: usize) {
                 if job.list.has_gaps() {
                     gather_or(job, (axis, index), offsets);
                 } else {
-                    let words = checked_block(offsets, axis, job.table.shape()[K], job.list.level());
-                    let (table, mut flow) =
-                        (job.table.table_part(axis, index, len), job.flow.part(axis, index, len));
-                    in_place(Runs::of_gather(&table, &words, &mut flow, axis, 0), &table, &words);
+                    let words = checked_block(offsets, axis, job.table.shape()[INDEX], job.list.level());
+                    let (table, mut values) =
+                        (job.table.table_part(axis, index, len), job.values.part(axis, index, len));
+                    in_place(Runs::of_gather(&table, &words, &mut values, axis, 0), &table, &words);
                 }
             }
         }
@@ -456,8 +460,8 @@ fn resolved(job: &mut Gather<'_>, axis: usize) {
 fn gather_or(job: &mut Gather<'_>, at: (usize, [usize; 3]), offsets: &[u64]) {
     fn run<W: Word>(job: &mut Gather<'_>, (axis, index): (usize, [usize; 3]), offsets: &[u64]) {
         let value = W::from_bytes(&job.list.fill_value());
-        let mut flow = job.flow.typed::<W>();
-        job.table.typed().gather_or((axis, index), offsets, value, &mut flow.run(axis, index));
+        let mut values = job.values.typed::<W>();
+        job.table.typed().gather_or((axis, index), offsets, value, &mut values.run(axis, index));
     }
     with_word!(job.table.width(), run(job, at, offsets))
 }
@@ -474,25 +478,25 @@ fn scattered_of<W: Word>(
 ) -> Result<()> {
     let flat = src.as_if_flat();
     let level = Level::current()?;
-    let flow = (out.as_view().layout(), "the output");
-    let plan = Plan::new(&flat, 0, (idx.list.layout(), false), flow)?;
+    let values = (out.as_view().layout(), "the output");
+    let plan = Plan::new(&flat, 0, (idx.list.layout(), false), values)?;
     idx.check(src.len(), level)?;
-    let lanes = src.lanes::<W>(src.rank() - 1); // an array of rank 0 is flat
-    let width = lanes.lane_len();
+    let slices = src.axis_slices::<W>(src.rank() - 1); // an array of rank 0 is flat
+    let width = slices.slice_len();
     let mut offsets = [0; BLOCK];
     for i in 0..plan.pieces() {
         let list = idx.piece(idx.list.piece_of(&plan, LIST, i), src.len());
         let value = W::from_bytes(&list.fill_value());
-        let mut out = out.piece_of(&plan, FLOW, i);
-        let len = out.as_piece().shape()[K];
-        let mut out = out.typed::<W>().into_run(K);
+        let mut out = out.piece_of(&plan, VALUES, i);
+        let len = out.as_piece().shape()[INDEX];
+        let mut out = out.typed::<W>().into_run(INDEX);
         for first in (0..len).step_by(BLOCK) {
             let offsets = &mut offsets[..(len - first).min(BLOCK)];
-            list.fill(K, [0, first, 0], offsets);
+            list.fill(INDEX, [0, first, 0], offsets);
             for (k, &o) in offsets.iter().enumerate() {
                 let inside = o < src.len() as u64;
                 let o = o as usize;
-                out.set(first + k, if inside { lanes.lane(o / width).get(o % width) } else { value });
+                out.set(first + k, if inside { slices.slice(o / width).get(o % width) } else { value });
             }
         }
     }

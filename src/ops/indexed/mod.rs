@@ -43,9 +43,9 @@ fn gather<T: Element, I: Index>(
 ) -> Result<()> {
     if form != Form::Pick
         && let (Some(table), Some(list)) = (src.as_vector(), idx.list.as_vector())
-        && let Some(flow) = out.as_vector()
+        && let Some(values) = out.as_vector()
     {
-        let vectors = Vectors { table, list, is_signed: I::SIGNED, flow };
+        let vectors = Vectors { table, list, is_signed: I::SIGNED, values };
         if is_done(&idx, vectors, |v| gather::dense(v, is_fresh), gather::few_resolved) {
             return Ok(());
         }
@@ -68,10 +68,10 @@ fn scatter<T: Element, I: Index>(
     op: Op,
 ) -> Result<()> {
     if form != Form::Pick
-        && let (Some(list), Some(flow)) = (idx.list.as_vector(), src.as_vector())
+        && let (Some(list), Some(values)) = (idx.list.as_vector(), src.as_vector())
         && let Some(table) = dst.as_vector()
     {
-        let vectors = Vectors { table, list, is_signed: I::SIGNED, flow };
+        let vectors = Vectors { table, list, is_signed: I::SIGNED, values };
         if is_done(&idx, vectors, |v| scatter::dense(v, op), |v, mode| scatter::few_resolved(v, mode, op)) {
             return Ok(());
         }

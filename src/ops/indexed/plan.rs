@@ -2,13 +2,13 @@
 //!
 //! Every such operation has a *table* (read by a gather, updated by a scatter), a *list* of indices into one
 //! axis of it, and a third array with one element for each index and each place on the table's other axes:
-//! the *flow*, which a gather writes and a scatter reads.
+//! the *values*, which a gather writes and a scatter reads.
 //!
 //! The *short way* takes what most calls are made of, by a few numbers: vectors and matrices, for which it is inlined
 //! into the caller, where views made for the call dissolve into these numbers; and arrays in C order. The *long way*
 //! takes everything, by a [`Plan`].
 
-use crate::array::{Erased3, Erased3Mut, ErasedSlice, ErasedView, K, M, P, Split, Word};
+use crate::array::{Erased3, Erased3Mut, ErasedSlice, ErasedView, INDEX, INNER, OUTER, Split, Word};
 use crate::error::{Error, Result};
 use crate::index::Mode;
 use crate::index::checked::{List, Meaning, in_place_bound};
@@ -59,8 +59,8 @@ impl Piece for Erased3Mut<'_> {
     }
     fn both(self) -> (Self, Self) {
         // A scatter is not cut along the index, which would have two threads update one element.
-        let len = self.as_piece().shape()[K];
-        self.split_at(K, len)
+        let len = self.as_piece().shape()[INDEX];
+        self.split_at(INDEX, len)
     }
 }
 
@@ -68,22 +68,22 @@ impl Piece for Erased3Mut<'_> {
 pub(crate) struct Job<'a, A, B> {
     pub(crate) table: A,
     pub(crate) list: List<'a>,
-    pub(crate) flow: B,
+    pub(crate) values: B,
     /// The axis to cut.
     pub(crate) axis: usize,
 }
 
 impl<A: Piece, B: Piece> Split for Job<'_, A, B> {
     fn len(&self) -> usize {
-        self.flow.as_piece().shape()[self.axis]
+        self.values.as_piece().shape()[self.axis]
     }
     fn split_at(self, mid: usize) -> (Self, Self) {
-        let Job { table, list, flow, axis } = self;
-        let table = if axis == K { table.both() } else { table.split_at(axis, mid) };
-        let (list, flow) = (list.split_at(axis, mid), flow.split_at(axis, mid));
+        let Job { table, list, values, axis } = self;
+        let table = if axis == INDEX { table.both() } else { table.split_at(axis, mid) };
+        let (list, values) = (list.split_at(axis, mid), values.split_at(axis, mid));
         (
-            Job { table: table.0, list: list.0, flow: flow.0, axis },
-            Job { table: table.1, list: list.1, flow: flow.1, axis },
+            Job { table: table.0, list: list.0, values: values.0, axis },
+            Job { table: table.1, list: list.1, values: values.1, axis },
         )
     }
 }
@@ -104,7 +104,7 @@ impl<A: Piece, B: Piece> Job<'_, A, B> {
     /// Whether all three are dense vectors along the indexed axis.
     #[inline(always)]
     pub(crate) fn are_vectors(&self) -> bool {
-        let pieces = [self.table.as_piece(), self.list.words.piece(), self.flow.as_piece()];
+        let pieces = [self.table.as_piece(), self.list.words.piece(), self.values.as_piece()];
         pieces.iter().all(|piece| piece.as_vector().is_some())
     }
 }
@@ -115,12 +115,12 @@ impl<A: Piece, B: Piece> Job<'_, A, B> {
 /// tables of 2 to 8 MiB gain, too.
 pub(crate) const PREFETCH_FROM: usize = 16 << 20;
 
-/// Three dense vectors, `flow[k]` with `table[list[k]]`: what the smallest calls are made of.
+/// Three dense vectors, `values[k]` with `table[list[k]]`: what the smallest calls are made of.
 pub(crate) struct Vectors<'a, A, B> {
     pub(crate) table: A,
     pub(crate) list: ErasedSlice<'a>,
     pub(crate) is_signed: bool,
-    pub(crate) flow: B,
+    pub(crate) values: B,
 }
 
 impl<'a, A, B> Vectors<'a, A, B> {
@@ -187,11 +187,11 @@ macro_rules! with_widths {
 }
 pub(super) use with_widths;
 
-/// Shapes and strides of the table and the flow, and strides of the list: what the short way finds.
+/// Shapes and strides of the table and the values, and strides of the list: what the short way finds.
 pub(crate) struct Numbers {
     pub(crate) table: ([usize; 3], [isize; 3]),
     pub(crate) list: [isize; 3],
-    pub(crate) flow: ([usize; 3], [isize; 3]),
+    pub(crate) values: ([usize; 3], [isize; 3]),
 }
 
 /// The numbers of a call whose arrays are vectors or matrices and whose list is one run or dense, where there
@@ -201,7 +201,7 @@ pub(crate) fn of_matrices(
     form: Form,
     table: &ErasedView<'_>,
     list: &ErasedView<'_>,
-    flow: &ErasedView<'_>,
+    values: &ErasedView<'_>,
 ) -> Option<Numbers> {
     let is_one_run = list.rank() == 1 || list.is_plainly_dense();
     if !is_one_run || list.len() == 0 {
@@ -216,21 +216,21 @@ pub(crate) fn of_matrices(
     };
     if is_flat {
         let (n, len) = (table.len(), list.len());
-        let fits = flow.rank() == 1 && flow.shape()[0] == len
-            || flow.is_plainly_dense() && are_alike(flow.shape(), list.shape());
+        let fits = values.rank() == 1 && values.shape()[0] == len
+            || values.is_plainly_dense() && are_alike(values.shape(), list.shape());
         if !fits || n == 0 || !(table.rank() == 1 || table.is_plainly_dense()) {
             return None;
         }
         let stride = if table.rank() == 1 { table.strides()[0] } else { 1 };
-        let flow_stride = if flow.rank() == 1 { flow.strides()[0] } else { 1 };
+        let flow_stride = if values.rank() == 1 { values.strides()[0] } else { 1 };
         return Some(Numbers {
             table: ([1, n, 1], [0, stride, 0]),
             list: [0, step, 0],
-            flow: ([1, len, 1], [0, flow_stride, 0]),
+            values: ([1, len, 1], [0, flow_stride, 0]),
         });
     }
     if let &[a, b, c] = table.shape() {
-        return of_three_axes(form, (table, [a, b, c]), list, flow);
+        return of_three_axes(form, (table, [a, b, c]), list, values);
     }
     let (&[rows, columns], &[row, column]) = (table.shape(), table.strides()) else { return None };
     if rows == 0 || columns == 0 {
@@ -238,50 +238,51 @@ pub(crate) fn of_matrices(
     }
     match form {
         Form::Pick => {
-            let fits = list.rank() == 1 && list.len() == rows && flow.rank() == 1 && flow.shape()[0] == rows;
+            let fits =
+                list.rank() == 1 && list.len() == rows && values.rank() == 1 && values.shape()[0] == rows;
             if !fits {
                 return None;
             }
             Some(Numbers {
                 table: ([rows, columns, 1], [row, column, 0]),
                 list: [step, 0, 0],
-                flow: ([rows, 1, 1], [flow.strides()[0], 0, 0]),
+                values: ([rows, 1, 1], [values.strides()[0], 0, 0]),
             })
         }
         Form::Axis(0) if list.rank() == 1 => {
-            let [a, b] = strides(flow, list.len(), columns)?;
+            let [a, b] = strides(values, list.len(), columns)?;
             let [column, b, columns] = if columns == 1 { [0, 0, 1] } else { [column, b, columns as isize] };
             let columns = columns as usize;
             Some(Numbers {
                 table: ([1, rows, columns], [0, row, column]),
                 list: [0, step, 0],
-                flow: ([1, list.len(), columns], [0, a, b]),
+                values: ([1, list.len(), columns], [0, a, b]),
             })
         }
         Form::Axis(1) if list.rank() == 1 => {
-            let [a, b] = strides(flow, rows, list.len())?;
+            let [a, b] = strides(values, rows, list.len())?;
             Some(Numbers {
                 table: ([rows, columns, 1], [row, column, 0]),
                 list: [0, step, 0],
-                flow: ([rows, list.len(), 1], [a, b, 0]),
+                values: ([rows, list.len(), 1], [a, b, 0]),
             })
         }
         Form::Along(1) if list.rank() == 2 && list.shape()[0] == rows => {
             let len = list.shape()[1];
-            let [a, b] = strides(flow, rows, len)?;
+            let [a, b] = strides(values, rows, len)?;
             Some(Numbers {
                 table: ([rows, columns, 1], [row, column, 0]),
                 list: [len as isize, 1, 0],
-                flow: ([rows, len, 1], [a, b, 0]),
+                values: ([rows, len, 1], [a, b, 0]),
             })
         }
         Form::Along(0) if list.rank() == 2 && list.shape()[1] == columns => {
             let len = list.shape()[0];
-            let [a, b] = strides(flow, len, columns)?;
+            let [a, b] = strides(values, len, columns)?;
             Some(Numbers {
                 table: ([1, rows, columns], [0, row, column]),
                 list: [0, columns as isize, 1],
-                flow: ([1, len, columns], [0, a, b]),
+                values: ([1, len, columns], [0, a, b]),
             })
         }
         _ => None,
@@ -300,16 +301,16 @@ fn are_alike(a: &[usize], b: &[usize]) -> bool {
     }
 }
 
-/// The numbers of a call whose table and flow have three axes, of which those beside the index continue each other,
+/// The numbers of a call whose table and values have three axes, of which those beside the index continue each other,
 /// and whose list is dense.
 #[inline(always)]
 fn of_three_axes(
     form: Form,
     (table, [a, b, c]): (&ErasedView<'_>, [usize; 3]),
     list: &ErasedView<'_>,
-    flow: &ErasedView<'_>,
+    values: &ErasedView<'_>,
 ) -> Option<Numbers> {
-    let (&[x, y, z], &[i, j, l], &[r, s, t]) = (flow.shape(), flow.strides(), table.strides()) else {
+    let (&[x, y, z], &[i, j, l], &[r, s, t]) = (values.shape(), values.strides(), table.strides()) else {
         return None;
     };
     let (axis, is_along) = match form {
@@ -319,7 +320,7 @@ fn of_three_axes(
     };
     let is_listed = |k: usize| match list.shape() {
         &[len] => !is_along && len == k,
-        shape => is_along && are_alike(shape, flow.shape()) && list.is_plainly_dense(),
+        shape => is_along && are_alike(shape, values.shape()) && list.is_plainly_dense(),
     };
     // Whether the axis with the first stride is continued by one of that length and stride.
     let goes_on = |outer: isize, n: usize, inner: isize| (n as isize).checked_mul(inner) == Some(outer);
@@ -340,7 +341,7 @@ fn of_three_axes(
     Some(Numbers {
         table: ([p, n, m], table_strides),
         list: if is_along { [(k * m) as isize, m as isize, 1] } else { [0, list.strides()[0], 0] },
-        flow: ([p, k, m], flow_strides),
+        values: ([p, k, m], flow_strides),
     })
 }
 
@@ -350,9 +351,9 @@ pub(crate) fn of_dense(
     form: Form,
     table: &ErasedView<'_>,
     list: &ErasedView<'_>,
-    flow: &ErasedView<'_>,
+    values: &ErasedView<'_>,
 ) -> Option<Numbers> {
-    if !table.is_c_order() || !list.is_c_order() || !flow.is_c_order() {
+    if !table.is_c_order() || !list.is_c_order() || !values.is_c_order() {
         return None;
     }
     let shape = table.shape();
@@ -377,10 +378,10 @@ pub(crate) fn of_dense(
     if len == 0 || n == 0 {
         return None;
     }
-    let fits = match flow.rank() {
-        1 if flow.shape()[0] == len => true,
+    let fits = match values.rank() {
+        1 if values.shape()[0] == len => true,
         rank if rank == before.len() + listed.len() + after.len() => {
-            let (a, bc) = flow.shape().split_at(before.len());
+            let (a, bc) = values.shape().split_at(before.len());
             let (b, c) = bc.split_at(listed.len());
             a == before && b == listed && c == after
         }
@@ -390,14 +391,14 @@ pub(crate) fn of_dense(
     fits.then(|| Numbers {
         table: ([p, n, m], strides(n)),
         list: if is_along { strides(k) } else { [0, 1, 0] },
-        flow: ([p, k, m], strides(k)),
+        values: ([p, k, m], strides(k)),
     })
 }
 
 /// The strides of an array of shape a × b, or of one of rank 1 with as many dense elements.
 #[inline(always)]
-fn strides(flow: &ErasedView<'_>, a: usize, b: usize) -> Option<[isize; 2]> {
-    match (flow.shape(), flow.strides()) {
+fn strides(values: &ErasedView<'_>, a: usize, b: usize) -> Option<[isize; 2]> {
+    match (values.shape(), values.strides()) {
         (&[rows, columns], &[row, column]) if rows == a && columns == b => Some([row, column]),
         (&[len], &[1]) if a.checked_mul(b) == Some(len) => Some([b as isize, 1]), // others are rare
         _ => None,
@@ -408,7 +409,7 @@ fn strides(flow: &ErasedView<'_>, a: usize, b: usize) -> Option<[isize; 2]> {
 pub(crate) fn check_labels(
     matrix: &[usize],
     labels: &ErasedView<'_>,
-    (flow, name): (&[usize], &'static str),
+    (values, name): (&[usize], &'static str),
 ) -> Result<()> {
     let &[rows, _] = matrix else {
         return Err(Error::Rank { what: "the array", expected: "2 is needed", got: matrix.len() });
@@ -418,41 +419,43 @@ pub(crate) fn check_labels(
         false => Err(Error::Shape { what, expected: vec![rows], got: got.to_vec() }),
     };
     one_per_row("the list of labels", labels.shape())?;
-    one_per_row(name, flow)
+    one_per_row(name, values)
 }
 
-/// The axis along which to go element by element: where the flow's elements are neighbours and so are the
-/// indices; else where the flow's are nearest to each other, as long as it is worth a run; else the longest.
+/// The axis along which to go element by element: where the elements of the values are neighbours and so are the
+/// indices; else where those of the values are nearest to each other, as long as it is worth a run; else the longest.
 #[inline(always)]
-pub(crate) fn run_axis(shape: &[usize; 3], flow: &[isize; 3], list: &List<'_>) -> usize {
-    if shape[P] == 1 && shape[M] == 1 || shape[K] > 1 && flow[K] == 1 && list.stride(K) == 1 {
-        return K;
+pub(crate) fn run_axis(shape: &[usize; 3], values: &[isize; 3], list: &List<'_>) -> usize {
+    if shape[OUTER] == 1 && shape[INNER] == 1
+        || shape[INDEX] > 1 && values[INDEX] == 1 && list.stride(INDEX) == 1
+    {
+        return INDEX;
     }
-    if shape[K] == 1 && shape[M] == 1 {
-        return P;
+    if shape[INDEX] == 1 && shape[INNER] == 1 {
+        return OUTER;
     }
-    if shape[P] == 1 && shape[M] > 1 && flow[M] == 1 && list.stride(M) == 1 {
-        return M;
+    if shape[OUTER] == 1 && shape[INNER] > 1 && values[INNER] == 1 && list.stride(INNER) == 1 {
+        return INNER;
     }
-    run_axis_of_any(shape, flow, list)
+    run_axis_of_any(shape, values, list)
 }
 
 #[inline(never)]
-fn run_axis_of_any(shape: &[usize; 3], flow: &[isize; 3], list: &List<'_>) -> usize {
-    let is_dense = |&axis: &usize| shape[axis] > 1 && flow[axis] == 1 && list.stride(axis) == 1;
-    if let Some(axis) = [K, P, M].into_iter().find(is_dense) {
+fn run_axis_of_any(shape: &[usize; 3], values: &[isize; 3], list: &List<'_>) -> usize {
+    let is_dense = |&axis: &usize| shape[axis] > 1 && values[axis] == 1 && list.stride(axis) == 1;
+    if let Some(axis) = [INDEX, OUTER, INNER].into_iter().find(is_dense) {
         return axis;
     }
-    // Short runs cost less than going over a flow that leaves the first-level cache, again and again.
+    // Short runs cost less than going over values that leave the first-level cache, again and again.
     let is_large = shape.iter().product::<usize>() >= 4096;
     let worth = |&axis: &usize| shape[axis] >= if is_large { 2 } else { 16 };
-    let nearest = (0..3).filter(worth).min_by_key(|&axis| flow[axis].unsigned_abs());
-    nearest.unwrap_or_else(|| (0..3).max_by_key(|&axis| shape[axis]).unwrap_or(K))
+    let nearest = (0..3).filter(worth).min_by_key(|&axis| values[axis].unsigned_abs());
+    nearest.unwrap_or_else(|| (0..3).max_by_key(|&axis| shape[axis]).unwrap_or(INDEX))
 }
 
 /// Whether one index names a run of neighbours: dense rows in both arrays.
 #[inline(always)]
-pub(crate) fn are_rows(table: &[isize; 3], list: &List<'_>, flow: &impl Piece) -> bool {
-    let flow = flow.as_piece();
-    flow.shape()[M] > 1 && table[M] == 1 && flow.strides()[M] == 1 && list.stride(M) == 0
+pub(crate) fn are_rows(table: &[isize; 3], list: &List<'_>, values: &impl Piece) -> bool {
+    let values = values.as_piece();
+    values.shape()[INNER] > 1 && table[INNER] == 1 && values.strides()[INNER] == 1 && list.stride(INNER) == 0
 }

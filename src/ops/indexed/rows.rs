@@ -1,7 +1,7 @@
 //! Rows: one index names a run of neighbours. What gathers, puts and scatter-adds of rows share: a block of
 //! offsets at a time, and for each the two rows that belong together.
 
-use crate::array::{Erased3, Erased3Mut, K, P, Planes, PlanesMut, Word};
+use crate::array::{Erased3, Erased3Mut, INDEX, OUTER, Planes, PlanesMut, Word};
 use crate::index::checked::{BLOCK, List, block_for};
 use crate::simd;
 
@@ -34,15 +34,15 @@ pub(super) fn rows_ahead(row: usize, reach: usize) -> usize {
 enum Offsets<'b> {
     Words4(&'b [u32]),
     Words8(&'b [u64]),
-    /// One index for all planes: rows with one number in the table, and another in the flow.
+    /// One index for all planes: rows with one number in the table, and another in the values.
     Same {
         table: usize,
-        flow: usize,
+        values: usize,
     },
 }
 
 /// The rows of a block that belong together, in some planes of both arrays: row `offsets[k]` of the table, and of the
-/// flow the row with the number `k` from `first` on, or with the number `kept[k]` from there.
+/// values the row with the number `k` from `first` on, or with the number `kept[k]` from there.
 #[derive(Clone, Copy)]
 pub(super) struct Block<'b> {
     offsets: Offsets<'b>,
@@ -61,28 +61,28 @@ impl Block<'_> {
     pub(super) fn of_scatter<'a, T: Word>(
         &self,
         table: &'a mut Erased3Mut<'_>,
-        flow: &Erased3<'a>,
+        values: &Erased3<'a>,
     ) -> (PlanesMut<'a, T>, Planes<'a, T>) {
         match self.offsets {
-            Offsets::Same { table: to, flow: from } => (table.along_planes(to), flow.along_planes(from)),
-            _ => (table.planes(self.planes), flow.planes(self.planes)),
+            Offsets::Same { table: to, values: from } => (table.along_planes(to), values.along_planes(from)),
+            _ => (table.planes(self.planes), values.planes(self.planes)),
         }
     }
 
-    /// The planes of both arrays, of which the flow is written to.
+    /// The planes of both arrays, of which the output is written to.
     #[inline(always)]
     pub(super) fn of_gather<'a, T: Word>(
         &self,
         table: &Erased3<'a>,
-        flow: &'a mut Erased3Mut<'_>,
+        values: &'a mut Erased3Mut<'_>,
     ) -> (Planes<'a, T>, PlanesMut<'a, T>) {
         match self.offsets {
-            Offsets::Same { table: from, flow: to } => (table.along_planes(from), flow.along_planes(to)),
-            _ => (table.planes(self.planes), flow.planes(self.planes)),
+            Offsets::Same { table: from, values: to } => (table.along_planes(from), values.along_planes(to)),
+            _ => (table.planes(self.planes), values.planes(self.planes)),
         }
     }
 
-    /// Calls `update` with each pair of rows, the one of the flow first.
+    /// Calls `update` with each pair of rows, the one of the values first.
     #[inline(always)]
     pub(super) fn scatter<T: Word>(
         &self,
@@ -123,13 +123,13 @@ impl Block<'_> {
         }
     }
 
-    /// Whether only some rows of the flow are meant: then `scatter_kept` is to be called.
+    /// Whether only some rows of the values are meant: then `scatter_kept` is to be called.
     #[inline(always)]
     pub(super) fn is_kept(&self) -> bool {
         self.kept.is_some()
     }
 
-    /// As `scatter`, for those rows of the flow that are meant.
+    /// As `scatter`, for those rows of the values that are meant.
     #[inline(always)]
     pub(super) fn scatter_kept<T: Word>(
         &self,
@@ -227,14 +227,14 @@ pub(super) fn for_each_block(
     ahead: usize,
     mut work: impl FnMut(&Block<'_>),
 ) {
-    let is_shared = own.is_none() && (planes == 1 || list.stride(P) == 0);
+    let is_shared = own.is_none() && (planes == 1 || list.stride(OUTER) == 0);
     if is_shared && planes > len && len <= FEW && !list.has_gaps() {
         let offsets = &mut [0; FEW][..len];
-        list.fill(K, [0; 3], offsets);
+        list.fill(INDEX, [0; 3], offsets);
         for start in (0..planes).step_by(PLANES) {
             let planes = [start, (start + PLANES).min(planes)];
-            for (flow, &o) in offsets.iter().enumerate() {
-                let offsets = Offsets::Same { table: o as usize, flow };
+            for (values, &o) in offsets.iter().enumerate() {
+                let offsets = Offsets::Same { table: o as usize, values };
                 work(&Block { offsets, planes, first: 0, kept: None, len, ahead: 0 });
             }
         }
@@ -242,7 +242,7 @@ pub(super) fn for_each_block(
     }
     // A dense list of words of 32 or 64 bits that is read by all planes needs no block.
     let in_place = match list.words.piece().width() {
-        _ if !is_shared || list.stride(K) != 1 || !list.words.are_checked() => None,
+        _ if !is_shared || list.stride(INDEX) != 1 || !list.words.are_checked() => None,
         4 => list.words.as_slice().map(Offsets::Words4),
         8 => list.words.as_slice().map(Offsets::Words8),
         _ => None,
@@ -260,7 +260,7 @@ pub(super) fn for_each_block(
         for first in (0..len).step_by(step) {
             let seen = (len - first).min(if own.is_some() { step } else { step + ahead }).min(block.len());
             let offsets = &mut block[..seen];
-            list.fill(K, [p, first, 0], offsets);
+            list.fill(INDEX, [p, first, 0], offsets);
             let (mut len, planes) = (seen.min(step), [p, p + together]);
             let kept = kept.as_mut().zip(own).map(|(kept, (from, n))| {
                 len = keep(offsets, from, n, kept);
@@ -314,8 +314,8 @@ pub(super) fn twice<const N: usize>(from: &[u8], to: &mut [u8]) {
 
 /// Copies the rows of a put's block: up to 64 bytes by moves of 16, longer ones by `memcpy`, which knows the CPU.
 #[inline(never)]
-pub(super) fn put_block(block: &Block<'_>, table: &mut Erased3Mut<'_>, flow: &Erased3<'_>) {
-    let (mut to, from) = block.of_scatter::<u8>(table, flow);
+pub(super) fn put_block(block: &Block<'_>, table: &mut Erased3Mut<'_>, values: &Erased3<'_>) {
+    let (mut to, from) = block.of_scatter::<u8>(table, values);
     let (row, rows) = (from.row_len(), (&mut to, &from));
     if block.kept.is_some() {
         return block.scatter_kept(rows, any_length);

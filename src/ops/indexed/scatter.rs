@@ -1,4 +1,4 @@
-//! Scatter: `table[list] += a · flow`, or `table[list] = flow`.
+//! Scatter: `table[list] += a · values`, or `table[list] = values`.
 
 use super::plan::{
     Form, Job, Numbers, PREFETCH_FROM, Vectors, are_rows, check_labels, of_dense, place, run_axis,
@@ -6,8 +6,8 @@ use super::plan::{
 };
 use super::rows::{Block, Own, for_each_block, keep, put_block, rows_ahead};
 use crate::array::{
-    Erased3, Erased3Mut, ErasedSlice, ErasedSliceMut, ErasedView, ErasedViewMut, FLOW, K, LIST, M, P, Plan,
-    Planes, PlanesMut, Runs, RunsMut, TABLE, Update, Word,
+    Erased3, Erased3Mut, ErasedSlice, ErasedSliceMut, ErasedView, ErasedViewMut, INDEX, INNER, LIST, OUTER,
+    Plan, Planes, PlanesMut, Runs, RunsMut, TABLE, Update, VALUES, Word,
 };
 use crate::error::Result;
 use crate::index::checked::{
@@ -129,20 +129,20 @@ pub(super) fn dense(vectors: &mut Vectors<'_, ErasedSliceMut<'_>, ErasedSlice<'_
         update: impl Update<T>,
         level: Level,
     ) -> bool {
-        let (list, flow) = (vectors.list.typed::<X>(), vectors.flow.typed::<T>());
+        let (list, values) = (vectors.list.typed::<X>(), vectors.values.typed::<T>());
         let places = vectors.places::<X>(vectors.table.as_slice().len());
         let table = &mut vectors.table.typed::<T>()[..places];
         let list_bytes = size_of_val(list);
         let is_small = list_bytes >= LONG_LIST && size_of_val(table) <= list_bytes / SMALL_TABLE;
         let before = if is_small { copy(table) } else { None };
-        let is_done =
-            (before.is_some() || are_all_below(list, places, level)) && update_all(table, list, flow, update);
+        let is_done = (before.is_some() || are_all_below(list, places, level))
+            && update_all(table, list, values, update);
         if let (false, Some(before)) = (is_done, before) {
             table.copy_from_slice(&before);
         }
         is_done
     }
-    let (element, index) = (vectors.flow.width(), vectors.list.width());
+    let (element, index) = (vectors.values.width(), vectors.list.width());
     let Some(level) = Level::current().ok() else { return false };
     if !is_for_one(vectors) {
         return false;
@@ -154,11 +154,14 @@ pub(super) fn dense(vectors: &mut Vectors<'_, ErasedSliceMut<'_>, ErasedSlice<'_
     }
 }
 
-/// Whether there is an index for each element of the flow, and one thread should update with them, without prefetches.
+/// Whether there is an index for each element of the values, and one thread should update with them, without
+/// prefetches.
 #[inline(always)]
-fn is_for_one(Vectors { table, list, flow, .. }: &Vectors<'_, ErasedSliceMut<'_>, ErasedSlice<'_>>) -> bool {
+fn is_for_one(
+    Vectors { table, list, values, .. }: &Vectors<'_, ErasedSliceMut<'_>, ErasedSlice<'_>>,
+) -> bool {
     let table = table.as_slice();
-    list.len() == flow.len() && (list.len() < 2 * DISTANCE || table.len() * table.width() < SHARED)
+    list.len() == values.len() && (list.len() < 2 * DISTANCE || table.len() * table.width() < SHARED)
 }
 
 /// A copy of a table, if there is room for it.
@@ -174,11 +177,11 @@ fn copy<T: Word>(table: &[T]) -> Option<Vec<T>> {
 /// Updates the places that the list names, as far as there is one for each index. The compiler does not do four of them
 /// at once by itself.
 #[inline(always)]
-fn update_all<T: Word, X: Word>(table: &mut [T], list: &[X], flow: &[T], update: impl Update<T>) -> bool {
+fn update_all<T: Word, X: Word>(table: &mut [T], list: &[X], values: &[T], update: impl Update<T>) -> bool {
     let mut set = |(&i, &x): (&X, &T)| table.get_mut(place(i)).map(|to| update.update(to, x)).is_some();
-    let ((lists, list), (flows, flow)) = (list.as_chunks::<4>(), flow.as_chunks::<4>());
-    lists.iter().zip(flows).all(|(list, flow)| list.iter().zip(flow).all(&mut set))
-        && list.iter().zip(flow).all(set)
+    let ((lists, list), (fours_of_values, values)) = (list.as_chunks::<4>(), values.as_chunks::<4>());
+    lists.iter().zip(fours_of_values).all(|(list, values)| list.iter().zip(values).all(&mut set))
+        && list.iter().zip(values).all(set)
 }
 
 /// As [`dense`], each index resolved as it is read. `false` where there is something to refuse, and nothing is done.
@@ -202,31 +205,31 @@ fn resolve(vectors: &mut Vectors<'_, ErasedSliceMut<'_>, ErasedSlice<'_>>, meani
     ) {
         with_integer!(vectors.list.width(), meaning.is_signed, resolve_of::<T>(vectors, meaning, update))
     }
-    with_update!(op, vectors.flow.width(), by_index(vectors, meaning));
+    with_update!(op, vectors.values.width(), by_index(vectors, meaning));
 }
 
 #[inline(never)]
 fn resolve_of<T: Word, I: Word>(
-    Vectors { table, list, flow, .. }: &mut Vectors<'_, ErasedSliceMut<'_>, ErasedSlice<'_>>,
+    Vectors { table, list, values, .. }: &mut Vectors<'_, ErasedSliceMut<'_>, ErasedSlice<'_>>,
     meaning: &Meaning,
     update: impl Update<T>,
 ) {
     struct Scatter<'v, T, I, U> {
         table: &'v mut [T],
         list: &'v [I],
-        flow: &'v [T],
+        values: &'v [T],
         update: U,
     }
     impl<T: Word, I: Word, U: Update<T>> OffsetWork<I> for Scatter<'_, T, I, U> {
         #[inline(always)]
         fn run(self, offset: impl Fn(I) -> u64) {
-            for (&x, &i) in self.flow.iter().zip(self.list) {
+            for (&x, &i) in self.values.iter().zip(self.list) {
                 self.update.update(&mut self.table[offset(i) as usize], x);
             }
         }
         #[inline(always)]
         fn run_with_gaps(self, offset: impl Fn(I) -> u64) {
-            for (&x, &i) in self.flow.iter().zip(self.list) {
+            for (&x, &i) in self.values.iter().zip(self.list) {
                 if let Some(to) = usize::try_from(offset(i)).ok().and_then(|o| self.table.get_mut(o)) {
                     self.update.update(to, x);
                 }
@@ -236,7 +239,7 @@ fn resolve_of<T: Word, I: Word>(
     meaning.resolve_each::<I>(Scatter {
         table: &mut table.typed()[..meaning.bound], // as in `gather`
         list: list.typed(),
-        flow: flow.typed(),
+        values: values.typed(),
         update,
     });
 }
@@ -244,13 +247,13 @@ fn resolve_of<T: Word, I: Word>(
 /// The pieces that these numbers describe.
 #[inline(always)]
 pub(super) fn job<'a>(
-    Numbers { table, list, flow }: Numbers,
+    Numbers { table, list, values }: Numbers,
     dst: &'a mut ErasedViewMut<'_>,
     idx: &ErasedIndices<'a>,
     src: &ErasedView<'a>,
 ) -> Scatter<'a> {
-    let list = idx.piece(idx.list.piece(flow.0, list), table.0[K]);
-    Job { table: dst.piece(table.0, table.1), list, flow: src.piece(flow.0, flow.1), axis: P }
+    let list = idx.piece(idx.list.piece(values.0, list), table.0[INDEX]);
+    Job { table: dst.piece(table.0, table.1), list, values: src.piece(values.0, values.1), axis: OUTER }
 }
 
 /// The short way. See [`super::plan`].
@@ -298,8 +301,8 @@ fn along(
     op: Op,
 ) -> Result<()> {
     let level = Level::current()?;
-    let flow = (src.layout(), "the source");
-    let plan = Plan::new(dst.as_view().layout(), axis, (idx.list.layout(), is_along), flow)?;
+    let values = (src.layout(), "the source");
+    let plan = Plan::new(dst.as_view().layout(), axis, (idx.list.layout(), is_along), values)?;
     let bound = dst.as_view().shape()[axis];
     let list = |i| idx.piece(idx.list.piece_of(&plan, LIST, i), bound);
     // All indices are checked before anything is written: those of an only piece where they stand, if that will do.
@@ -313,8 +316,8 @@ fn along(
             list.check_in_place(level);
             list
         });
-        let (table, flow) = (dst.piece_of(&plan, TABLE, i), src.piece_of(&plan, FLOW, i));
-        run(&mut Job { table, list, flow, axis: P }, op, level);
+        let (table, values) = (dst.piece_of(&plan, TABLE, i), src.piece_of(&plan, VALUES, i));
+        run(&mut Job { table, list, values, axis: OUTER }, op, level);
     }
     Ok(())
 }
@@ -322,18 +325,18 @@ fn along(
 /// By one thread or several. No two ever update one element, so its sum is in the order of the indices.
 #[inline(always)]
 fn run(job: &mut Scatter<'_>, op: Op, level: Level) {
-    let [planes, len, width] = *job.flow.shape();
+    let [planes, len, width] = *job.values.shape();
     if planes * len * width < 2 * GRAIN { piece(job, None, op, level) } else { shared(job, op, level) }
 }
 
 #[cold]
 fn shared(job: &mut Scatter<'_>, op: Op, level: Level) {
-    let [planes, len, width] = *job.flow.shape();
+    let [planes, len, width] = *job.values.shape();
     let threads = parallel::threads();
     // Where threads share a destination, each piece reads all indices, and the lines beside its rows. Beside long
     // rows that is little, so there are more pieces than threads, and a helper that comes late still finds some;
     // with rows of 256 bytes eight pieces took twice the time of one.
-    let row = width * job.flow.width();
+    let row = width * job.values.width();
     let each = if row >= LONG_ROWS { 4 } else { 1 };
     let least = match width {
         1 => GRAIN * row,
@@ -342,19 +345,19 @@ fn shared(job: &mut Scatter<'_>, op: Op, level: Level) {
     };
     let pieces = (each * threads).min(planes * len * row / least);
     let mut cut = |axis, grain| {
-        let job = Job { table: job.table.reborrow(), list: job.list, flow: job.flow, axis };
+        let job = Job { table: job.table.reborrow(), list: job.list, values: job.values, axis };
         parallel::for_each(job, grain, |_, mut job| piece(&mut job, None, op, level));
     };
     if threads < 2 {
         piece(job, None, op, level);
     } else if planes >= 2 * threads {
-        cut(P, GRAIN.div_ceil(len * width));
-    } else if width >= GRAIN || width >= 2 * COLUMNS && job.list.stride(M) != 0 {
-        cut(M, (GRAIN / len).max(COLUMNS));
+        cut(OUTER, GRAIN.div_ceil(len * width));
+    } else if width >= GRAIN || width >= 2 * COLUMNS && job.list.stride(INNER) != 0 {
+        cut(INNER, (GRAIN / len).max(COLUMNS));
     } else if pieces < 2 || !is_shared(job.table.as_piece().reach(), len, width, threads) {
         piece(job, None, op, level);
     } else {
-        let job = Job { table: job.table.reborrow(), list: job.list, flow: job.flow, axis: P };
+        let job = Job { table: job.table.reborrow(), list: job.list, values: job.values, axis: OUTER };
         let pieces = by_destination(job, pieces);
         parallel::for_each(pieces, 1, |_, pieces: Vec<(usize, Scatter<'_>)>| {
             for (first, mut job) in pieces {
@@ -376,24 +379,24 @@ fn is_shared(bytes: usize, len: usize, width: usize, threads: usize) -> bool {
 /// shows; each piece with the number of its first place. Every piece goes through all indices and updates
 /// what is its own, so where the cuts are does not show in the sums.
 fn by_destination(job: Scatter<'_>, pieces: usize) -> Vec<(usize, Scatter<'_>)> {
-    let (len, n) = (job.flow.shape()[K], job.table.as_piece().shape()[K]);
+    let (len, n) = (job.values.shape()[INDEX], job.table.as_piece().shape()[INDEX]);
     let (mut sample, mut offset) = (Vec::with_capacity(SAMPLE), [0]);
     for i in 0..SAMPLE.min(len) {
-        job.list.fill(K, [0, i * (len / SAMPLE.min(len)), 0], &mut offset);
+        job.list.fill(INDEX, [0, i * (len / SAMPLE.min(len)), 0], &mut offset);
         sample.extend(usize::try_from(offset[0]).ok().filter(|&o| o < n));
     }
     sample.sort_unstable();
-    let (list, flow, axis) = (job.list, job.flow, job.axis);
+    let (list, values, axis) = (job.list, job.values, job.axis);
     let (mut done, mut first, mut rest) = (Vec::with_capacity(pieces), 0, job.table);
     for i in 1..pieces {
         let cut = sample.get(i * sample.len() / pieces).copied().unwrap_or(0);
         if cut > first {
-            let (table, beyond) = rest.split_at(K, cut - first);
-            done.push((first, Job { table, list, flow, axis }));
+            let (table, beyond) = rest.split_at(INDEX, cut - first);
+            done.push((first, Job { table, list, values, axis }));
             (first, rest) = (cut, beyond);
         }
     }
-    done.push((first, Job { table: rest, list, flow, axis }));
+    done.push((first, Job { table: rest, list, values, axis }));
     done
 }
 
@@ -403,9 +406,9 @@ fn by_destination(job: Scatter<'_>, pieces: usize) -> Vec<(usize, Scatter<'_>)> 
 fn piece(job: &mut Scatter<'_>, first: Option<usize>, op: Op, level: Level) {
     let own = match first {
         None if !job.list.has_gaps() => None,
-        first => Some((first.unwrap_or(0), job.table.as_piece().shape()[K])),
+        first => Some((first.unwrap_or(0), job.table.as_piece().shape()[INDEX])),
     };
-    if are_rows(job.table.as_piece().strides(), &job.list, &job.flow) {
+    if are_rows(job.table.as_piece().strides(), &job.list, &job.values) {
         update_rows(job, own, op, level)
     } else {
         elements(job, own, first.is_some(), op)
@@ -415,17 +418,17 @@ fn piece(job: &mut Scatter<'_>, first: Option<usize>, op: Op, level: Level) {
 /// Rows: one index names a run of neighbours.
 #[inline(never)]
 fn update_rows(job: &mut Scatter<'_>, own: Own, op: Op, level: Level) {
-    let [planes, len, width] = *job.flow.shape();
-    let (row, reach) = (width * job.flow.width(), job.table.as_piece().reach());
+    let [planes, len, width] = *job.values.shape();
+    let (row, reach) = (width * job.values.width(), job.table.as_piece().reach());
     // A row that is added to is read, too.
     let adds_ahead =
         if reach < PREFETCH_ROWS_FROM || simd::is_intel() { 0 } else { ((32 << 10) / row).min(16) };
     let ahead = if matches!(op, Op::Put) { rows_ahead(row, reach) } else { adds_ahead };
-    let Job { table, list, flow, .. } = job;
+    let Job { table, list, values, .. } = job;
     for_each_block(list, [planes, len], own, ahead, |block| match op {
-        Op::AddF32(a) => add_rows(block, block.of_scatter(table, flow), a, level),
-        Op::AddF64(a) => add_rows(block, block.of_scatter(table, flow), a, level),
-        Op::Put => put_block(block, table, flow),
+        Op::AddF32(a) => add_rows(block, block.of_scatter(table, values), a, level),
+        Op::AddF64(a) => add_rows(block, block.of_scatter(table, values), a, level),
+        Op::Put => put_block(block, table, values),
     });
 }
 
@@ -540,18 +543,18 @@ fn add<T: Float, const N: usize>(from: &[T], to: &mut [T], a: T) {
 fn elements(job: &mut Scatter<'_>, own: Own, is_part: bool, op: Op) {
     if !is_part
         && !job.list.words.are_checked()
-        && let (Some(list), Some(flow)) = (job.list.words.piece().as_vector(), job.flow.as_vector())
+        && let (Some(list), Some(values)) = (job.list.words.piece().as_vector(), job.values.as_vector())
         && let Some(table) = job.table.as_vector()
     {
         let meaning = job.list.meaning;
-        return resolve(&mut Vectors { table, list, is_signed: meaning.is_signed, flow }, &meaning, op);
+        return resolve(&mut Vectors { table, list, is_signed: meaning.is_signed, values }, &meaning, op);
     }
-    let (shape, strides) = (job.flow.shape(), job.flow.strides());
-    let has_few_columns = (2..=FEW_COLUMNS).contains(&shape[K]) && shape[M] == 1;
+    let (shape, strides) = (job.values.shape(), job.values.strides());
+    let has_few_columns = (2..=FEW_COLUMNS).contains(&shape[INDEX]) && shape[INNER] == 1;
     let axis = if is_part {
-        K
-    } else if has_few_columns && shape[P] >= MANY_PLANES && job.list.stride(P) == 0 {
-        P
+        INDEX
+    } else if has_few_columns && shape[OUTER] >= MANY_PLANES && job.list.stride(OUTER) == 0 {
+        OUTER
     } else {
         run_axis(shape, strides, &job.list)
     };
@@ -559,12 +562,12 @@ fn elements(job: &mut Scatter<'_>, own: Own, is_part: bool, op: Op) {
         return resolved(job, own, axis, op);
     }
     // On Intel's CPUs, with caches as large, prefetching took longer (results/tried/scatter.md).
-    let is_far = axis == K
-        && shape[K] >= 2 * DISTANCE
+    let is_far = axis == INDEX
+        && shape[INDEX] >= 2 * DISTANCE
         && job.table.as_piece().reach() >= PREFETCH_FROM
         && !simd::is_intel();
-    let (ahead, width, words) = (if is_far { DISTANCE } else { 0 }, job.flow.width(), job.list.words);
-    let runs = Runs::of_scatter(&mut job.table, &words, &job.flow, axis, ahead);
+    let (ahead, width, words) = (if is_far { DISTANCE } else { 0 }, job.values.width(), job.list.words);
+    let runs = Runs::of_scatter(&mut job.table, &words, &job.values, axis, ahead);
     let index = words.piece().width();
     match op {
         Op::AddF32(a) => with_index!(index, update_runs::<f32>(runs, Add(a))),
@@ -587,8 +590,8 @@ fn resolved(job: &mut Scatter<'_>, own: Own, axis: usize, op: Op) {
     fn update_block<T: Word>(runs: RunsMut<'_>, update: impl Update<T>) {
         update_runs::<T, u64>(runs, update);
     }
-    let (shape, width) = (*job.flow.shape(), job.flow.width());
-    let [a, b] = [[M, K], [P, M], [P, K]][axis];
+    let (shape, width) = (*job.values.shape(), job.values.width());
+    let [a, b] = [[INNER, INDEX], [OUTER, INNER], [OUTER, INDEX]][axis];
     block_for!(block, shape[axis]);
     for i in 0..shape[a] {
         for j in 0..shape[b] {
@@ -602,10 +605,10 @@ fn resolved(job: &mut Scatter<'_>, own: Own, axis: usize, op: Op) {
                     with_update!(op, width, update_some(job, from, (axis, index), offsets));
                 } else {
                     let words =
-                        checked_block(offsets, axis, job.table.as_piece().shape()[K], job.list.level());
-                    let (mut table, flow) =
-                        (job.table.table_part(axis, index, len), job.flow.part(axis, index, len));
-                    let runs = Runs::of_scatter(&mut table, &words, &flow, axis, 0);
+                        checked_block(offsets, axis, job.table.as_piece().shape()[INDEX], job.list.level());
+                    let (mut table, values) =
+                        (job.table.table_part(axis, index, len), job.values.part(axis, index, len));
+                    let runs = Runs::of_scatter(&mut table, &words, &values, axis, 0);
                     with_update!(op, width, update_block(runs));
                 }
             }
@@ -622,16 +625,16 @@ fn update_some<T: Word>(
     offsets: &mut [u64],
     update: impl Update<T>,
 ) {
-    let (len, n) = (offsets.len(), job.table.as_piece().shape()[K]);
+    let (len, n) = (offsets.len(), job.table.as_piece().shape()[INDEX]);
     let (room, kept) = (&mut [T::default(); BLOCK][..len], &mut [0; BLOCK]);
-    job.flow.typed().run(axis, index).copy_to(0, room);
-    if axis == K {
+    job.values.typed().run(axis, index).copy_to(0, room);
+    if axis == INDEX {
         let len = keep(offsets, from, n, kept);
         (0..len).for_each(|k| room[k] = room[kept[k] as usize]); // never behind `k`
         let words = checked_block(&offsets[..len], axis, n, job.list.level());
-        let (mut table, flow) =
+        let (mut table, values) =
             (job.table.table_part(axis, index, len), Erased3::from_slice(&room[..len], axis));
-        update_runs::<T, u64>(Runs::of_scatter(&mut table, &words, &flow, axis, 0), update);
+        update_runs::<T, u64>(Runs::of_scatter(&mut table, &words, &values, axis, 0), update);
     } else {
         job.table.typed().update_inside((axis, index), offsets, room, update);
     }
@@ -658,17 +661,17 @@ fn scattered_of<T: Word>(
     let plan = Plan::new(&flat, 0, (idx.list.layout(), false), (src.layout(), "the source"))?;
     idx.check(places, level)?;
     let rank = dst.as_view().rank(); // at least 2: others are flat
-    let mut lanes = dst.lanes::<T>(rank - 1);
-    let width = lanes.lane_len();
+    let mut lanes = dst.axis_slices::<T>(rank - 1);
+    let width = lanes.slice_len();
     let mut offsets = [0; BLOCK];
     for i in 0..plan.pieces() {
         let list = idx.piece(idx.list.piece_of(&plan, LIST, i), places);
-        let src = src.piece_of(&plan, FLOW, i).typed::<T>().run(K, [0; 3]);
+        let src = src.piece_of(&plan, VALUES, i).typed::<T>().run(INDEX, [0; 3]);
         for first in (0..src.len()).step_by(BLOCK) {
             let offsets = &mut offsets[..(src.len() - first).min(BLOCK)];
-            list.fill(K, [0, first, 0], offsets);
+            list.fill(INDEX, [0, first, 0], offsets);
             for (k, &o) in offsets.iter().enumerate().filter(|&(_, &o)| o < places as u64) {
-                update.update(lanes.lane(o as usize / width).at(o as usize % width), src.get(first + k));
+                update.update(lanes.slice(o as usize / width).at(o as usize % width), src.get(first + k));
             }
         }
     }
@@ -697,8 +700,8 @@ mod tests {
             let plan = Plan::new(dst.as_view().layout(), 0, (idx.list.layout(), false), (src.layout(), ""))
                 .expect("a fit");
             let list = idx.piece(idx.list.piece_of(&plan, LIST, 0), places as usize);
-            let (table, flow) = (dst.piece_of(&plan, TABLE, 0), src.piece_of(&plan, FLOW, 0));
-            let cut = by_destination(Job { table, list, flow, axis: P }, pieces);
+            let (table, values) = (dst.piece_of(&plan, TABLE, 0), src.piece_of(&plan, VALUES, 0));
+            let cut = by_destination(Job { table, list, values, axis: OUTER }, pieces);
             assert!(cut.len() > 1);
             for (first, mut job) in cut {
                 piece(&mut job, Some(first), Op::AddF32(-0.3), Level::Portable);

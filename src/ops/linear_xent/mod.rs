@@ -326,8 +326,8 @@ impl<T: Float, P: Product<T>> LinearXent<T, P> {
             let work = RowsOf { width: classes.len(), elements: &mut *scratch };
             let grain = (1 << 16) / classes.len();
             parallel::for_each(work, grain, |_, work| {
-                let lane = bias.lanes(0).lane(0);
-                work.elements.chunks_exact_mut(work.width).for_each(|row| lane.copy_to(0, row));
+                let slice = bias.axis_slices(0).slice(0);
+                work.elements.chunks_exact_mut(work.width).for_each(|row| slice.copy_to(0, row));
             });
         }
         let mut logits = ViewMut::new(scratch, &shape)?;
@@ -402,8 +402,8 @@ impl<'g, T: Float> LinearGradients<'g, T> {
         for to in [&mut self.weight, &mut self.bias].into_iter().flatten() {
             let axis = to.rank() - 1;
             let count = to.shape()[..axis].iter().product();
-            let mut lanes = to.reborrow().into_lanes(axis);
-            (0..count).for_each(|i| lanes.lane(i).fill(T::ZERO));
+            let mut slices = to.reborrow().into_axis_slices(axis);
+            (0..count).for_each(|i| slices.slice(i).fill(T::ZERO));
         }
     }
 }
@@ -474,22 +474,22 @@ impl<T: Float> Columns<'_, T> {
     /// In the order of the rows.
     fn sum(self, add: bool) {
         let Columns(matrix, to) = self;
-        let mut to = to.into_lanes(0);
-        let mut to = to.lane(0);
+        let mut to = to.into_axis_slices(0);
+        let mut to = to.slice(0);
         let [rows, columns] = [matrix.shape()[0], matrix.shape()[1]];
         let mut sums = [T::ZERO; SUMS];
         for first in (0..columns).step_by(SUMS) {
             let range = first..columns.min(first + SUMS);
             let sums = &mut sums[..range.len()];
             if add {
-                to.as_lane().copy_to(first, sums);
+                to.as_slice_view().copy_to(first, sums);
             } else {
                 sums.fill(T::ZERO);
             }
-            let lanes = matrix.part(1, range).lanes(1);
+            let slices = matrix.part(1, range).axis_slices(1);
             for row in 0..rows {
-                let lane = lanes.lane(row);
-                let row = lane.as_slice().unwrap_or_default();
+                let slice = slices.slice(row);
+                let row = slice.as_slice().unwrap_or_default();
                 sums.iter_mut().zip(row).for_each(|(sum, &x)| *sum += x);
             }
             to.copy_from(first, sums);

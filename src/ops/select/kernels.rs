@@ -301,7 +301,7 @@ pub(super) const FEW: usize = 32;
 
 /// Writes the hits of words, whose first element has the index `first` and of which `x` gives any, to places enough.
 #[inline(always)]
-pub(super) fn put_few<T: Float>(
+pub(super) fn store_sparse<T: Float>(
     words: &[u64],
     first: usize,
     mut x: impl FnMut(usize) -> T,
@@ -329,7 +329,7 @@ pub(super) fn put_few<T: Float>(
     }
 }
 
-/// [`put_few`] of the elements of `x`, in whose places zeros are left.
+/// [`store_sparse`] of the elements of `x`, in whose places zeros are left.
 pub(super) fn take_few<T: Float>(level: Level, words: &[u64], first: usize, x: &mut [T], to: Places<'_, T>) {
     T::dispatch(level, TakeFew { words, first, x, to });
 }
@@ -346,7 +346,7 @@ impl<T: Float> Kernel<T> for TakeFew<'_, T> {
     #[inline(always)]
     fn run<S: Simd<T>>(self, _: S) {
         let TakeFew { words, first, x, mut to } = self;
-        put_few(
+        store_sparse(
             words,
             first,
             #[inline(always)]
@@ -389,7 +389,7 @@ impl<T: Float> Kernel<T> for Select<'_, T> {
             let words = [comparison.short_word(s, head), comparison.short_word(s, tail)];
             let hits = (words[0].count_ones() + words[1].count_ones()) as usize;
             if hits <= 2 * FEW {
-                put_few(
+                store_sparse(
                     &words,
                     first,
                     #[inline(always)]

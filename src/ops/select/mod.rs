@@ -215,7 +215,7 @@ fn test_words<T: Float>(level: Level, test: &Test<T>, x: &[T], words: &mut [u64]
 fn put<T: Float>(level: Level, words: &[u64], first: usize, x: &[T], to: &mut Places<'_, T>) {
     let kernels = if to.values.is_some() && !matches!(to.positions, Positions::None) { 2 } else { 1 };
     if to.len <= kernels * kernels::FEW {
-        return kernels::put_few(words, first, |i| x[i], to);
+        return kernels::store_sparse(words, first, |i| x[i], to);
     }
     match &mut to.positions {
         Positions::None => {}
@@ -250,7 +250,7 @@ fn write_blocks<T: Float>(
                 x.copy_to(at, piece);
                 put(level, words, first + at, piece, &mut sink.places(n)?);
             } else if n > 0 {
-                kernels::put_few(words, first + at, |i| x.get(at + i), &mut sink.places(n)?);
+                kernels::store_sparse(words, first + at, |i| x.get(at + i), &mut sink.places(n)?);
             }
             total += n;
         }
@@ -355,7 +355,7 @@ fn put_word<T: Float>(
     if needed > room {
         return Err(Error::Room { needed, room });
     }
-    kernels::put_few(&[word], 0, x, to);
+    kernels::store_sparse(&[word], 0, x, to);
     Ok(needed)
 }
 
@@ -376,7 +376,7 @@ impl<T: Float> Request<'_, T> {
     #[inline(always)]
     fn run(self) -> Outcome<usize> {
         let Request { level, x, hits, mut sink } = self;
-        let mut lanes = None;
+        let mut slices = None;
         let x = match x.as_slice() {
             Some(x) if x.len() <= block_len::<T>() => {
                 return match (sink, hits) {
@@ -387,7 +387,7 @@ impl<T: Float> Request<'_, T> {
                 };
             }
             Some(x) => Source::Dense(x),
-            None => Source::new(x, &mut lanes),
+            None => Source::new(x, &mut slices),
         };
         if let (Source::Strided { len: 0..=PIECE, .. }, Some(sink)) = (&x, sink.as_deref_mut()) {
             return write_blocks(level, &x, 0, hits, sink); // one block, too
@@ -772,8 +772,8 @@ fn write_mask<T: Float>(level: Level, x: &View<'_, T>, test: Test<T>, out: &mut 
             if let Some(x) = small {
                 return kernels::mask(level, &test, x, out);
             }
-            let mut lanes = None;
-            let work = (Source::new(x, &mut lanes), out);
+            let mut slices = None;
+            let work = (Source::new(x, &mut slices), out);
             parallel::for_each(work, grain(x.len()), |_, (x, out)| {
                 let _: std::result::Result<(), ()> = x.each_block(|at, len, x| {
                     kernels::mask(level, &test, x, &mut out[at..at + len]);

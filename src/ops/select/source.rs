@@ -1,6 +1,6 @@
 //! The elements of a view in C order, in dense blocks.
 
-use crate::array::{Lanes, LanesMut, View};
+use crate::array::{AxisSlices, AxisSlicesMut, View};
 use crate::parallel::Split;
 use crate::simd::Float;
 use crate::simd::select::WORD;
@@ -24,21 +24,21 @@ pub(super) enum Source<'a, T> {
     /// They stand in memory like that.
     Dense(&'a [T]),
     /// They are `len` elements from `first` on, counted through the slices along the last axis.
-    Strided { lanes: &'a Lanes<'a, T>, first: usize, len: usize },
+    Strided { slices: &'a AxisSlices<'a, T>, first: usize, len: usize },
     /// No elements, but a length.
     Length(usize),
 }
 
 impl<'a, T: Float> Source<'a, T> {
-    /// The elements of a view; the lanes of a strided one stand in `lanes`.
+    /// The elements of a view; the slices of a strided one stand in `slices`.
     #[inline]
-    pub(super) fn new(x: &View<'a, T>, lanes: &'a mut Option<Lanes<'a, T>>) -> Self {
+    pub(super) fn new(x: &View<'a, T>, slices: &'a mut Option<AxisSlices<'a, T>>) -> Self {
         match x.as_slice() {
             Some(x) => Source::Dense(x),
             None => {
                 // Axes of length 1 at the end make no slices worth the name.
                 let axis = x.shape().iter().rposition(|&n| n != 1).unwrap_or(0);
-                Source::Strided { lanes: lanes.insert(x.lanes(axis)), first: 0, len: x.len() }
+                Source::Strided { slices: slices.insert(x.axis_slices(axis)), first: 0, len: x.len() }
             }
         }
     }
@@ -56,12 +56,12 @@ impl<'a, T: Float> Source<'a, T> {
                     f(i * block_len::<T>(), x.len(), x)?;
                 }
             }
-            Source::Strided { lanes, first, len } => {
+            Source::Strided { slices, first, len } => {
                 let (mut small, mut large) = (None, None);
                 let piece = piece_of(len, &mut small, &mut large);
                 for at in (0..len).step_by(PIECE) {
                     let piece = &mut piece[..PIECE.min(len - at)];
-                    lanes.copy_to(first + at, piece);
+                    slices.copy_to(first + at, piece);
                     f(at, piece.len(), piece)?;
                 }
             }
@@ -92,12 +92,12 @@ impl<'a, T: Float> Source<'a, T> {
     pub(super) fn get(&self, i: usize) -> T {
         match *self {
             Source::Dense(x) => x[i],
-            Source::Strided { lanes, first, .. } if first + i < lanes.lane_len() => {
-                lanes.lane(0).get(first + i) // no division where there is but one
+            Source::Strided { slices, first, .. } if first + i < slices.slice_len() => {
+                slices.slice(0).get(first + i) // no division where there is but one
             }
-            Source::Strided { lanes, first, .. } => {
-                let (lane, at) = ((first + i) / lanes.lane_len(), (first + i) % lanes.lane_len());
-                lanes.lane(lane).get(at)
+            Source::Strided { slices, first, .. } => {
+                let (slice, at) = ((first + i) / slices.slice_len(), (first + i) % slices.slice_len());
+                slices.slice(slice).get(at)
             }
             Source::Length(_) => T::NAN,
         }
@@ -107,7 +107,7 @@ impl<'a, T: Float> Source<'a, T> {
     pub(super) fn copy_to(&self, at: usize, to: &mut [T]) {
         match *self {
             Source::Dense(x) => to.copy_from_slice(&x[at..at + to.len()]),
-            Source::Strided { lanes, first, .. } => lanes.copy_to(first + at, to),
+            Source::Strided { slices, first, .. } => slices.copy_to(first + at, to),
             Source::Length(_) => {}
         }
     }
@@ -127,14 +127,14 @@ pub(super) fn piece_of<'a, T: Float>(
 }
 
 /// Writes a piece over the elements from `first` on.
-pub(super) fn copy_back<T: Float>(lanes: &mut LanesMut<'_, T>, first: usize, mut piece: &[T]) {
-    let lane_len = lanes.lane_len();
-    let (mut lane, mut start) = (first / lane_len, first % lane_len);
+pub(super) fn copy_back<T: Float>(slices: &mut AxisSlicesMut<'_, T>, first: usize, mut piece: &[T]) {
+    let slice_len = slices.slice_len();
+    let (mut slice, mut start) = (first / slice_len, first % slice_len);
     while !piece.is_empty() {
-        let (now, later) = piece.split_at(piece.len().min(lane_len - start));
-        lanes.lane(lane).copy_from(start, now);
+        let (now, later) = piece.split_at(piece.len().min(slice_len - start));
+        slices.slice(slice).copy_from(start, now);
         piece = later;
-        (lane, start) = (lane + 1, 0);
+        (slice, start) = (slice + 1, 0);
     }
 }
 
@@ -152,9 +152,9 @@ impl<T: Float> Split for Source<'_, T> {
                 let (a, b) = x.split_at(mid);
                 (Source::Dense(a), Source::Dense(b))
             }
-            Source::Strided { lanes, first, len } => (
-                Source::Strided { lanes, first, len: mid },
-                Source::Strided { lanes, first: first + mid, len: len - mid },
+            Source::Strided { slices, first, len } => (
+                Source::Strided { slices, first, len: mid },
+                Source::Strided { slices, first: first + mid, len: len - mid },
             ),
             Source::Length(len) => (Source::Length(mid), Source::Length(len - mid)),
         }

@@ -4,7 +4,7 @@ use super::answer::{Outcome, Places, Position, Sink, Slices, Vectors};
 use super::predicate::{Predicate, Test};
 use super::source::{PIECE, Source, WORDS, block_len, copy_back, piece_of};
 use super::{CHUNK, Hits, fits, grain, is_parallel, kernels, put, put_word};
-use crate::array::{LanesMut, View, ViewMut};
+use crate::array::{AxisSlicesMut, View, ViewMut};
 use crate::error::{Error, Result};
 use crate::parallel::{self, Split};
 use crate::simd::select::WORD;
@@ -97,20 +97,20 @@ impl<T: Float> Blocks<'_, '_, T> {
     /// All blocks of a strided array, each a copy.
     fn strided(&mut self, residual: ViewMut<'_, T>) -> Outcome<usize> {
         let axis = residual.shape().iter().rposition(|&n| n != 1).unwrap_or(0); // an array of rank 0 is a slice
-        let (len, mut lanes) = (residual.len(), residual.into_lanes(axis));
+        let (len, mut slices) = (residual.len(), residual.into_axis_slices(axis));
         let (mut small, mut large) = (None, None);
         let piece = piece_of(len, &mut small, &mut large);
         let (mut n, mut words) = (0, [0; PIECE / WORD]);
         for at in (0..len).step_by(PIECE) {
             let piece = &mut piece[..PIECE.min(len - at)];
-            lanes.as_lanes().copy_to(at, piece);
+            slices.as_axis_slices().copy_to(at, piece);
             let taken = self.next(at, piece, &mut words)?;
             n += taken;
             match self.grad {
                 // Nothing else has changed.
                 Source::Length(_) if taken == 0 => {}
-                Source::Length(_) => clear(&mut lanes, at, &words[..piece.len().div_ceil(WORD)]),
-                _ => copy_back(&mut lanes, at, piece),
+                Source::Length(_) => clear(&mut slices, at, &words[..piece.len().div_ceil(WORD)]),
+                _ => copy_back(&mut slices, at, piece),
             }
         }
         Ok(n)
@@ -118,25 +118,25 @@ impl<T: Float> Blocks<'_, '_, T> {
 }
 
 /// Overwrites the elements from `first` on whose bits are set with zeros.
-fn clear<T: Float>(lanes: &mut LanesMut<'_, T>, first: usize, words: &[u64]) {
-    let len = lanes.lane_len();
-    let mut lane = first / len;
-    let mut begin = lane * len;
+fn clear<T: Float>(slices: &mut AxisSlicesMut<'_, T>, first: usize, words: &[u64]) {
+    let len = slices.slice_len();
+    let mut slice = first / len;
+    let mut begin = slice * len;
     for (w, &word) in words.iter().enumerate() {
         let mut bits = word;
         while bits != 0 {
             let i = first + w * WORD + bits.trailing_zeros() as usize;
             while i >= begin + len {
-                (lane, begin) = (lane + 1, begin + len);
+                (slice, begin) = (slice + 1, begin + len);
             }
-            lanes.lane(lane).set(i - begin, T::ZERO);
+            slices.slice(slice).set(i - begin, T::ZERO);
             bits &= bits - 1;
         }
     }
 }
 
 /// The hits that there will be in `residual + grad`.
-pub(super) fn foresee<T: Float>(
+pub(super) fn estimate_density<T: Float>(
     level: Level,
     residual: &Source<'_, T>,
     grad: &Source<'_, T>,
@@ -170,7 +170,7 @@ pub(super) fn sparsify_to<T: Float>(
     let len = residual.len();
     let needed = known.or_else(|| {
         let is_sure = sink.room() >= len && sink.reserve(len);
-        (!is_sure).then(|| foresee(level, &Source::new(&residual.as_view(), &mut None), &grad, hits))
+        (!is_sure).then(|| estimate_density(level, &Source::new(&residual.as_view(), &mut None), &grad, hits))
     });
     if needed.is_some_and(|needed| !sink.reserve(needed)) {
         sink.places(needed.unwrap_or(len))?; // which says why not
@@ -224,9 +224,9 @@ struct Request<'a, T> {
 impl<T: Float> Request<'_, T> {
     #[inline(always)]
     fn run(self) -> Outcome<usize> {
-        let mut lanes = None;
+        let mut slices = None;
         let nothing = Source::Length(self.residual.len());
-        let grad = self.grad.map_or(nothing, |grad| Source::new(grad, &mut lanes));
+        let grad = self.grad.map_or(nothing, |grad| Source::new(grad, &mut slices));
         sparsify_to(self.level, self.residual, grad, &self.hits, None, self.sink)
     }
 }

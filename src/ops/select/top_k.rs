@@ -3,7 +3,7 @@
 use super::answer::{Outcome, Places, Position, Sink, Slices, Vectors};
 use super::predicate::{IsNan, Kind, NanPolicy, NotNan, Predicate, Test};
 use super::source::{Source, WORDS};
-use super::sparsify::{check, foresee, sparsify_to, take};
+use super::sparsify::{check, estimate_density, sparsify_to, take};
 use super::{Hits, fits, kernels, put, write};
 use crate::array::{View, ViewMut};
 use crate::error::{Error, Result};
@@ -435,13 +435,13 @@ enum Request<'a, T> {
 impl<T: Ordered> Request<'_, T> {
     #[inline(always)]
     fn run(self) {
-        let mut lanes = None;
+        let mut slices = None;
         match self {
             Request::Threshold { level, x, k, answer } => {
-                *answer = threshold(level, &Source::new(x, &mut lanes), k);
+                *answer = threshold(level, &Source::new(x, &mut slices), k);
             }
             Request::Select { level, x, top, sink, answer } => {
-                let x = Source::new(x, &mut lanes);
+                let x = Source::new(x, &mut slices);
                 *answer = largest(level, &x, top).and_then(|hits| write(level, &x, &hits, Some(top.k), sink));
             }
             Request::Sparsify { level, residual, grad, top, sink, answer } => {
@@ -482,14 +482,19 @@ fn sparsify<T: Ordered>(
     let nothing = Source::Length(residual.len());
     if let Some(grad) = grad {
         // Whatever can be refused is refused before the first addition.
-        let mut lanes = None;
-        let grad = Source::new(grad, &mut lanes);
+        let mut slices = None;
+        let grad = Source::new(grad, &mut slices);
         if top.nan == NanPolicy::Keep || top.k > residual.len() {
             let view = residual.as_view();
             let found = match top.nan {
                 NanPolicy::Keep => {
-                    let mut lanes = None;
-                    foresee(level, &Source::new(&view, &mut lanes), &grad, &Hits::Test(NotNan.test()))
+                    let mut slices = None;
+                    estimate_density(
+                        level,
+                        &Source::new(&view, &mut slices),
+                        &grad,
+                        &Hits::Test(NotNan.test()),
+                    )
                 }
                 NanPolicy::Send => residual.len(),
             };

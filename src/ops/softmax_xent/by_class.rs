@@ -27,7 +27,7 @@
 //! The target is left out of the sums by a mask: its number is compared with those of the lanes.
 
 use super::by_row;
-use super::driver::{Job, Total, aligned, pieces};
+use super::driver::{Job, aligned, pieces};
 use super::math::{self, ChunkStats, Group, NO_CLASS, Scratch, Shift};
 use super::plan::{chunk_classes, is_ordinary};
 use crate::parallel::Split;
@@ -83,7 +83,7 @@ struct Slots<'s, T: Float> {
     /// Takes the gradient of rows that are not there.
     unwanted: &'s mut [T],
     /// The sums of each lane of each row's vectors.
-    sums: T::Square,
+    sums: T::BlockMatrix,
 }
 
 impl<T: Float> Slots<'_, T> {
@@ -160,10 +160,10 @@ impl<T: Float, const GUESSED: bool, const WEIGHTED: bool> Kernel<T>
             // The row to read and the one to write. In place, both are in the output.
             let (x, to): (&[T], &mut [T]) = match (&job.rows.from, &mut job.rows.to, old) {
                 (Some(from), Some(to), Some((before, lane))) => {
-                    let to = to.lane(before.group.first + lane).into_slice_mut();
-                    (from.lane(row).as_slice().unwrap_or_default(), to.unwrap_or_default())
+                    let to = to.slice(before.group.first + lane).into_slice_mut();
+                    (from.slice(row).as_slice().unwrap_or_default(), to.unwrap_or_default())
                 }
-                (Some(from), ..) => (from.lane(row).as_slice().unwrap_or_default(), unwanted),
+                (Some(from), ..) => (from.slice(row).as_slice().unwrap_or_default(), unwanted),
                 (None, Some(to), Some((before, lane))) => {
                     let first = before.group.first + lane;
                     let both = to.run_mut(first, row + 1 - first).unwrap_or_default();
@@ -279,62 +279,60 @@ impl<'a, T: Float> Job<'_, 'a, T> {
     /// Group after group, each one's gradient stored while the next one's exponentials take the place of its own.
     #[inline(always)]
     fn by_class<S: Simd<T>>(&mut self, s: S, scratch: &mut Scratch<T>) {
-        let Scratch { in_flight: [now, before], room, .. } = scratch;
+        let Scratch { in_flight: [now, before], exponentials, .. } = scratch;
         let stride = self.classes.next_multiple_of(T::LANES);
         let is_long = self.classes * size_of::<T>() > ROW_BYTES_OF_WHOLE_GROUPS;
         let step = if is_long { T::LANES.min(ROWS_OF_SMALL_GROUPS) } else { T::LANES };
-        let (slots, rest) = aligned(room, (step + 2) * stride).split_at_mut(step * stride);
+        let (slots, rest) = aligned(exponentials, (step + 2) * stride).split_at_mut(step * stride);
         let (ignored, unwanted) = rest.split_at_mut(stride);
         ignored.fill(T::ZERO);
-        let mut slots = Slots { slots, stride, ignored, unwanted, sums: T::Square::default() };
+        let mut slots = Slots { slots, stride, ignored, unwanted, sums: T::BlockMatrix::default() };
         let may_guess = self.may_guess();
         let mut guess = Guess { k: None, pause: 0, last_pause: 0 };
         let (mut now, mut before) = (now, before);
         before.group.count = 0;
-        let (rows, block) = (self.rows.targets.len(), self.rows.block);
-        for (number, block) in pieces(0..rows, block).enumerate() {
-            let mut total = Total::of_block(block.start);
-            for rows in pieces(block, step) {
-                let count = rows.end - rows.start;
-                self.rows.load_targets(self.plan, &mut now.group, rows);
-                self.find_targets(now);
-                now.ascending = !before.ascending;
-                let mut waiting = Some(&*before).filter(|before| before.group.count > 0);
-                let stored = count.min(before.group.count);
-                let mut is_made = false;
-                if may_guess && guess.pause == 0 && self.scales_are_ordinary(&now.group) {
-                    if guess.k.is_none() {
-                        let max = self.first_max(s, now);
-                        guess.renew(max, slots.ignored);
+        self.each_block(
+            #[inline(always)]
+            |job, block, total| {
+                for rows in pieces(block, step) {
+                    let count = rows.end - rows.start;
+                    job.rows.load_targets(job.plan, &mut now.group, rows);
+                    job.find_targets(now);
+                    now.ascending = !before.ascending;
+                    let mut waiting = Some(&*before).filter(|before| before.group.count > 0);
+                    let stored = count.min(before.group.count);
+                    let mut is_made = false;
+                    if may_guess && guess.pause == 0 && job.scales_are_ordinary(&now.group) {
+                        if guess.k.is_none() {
+                            let max = job.first_max(s, now);
+                            guess.renew(max, slots.ignored);
+                        }
+                        if let Some(k) = guess.k {
+                            is_made = job.make_guessed(s, now, waiting.take(), &mut slots, k);
+                        }
                     }
-                    if let Some(k) = guess.k {
-                        is_made = self.make_guessed(s, now, waiting.take(), &mut slots, k);
+                    if is_made {
+                        guess.last_pause = 0;
+                    } else {
+                        job.make_shifted(s, now, waiting, &mut slots);
+                        if guess.pause > 0 {
+                            guess.pause -= 1;
+                        } else if may_guess {
+                            guess.pause = guess.last_pause;
+                            guess.last_pause = (2 * guess.last_pause + 1).min(MAX_PAUSE);
+                            guess.renew(largest(now), slots.ignored);
+                        }
+                    }
+                    let parts = std::slice::from_mut(&mut now.part);
+                    job.finish(s, &mut now.group, parts, total);
+                    job.store_gradient(s, before, stored, &mut slots);
+                    std::mem::swap(&mut now, &mut before);
+                    if job.rows.to.is_none() {
+                        before.group.count = 0;
                     }
                 }
-                if is_made {
-                    guess.last_pause = 0;
-                } else {
-                    self.make_shifted(s, now, waiting, &mut slots);
-                    if guess.pause > 0 {
-                        guess.pause -= 1;
-                    } else if may_guess {
-                        guess.pause = guess.last_pause;
-                        guess.last_pause = (2 * guess.last_pause + 1).min(MAX_PAUSE);
-                        guess.renew(largest(now), slots.ignored);
-                    }
-                }
-                let parts = std::slice::from_mut(&mut now.part);
-                self.finish(s, &mut now.group, parts, &mut total);
-                self.store_gradient(s, before, stored, &mut slots);
-                std::mem::swap(&mut now, &mut before);
-                if self.rows.to.is_none() {
-                    before.group.count = 0;
-                }
-            }
-            if let Some(totals) = &mut self.rows.totals {
-                totals[number] = total.value();
-            }
-        }
+            },
+        );
         self.store_gradient(s, before, 0, &mut slots);
     }
 
@@ -366,8 +364,8 @@ impl<'a, T: Float> Job<'_, 'a, T> {
     #[inline(always)]
     fn logits_of(&self, row: usize) -> &[T] {
         let lane = match (&self.rows.from, &self.rows.to) {
-            (Some(from), _) => from.lane(row).as_slice(),
-            (None, Some(to)) => to.as_lanes().run(row, 1),
+            (Some(from), _) => from.slice(row).as_slice(),
+            (None, Some(to)) => to.as_axis_slices().run(row, 1),
             (None, None) => None,
         };
         lane.unwrap_or_default()
@@ -505,7 +503,7 @@ impl<'a, T: Float> Job<'_, 'a, T> {
         let Some(to) = &mut self.rows.to else { return };
         let weights = self.plan.smoothing_weights(0, self.classes);
         for lane in 0..of.group.count.saturating_sub(done) {
-            let Some(to) = to.lane(of.group.first + lane).into_slice_mut() else { continue };
+            let Some(to) = to.slice(of.group.first + lane).into_slice_mut() else { continue };
             let (factor, smoothing) =
                 (s.splat(of.part.factor(lane)), s.splat(of.group.factors.smoothing(lane)));
             let powers = &slots.slot(of, lane)[..to.len()];

@@ -2,7 +2,7 @@
 
 use super::math::{self, ChunkStats, Group, NO_CLASS, Shift, outlined};
 use super::plan::{Plan, chunk_classes};
-use super::tile::{Row, SourceChunk, Tile};
+use super::tile::{ChunkInput, Chunks, Row};
 use crate::simd::slices::{self, Bounds, Mapped};
 use crate::simd::{Float, Kernel, Simd, exp};
 use std::cmp::Ordering;
@@ -44,7 +44,7 @@ pub(super) struct Sum<P, T: Float>(pub(super) P, pub(super) Option<Bounds<T>>);
 /// Writes the gradient, from what `Sum` and `factors` have left, or (without parts) from the logits.
 pub(super) struct Write<P>(pub(super) P);
 
-impl<T: Float, L: Tile<T>> Kernel<T> for Sum<Pass<'_, T, L, &mut [ChunkStats<T>]>, T> {
+impl<T: Float, L: Chunks<T>> Kernel<T> for Sum<Pass<'_, T, L, &mut [ChunkStats<T>]>, T> {
     type Output = Option<Bounds<T>>;
     #[inline(always)]
     fn run<S: Simd<T>>(self, s: S) -> Self::Output {
@@ -61,7 +61,7 @@ impl<T: Float> Kernel<T> for Write<Pass<'_, T, Row<'_, '_, T>, Option<&[ChunkSta
 }
 
 #[inline(always)]
-fn sums<T: Float, S: Simd<T>, L: Tile<T>>(
+fn sums<T: Float, S: Simd<T>, L: Chunks<T>>(
     s: S,
     pass: Pass<'_, T, L, &mut [ChunkStats<T>]>,
     first: Option<Bounds<T>>,
@@ -95,7 +95,7 @@ fn sums<T: Float, S: Simd<T>, L: Tile<T>>(
             bounds = is_more.then_some(found);
         } else {
             bounds = None;
-            tile.open(c);
+            tile.load(c);
             let buffer = tile.buffer(c);
             math::softcap(s, plan.cap, buffer);
             let all = Bounds::of(s, buffer).of_all(s);
@@ -126,8 +126,8 @@ fn sums<T: Float, S: Simd<T>, L: Tile<T>>(
     bounds
 }
 
-/// How many bytes ahead logits are asked for where they come from beyond the second-level cache: the CPU
-/// foresees too few of them, and hardly any where the gradient of the row before is written meanwhile.
+/// How many bytes ahead logits are prefetched where they come from beyond the second-level cache: the CPU
+/// prefetches too few of them, and hardly any where the gradient of the row before is written in the same loop.
 const LOGITS_AHEAD: usize = 16 << 10;
 /// The same of the gradient's lines, where exponentials wait in them: stores go to the cache in order, so
 /// that each line that must be fetched first holds up all that come after.
@@ -137,10 +137,10 @@ const EXPONENTIALS_AHEAD: usize = 4 << 10;
 
 /// Leaves a chunk's exponentials in its buffer, those of vectors without a masked lane made as ones that are
 /// `NORMAL` if they are, and the target's being 0; gives their sum and the bounds of the next chunk's logits.
-/// Where `PIPELINED`, writes the gradient of the row before meanwhile, of which the weights are part only if
+/// Where `PIPELINED`, writes in the same loop the gradient of the row before, of which the weights are part only if
 /// `WEIGHTED`.
 struct Exponentials<'t, T: Float, const PIPELINED: bool, const NORMAL: bool, const WEIGHTED: bool> {
-    chunk: SourceChunk<'t, T>,
+    chunk: ChunkInput<'t, T>,
     target: Option<usize>,
     /// The maximum that the shift is made of.
     max: T,
@@ -151,7 +151,7 @@ impl<T: Float, const PIPELINED: bool, const NORMAL: bool, const WEIGHTED: bool>
 {
     #[inline(always)]
     fn make<S: Simd<T>>(self, s: S, shift: Shift<S::V>) -> (S::V, Bounds<S::V>) {
-        let Exponentials { chunk: SourceChunk { logits, buffer, next, far, before }, target, .. } = self;
+        let Exponentials { chunk: ChunkInput { logits, buffer, next, far, before }, target, .. } = self;
         let (factor, smoothing, weights) = before
             .as_ref()
             .map_or((T::ZERO, T::ZERO, None), |before| (before.factor, before.smoothing, before.weights));
@@ -203,7 +203,7 @@ impl<T: Float, const PIPELINED: bool, const NORMAL: bool, const WEIGHTED: bool>
     }
 }
 
-/// By way of memory what [`Exponentials::make`] gives, for [`apart`].
+/// By way of memory what [`Exponentials::make`] gives, for [`outlined`].
 impl<T: Float, const NORMAL: bool, const WEIGHTED: bool> Kernel<T>
     for Exponentials<'_, T, true, NORMAL, WEIGHTED>
 {
@@ -218,9 +218,9 @@ impl<T: Float, const NORMAL: bool, const WEIGHTED: bool> Kernel<T>
 
 /// Runs [`Exponentials`]; the sum is that of all lanes.
 #[inline(always)]
-fn exponentials<T: Float, S: Simd<T>, L: Tile<T>, const NORMAL: bool>(
+fn exponentials<T: Float, S: Simd<T>, L: Chunks<T>, const NORMAL: bool>(
     s: S,
-    chunk: SourceChunk<'_, T>,
+    chunk: ChunkInput<'_, T>,
     target: Option<usize>,
     max: T,
     shift: Shift<S::V>,
@@ -249,7 +249,7 @@ fn gradient<T: Float, S: Simd<T>>(s: S, pass: Pass<'_, T, Row<'_, '_, T>, Option
     for (i, c) in tile.chunks().enumerate() {
         if parts.is_none() {
             // Made anew from the logits.
-            tile.open(c);
+            tile.load(c);
             let buffer = tile.buffer(c);
             math::softcap(s, plan.cap, buffer);
             leave_out(buffer, place(plan, c, class));
@@ -267,13 +267,13 @@ fn gradient<T: Float, S: Simd<T>>(s: S, pass: Pass<'_, T, Row<'_, '_, T>, Option
             (None, Some(parts)) => {
                 let factor = s.splat(parts[i].factor(lane));
                 let Some(weights) = weights else {
-                    tile.close(
+                    tile.map_gradient(
                         s,
                         c,
                         #[inline(always)]
                         |power| s.mul_add(power, factor, smoothing),
                     );
-                    tile.done(c);
+                    tile.store(c);
                     continue;
                 };
                 slices::map_with(
@@ -303,10 +303,10 @@ fn gradient<T: Float, S: Simd<T>>(s: S, pass: Pass<'_, T, Row<'_, '_, T>, Option
             ),
         }
         tile.stream(s, c);
-        tile.done(c);
+        tile.store(c);
     }
     let at = place(plan, tile.chunks().start, class);
-    tile.end(at, factors.target(lane));
+    tile.finish(at, factors.target(lane));
 }
 
 /// Turns a chunk's buffer into its gradient by `f` of it and `smoothing`, the latter times the weights where there

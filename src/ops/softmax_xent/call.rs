@@ -212,7 +212,7 @@ impl<T: Float> SoftmaxXent<T> {
             return Err(Error::Option {
                 option: "shard",
                 value: format!("{:?}", (first, all)),
-                expected: "room for the logits' classes",
+                expected: "exponentials for the logits' classes",
             });
         }
         let list = &labels.list;
@@ -352,7 +352,7 @@ pub(crate) struct Call<'c, T: Float> {
     counted: Counted<T>,
 }
 
-/// Bytes of logits from which on they, and the gradient's lines, are asked for ahead: a second-level cache
+/// Bytes of logits from which on they, and the gradient's lines, are prefetched: a second-level cache
 /// holds no more.
 const FAR: usize = 2 << 20;
 
@@ -409,7 +409,7 @@ impl<T: Float> Call<'_, T> {
     /// Reads the logits, and writes no gradient.
     fn run<'w>(&'w self, logits: Option<&View<'w, T>>, work: &mut Work<'w, T>) {
         if let Some(logits) = logits {
-            logits.set_lanes(self.axis, &mut work.from);
+            logits.set_axis_slices(self.axis, &mut work.from);
         }
         self.run_scaled(work, Scaled::ONE);
     }
@@ -502,9 +502,9 @@ impl<T: Float> Call<'_, T> {
         };
         let mut work = Work { upstream, known, totals: Some(&mut *totals), ..self.work() };
         if let Some(logits) = logits {
-            logits.set_lanes(self.axis, &mut work.from);
+            logits.set_axis_slices(self.axis, &mut work.from);
         }
-        grad.set_lanes(self.axis, &mut work.to);
+        grad.set_axis_slices(self.axis, &mut work.to);
         self.run_scaled(&mut work, scale);
         Ok(self.loss(totals))
     }
@@ -546,12 +546,12 @@ impl<T: Float> Call<'_, T> {
         totals: &mut [LossSum],
     ) {
         let totals = Some(&mut totals[self.blocks(&rows)]);
-        self.run_rows(rows, Work { to: Some(logits.into_lanes(1)), totals, ..self.work() });
+        self.run_rows(rows, Work { to: Some(logits.into_axis_slices(1)), totals, ..self.work() });
     }
 
     /// The gradient of these classes from the rows' sums over all.
     pub(crate) fn gradient_known(&self, rows: Range<usize>, logits: ViewMut<'_, T>, known: &[Partial<T>]) {
-        let to = Some(logits.into_lanes(1));
+        let to = Some(logits.into_axis_slices(1));
         self.run_rows(rows, Work { to, known: Some(known), ..self.work() });
     }
 
@@ -577,7 +577,7 @@ impl<T: Float> Call<'_, T> {
 
     /// The sums of some rows over these classes.
     pub(crate) fn partials_of(&self, rows: Range<usize>, logits: View<'_, T>, found: &mut [Partial<T>]) {
-        let from = Some(logits.lanes(1));
+        let from = Some(logits.axis_slices(1));
         self.run_rows(rows, Work { from, found: Some(found), ..self.work() });
     }
 
@@ -590,7 +590,7 @@ impl<T: Float> Call<'_, T> {
         totals: &mut [LossSum],
     ) {
         let work = Work {
-            from: Some(logits.lanes(1)),
+            from: Some(logits.axis_slices(1)),
             losses: Some(&mut found.losses[rows.clone()]),
             lse: Some(&mut found.lse[rows.clone()]),
             found: Some(&mut found.partials[rows.clone()]),
@@ -605,7 +605,7 @@ impl<T: Float> Call<'_, T> {
 mod tests {
     use super::*;
 
-    /// Smaller gradients than are ever asked to, by both ways: groups in turn, and (only on Intel's CPUs) a
+    /// Smaller gradients than are ever asked to, by both ways: pipelined groups, and (only on Intel's CPUs) a
     /// pass after the other.
     #[test]
     fn a_gradient_written_past_the_caches_has_the_same_bits() {
@@ -630,10 +630,10 @@ mod tests {
                             let labels = View::from(&labels);
                             let (mut kept, labels) = (None, Some(ErasedIndices::plain(&labels)));
                             let call = xent.check(view.shape(), labels, false, &mut kept)?.call();
-                            let to = ViewMut::new(&mut grad[offset..], view.shape())?.into_lanes(1);
+                            let to = ViewMut::new(&mut grad[offset..], view.shape())?.into_axis_slices(1);
                             let mut totals = call.totals();
                             let mut work = Work {
-                                from: Some(view.lanes(1)),
+                                from: Some(view.axis_slices(1)),
                                 to: Some(to),
                                 losses: Some(&mut losses),
                                 totals: Some(&mut totals),

@@ -3,13 +3,13 @@
 use super::by_class::ByClass;
 use super::by_row::{Pass, Sum, Write};
 use super::labels::Labels;
-use super::lanes::{self, Square};
+use super::lanes::{self, TransposeTile};
 use super::math::{self, ChunkStats, Group, LogSumExp, NO_CLASS, RowStats, Scratch, Stats};
 use super::partial::Partial;
 use super::plan::{Plan, chunk_classes};
 use super::scale::{CallScale, LossSum, add_loss};
-use super::tile::{Columns, Pipelined, PreviousRow, Row, Tile};
-use crate::array::{Lane, LaneMut, Lanes, LanesMut};
+use super::tile::{Chunks, Columns, Pipelined, PreviousRow, Row};
+use crate::array::{AxisSlice, AxisSliceMut, AxisSlices, AxisSlicesMut};
 use crate::parallel::{self, Split};
 use crate::simd::slices::{self, Bounds, stored};
 use crate::simd::{Compiled, Float, Kernel, Level, Simd, Streaming};
@@ -20,9 +20,9 @@ use std::ops::Range;
 pub(super) struct Rows<'a, T> {
     pub(super) targets: Targets<'a>,
     /// The logits; where `None`, they are in `to`.
-    pub(super) from: Option<Lanes<'a, T>>,
+    pub(super) from: Option<AxisSlices<'a, T>>,
     /// The gradient.
-    pub(super) to: Option<LanesMut<'a, T>>,
+    pub(super) to: Option<AxisSlicesMut<'a, T>>,
     /// A factor for each row's gradient.
     pub(super) upstream: Option<&'a [T]>,
     /// A factor for each row's loss and gradient.
@@ -120,10 +120,10 @@ impl<'a, T: Float> Rows<'a, T> {
             if class != NO_CLASS {
                 continue;
             }
-            let mut lane = to.lane(row);
-            match (lane.as_slice_mut(), streaming) {
+            let mut slice = to.slice(row);
+            match (slice.as_slice_mut(), streaming) {
                 (Some(to), Some(streaming)) => slices::clear_streaming(s, to, streaming),
-                _ => lane.fill(T::ZERO),
+                _ => slice.fill(T::ZERO),
             }
         }
         if let Some(streaming) = streaming {
@@ -135,7 +135,7 @@ impl<'a, T: Float> Rows<'a, T> {
     #[inline(always)]
     fn logits(&self, row: usize) -> &'a [T] {
         let from = self.from.as_ref().filter(|_| row < self.targets.len());
-        from.and_then(|from| from.lane(row).as_slice()).unwrap_or_default()
+        from.and_then(|from| from.slice(row).as_slice()).unwrap_or_default()
     }
 
     /// Gives the targets of a group's rows their gradients.
@@ -144,8 +144,8 @@ impl<'a, T: Float> Rows<'a, T> {
         let Some(to) = &mut self.to else { return };
         for lane in group.with_target() {
             let at = group.classes[lane].wrapping_sub(first_class);
-            if at < to.lane_len() {
-                to.lane(group.first + lane).set(at, group.factors.target(lane));
+            if at < to.slice_len() {
+                to.slice(group.first + lane).set(at, group.factors.target(lane));
             }
         }
     }
@@ -283,7 +283,8 @@ impl<'p, 'a, T: Float> Job<'p, 'a, T> {
         if parallel::is_little(blocks, bytes) {
             return T::dispatch(level, self);
         }
-        // A piece's last group is written with nothing made meanwhile, so pieces are few where groups take turns.
+        // A piece's last group is written with nothing made in the same loop, so pieces are few where groups are
+        // pipelined.
         let pieces = if self.is_pipelined() || self.is_by_class() {
             PIPELINED_PIECES * parallel::threads()
         } else {
@@ -297,20 +298,20 @@ impl<'p, 'a, T: Float> Job<'p, 'a, T> {
     }
 }
 
-/// Pieces for each thread where groups of rows take turns.
+/// Pieces for each thread where groups of rows are pipelined.
 const PIPELINED_PIECES: usize = 4;
 
-/// [`Job::squares`], a function of its own.
-struct Squares<'s, 'p, 'a, T: Float> {
+/// [`Job::tiles`], a function of its own.
+struct ByTransposeTiles<'s, 'p, 'a, T: Float> {
     job: &'s mut Job<'p, 'a, T>,
     scratch: &'s mut Scratch<T>,
 }
 
-impl<T: Float> Kernel<T> for Squares<'_, '_, '_, T> {
+impl<T: Float> Kernel<T> for ByTransposeTiles<'_, '_, '_, T> {
     type Output = ();
     #[inline(always)]
     fn run<S: Simd<T>>(self, s: S) {
-        self.job.squares(s, self.scratch);
+        self.job.tiles(s, self.scratch);
     }
 }
 
@@ -321,8 +322,8 @@ impl<T: Float> Kernel<T> for &mut Job<'_, '_, T> {
         parallel::with_scratch(
             #[inline(always)]
             |scratch| {
-                if S::FUSED && self.has_squares() {
-                    math::outlined(s, Squares { job: self, scratch });
+                if S::FUSED && self.fits_transpose_tiles() {
+                    math::outlined(s, ByTransposeTiles { job: self, scratch });
                 } else if S::FUSED && self.is_by_class() {
                     math::outlined(s, ByClass { job: self, scratch });
                 } else if S::FUSED && self.is_pipelined() {
@@ -352,12 +353,12 @@ pub(super) fn pieces(of: Range<usize>, step: usize) -> impl Iterator<Item = Rang
 }
 
 /// `len` elements of scratch from a cache line's start on: vectors across two lines cost two reads.
-pub(super) fn aligned<T: Float>(room: &mut Vec<T>, len: usize) -> &mut [T] {
-    if room.len() < len + T::LANES {
-        *room = vec![T::ZERO; len + T::LANES];
+pub(super) fn aligned<T: Float>(buffer: &mut Vec<T>, len: usize) -> &mut [T] {
+    if buffer.len() < len + T::LANES {
+        *buffer = vec![T::ZERO; len + T::LANES];
     }
-    let start = room.as_ptr().align_offset(64).min(T::LANES);
-    &mut room[start..start + len]
+    let start = buffer.as_ptr().align_offset(64).min(T::LANES);
+    &mut buffer[start..start + len]
 }
 
 /// Groups of rows in lanes that wait for each other, at most.
@@ -365,123 +366,152 @@ const GROUPS: usize = 8;
 
 /// Scratch for rows that wait for each other is not made larger than this, if it holds one: with their logits
 /// and gradients it should stay in the first-level cache.
-const ROOM_BYTES: usize = 8 << 10;
+const SCRATCH_BYTES: usize = 8 << 10;
 
-/// Rows whose exponentials wait in the output, or in scratch where groups take turns, go together up to so
+/// Rows whose exponentials wait in the output, or in scratch where groups are pipelined, go together up to so
 /// many bytes: a sixteenth of a second-level cache.
 const GROUP_BYTES: usize = 64 << 10;
 
 impl<'a, T: Float> Job<'_, 'a, T> {
+    /// The loop over blocks: `f` adds up the losses of each one's rows.
     #[inline(always)]
-    fn blocks<S: Simd<T>, const ROW_PER_LANE: bool>(&mut self, s: S, scratch: &mut Scratch<T>) {
-        let streaming = self.streams.then(Streaming::begin);
-        let Scratch { groups, parts, room, .. } = scratch;
-        let chunk = chunk_classes::<T, ROW_PER_LANE>().min(self.classes);
-        let chunks = self.classes.div_ceil(chunk_classes::<T, ROW_PER_LANE>());
-        // The exponentials of rows in lanes, if of more than a chunk, wait in the output; those of a row, if they are
-        // still needed, there too where they can, else in scratch.
-        let unit = match &self.rows.to {
-            _ if ROW_PER_LANE => chunk * T::LANES,
-            Some(_) => self.classes.next_multiple_of(T::LANES),
-            None => chunk.next_multiple_of(T::LANES),
-        };
-        let output = self.rows.to.as_ref();
-        let in_output = !ROW_PER_LANE && output.is_some_and(|to| to.are_dense() && !self.streams);
-        let bytes = if in_output { GROUP_BYTES } else { ROOM_BYTES };
-        let units = if ROW_PER_LANE && chunks > 1 { 1 } else { bytes / size_of::<T>() / unit.max(1) };
-        let (step, at_once) = match output {
-            _ if ROW_PER_LANE => (T::LANES, units.clamp(1, GROUPS)),
-            Some(_) => (units.clamp(1, T::LANES), 1),
-            None => (T::LANES, 1),
-        };
-        let held = match output {
-            _ if ROW_PER_LANE => at_once,
-            _ if in_output => 0,
-            Some(_) => step,
-            None => 1,
-        };
-        let mut room = Buffers { room: aligned(room, held * unit), unit, ahead: None, streaming };
-        groups.resize_with(at_once.max(groups.len()), Group::default);
-        if self.rows.known.is_none() {
-            parts.resize(parts.len().max(at_once * chunks), ChunkStats::empty());
-        }
+    pub(super) fn each_block(&mut self, mut f: impl FnMut(&mut Self, Range<usize>, &mut Total)) {
         let (rows, block) = (self.rows.targets.len(), self.rows.block);
-        let kept = if self.rows.known.is_some() { 0 } else { chunks };
         for (number, block) in pieces(0..rows, block).enumerate() {
             let mut total = Total::of_block(block.start);
-            for rows_of_groups in pieces(block, step * at_once) {
-                // Each step for all groups before the next step: so that one's operations fill the pauses of
-                // another's.
-                let mut count = 0;
-                for (rows, group) in pieces(rows_of_groups, step).zip(groups.iter_mut()) {
-                    self.rows.load_targets(self.plan, group, rows);
-                    count += 1;
-                }
-                let groups = &mut groups[..count];
-                for (i, group) in groups.iter().enumerate() {
-                    self.sums::<S, ROW_PER_LANE>(s, i, group, &mut parts[i * kept..][..kept], &mut room);
-                }
-                for (i, group) in groups.iter_mut().enumerate() {
-                    self.combine(s, group, &mut parts[i * kept..][..kept]);
-                }
-                for (i, group) in groups.iter_mut().enumerate() {
-                    self.finish(s, group, &mut parts[i * kept..][..kept], &mut total);
-                }
-                for (i, group) in groups.iter().enumerate() {
-                    self.gradient::<S, ROW_PER_LANE>(s, i, group, &parts[i * kept..][..kept], &mut room);
-                }
-            }
+            f(self, block, &mut total);
             if let Some(totals) = &mut self.rows.totals {
                 totals[number] = total.value();
             }
         }
     }
 
-    /// What [`Job::blocks`] does, in fewer walks, for rows that fill squares.
     #[inline(always)]
-    fn squares<S: Simd<T>>(&mut self, s: S, scratch: &mut Scratch<T>) {
-        let Scratch { squares, .. } = scratch;
-        let (rows, block, width) = (self.rows.targets.len(), self.rows.block, self.classes);
-        squares.resize_with(GROUPS, Square::default);
-        let from = self.rows.from.as_ref().and_then(|from| from.run(0, rows));
-        for (number, block) in pieces(0..rows, block).enumerate() {
-            let mut total = Total::of_block(block.start);
-            for rows_of_groups in pieces(block, GROUPS * T::LANES) {
-                let squares = &mut squares[..(rows_of_groups.end - rows_of_groups.start).div_ceil(T::LANES)];
-                for (rows, Square { group, .. }) in pieces(rows_of_groups, T::LANES).zip(&mut *squares) {
-                    self.rows.load_targets(self.plan, group, rows);
-                }
-                let to = self.rows.to.as_mut().and_then(|to| to.run_mut(0, rows));
-                let logits = from.or(to.as_deref()).unwrap_or_default();
-                // One is read while the exponentials of the one before are made: these wait for other units
-                // of the CPU.
-                for i in 0..=squares.len() {
-                    if let Some(square) = squares.get_mut(i) {
-                        let logits = &logits[square.group.first * width..];
-                        square.open(s, self.plan, logits, width);
-                    }
-                    if i > 0 {
-                        squares[i - 1].sum(s, self.plan, width);
-                    }
-                }
-                for Square { group, part, .. } in &mut *squares {
-                    self.combine_inline(s, group, std::slice::from_mut(part));
-                }
-                for square in &mut *squares {
-                    let have_target = square.have_target(s);
-                    let (group, parts) = (&mut square.group, std::slice::from_mut(&mut square.part));
-                    self.finish_inline(s, group, parts, have_target, &mut total);
-                }
-                let Some(to) = self.rows.to.as_mut().and_then(|to| to.run_mut(0, rows)) else { continue };
-                for square in squares {
-                    let to = &mut to[square.group.first * width..][..square.group.count * width];
-                    square.close(s, self.plan, to, width);
-                }
-            }
-            if let Some(totals) = &mut self.rows.totals {
-                totals[number] = total.value();
-            }
+    fn blocks<S: Simd<T>, const ROW_PER_LANE: bool>(&mut self, s: S, scratch: &mut Scratch<T>) {
+        let streaming = self.streams.then(Streaming::begin);
+        let Scratch { groups, parts, exponentials, .. } = scratch;
+        let chunk = chunk_classes::<T, ROW_PER_LANE>().min(self.classes);
+        let chunks = self.classes.div_ceil(chunk_classes::<T, ROW_PER_LANE>());
+        // The exponentials of rows in lanes, if of more than a chunk, wait in the output; those of a row, if they are
+        // still needed, there too where they can, else in scratch.
+        let stride = match &self.rows.to {
+            _ if ROW_PER_LANE => chunk * T::LANES,
+            Some(_) => self.classes.next_multiple_of(T::LANES),
+            None => chunk.next_multiple_of(T::LANES),
+        };
+        let output = self.rows.to.as_ref();
+        let in_output = !ROW_PER_LANE && output.is_some_and(|to| to.are_dense() && !self.streams);
+        let bytes = if in_output { GROUP_BYTES } else { SCRATCH_BYTES };
+        let fitting = if ROW_PER_LANE && chunks > 1 { 1 } else { bytes / size_of::<T>() / stride.max(1) };
+        let (step, at_once) = match output {
+            _ if ROW_PER_LANE => (T::LANES, fitting.clamp(1, GROUPS)),
+            Some(_) => (fitting.clamp(1, T::LANES), 1),
+            None => (T::LANES, 1),
+        };
+        let slots = match output {
+            _ if ROW_PER_LANE => at_once,
+            _ if in_output => 0,
+            Some(_) => step,
+            None => 1,
+        };
+        let mut buffers = Buffers {
+            exponentials: aligned(exponentials, slots * stride),
+            stride,
+            next_bounds: None,
+            streaming,
+        };
+        groups.resize_with(at_once.max(groups.len()), Group::default);
+        if self.rows.known.is_none() {
+            parts.resize(parts.len().max(at_once * chunks), ChunkStats::empty());
         }
+        let kept = if self.rows.known.is_some() { 0 } else { chunks };
+        self.each_block(
+            #[inline(always)]
+            |job, block, total| {
+                for rows_of_groups in pieces(block, step * at_once) {
+                    // Each step for all groups before the next step: so that one's operations fill the pauses of
+                    // another's.
+                    let mut count = 0;
+                    for (rows, group) in pieces(rows_of_groups, step).zip(groups.iter_mut()) {
+                        job.rows.load_targets(job.plan, group, rows);
+                        count += 1;
+                    }
+                    let groups = &mut groups[..count];
+                    for (i, group) in groups.iter().enumerate() {
+                        job.sums::<S, ROW_PER_LANE>(
+                            s,
+                            i,
+                            group,
+                            &mut parts[i * kept..][..kept],
+                            &mut buffers,
+                        );
+                    }
+                    for (i, group) in groups.iter_mut().enumerate() {
+                        job.combine(s, group, &mut parts[i * kept..][..kept]);
+                    }
+                    for (i, group) in groups.iter_mut().enumerate() {
+                        job.finish(s, group, &mut parts[i * kept..][..kept], total);
+                    }
+                    for (i, group) in groups.iter().enumerate() {
+                        job.gradient::<S, ROW_PER_LANE>(
+                            s,
+                            i,
+                            group,
+                            &parts[i * kept..][..kept],
+                            &mut buffers,
+                        );
+                    }
+                }
+            },
+        );
+    }
+
+    /// What [`Job::blocks`] does, in fewer walks, for rows that fill tiles.
+    #[inline(always)]
+    fn tiles<S: Simd<T>>(&mut self, s: S, scratch: &mut Scratch<T>) {
+        let Scratch { tiles, .. } = scratch;
+        let (rows, width) = (self.rows.targets.len(), self.classes);
+        tiles.resize_with(GROUPS, TransposeTile::default);
+        let from = self.rows.from.as_ref().and_then(|from| from.run(0, rows));
+        self.each_block(
+            #[inline(always)]
+            |job, block, total| {
+                for rows_of_groups in pieces(block, GROUPS * T::LANES) {
+                    let tiles = &mut tiles[..(rows_of_groups.end - rows_of_groups.start).div_ceil(T::LANES)];
+                    for (rows, TransposeTile { group, .. }) in
+                        pieces(rows_of_groups, T::LANES).zip(&mut *tiles)
+                    {
+                        job.rows.load_targets(job.plan, group, rows);
+                    }
+                    let to = job.rows.to.as_mut().and_then(|to| to.run_mut(0, rows));
+                    let logits = from.or(to.as_deref()).unwrap_or_default();
+                    // One is read while the exponentials of the one before are made: these wait for other units
+                    // of the CPU.
+                    for i in 0..=tiles.len() {
+                        if let Some(tile) = tiles.get_mut(i) {
+                            let logits = &logits[tile.group.first * width..];
+                            tile.load(s, job.plan, logits, width);
+                        }
+                        if i > 0 {
+                            tiles[i - 1].sum(s, job.plan, width);
+                        }
+                    }
+                    for TransposeTile { group, part, .. } in &mut *tiles {
+                        job.combine_inline(s, group, std::slice::from_mut(part));
+                    }
+                    for tile in &mut *tiles {
+                        let have_target = tile.have_target(s);
+                        let (group, parts) = (&mut tile.group, std::slice::from_mut(&mut tile.part));
+                        job.finish_inline(s, group, parts, have_target, total);
+                    }
+                    let Some(to) = job.rows.to.as_mut().and_then(|to| to.run_mut(0, rows)) else { continue };
+                    for tile in tiles {
+                        let to = &mut to[tile.group.first * width..][..tile.group.count * width];
+                        tile.write_gradient(s, job.plan, to, width);
+                    }
+                }
+            },
+        );
     }
 
     /// Whether the gradient of each group of rows should be written while the next one's exponentials are
@@ -491,51 +521,53 @@ impl<'a, T: Float> Job<'_, 'a, T> {
             && !self.row_per_lane
             && self.rows.known.is_none()
             && !self.plan.needs_logits()
-            && self.rows.from.as_ref().is_some_and(Lanes::are_dense)
-            && self.rows.to.as_ref().is_some_and(LanesMut::are_dense)
+            && self.rows.from.as_ref().is_some_and(AxisSlices::are_dense)
+            && self.rows.to.as_ref().is_some_and(AxisSlicesMut::are_dense)
     }
 
     /// Group after group, each one's gradient written while the next one's exponentials take the place of its own.
     #[inline(always)]
     fn pipelined_groups<S: Simd<T>>(&mut self, s: S, scratch: &mut Scratch<T>) {
         let streaming = Streaming::begin();
-        let Scratch { groups, parts, room, .. } = scratch;
+        let Scratch { groups, parts, exponentials, .. } = scratch;
         let chunks = self.classes.div_ceil(chunk_classes::<T, false>());
-        let unit = self.classes.next_multiple_of(T::LANES);
-        let step = (GROUP_BYTES / size_of::<T>() / unit).clamp(1, T::LANES);
+        let stride = self.classes.next_multiple_of(T::LANES);
+        let step = (GROUP_BYTES / size_of::<T>() / stride).clamp(1, T::LANES);
         groups.resize_with(groups.len().max(2), Group::default);
         parts.resize(parts.len().max(2 * chunks), ChunkStats::empty());
         let (groups, (parts, parts_b)) = (groups.split_at_mut(1), parts.split_at_mut(chunks));
-        let mut room =
-            Buffers { room: aligned(room, step * unit), unit, ahead: None, streaming: Some(streaming) };
+        let mut buffers = Buffers {
+            exponentials: aligned(exponentials, step * stride),
+            stride,
+            next_bounds: None,
+            streaming: Some(streaming),
+        };
         let mut now = InFlightGroup { group: &mut groups.0[0], parts };
         let mut before = InFlightGroup { group: &mut groups.1[0], parts: &mut parts_b[..chunks] };
         self.rows.load_targets(self.plan, before.group, 0..0);
-        let (rows, block) = (self.rows.targets.len(), self.rows.block);
-        for (number, block) in pieces(0..rows, block).enumerate() {
-            let mut total = Total::of_block(block.start);
-            for rows in pieces(block, step) {
-                self.rows.load_targets(self.plan, now.group, rows);
-                let is_ignored = now.group.with_target().next().is_none();
-                if is_ignored {
-                    self.rows.clear_ignored(s, now.group, room.streaming.as_ref());
-                } else {
-                    self.pipelined(s, &mut now, &before, &mut room);
+        self.each_block(
+            #[inline(always)]
+            |job, block, total| {
+                for rows in pieces(block, step) {
+                    job.rows.load_targets(job.plan, now.group, rows);
+                    let is_ignored = now.group.with_target().next().is_none();
+                    if is_ignored {
+                        job.rows.clear_ignored(s, now.group, buffers.streaming.as_ref());
+                    } else {
+                        job.pipelined(s, &mut now, &before, &mut buffers);
+                    }
+                    job.combine(s, now.group, now.parts);
+                    job.finish(s, now.group, now.parts, total);
+                    if !is_ignored {
+                        std::mem::swap(&mut now, &mut before);
+                    }
                 }
-                self.combine(s, now.group, now.parts);
-                self.finish(s, now.group, now.parts, &mut total);
-                if !is_ignored {
-                    std::mem::swap(&mut now, &mut before);
-                }
-            }
-            if let Some(totals) = &mut self.rows.totals {
-                totals[number] = total.value();
-            }
-        }
-        self.gradient::<S, false>(s, 0, before.group, before.parts, &mut room);
+            },
+        );
+        self.gradient::<S, false>(s, 0, before.group, before.parts, &mut buffers);
     }
 
-    /// The sums of the chunks of a group's rows; the gradient of the group before is written meanwhile.
+    /// The sums of the chunks of a group's rows; the gradient of the group before is written in the same loop.
     #[inline(always)]
     fn pipelined<S: Simd<T>>(
         &mut self,
@@ -551,21 +583,21 @@ impl<'a, T: Float> Job<'_, 'a, T> {
             let row = group.first + lane;
             let next = lanes.peek().map_or(group.first + group.count, |&(_, lane)| group.first + lane);
             let (from, after) = (self.rows.logits(row), first_chunk(self.rows.logits(next)));
-            let Buffers { room, unit, ahead, streaming } = &mut *scratch;
+            let Buffers { exponentials, stride, next_bounds, streaming } = &mut *scratch;
             let row_before = waiting.next().and_then(|lane| {
                 Some(PreviousRow {
                     streaming: streaming.as_ref()?,
-                    to: self.rows.to.as_mut()?.lane(before.group.first + lane).into_slice_mut()?,
+                    to: self.rows.to.as_mut()?.slice(before.group.first + lane).into_slice_mut()?,
                     parts: before.parts,
                     lane,
                     smoothing: before.group.factors.smoothing(lane),
                     weights: plan.smoothing_weights(0, self.classes),
                 })
             });
-            let room = &mut room[place * *unit..];
-            let tile = Pipelined { from, room, after, before: row_before };
+            let exponentials = &mut exponentials[place * *stride..];
+            let tile = Pipelined { from, exponentials, after, before: row_before };
             let pass = Pass { plan, group, tile, lane, parts: &mut *now.parts };
-            sum_row(s, pass, row, next, ahead);
+            sum_row(s, pass, row, next, next_bounds);
         }
         let done = group.with_target().count();
         let (group, parts) = (&*before.group, Some(&*before.parts));
@@ -588,18 +620,19 @@ impl<'a, T: Float> Job<'_, 'a, T> {
         if self.rows.known.is_some() {
             return;
         }
-        let Buffers { room, unit, ahead, .. } = scratch;
+        let Buffers { exponentials, stride, next_bounds, .. } = scratch;
         if ROW_PER_LANE {
-            let tile = self.columns(group, &mut room[number * *unit..]);
+            let tile = self.columns(group, &mut exponentials[number * *stride..]);
             s.enter(lanes::Sum { plan, group, tile, parts });
         } else {
             let lanes = (0..group.count).filter(|&lane| !keep || group.classes[lane] != NO_CLASS);
             for (place, lane) in lanes.enumerate() {
-                let at = if keep { place * *unit } else { 0 };
+                let at = if keep { place * *stride } else { 0 };
                 let row = group.first + lane;
-                let tile = self.row(row, room.get_mut(at..).unwrap_or_default(), scratch.streaming.as_ref());
+                let tile =
+                    self.row(row, exponentials.get_mut(at..).unwrap_or_default(), scratch.streaming.as_ref());
                 let pass = Pass { plan, group, tile, lane, parts: &mut *parts };
-                sum_row(s, pass, row, row + 1, ahead);
+                sum_row(s, pass, row, row + 1, next_bounds);
             }
         }
     }
@@ -627,7 +660,7 @@ impl<'a, T: Float> Job<'_, 'a, T> {
         LogSumExp::of(s, &sums).store(s, &mut group.row);
     }
 
-    /// From what `join` has found, what makes the gradient, and all else that is asked for; adds the losses to
+    /// From what `combine` has found, what makes the gradient, and all else that is asked for; adds the losses to
     /// those of their block.
     #[inline(always)]
     pub(super) fn finish<S: Simd<T>>(
@@ -721,15 +754,15 @@ impl<'a, T: Float> Job<'_, 'a, T> {
         }
         let parts = self.rows.known.is_none().then_some(parts);
         if ROW_PER_LANE {
-            let (plan, Buffers { room, unit, .. }) = (self.plan, scratch);
-            let tile = self.columns(group, &mut room[number * *unit..]);
+            let (plan, Buffers { exponentials, stride, .. }) = (self.plan, scratch);
+            let tile = self.columns(group, &mut exponentials[number * *stride..]);
             s.enter(lanes::Write { plan, group, tile, parts });
         } else {
             math::outlined(s, GradientAlong { job: self, group, parts, done: 0, scratch });
         }
     }
 
-    /// The same of a row along vectors; `place` is the number of its exponentials in the room.
+    /// The same of a row along vectors; `place` is the number of its slot in scratch.
     #[inline(always)]
     fn gradient_of_row<S: Simd<T>>(
         &mut self,
@@ -740,15 +773,15 @@ impl<'a, T: Float> Job<'_, 'a, T> {
         place: usize,
         scratch: &mut Buffers<'_, T>,
     ) {
-        let (plan, Buffers { room, unit, streaming, .. }) = (self.plan, scratch);
-        let room = room.get_mut(place * *unit..).unwrap_or_default();
-        let tile = self.row(group.first + lane, room, streaming.as_ref());
+        let (plan, Buffers { exponentials, stride, streaming, .. }) = (self.plan, scratch);
+        let exponentials = exponentials.get_mut(place * *stride..).unwrap_or_default();
+        let tile = self.row(group.first + lane, exponentials, streaming.as_ref());
         s.enter(Write(Pass { plan, group, tile, lane, parts }));
     }
 
-    /// Whether groups of as many rows as there are lanes fill a square: they are dense one after the other,
+    /// Whether groups of as many rows as there are lanes fill a tile: they are dense one after the other,
     /// of at most as many classes, and without options.
-    fn has_squares(&mut self) -> bool {
+    fn fits_transpose_tiles(&mut self) -> bool {
         let (rows, small) = (self.rows.targets.len(), 1..=T::LANES);
         small.contains(&self.classes)
             && self.row_per_lane
@@ -759,49 +792,50 @@ impl<'a, T: Float> Job<'_, 'a, T> {
     }
 
     #[inline(always)]
-    fn columns<'r>(&'r mut self, group: &Group<T>, room: &'r mut [T]) -> Columns<'a, 'r, T> {
+    fn columns<'r>(&'r mut self, group: &Group<T>, exponentials: &'r mut [T]) -> Columns<'a, 'r, T> {
         let (from, to) = (self.rows.from.as_ref(), self.rows.to.as_mut());
-        Columns { from, to, first: group.first, count: group.count, classes: self.classes, room }
+        Columns { from, to, first: group.first, count: group.count, classes: self.classes, exponentials }
     }
 
     #[inline(always)]
     fn row<'r>(
         &'r mut self,
         row: usize,
-        room: &'r mut [T],
+        exponentials: &'r mut [T],
         streaming: Option<&'r Streaming>,
     ) -> Row<'a, 'r, T> {
         let chunks = 0..self.classes.div_ceil(chunk_classes::<T, false>());
         let Job { classes, far, .. } = *self;
-        let from = self.rows.from.as_ref().map(|from| from.lane(row));
+        let from = self.rows.from.as_ref().map(|from| from.slice(row));
         let after = self.rows.logits(row + 1);
         let (to, after) = if from.is_some() {
-            (self.rows.to.as_mut().map(|to| to.lane(row)), after)
+            (self.rows.to.as_mut().map(|to| to.slice(row)), after)
         } else {
             // In place, the next row is one of those lent to be written.
-            let lent = self.rows.to.as_mut().map(|to| to.lane_and_next(row));
+            let lent = self.rows.to.as_mut().map(|to| to.slice_and_next(row));
             lent.map_or((None, after), |(to, after)| (Some(to), after))
         };
         let after = first_chunk(after);
-        Row { from, to, chunks, classes, room, after, streaming, far }
+        Row { from, to, chunks, classes, exponentials, after, streaming, far }
     }
 }
 
-/// The sums of the chunks of a row along vectors, whose tile has the row `next` after it; `ahead` is that of
+/// The sums of the chunks of a row along vectors, whose tile has the row `next` after it; `next_bounds` is that of
 /// [`Buffers`].
 #[inline(always)]
-fn sum_row<T: Float, S: Simd<T>, L: Tile<T>>(
+fn sum_row<T: Float, S: Simd<T>, L: Chunks<T>>(
     s: S,
     pass: Pass<'_, T, L, &mut [ChunkStats<T>]>,
     row: usize,
     next: usize,
-    ahead: &mut Option<(usize, Bounds<T>)>,
+    next_bounds: &mut Option<(usize, Bounds<T>)>,
 ) {
-    let first = ahead.take().filter(|ahead| ahead.0 == row).map(|ahead| ahead.1);
+    let first =
+        next_bounds.take().filter(|next_bounds| next_bounds.0 == row).map(|next_bounds| next_bounds.1);
     let sum = Sum(pass, first);
     // Groups in turn have this one place: as a function of its own it would cost a row of 1,000 classes 16 ns.
     let found = if L::PIPELINED { sum.run(s) } else { s.enter(sum) };
-    *ahead = found.map(|bounds| (next, bounds));
+    *next_bounds = found.map(|bounds| (next, bounds));
 }
 
 /// What is read of the next row with the last chunk of this one.
@@ -823,26 +857,26 @@ const CHUNKS_OF_PIECE: usize = 30;
 impl<T: Float> Job<'_, '_, T> {
     /// Whether rows should be cut at their chunks: where there are fewer than threads, and they are long and dense.
     pub(super) fn is_cut(&self) -> bool {
-        fn is_dense<T: Float>(lanes: Option<&Lanes<'_, T>>) -> bool {
-            lanes.is_none_or(|lanes| lanes.lane(0).as_slice().is_some())
+        fn is_dense<T: Float>(lanes: Option<&AxisSlices<'_, T>>) -> bool {
+            lanes.is_none_or(|lanes| lanes.slice(0).as_slice().is_some())
         }
         !self.row_per_lane
             && self.classes.saturating_mul(size_of::<T>()) >= parallel::WORTH_BYTES
             && (1..parallel::threads()).contains(&self.rows.targets.len())
             && is_dense(self.rows.from.as_ref())
-            && is_dense(self.rows.to.as_ref().map(LanesMut::as_lanes))
+            && is_dense(self.rows.to.as_ref().map(AxisSlicesMut::as_axis_slices))
     }
 
     /// Row after row, the chunks of each in parallel.
     fn by_chunks(&mut self, level: Level) {
         parallel::with_scratch(|scratch: &mut Scratch<T>| {
-            let Scratch { parts, room, .. } = scratch;
+            let Scratch { parts, exponentials, .. } = scratch;
             let mut group = Group::default();
             let chunks = self.classes.div_ceil(chunk_classes::<T, false>());
             parts.resize(parts.len().max(chunks), ChunkStats::empty());
             // The exponentials of rows that are cut, which are dense, wait as those of others do.
             let waits_in_output = self.rows.to.is_some() && !self.streams;
-            let room = aligned(room, if waits_in_output { 0 } else { self.classes });
+            let exponentials = aligned(exponentials, if waits_in_output { 0 } else { self.classes });
             let parts = &mut parts[..chunks];
             // A piece for each thread, both times the same ones: what one has in its cache is slow to reach
             // for another. No result depends on where a row is cut, as long as that is between chunks.
@@ -853,7 +887,7 @@ impl<T: Float> Job<'_, '_, T> {
                 let ignored = group.classes[0] == NO_CLASS && self.rows.to.is_some();
                 let (plan, streams, far) = (self.plan, self.streams, self.far);
                 if !known && !ignored {
-                    parallel::for_each(self.rows.piece(row, parts, room), grain, |_, piece| {
+                    parallel::for_each(self.rows.piece(row, parts, exponentials), grain, |_, piece| {
                         let streaming = streams.then(Streaming::begin);
                         let (tile, parts) = piece.tile(streaming.as_ref(), far);
                         let pass = Pass { plan, group: &group, tile, lane: 0, parts };
@@ -871,10 +905,10 @@ impl<T: Float> Job<'_, '_, T> {
                 }
                 if ignored {
                     if let Some(to) = &mut self.rows.to {
-                        to.lane(row).fill(T::ZERO);
+                        to.slice(row).fill(T::ZERO);
                     }
                 } else if self.rows.to.is_some() {
-                    parallel::for_each(self.rows.piece(row, parts, room), grain, |_, piece| {
+                    parallel::for_each(self.rows.piece(row, parts, exponentials), grain, |_, piece| {
                         let streaming = streams.then(Streaming::begin);
                         let (tile, parts) = piece.tile(streaming.as_ref(), far);
                         let (group, parts) = (&group, (!known).then_some(&*parts));
@@ -944,7 +978,7 @@ struct Piece<'w, T: Float> {
     chunks: Range<usize>,
     from: Option<&'w [T]>,
     to: Option<&'w mut [T]>,
-    room: &'w mut [T],
+    exponentials: &'w mut [T],
     parts: &'w mut [ChunkStats<T>],
 }
 
@@ -954,20 +988,20 @@ impl<T: Float> Rows<'_, T> {
         &'w mut self,
         row: usize,
         parts: &'w mut [ChunkStats<T>],
-        room: &'w mut [T],
+        exponentials: &'w mut [T],
     ) -> Piece<'w, T> {
-        let from = self.from.as_ref().and_then(|from| from.lane(row).as_slice());
-        let to = self.to.as_mut().and_then(|to| to.lane(row).into_slice_mut());
-        Piece { chunks: 0..parts.len(), from, to, room, parts }
+        let from = self.from.as_ref().and_then(|from| from.slice(row).as_slice());
+        let to = self.to.as_mut().and_then(|to| to.slice(row).into_slice_mut());
+        Piece { chunks: 0..parts.len(), from, to, exponentials, parts }
     }
 }
 
 impl<'w, T: Float> Piece<'w, T> {
     fn tile(self, streaming: Option<&'w Streaming>, far: bool) -> (Row<'w, 'w, T>, &'w mut [ChunkStats<T>]) {
-        let Piece { chunks, from, to, room, parts } = self;
+        let Piece { chunks, from, to, exponentials, parts } = self;
         let classes = from.map_or_else(|| to.as_ref().map_or(0, |to| to.len()), <[T]>::len);
-        let (from, to) = (from.map(Lane::from), to.map(LaneMut::from));
-        (Row { from, to, chunks, classes, room, after: &[], streaming, far }, parts)
+        let (from, to) = (from.map(AxisSlice::from), to.map(AxisSliceMut::from));
+        (Row { from, to, chunks, classes, exponentials, after: &[], streaming, far }, parts)
     }
 }
 
@@ -981,23 +1015,24 @@ impl<T: Float> Split for Piece<'_, T> {
         let mid_class = mid * chunk_classes::<T, false>();
         let (from, from_b) = cut(self.from, mid_class);
         let (to, to_b) = cut(self.to, mid_class);
-        let (room, room_b) = self.room.split_at_mut(mid_class.min(self.room.len()));
+        let (exponentials, exponentials_b) =
+            self.exponentials.split_at_mut(mid_class.min(self.exponentials.len()));
         let (parts, parts_b) = self.parts.split_at_mut(mid);
         (
-            Piece { chunks, from, to, room, parts },
-            Piece { chunks: chunks_b, from: from_b, to: to_b, room: room_b, parts: parts_b },
+            Piece { chunks, from, to, exponentials, parts },
+            Piece { chunks: chunks_b, from: from_b, to: to_b, exponentials: exponentials_b, parts: parts_b },
         )
     }
 }
 
 /// What a piece of work borrows of its thread's scratch.
 struct Buffers<'s, T: Float> {
-    room: &'s mut [T],
-    /// Elements of `room` for a row along vectors, or for a group of rows in lanes.
-    unit: usize,
+    exponentials: &'s mut [T],
+    /// Elements of `exponentials` for a row along vectors, or for a group of rows in lanes.
+    stride: usize,
     /// The row along vectors that comes next, and the bounds of its first chunk, read with the last one of
     /// the row before.
-    ahead: Option<(usize, Bounds<T>)>,
+    next_bounds: Option<(usize, Bounds<T>)>,
     /// Where the gradient is written by non-temporal stores.
     streaming: Option<Streaming>,
 }

@@ -19,14 +19,14 @@ impl<T: Float> Kernel<T> for Sum<'_, '_, '_, T> {
     fn run<S: Simd<T>>(self, s: S) {
         let Sum { plan, group, mut tile, parts } = self;
         for (c, part) in tile.chunks().zip(parts) {
-            tile.open(s, c);
+            tile.load(s, c);
             let buffer = tile.buffer(c);
             math::softcap(s, plan.cap, buffer);
             let columns = T::blocks_mut(buffer).0;
             let columns_of_targets = target_columns(s, plan, group, c);
             let min = find_targets(s, columns_of_targets, columns, part);
             sum(s, plan, c, columns, columns_of_targets, min, part);
-            tile.keep(s, c);
+            tile.save(s, c);
         }
     }
 }
@@ -49,15 +49,15 @@ impl<T: Float> Kernel<T> for Write<'_, '_, '_, T> {
         for (i, c) in tile.chunks().enumerate() {
             let columns_of_targets = target_columns(s, plan, group, c);
             if parts.is_some() {
-                tile.reopen(s, c);
+                tile.restore(s, c);
             } else {
                 // Made anew from the logits.
-                tile.open(s, c);
+                tile.load(s, c);
                 math::softcap(s, plan.cap, tile.buffer(c));
             }
             let columns = T::blocks_mut(tile.buffer(c)).0;
             match (plan.cap, parts) {
-                _ if plan.log => close(
+                _ if plan.log => write_gradient(
                     s,
                     plan,
                     c,
@@ -69,7 +69,7 @@ impl<T: Float> Kernel<T> for Write<'_, '_, '_, T> {
                 ),
                 (None, Some(parts)) => {
                     let factor = s.load(&parts[i].sum);
-                    close(
+                    write_gradient(
                         s,
                         plan,
                         c,
@@ -80,7 +80,7 @@ impl<T: Float> Kernel<T> for Write<'_, '_, '_, T> {
                         |power, smoothing| s.mul_add(power, factor, smoothing),
                     );
                 }
-                (None, None) => close(
+                (None, None) => write_gradient(
                     s,
                     plan,
                     c,
@@ -90,7 +90,7 @@ impl<T: Float> Kernel<T> for Write<'_, '_, '_, T> {
                     #[inline(always)]
                     |x, smoothing| s.mul_add(shift.exp(s, x), factor, smoothing),
                 ),
-                (Some(cap), _) => close(
+                (Some(cap), _) => write_gradient(
                     s,
                     plan,
                     c,
@@ -103,7 +103,7 @@ impl<T: Float> Kernel<T> for Write<'_, '_, '_, T> {
                     },
                 ),
             }
-            tile.done(s, c);
+            tile.store(s, c);
         }
     }
 }
@@ -235,7 +235,7 @@ fn exponentials<T: Float, S: Simd<T>>(
 /// Turns a chunk into its gradient: `f` of each vector and of what smoothing pulls, the targets' own in their
 /// places, and 0 in rows without a target, whatever their logits are.
 #[inline(always)]
-fn close<T: Float, S: Simd<T>>(
+fn write_gradient<T: Float, S: Simd<T>>(
     s: S,
     plan: &Plan<'_, T>,
     chunk: usize,
@@ -257,12 +257,12 @@ fn close<T: Float, S: Simd<T>>(
     }
 }
 
-/// A group of rows that fill a square, as many as there are lanes and dense, of at most as many classes; and
+/// A group of rows that fill a tile, as many as there are lanes and dense, of at most as many classes; and
 /// all that is known of it.
 #[repr(C, align(64))]
-pub(super) struct Square<T: Float> {
+pub(super) struct TransposeTile<T: Float> {
     /// Class after class, a vector of rows each: logits, then their exponentials.
-    columns: T::Square,
+    columns: T::BlockMatrix,
     /// Where the targets sit, as [`target_columns`] says.
     columns_of_targets: T::Block,
     /// The least logits.
@@ -271,10 +271,10 @@ pub(super) struct Square<T: Float> {
     pub(super) group: Group<T>,
 }
 
-impl<T: Float> Default for Square<T> {
+impl<T: Float> Default for TransposeTile<T> {
     fn default() -> Self {
-        let (columns, zeros) = (T::Square::default(), T::Block::default());
-        Square {
+        let (columns, zeros) = (T::BlockMatrix::default(), T::Block::default());
+        TransposeTile {
             columns,
             columns_of_targets: zeros,
             min: zeros,
@@ -284,10 +284,10 @@ impl<T: Float> Default for Square<T> {
     }
 }
 
-impl<T: Float> Square<T> {
+impl<T: Float> TransposeTile<T> {
     /// Reads the rows, and finds their targets and bounds.
     #[inline(always)]
-    pub(super) fn open<S: Simd<T>>(&mut self, s: S, plan: &Plan<'_, T>, rows: &[T], width: usize) {
+    pub(super) fn load<S: Simd<T>>(&mut self, s: S, plan: &Plan<'_, T>, rows: &[T], width: usize) {
         let columns = &mut self.columns.as_mut()[..width];
         s.columns(rows, width, self.group.count, columns);
         let columns_of_targets = match self.group.count {
@@ -314,11 +314,17 @@ impl<T: Float> Square<T> {
 
     /// What [`Write`] does.
     #[inline(always)]
-    pub(super) fn close<S: Simd<T>>(&mut self, s: S, plan: &Plan<'_, T>, to: &mut [T], width: usize) {
-        let Square { columns, columns_of_targets, part, group, .. } = self;
+    pub(super) fn write_gradient<S: Simd<T>>(
+        &mut self,
+        s: S,
+        plan: &Plan<'_, T>,
+        to: &mut [T],
+        width: usize,
+    ) {
+        let TransposeTile { columns, columns_of_targets, part, group, .. } = self;
         let columns = &mut columns.as_mut()[..width];
         let factor = s.load(&part.sum);
-        close(
+        write_gradient(
             s,
             plan,
             0,

@@ -28,7 +28,7 @@
 //!    −A·others/Z and the loss of an unsmoothed row ln(1 + others/e_y): nothing cancels when p_y → 1.
 //! 4. *Rows in lanes.* With few classes, and where the class axis is not the last, a vector holds one class
 //!    of several rows; chunks are then of 128 classes (`lanes.rs`). As many dense rows as there are lanes, of
-//!    at most as many classes, fill a square, which stays in the first-level cache from its logits to its
+//!    at most as many classes, fill a tile, which stays in the first-level cache from its logits to its
 //!    gradient.
 //! 5. *Groups.* What is computed once a row (divisions, logarithms) is computed for up to a vector's lanes of
 //!    rows together, one a lane, between the pass that sums and the pass that writes.
@@ -52,7 +52,7 @@
 //! added in `f64`, rows i, i + LANES, … apart, and these sums by halves.
 
 use super::by_class::InFlight;
-use super::lanes::Square;
+use super::lanes::TransposeTile;
 use super::partial::Partial;
 use super::plan::{LossTerms, Plan, chunk_classes};
 use super::scale::RowScale;
@@ -239,12 +239,12 @@ fn filled<T: Float>(x: T) -> T::Block {
 #[derive(Default)]
 pub(super) struct Scratch<T: Float> {
     pub(super) groups: Vec<Group<T>>,
-    pub(super) squares: Vec<Square<T>>,
+    pub(super) tiles: Vec<TransposeTile<T>>,
     /// Of each group's chunks.
     pub(super) parts: Vec<ChunkStats<T>>,
     pub(super) in_flight: [InFlight<T>; 2],
     /// Logits and their exponentials.
-    pub(super) room: Vec<T>,
+    pub(super) exponentials: Vec<T>,
 }
 
 /// What is known of a whole row in each lane.

@@ -16,7 +16,7 @@ use super::plan::{CLASSES_PER_LANE_CHUNK, chunk_classes};
 use super::scale::{CallScale, LossSum};
 use super::tile::Columns;
 use super::{Loss, Reduction, SoftmaxXent};
-use crate::array::{Lanes, LanesMut, View, ViewMut};
+use crate::array::{AxisSlices, AxisSlicesMut, View, ViewMut};
 use crate::error::{Error, Result};
 use crate::order;
 use crate::parallel::{self, Split};
@@ -150,7 +150,7 @@ impl<T: Float> SoftmaxXent<T> {
         let is_mean = self.reduction == Reduction::Mean && self.normalizer.is_none();
         let weight = (is_mean || row_weights.is_some()).then(|| {
             let mut lanes = None;
-            targets.set_lanes(axis, &mut lanes);
+            targets.set_axis_slices(axis, &mut lanes);
             let (targets, weights) = (lanes.as_ref(), row_weights.map(|weights| &*weights.all));
             let rows = if classes == 0 { 0 } else { rows };
             let weight = T::dispatch(level, Weigh { targets, rows, weights, exponent: rows_exponent });
@@ -181,9 +181,9 @@ impl<T: Float> SoftmaxXent<T> {
 
 /// Whether one of a row's targets is not 0.
 #[inline(always)]
-fn has_target<T: Float, S: Simd<T>>(s: S, targets: &Lanes<'_, T>, row: usize) -> bool {
-    let lane = targets.lane(row);
-    let Some(t) = lane.as_slice() else { return (0..targets.lane_len()).any(|j| lane.get(j) != T::ZERO) };
+fn has_target<T: Float, S: Simd<T>>(s: S, targets: &AxisSlices<'_, T>, row: usize) -> bool {
+    let slice = targets.slice(row);
+    let Some(t) = slice.as_slice() else { return (0..targets.slice_len()).any(|j| slice.get(j) != T::ZERO) };
     let (blocks, rest) = T::blocks(t);
     let has_rest = !rest.is_empty() && s.bits(s.ne(s.load_up_to(rest, T::ZERO), s.splat(T::ZERO))) != 0;
     has_rest
@@ -195,7 +195,7 @@ fn has_target<T: Float, S: Simd<T>>(s: S, targets: &Lanes<'_, T>, row: usize) ->
 
 /// The sum of the weights of rows that have a target, less 2^`exponent`; their number, where there are none.
 struct Weigh<'a, T> {
-    targets: Option<&'a Lanes<'a, T>>,
+    targets: Option<&'a AxisSlices<'a, T>>,
     rows: usize,
     weights: Option<&'a [T]>,
     exponent: i32,
@@ -226,9 +226,9 @@ struct Piece<'p, 'a, T: Float> {
     soft: &'p Soft<'p, T>,
     rows: usize,
     /// The logits; where `None`, they are in `grad`.
-    logits: Option<Lanes<'a, T>>,
-    targets: Option<Lanes<'a, T>>,
-    grad: Option<LanesMut<'a, T>>,
+    logits: Option<AxisSlices<'a, T>>,
+    targets: Option<AxisSlices<'a, T>>,
+    grad: Option<AxisSlicesMut<'a, T>>,
     weights: Option<&'a [T]>,
     /// Of each block the sum of the losses, and how many rows count.
     totals: &'a mut [(LossSum, usize)],
@@ -279,7 +279,7 @@ impl<T: Float> Kernel<T> for &mut Piece<'_, '_, T> {
     type Output = ();
     #[inline(always)]
     fn run<S: Simd<T>>(self, s: S) {
-        let classes = self.targets.as_ref().map_or(0, Lanes::lane_len);
+        let classes = self.targets.as_ref().map_or(0, AxisSlices::slice_len);
         let are_few = self.rows <= FEW_ROWS && classes > T::LANES;
         parallel::with_scratch(
             #[inline(always)]
@@ -304,21 +304,22 @@ impl<T: Float> Kernel<T> for RowPerLane<'_, '_, '_, T> {
         let RowPerLane { piece, scratch } = self;
         let &mut Piece { soft, rows, ref logits, ref targets, ref mut grad, weights, ref mut totals } = piece;
         let (Some(targets), Some(grad)) = (targets, grad) else { return };
-        let classes = targets.lane_len();
+        let classes = targets.slice_len();
         let len = classes * T::LANES;
-        let (room, targets_room) =
+        let (exponentials, targets_scratch) =
             (aligned(&mut scratch.exponentials, len), aligned(&mut scratch.targets, len));
         let capped = aligned(&mut scratch.logits, if soft.cap.is_some() { len } else { 0 });
         for (block, found) in pieces(0..rows, soft.block).zip(totals.iter_mut()) {
             let (mut total, mut count) = (Total::of_block(block.start), 0);
             for rows in pieces(block, T::LANES) {
                 let (first, here) = (rows.start, rows.end - rows.start);
-                let (from, room_t) = (Some(targets), &mut *targets_room);
-                let mut t = Columns { from, to: None, first, count: here, classes, room: room_t };
-                t.open(s, 0);
+                let (from, scratch_t) = (Some(targets), &mut *targets_scratch);
+                let mut t = Columns { from, to: None, first, count: here, classes, exponentials: scratch_t };
+                t.load(s, 0);
                 let (from, to) = (logits.as_ref(), Some(&mut *grad));
-                let mut x = Columns { from, to, first, count: here, classes, room: &mut *room };
-                x.open(s, 0);
+                let mut x =
+                    Columns { from, to, first, count: here, classes, exponentials: &mut *exponentials };
+                x.load(s, 0);
                 math::softcap(s, soft.cap, x.buffer(0));
                 if soft.cap.is_some() {
                     capped.copy_from_slice(x.buffer(0));
@@ -341,7 +342,7 @@ impl<T: Float> Kernel<T> for RowPerLane<'_, '_, '_, T> {
                     }
                     s.store(s.select(counts, g, s.splat(T::ZERO)), power);
                 }
-                x.done(s, 0);
+                x.store(s, 0);
             }
             *found = (total.value(), count);
         }
@@ -354,34 +355,35 @@ impl<T: Float> Piece<'_, '_, T> {
     fn along<S: Simd<T>>(&mut self, s: S, scratch: &mut Scratch<T>) {
         let &mut Piece { soft, rows, ref logits, ref targets, ref mut grad, weights, ref mut totals } = self;
         let (Some(targets), Some(grad)) = (targets, grad) else { return };
-        let classes = targets.lane_len();
-        let Scratch { exponentials, logits: capped, targets: room } = scratch;
-        for list in [&mut *exponentials, &mut *capped, &mut *room] {
+        let classes = targets.slice_len();
+        let Scratch { exponentials, logits: capped, targets: weighted } = scratch;
+        for list in [&mut *exponentials, &mut *capped, &mut *weighted] {
             list.resize(classes.max(list.len()), T::ZERO);
         }
-        let (x, capped, room) = (&mut exponentials[..classes], &mut capped[..classes], &mut room[..classes]);
+        let (x, capped, weighted) =
+            (&mut exponentials[..classes], &mut capped[..classes], &mut weighted[..classes]);
         for (block, found) in pieces(0..rows, soft.block).zip(totals.iter_mut()) {
             let (mut total, mut count) = (Total::of_block(block.start), 0);
             for i in block {
                 if !has_target(s, targets, i) {
-                    grad.lane(i).fill(T::ZERO);
+                    grad.slice(i).fill(T::ZERO);
                     continue;
                 }
                 match logits {
-                    Some(logits) => logits.lane(i).copy_to(0, x),
-                    None => grad.lane(i).as_lane().copy_to(0, x),
+                    Some(logits) => logits.slice(i).copy_to(0, x),
+                    None => grad.slice(i).as_slice_view().copy_to(0, x),
                 }
                 math::softcap(s, soft.cap, x);
                 if soft.cap.is_some() {
                     capped.copy_from_slice(x);
                 }
-                let lane = targets.lane(i);
-                let t = match lane.as_slice() {
+                let slice = targets.slice(i);
+                let t = match slice.as_slice() {
                     Some(t) if soft.is_plain() => t,
                     _ => {
-                        lane.copy_to(0, room);
-                        soft.weigh(s, room);
-                        &*room
+                        slice.copy_to(0, weighted);
+                        soft.weigh(s, weighted);
+                        &*weighted
                     }
                 };
                 let (sums, is_correct) = sums_along(s, x, t, soft.row_per_lane);
@@ -409,7 +411,7 @@ impl<T: Float> Piece<'_, '_, T> {
                         |g, x| s.mul(g, math::slope(s, cap, x)),
                     );
                 }
-                let mut to = grad.lane(i);
+                let mut to = grad.slice(i);
                 match to.as_slice_mut() {
                     Some(to) => to.copy_from_slice(x),
                     None => to.copy_from(0, x),
@@ -614,10 +616,10 @@ impl<T: Float> Soft<'_, T> {
             let mut piece =
                 Piece { soft: self, rows, logits: None, targets: None, grad: None, weights, totals: of_rows };
             if let Some(logits) = logits {
-                logits.set_lanes(self.axis, &mut piece.logits);
+                logits.set_axis_slices(self.axis, &mut piece.logits);
             }
-            targets.set_lanes(self.axis, &mut piece.targets);
-            grad.set_lanes(self.axis, &mut piece.grad);
+            targets.set_axis_slices(self.axis, &mut piece.targets);
+            grad.set_axis_slices(self.axis, &mut piece.grad);
             let bytes = grad_len.saturating_mul(2 * size_of::<T>());
             if parallel::is_little(blocks, bytes) {
                 T::dispatch(self.level, &mut piece);

@@ -3,27 +3,27 @@
 
 use super::math::{ChunkStats, outlined};
 use super::plan::chunk_classes;
-use crate::array::{Lane, LaneMut, Lanes, LanesMut};
+use crate::array::{AxisSlice, AxisSliceMut, AxisSlices, AxisSlicesMut};
 use crate::simd::slices::{self, take};
 use crate::simd::{Float, Kernel, Simd, Streaming};
 use std::ops::Range;
 
 /// A row along vectors, as chunks.
-pub(super) trait Tile<T: Float> {
-    /// Whether the gradient of the row before is written meanwhile.
+pub(super) trait Chunks<T: Float> {
+    /// Whether the gradient of the row before is written in the same loop.
     const PIPELINED: bool = false;
     /// The chunks that are here.
     fn chunks(&self) -> Range<usize>;
     /// Reads a chunk's logits into its buffer.
-    fn open(&mut self, chunk: usize);
+    fn load(&mut self, chunk: usize);
     /// The chunk's buffer as it was left.
     fn buffer(&mut self, chunk: usize) -> &mut [T];
     /// The chunk where it stands, if its logits are dense.
-    fn at_source(&mut self, chunk: usize) -> Option<SourceChunk<'_, T>>;
+    fn at_source(&mut self, chunk: usize) -> Option<ChunkInput<'_, T>>;
 }
 
 /// A chunk before it is opened.
-pub(super) struct SourceChunk<'t, T> {
+pub(super) struct ChunkInput<'t, T> {
     /// Its logits, unless they are in its buffer.
     pub(super) logits: Option<&'t [T]>,
     pub(super) buffer: &'t mut [T],
@@ -31,7 +31,7 @@ pub(super) struct SourceChunk<'t, T> {
     pub(super) next: &'t [T],
     /// Whether the logits come from beyond the second-level cache.
     pub(super) far: bool,
-    /// What is to be written meanwhile.
+    /// What is to be written in the same loop.
     pub(super) before: Option<PreviousChunk<'t, T>>,
 }
 
@@ -54,15 +54,15 @@ fn range<T: Float, const ROW_PER_LANE: bool>(chunk: usize, classes: usize) -> Ra
 
 /// One row along vectors, or some of its chunks. Without `from`, the logits are where the gradient will be.
 pub(super) struct Row<'a, 'b, T> {
-    pub(super) from: Option<Lane<'a, T>>,
-    pub(super) to: Option<LaneMut<'b, T>>,
+    pub(super) from: Option<AxisSlice<'a, T>>,
+    pub(super) to: Option<AxisSliceMut<'b, T>>,
     /// The numbers of the chunks in the whole row.
     pub(super) chunks: Range<usize>,
     /// Their elements.
     pub(super) classes: usize,
     /// The buffers: of all chunks or, without `to`, of one; nothing where they are in `to`, which is dense
     /// and not written by streaming stores.
-    pub(super) room: &'b mut [T],
+    pub(super) exponentials: &'b mut [T],
     /// The logits of the next row's first chunk, if there is one and they can be had.
     pub(super) after: &'b [T],
     /// Where the gradient is written by non-temporal stores.
@@ -79,19 +79,21 @@ impl<T: Float> Row<'_, '_, T> {
     }
 }
 
-impl<T: Float> Tile<T> for Row<'_, '_, T> {
+impl<T: Float> Chunks<T> for Row<'_, '_, T> {
     #[inline(always)]
     fn chunks(&self) -> Range<usize> {
         self.chunks.clone()
     }
 
     #[inline(always)]
-    fn open(&mut self, chunk: usize) {
+    fn load(&mut self, chunk: usize) {
         let range = self.range(chunk);
         let first = range.start;
         match (self.from, &self.to) {
             (Some(from), _) => from.copy_to(first, self.buffer(chunk)),
-            (None, Some(to)) if !to.is_dense() => to.as_lane().copy_to(first, &mut self.room[range]),
+            (None, Some(to)) if !to.is_dense() => {
+                to.as_slice_view().copy_to(first, &mut self.exponentials[range])
+            }
             _ => {} // they are in the buffer
         }
     }
@@ -100,40 +102,40 @@ impl<T: Float> Tile<T> for Row<'_, '_, T> {
     fn buffer(&mut self, chunk: usize) -> &mut [T] {
         let range = self.range(chunk);
         match &mut self.to {
-            None => &mut self.room[..range.len()],
+            None => &mut self.exponentials[..range.len()],
             Some(to) => match to.as_slice_mut().filter(|_| self.streaming.is_none()) {
                 Some(to) => &mut to[range],
-                None => &mut self.room[range],
+                None => &mut self.exponentials[range],
             },
         }
     }
 
     #[inline(always)]
-    fn at_source(&mut self, chunk: usize) -> Option<SourceChunk<'_, T>> {
+    fn at_source(&mut self, chunk: usize) -> Option<ChunkInput<'_, T>> {
         let range = self.range(chunk);
         let next = range.end..self.classes.min(range.end + chunk_classes::<T, false>());
         let (after, far) = (self.after, self.far);
         let Some(from) = self.from else {
             let (chunks, rest) = self.to.as_mut()?.as_slice_mut()?.split_at_mut(range.end);
             let next = if next.is_empty() { after } else { &rest[..next.len()] };
-            return Some(SourceChunk { logits: None, buffer: &mut chunks[range], next, far, before: None });
+            return Some(ChunkInput { logits: None, buffer: &mut chunks[range], next, far, before: None });
         };
         let logits = from.as_slice()?;
         let next = if next.is_empty() { after } else { &logits[next] };
         let logits = Some(&logits[range]);
-        Some(SourceChunk { logits, next, buffer: self.buffer(chunk), far, before: None })
+        Some(ChunkInput { logits, next, buffer: self.buffer(chunk), far, before: None })
     }
 }
 
 impl<T: Float> Row<'_, '_, T> {
     /// Makes the chunk's gradient: `f` of the buffer.
     #[inline(always)]
-    pub(super) fn close<S: Simd<T>>(&mut self, s: S, chunk: usize, f: impl FnMut(S::V) -> S::V) {
+    pub(super) fn map_gradient<S: Simd<T>>(&mut self, s: S, chunk: usize, f: impl FnMut(S::V) -> S::V) {
         let range = self.range(chunk);
-        match (self.to.as_mut().and_then(LaneMut::as_slice_mut), self.streaming) {
+        match (self.to.as_mut().and_then(AxisSliceMut::as_slice_mut), self.streaming) {
             (Some(to), Some(streaming)) => {
-                let room = &self.room[range.clone()];
-                slices::map_streaming(s, room, &mut to[range], streaming, f);
+                let exponentials = &self.exponentials[range.clone()];
+                slices::map_streaming(s, exponentials, &mut to[range], streaming, f);
             }
             _ => slices::map(s, self.buffer(chunk), T::ZERO, f),
         }
@@ -143,7 +145,7 @@ impl<T: Float> Row<'_, '_, T> {
     #[inline(always)]
     pub(super) fn stream<S: Simd<T>>(&mut self, s: S, chunk: usize) {
         if self.streaming.is_some() {
-            self.close(
+            self.map_gradient(
                 s,
                 chunk,
                 #[inline(always)]
@@ -154,16 +156,16 @@ impl<T: Float> Row<'_, '_, T> {
 
     /// Takes the chunk's gradient to the output.
     #[inline(always)]
-    pub(super) fn done(&mut self, chunk: usize) {
+    pub(super) fn store(&mut self, chunk: usize) {
         let range = self.range(chunk);
         if let Some(to) = self.to.as_mut().filter(|to| !to.is_dense()) {
-            to.copy_from(range.start, &self.room[range]);
+            to.copy_from(range.start, &self.exponentials[range]);
         }
     }
 
     /// After all chunks: the target, the class `at` from the first here on (where it is here), gets the gradient `x`.
     #[inline(always)]
-    pub(super) fn end(&mut self, at: usize, x: T) {
+    pub(super) fn finish(&mut self, at: usize, x: T) {
         if let Some(streaming) = self.streaming {
             streaming.fence();
         }
@@ -177,7 +179,7 @@ impl<T: Float> Row<'_, '_, T> {
 /// group before, whose gradient is written by streaming stores in the same loop.
 pub(super) struct Pipelined<'b, T: Float> {
     pub(super) from: &'b [T],
-    pub(super) room: &'b mut [T],
+    pub(super) exponentials: &'b mut [T],
     /// See [`Row::after`].
     pub(super) after: &'b [T],
     pub(super) before: Option<PreviousRow<'b, T>>,
@@ -195,7 +197,7 @@ pub(super) struct PreviousRow<'b, T: Float> {
     pub(super) weights: Option<&'b [T]>,
 }
 
-impl<T: Float> Tile<T> for Pipelined<'_, T> {
+impl<T: Float> Chunks<T> for Pipelined<'_, T> {
     const PIPELINED: bool = true;
 
     #[inline(always)]
@@ -204,18 +206,18 @@ impl<T: Float> Tile<T> for Pipelined<'_, T> {
     }
 
     #[inline(always)]
-    fn open(&mut self, chunk: usize) {
+    fn load(&mut self, chunk: usize) {
         let range = range::<T, false>(chunk, self.from.len());
-        self.room[range.clone()].copy_from_slice(&self.from[range]);
+        self.exponentials[range.clone()].copy_from_slice(&self.from[range]);
     }
 
     #[inline(always)]
     fn buffer(&mut self, chunk: usize) -> &mut [T] {
-        &mut self.room[range::<T, false>(chunk, self.from.len())]
+        &mut self.exponentials[range::<T, false>(chunk, self.from.len())]
     }
 
     #[inline(always)]
-    fn at_source(&mut self, chunk: usize) -> Option<SourceChunk<'_, T>> {
+    fn at_source(&mut self, chunk: usize) -> Option<ChunkInput<'_, T>> {
         let classes = self.from.len();
         let (range, next) = (range::<T, false>(chunk, classes), range::<T, false>(chunk + 1, classes));
         let before = self.before.as_mut().map(
@@ -233,20 +235,20 @@ impl<T: Float> Tile<T> for Pipelined<'_, T> {
         );
         let next = if next.is_empty() { self.after } else { &self.from[next] };
         let logits = Some(&self.from[range.clone()]);
-        Some(SourceChunk { logits, next, buffer: &mut self.room[range], far: true, before })
+        Some(ChunkInput { logits, next, buffer: &mut self.exponentials[range], far: true, before })
     }
 }
 
 /// Up to `T::LANES` rows, one a lane. Without `from`, the logits are where the gradients will be.
 pub(super) struct Columns<'a, 'b, T> {
-    pub(super) from: Option<&'b Lanes<'a, T>>,
-    pub(super) to: Option<&'b mut LanesMut<'a, T>>,
+    pub(super) from: Option<&'b AxisSlices<'a, T>>,
+    pub(super) to: Option<&'b mut AxisSlicesMut<'a, T>>,
     /// The first row.
     pub(super) first: usize,
     pub(super) count: usize,
     pub(super) classes: usize,
     /// A chunk's buffer: class after class, a vector of rows each.
-    pub(super) room: &'b mut [T],
+    pub(super) exponentials: &'b mut [T],
 }
 
 impl<T: Float> Columns<'_, '_, T> {
@@ -254,9 +256,12 @@ impl<T: Float> Columns<'_, '_, T> {
     #[inline(always)]
     fn read_output<S: Simd<T>>(&mut self, s: S, chunk: usize) {
         if let Some(to) = &self.to {
-            let from = to.as_lanes();
-            let (first, count, room) = (self.first, self.count, &mut *self.room);
-            outlined(s, Read { from, first, count, classes: range::<T, true>(chunk, self.classes), room });
+            let from = to.as_axis_slices();
+            let (first, count, exponentials) = (self.first, self.count, &mut *self.exponentials);
+            outlined(
+                s,
+                Read { from, first, count, classes: range::<T, true>(chunk, self.classes), exponentials },
+            );
         }
     }
 
@@ -268,13 +273,13 @@ impl<T: Float> Columns<'_, '_, T> {
 
     /// Reads a chunk's logits into its buffer.
     #[inline(always)]
-    pub(super) fn open<S: Simd<T>>(&mut self, s: S, chunk: usize) {
+    pub(super) fn load<S: Simd<T>>(&mut self, s: S, chunk: usize) {
         match self.from {
             Some(from) => {
-                let (first, count, room) = (self.first, self.count, &mut *self.room);
+                let (first, count, exponentials) = (self.first, self.count, &mut *self.exponentials);
                 outlined(
                     s,
-                    Read { from, first, count, classes: range::<T, true>(chunk, self.classes), room },
+                    Read { from, first, count, classes: range::<T, true>(chunk, self.classes), exponentials },
                 );
             }
             None => self.read_output(s, chunk),
@@ -284,21 +289,21 @@ impl<T: Float> Columns<'_, '_, T> {
     /// The chunk's buffer as it was left.
     #[inline(always)]
     pub(super) fn buffer(&mut self, chunk: usize) -> &mut [T] {
-        &mut self.room[..range::<T, true>(chunk, self.classes).len() * T::LANES]
+        &mut self.exponentials[..range::<T, true>(chunk, self.classes).len() * T::LANES]
     }
 
-    /// Takes care that the buffer can be reopened. The room holds one chunk: where there are more, they wait
+    /// Takes care that the buffer can be restored. Scratch holds one chunk: where there are more, they wait
     /// in the output.
     #[inline(always)]
-    pub(super) fn keep<S: Simd<T>>(&mut self, s: S, chunk: usize) {
+    pub(super) fn save<S: Simd<T>>(&mut self, s: S, chunk: usize) {
         if self.chunks().len() > 1 {
-            self.done(s, chunk);
+            self.store(s, chunk);
         }
     }
 
     /// Brings a kept buffer back.
     #[inline(always)]
-    pub(super) fn reopen<S: Simd<T>>(&mut self, s: S, chunk: usize) {
+    pub(super) fn restore<S: Simd<T>>(&mut self, s: S, chunk: usize) {
         if self.chunks().len() > 1 {
             self.read_output(s, chunk);
         }
@@ -306,10 +311,10 @@ impl<T: Float> Columns<'_, '_, T> {
 
     /// Takes the chunk to the output.
     #[inline(always)]
-    pub(super) fn done<S: Simd<T>>(&mut self, s: S, chunk: usize) {
+    pub(super) fn store<S: Simd<T>>(&mut self, s: S, chunk: usize) {
         let Some(to) = &mut self.to else { return };
-        let (first, count, room) = (self.first, self.count, &*self.room);
-        outlined(s, Store { to, first, count, classes: range::<T, true>(chunk, self.classes), room });
+        let (first, count, exponentials) = (self.first, self.count, &*self.exponentials);
+        outlined(s, Store { to, first, count, classes: range::<T, true>(chunk, self.classes), exponentials });
     }
 }
 
@@ -322,44 +327,44 @@ fn put<T: Float, S: Simd<T>>(s: S, v: S::V, to: &mut [T]) {
     }
 }
 
-/// Reads classes of `count` rows into `room`, class after class; the lanes without a row get zeros.
+/// Reads classes of `count` rows into `exponentials`, class after class; the lanes without a row get zeros.
 struct Read<'a, 'b, T> {
-    from: &'b Lanes<'a, T>,
+    from: &'b AxisSlices<'a, T>,
     first: usize,
     count: usize,
     classes: Range<usize>,
-    room: &'b mut [T],
+    exponentials: &'b mut [T],
 }
 
 impl<T: Float> Kernel<T> for Read<'_, '_, T> {
     type Output = ();
     #[inline(always)]
     fn run<S: Simd<T>>(self, s: S) {
-        let Read { from, first, count, classes, room } = self;
-        if from.are_neighbours(first, count) {
-            for (class, block) in classes.zip(T::blocks_mut(room).0) {
-                s.store(take(s, from.across(first, count, class)), block);
+        let Read { from, first, count, classes, exponentials } = self;
+        if from.are_adjacent(first, count) {
+            for (class, block) in classes.zip(T::blocks_mut(exponentials).0) {
+                s.store(take(s, from.cross_section(first, count, class)), block);
             }
         } else if let Some(rows) = from.run(first, count) {
-            let (blocks, width) = (&mut T::blocks_mut(room).0[..classes.len()], from.lane_len());
+            let (blocks, width) = (&mut T::blocks_mut(exponentials).0[..classes.len()], from.slice_len());
             for (class, to) in classes.step_by(T::LANES).zip(blocks.chunks_mut(T::LANES)) {
                 s.columns(&rows[class..], width, count, to);
             }
         } else {
-            let columns = &mut T::blocks_mut(room).0[..classes.len()];
+            let columns = &mut T::blocks_mut(exponentials).0[..classes.len()];
             if count < T::LANES {
                 columns.fill(T::Block::default());
             }
             for i in 0..count {
-                let lane = from.lane(first + i);
-                match lane.as_slice() {
+                let slice = from.slice(first + i);
+                match slice.as_slice() {
                     Some(row) => {
                         let row = &row[classes.clone()];
                         columns.iter_mut().zip(row).for_each(|(column, &x)| column.as_mut()[i] = x);
                     }
                     None => {
                         let each = columns.iter_mut().zip(classes.clone());
-                        each.for_each(|(column, class)| column.as_mut()[i] = lane.get(class));
+                        each.for_each(|(column, class)| column.as_mut()[i] = slice.get(class));
                     }
                 }
             }
@@ -369,35 +374,35 @@ impl<T: Float> Kernel<T> for Read<'_, '_, T> {
 
 /// Writes what [`Read`] reads.
 struct Store<'a, 'b, T> {
-    to: &'b mut LanesMut<'a, T>,
+    to: &'b mut AxisSlicesMut<'a, T>,
     first: usize,
     count: usize,
     classes: Range<usize>,
-    room: &'b [T],
+    exponentials: &'b [T],
 }
 
 impl<T: Float> Kernel<T> for Store<'_, '_, T> {
     type Output = ();
     #[inline(always)]
     fn run<S: Simd<T>>(self, s: S) {
-        let Store { to, first, count, classes, room } = self;
-        if to.are_neighbours(first, count) {
-            for (class, block) in classes.zip(T::blocks(room).0) {
-                put(s, s.load(block), to.across_mut(first, count, class));
+        let Store { to, first, count, classes, exponentials } = self;
+        if to.are_adjacent(first, count) {
+            for (class, block) in classes.zip(T::blocks(exponentials).0) {
+                put(s, s.load(block), to.cross_section_mut(first, count, class));
             }
             return;
         }
-        let width = to.lane_len();
+        let width = to.slice_len();
         if let Some(rows) = to.run_mut(first, count) {
-            let blocks = &T::blocks(room).0[..classes.len()];
+            let blocks = &T::blocks(exponentials).0[..classes.len()];
             for (class, from) in classes.step_by(T::LANES).zip(blocks.chunks(T::LANES)) {
                 s.rows(from, &mut rows[class..], width, count);
             }
         } else {
             for i in 0..count {
-                let mut lane = to.lane(first + i);
+                let mut slice = to.slice(first + i);
                 for (k, class) in classes.clone().enumerate() {
-                    lane.set(class, room[k * T::LANES + i]);
+                    slice.set(class, exponentials[k * T::LANES + i]);
                 }
             }
         }

@@ -122,9 +122,9 @@ pub(super) fn labelled<'x, T: Float, I: Index>(
     };
     let mut targets = Vec::new();
     for row in 0..rows {
-        let label = match labels.rank().checked_sub(1).map(|last| labels.lanes(last)) {
+        let label = match labels.rank().checked_sub(1).map(|last| labels.axis_slices(last)) {
             None => labels.get(&[]),
-            Some(lanes) => Some(lanes.lane(row / lanes.lane_len()).get(row % lanes.lane_len())),
+            Some(lanes) => Some(lanes.slice(row / lanes.slice_len()).get(row % lanes.slice_len())),
         };
         if let Some(label) = label {
             push(&mut targets, target((row, label))?)?;

@@ -151,8 +151,8 @@ fn slope<T: Float>(cap: T, x: T) -> T {
 /// A row's logits, capped.
 fn read<T: Float>(call: &Numbers<'_, T>, logits: &View<'_, T>, row: usize) -> Vec<T> {
     let &Arguments { xent, axis, here, .. } = &call.arguments;
-    let lane = logits.lanes(axis).lane(row);
-    let x = (0..here).map(|class| lane.get(class));
+    let slice = logits.axis_slices(axis).slice(row);
+    let x = (0..here).map(|class| slice.get(class));
     match xent.softcap {
         None => x.collect(),
         Some(cap) => x.map(|x| if x == T::NEG_INFINITY { x } else { cap * tanh(x / cap) }).collect(),
@@ -179,8 +179,8 @@ fn gradient<T: Float>(
     let (mut losses, mut correct) = (vec![T::ZERO; call.arguments.rows], 0);
     for (row, &class) in call.arguments.targets.iter().enumerate() {
         let x = read(call, logits.as_ref().unwrap_or(&grad.as_view()), row);
-        let mut to = grad.reborrow().into_lanes(call.arguments.axis);
-        let mut to = to.lane(row);
+        let mut to = grad.reborrow().into_axis_slices(call.arguments.axis);
+        let mut to = to.slice(row);
         let by = call.of_row(row, upstream);
         let sums = match known {
             None => sums(call, &x, class),
@@ -379,7 +379,7 @@ fn anchor<T: Float>(max: T) -> T {
     if max > T::NEG_INFINITY && max.abs() > T::EPSILON * T::EPSILON { max } else { T::ZERO }
 }
 
-/// Lane i with lane i + half, until one is left.
+/// AxisSlice i with lane i + half, until one is left.
 fn join_lanes<T: Float>(mut lanes: Vec<T>) -> T {
     while lanes.len() > 1 {
         let half = lanes.len() / 2;
@@ -506,7 +506,7 @@ fn along<T: Float>(view: View<'_, T>, axis: isize, log: bool) -> Result<Vec<T>> 
     let xent = crate::SoftmaxXent::new().class_axis(axis).reduction(Reduction::Sum);
     let call = Numbers::new(untargeted(&xent, view.shape())?);
     let mut out = zeros(view.shape())?;
-    let mut to = ViewMut::new(&mut out, view.shape())?.into_lanes(call.arguments.axis);
+    let mut to = ViewMut::new(&mut out, view.shape())?.into_axis_slices(call.arguments.axis);
     for row in 0..call.arguments.rows {
         let x = read(&call, &view, row);
         let sums = sums(&call, &x, None);
@@ -516,7 +516,7 @@ fn along<T: Float>(view: View<'_, T>, axis: isize, log: bool) -> Result<Vec<T>> 
         } else {
             row_gradient(&call, &x, None, &call.of_row(row, &[T::ONE]), &sums)
         };
-        to.lane(row).copy_from(0, &answer);
+        to.slice(row).copy_from(0, &answer);
     }
     Ok(out)
 }

@@ -13,8 +13,8 @@ use crate::{Loss, Reduction, SoftmaxXent};
 
 /// The elements of each row along `axis`.
 fn rows<T: Float>(x: View<'_, T>, axis: usize, rows: usize) -> Vec<Vec<T>> {
-    let lanes = x.lanes(axis);
-    let row = |row| (0..lanes.lane_len()).map(|j| lanes.lane(row).get(j)).collect();
+    let lanes = x.axis_slices(axis);
+    let row = |row| (0..lanes.slice_len()).map(|j| lanes.slice(row).get(j)).collect();
     (0..rows).map(row).collect()
 }
 
@@ -72,8 +72,8 @@ pub(super) fn gradient<T: Float>(
 
     let (mut losses, mut correct) = (vec![T::ZERO; count], 0);
     for row in 0..count {
-        let mut to = grad.reborrow().into_lanes(axis);
-        let mut to = to.lane(row);
+        let mut to = grad.reborrow().into_axis_slices(axis);
+        let mut to = to.slice(row);
         if !counts[row] {
             to.fill(T::ZERO);
             continue;
