@@ -290,7 +290,7 @@ macro_rules! transposes {
             fn read<const WHOLE: bool>(rows: &[$t], width: usize, count: usize, to: &mut [[$t; $lanes]]) {
                 let columns = to.len();
                 let is_held = (1..=$lanes).contains(&count) && holds_rows(rows.len(), width, columns, count);
-                assert!(is_held && (!WHOLE || count == $lanes), "too few rows for a square");
+                assert!(is_held && (!WHOLE || count == $lanes), "too few rows for a tile");
                 for at in (0..columns).step_by(STEP).map(|at| at.min(columns - STEP)) {
                     for half in [0, $lanes / 2] {
                         let quarter = |row: usize| {
@@ -324,7 +324,7 @@ macro_rules! transposes {
             fn write<const WHOLE: bool>(columns: &[[$t; $lanes]], to: &mut [$t], width: usize, count: usize) {
                 let all = columns.len();
                 let is_held = count <= $lanes && holds_rows(to.len(), width, all, count);
-                assert!(is_held && (!WHOLE || count == $lanes), "no room for a square");
+                assert!(is_held && (!WHOLE || count == $lanes), "no room for a tile");
                 let to = to.as_mut_ptr();
                 for half in [0, $lanes / 2] {
                     let turned = |at: usize| {

@@ -212,7 +212,7 @@ impl<T: Float> SoftmaxXent<T> {
             return Err(Error::Option {
                 option: "shard",
                 value: format!("{:?}", (first, all)),
-                expected: "exponentials for the logits' classes",
+                expected: "room for the logits' classes",
             });
         }
         let list = &labels.list;
