@@ -1072,11 +1072,11 @@ pub(crate) struct Runs<'a> {
     step: isize,
     stride: isize,
     list_step: isize,
-    flow_step: isize,
+    value_step: isize,
     counts: [usize; 2],
     table_steps: [isize; 2],
     list_steps: [isize; 2],
-    flow_steps: [isize; 2],
+    value_steps: [isize; 2],
     ahead: usize,
     borrow: PhantomData<&'a [u8]>,
 }
@@ -1131,11 +1131,11 @@ impl<'a> Runs<'a> {
             step: table_step(axis),
             stride: table.strides[INDEX],
             list_step: words.strides[axis],
-            flow_step: values.strides[axis],
+            value_step: values.strides[axis],
             counts: [shape[a], shape[b]],
             table_steps: [table_step(a), table_step(b)],
             list_steps: [words.strides[a], words.strides[b]],
-            flow_steps: [values.strides[a], values.strides[b]],
+            value_steps: [values.strides[a], values.strides[b]],
             ahead,
             borrow: PhantomData,
         }
@@ -1175,17 +1175,17 @@ impl<'a> Runs<'a> {
         // The steps as numbers of their own: where elements are written, they might be in the `Runs` for all the
         // compiler knows, and would be read again for each run.
         let [a, b] = self.counts;
-        let [table_step, list_step, flow_step] =
-            [self.table_steps[1], self.list_steps[1], self.flow_steps[1]];
+        let [table_step, list_step, value_step] =
+            [self.table_steps[1], self.list_steps[1], self.value_steps[1]];
         for i in 0..a as isize {
             let (mut table, mut list, mut values) = (
                 table.at(i * self.table_steps[0]),
                 list.at(i * self.list_steps[0]),
-                values.at(i * self.flow_steps[0]),
+                values.at(i * self.value_steps[0]),
             );
             for _ in 0..b {
                 run(Steps { table, list, values });
-                (table, list, values) = (table.at(table_step), list.at(list_step), values.at(flow_step));
+                (table, list, values) = (table.at(table_step), list.at(list_step), values.at(value_step));
             }
         }
     }
@@ -1200,7 +1200,7 @@ impl<'a> Runs<'a> {
         let mut first = 0;
         while first < self.len {
             let len = (self.len - first).min(most);
-            let (table, values) = (first as isize * self.step, first as isize * self.flow_step);
+            let (table, values) = (first as isize * self.step, first as isize * self.value_step);
             self.for_each(|at: Steps<T, X>| {
                 run(len, Steps { table: at.table.at(table), list: at.list, values: at.values.at(values) })
             });
@@ -1211,7 +1211,7 @@ impl<'a> Runs<'a> {
     /// Whether steps follow each other densely, in the list and in the values.
     #[inline(always)]
     fn are_dense(&self) -> bool {
-        self.list_step == 1 && self.flow_step == 1 || self.len == 1
+        self.list_step == 1 && self.value_step == 1 || self.len == 1
     }
 }
 
@@ -1228,7 +1228,7 @@ impl RunsMut<'_> {
     #[inline(always)]
     pub(crate) fn gather<W: Word, X: Word>(self) {
         let RunsMut(runs) = self;
-        let Runs { len, step, stride, list_step, flow_step, ahead, .. } = runs;
+        let Runs { len, step, stride, list_step, value_step, ahead, .. } = runs;
         #[inline(always)]
         fn copy<V: Copy>(from: Start<V>, to: Start<V>) {
             // SAFETY: one of the two is a value on the stack, or both are elements. `Runs::along` has asserted that the
@@ -1297,13 +1297,13 @@ impl RunsMut<'_> {
                 by_fours(len, |_| {
                     let (from, to) = at.get();
                     copy(from, to);
-                    at.set((from.at(step), to.at(flow_step)));
+                    at.set((from.at(step), to.at(value_step)));
                 });
             });
         } else {
             runs.for_each::<W, X>(|Steps { table, list, values }| {
                 for t in 0..len as isize {
-                    copy(table.at(t * step + index(list, t * list_step) * stride), values.at(t * flow_step));
+                    copy(table.at(t * step + index(list, t * list_step) * stride), values.at(t * value_step));
                 }
             });
         }
@@ -1314,7 +1314,7 @@ impl RunsMut<'_> {
     #[inline(always)]
     pub(crate) fn scatter<T: Word, X: Word>(self, update: impl Update<T>) {
         let RunsMut(runs) = self;
-        let Runs { len, step, stride, list_step, flow_step, ahead, .. } = runs;
+        let Runs { len, step, stride, list_step, value_step, ahead, .. } = runs;
         #[inline(always)]
         fn read<V: Copy>(from: Start<V>, at: isize) -> V {
             // SAFETY: as in `gather`.
@@ -1344,7 +1344,7 @@ impl RunsMut<'_> {
             runs.for_each::<T, X>(|Steps { table, list, values }| {
                 (0..len as isize).for_each(|t| one(table, t * step + index(list, t) * stride, values, t));
             });
-        } else if !is_wide && flow_step == 0 && list_step == 1 && stride == 1 {
+        } else if !is_wide && value_step == 0 && list_step == 1 && stride == 1 {
             // One value a run, which the compiler would read again after each update.
             runs.for_each::<T, X>(|Steps { table, list, values }| {
                 let value = read(values, 0);
@@ -1352,7 +1352,7 @@ impl RunsMut<'_> {
             });
         } else if !is_wide && list_step == 1 && stride == 1 {
             runs.for_each::<T, X>(|Steps { table, list, values }| {
-                (0..len as isize).for_each(|t| one(table, t * step + index(list, t), values, t * flow_step));
+                (0..len as isize).for_each(|t| one(table, t * step + index(list, t), values, t * value_step));
             });
         } else if list_step == 0 {
             runs.for_each_of_one_index::<T, X>(|len, Steps { table, list, values }| {
@@ -1360,13 +1360,13 @@ impl RunsMut<'_> {
                 by_fours(len, |_| {
                     let (to, from) = at.get();
                     one(to, 0, from, 0);
-                    at.set((to.at(step), from.at(flow_step)));
+                    at.set((to.at(step), from.at(value_step)));
                 });
             });
         } else {
             runs.for_each::<T, X>(|Steps { table, list, values }| {
                 for t in 0..len as isize {
-                    one(table, t * step + index(list, t * list_step) * stride, values, t * flow_step);
+                    one(table, t * step + index(list, t * list_step) * stride, values, t * value_step);
                 }
             });
         }

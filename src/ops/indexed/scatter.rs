@@ -79,12 +79,12 @@ const SHARED_ROWS: usize = 1 << 20;
 
 /// Bytes of a source that a thread which shares a destination should at least have: some 80 us of additions, about
 /// as long as a thread that sleeps takes to come (1 MiB in all took 1.4 times as long by two threads).
-const SHARED_FLOW: usize = 2 << 20;
+const SHARED_VALUES: usize = 2 << 20;
 
 /// The same of rows below [`LONG_ROWS`], of which each thread has one piece: one that comes late holds up the call.
 /// 4 MiB in rows of 256 bytes took 1.8 times as long by two threads (from outside the pool, after serial work), 16 MiB
 /// 1.5 times, 64 MiB 0.83 times.
-const SHARED_FLOW_OF_SHORT_ROWS: usize = 16 << 20;
+const SHARED_VALUES_OF_SHORT_ROWS: usize = 16 << 20;
 
 /// Bytes of a row from which on a destination is cut into more pieces than there are threads.
 const LONG_ROWS: usize = 1 << 10;
@@ -340,8 +340,8 @@ fn shared(job: &mut Scatter<'_>, op: Op, level: Level) {
     let each = if row >= LONG_ROWS { 4 } else { 1 };
     let least = match width {
         1 => GRAIN * row,
-        _ if row < LONG_ROWS => SHARED_FLOW_OF_SHORT_ROWS,
-        _ => SHARED_FLOW,
+        _ if row < LONG_ROWS => SHARED_VALUES_OF_SHORT_ROWS,
+        _ => SHARED_VALUES,
     };
     let pieces = (each * threads).min(planes * len * row / least);
     let mut cut = |axis, grain| {
