@@ -157,7 +157,7 @@ fn indexed<T: Bits, I: Index + TryFrom<i64>>(rng: &mut Rng) {
         }
         Op::Pick => vec![table[0]],
     };
-    let flow = match op {
+    let values = match op {
         Op::Axis => [&table[..axis], &list[..], &table[axis + 1..]].concat(),
         _ => list.clone(),
     };
@@ -192,7 +192,7 @@ fn indexed<T: Bits, I: Index + TryFrom<i64>>(rng: &mut Rng) {
     let what =
         format!("{op:?} {table:?} {axis} {list:?} mode {mode}, {} {}", type_name::<T>(), type_name::<I>());
 
-    let (from, to) = (rng.layout(&table, true), rng.layout(&flow, false));
+    let (from, to) = (rng.layout(&table, true), rng.layout(&values, false));
     let data: Vec<T> = (0..from.len).map(|_| T::of(rng.bits())).collect();
     let src = from.view(&data).unwrap();
     let before = rng.numbers(to.len, 1.0);
@@ -221,7 +221,7 @@ fn indexed<T: Bits, I: Index + TryFrom<i64>>(rng: &mut Rng) {
         }
     });
 
-    let (to, from) = (rng.layout(&table, false), rng.layout(&flow, true));
+    let (to, from) = (rng.layout(&table, false), rng.layout(&values, true));
     let (before, data): (Vec<T>, Vec<T>) = (rng.numbers(to.len, 1.0), rng.numbers(from.len, 1e3));
     let src = from.view(&data).unwrap();
     let a = if rng.one_in(2) { Some(rng.number()) } else { None };

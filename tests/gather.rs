@@ -31,13 +31,13 @@ fn check<T: Numbered, I: Index + TryFrom<i64>>(case: &Case) {
     let data: Vec<T> = (0..case.table.len).map(T::of).collect();
     let list: Vec<I> = case.buffer();
     let (src, idx) = (case.table.view(&data).unwrap(), case.indices(&list, T::of(201)));
-    let before = vec![T::of(77); case.flow.len];
+    let before = vec![T::of(77); case.values.len];
     let mut expected = before.clone();
-    let answer = case.op.gather(case.axis, false, src, idx, case.flow.view_mut(&mut expected).unwrap());
+    let answer = case.op.gather(case.axis, false, src, idx, case.values.view_mut(&mut expected).unwrap());
     assert!(answer.is_ok() || expected == before);
     everywhere(|level, threads| {
         let mut out = before.clone();
-        let got = case.op.gather(case.axis, true, src, idx, case.flow.view_mut(&mut out).unwrap());
+        let got = case.op.gather(case.axis, true, src, idx, case.values.view_mut(&mut out).unwrap());
         assert_eq!(got, answer, "{level}, {threads} threads");
         assert_eq!(out, expected, "{level}, {threads} threads");
     });

@@ -55,14 +55,14 @@ fn gather_and_scatter<T: Float + Pod, I: Index + Pod + TryFrom<usize>>() {
         each(|side, _| {
             let table = a.put(side, &numbers::<T>(len));
             let list = &*b.put(side, &indices::<I>(len, len));
-            let flow = c.put(side, &numbers::<T>(len));
-            gradix::take_into(&*table, list, &mut *flow).unwrap();
-            gradix::take_into(&*table, Wrap(list), &mut *flow).unwrap();
-            gradix::take_into(&*table, Clip(list), &mut *flow).unwrap();
-            gradix::scatter_add(&mut *table, list, &*flow).unwrap();
-            gradix::scatter_add_scaled(&mut *table, list, &*flow, T::ONE).unwrap();
-            gradix::take_along_axis_into(&*table, 0, list, &mut *flow).unwrap();
-            gradix::scatter_add_along_axis(&mut *table, 0, list, &*flow).unwrap();
+            let values = c.put(side, &numbers::<T>(len));
+            gradix::take_into(&*table, list, &mut *values).unwrap();
+            gradix::take_into(&*table, Wrap(list), &mut *values).unwrap();
+            gradix::take_into(&*table, Clip(list), &mut *values).unwrap();
+            gradix::scatter_add(&mut *table, list, &*values).unwrap();
+            gradix::scatter_add_scaled(&mut *table, list, &*values, T::ONE).unwrap();
+            gradix::take_along_axis_into(&*table, 0, list, &mut *values).unwrap();
+            gradix::scatter_add_along_axis(&mut *table, 0, list, &*values).unwrap();
         });
         each(|side, _| {
             // Rows and columns of a matrix, dense and turned.
@@ -73,15 +73,15 @@ fn gather_and_scatter<T: Float + Pod, I: Index + Pod + TryFrom<usize>>() {
                         if axis == 0 { (list.len(), shape[1]) } else { (shape[0], list.len()) };
                     let table = a.put(side, &numbers::<T>(3 * len));
                     let list = &*b.put(side, &list);
-                    let flow = c.put(side, &numbers::<T>(rows * columns));
+                    let values = c.put(side, &numbers::<T>(rows * columns));
                     let view = |data| {
                         let view = View::strided(data, &shape, &strides(shape, turned), 0);
                         view.expect("a layout of three lengths")
                     };
-                    gradix::take_axis_into(view(table), axis as isize, list, &mut *flow).unwrap();
+                    gradix::take_axis_into(view(table), axis as isize, list, &mut *values).unwrap();
                     let mut table = ViewMut::strided(table, &shape, &strides(shape, turned), 0).unwrap();
-                    gradix::scatter_add_axis(table.reborrow(), axis as isize, list, &*flow).unwrap();
-                    gradix::scatter_add_axis_scaled(table, axis as isize, list, &*flow, T::ONE).unwrap();
+                    gradix::scatter_add_axis(table.reborrow(), axis as isize, list, &*values).unwrap();
+                    gradix::scatter_add_axis_scaled(table, axis as isize, list, &*values, T::ONE).unwrap();
                 }
             }
             // An index for each element, all three arrays turned or none.
@@ -90,15 +90,15 @@ fn gather_and_scatter<T: Float + Pod, I: Index + Pod + TryFrom<usize>>() {
                     let strides = strides(shape, turned);
                     let table = a.put(side, &numbers::<T>(3 * len));
                     let list = &*b.put(side, &indices::<I>(3 * len, shape[axis]));
-                    let flow = c.put(side, &numbers::<T>(3 * len));
+                    let values = c.put(side, &numbers::<T>(3 * len));
                     let list = View::strided(list, &shape, &strides, 0).unwrap();
                     let (from, to) = (
                         View::strided(table, &shape, &strides, 0),
-                        ViewMut::strided(flow, &shape, &strides, 0),
+                        ViewMut::strided(values, &shape, &strides, 0),
                     );
                     gradix::take_along_axis_into(from.unwrap(), axis as isize, list, to.unwrap()).unwrap();
                     let (from, to) = (
-                        View::strided(flow, &shape, &strides, 0),
+                        View::strided(values, &shape, &strides, 0),
                         ViewMut::strided(table, &shape, &strides, 0),
                     );
                     let (from, axis) = (from.unwrap(), axis as isize);
@@ -109,14 +109,14 @@ fn gather_and_scatter<T: Float + Pod, I: Index + Pod + TryFrom<usize>>() {
             for turned in [false, true] {
                 let table = a.put(side, &numbers::<T>(3 * len));
                 let list = &*b.put(side, &indices::<I>(len, 3));
-                let flow = c.put(side, &numbers::<T>(len));
+                let values = c.put(side, &numbers::<T>(len));
                 let strides = strides([len, 3], turned);
-                gradix::pick_into(View::strided(table, &[len, 3], &strides, 0).unwrap(), list, &mut *flow)
+                gradix::pick_into(View::strided(table, &[len, 3], &strides, 0).unwrap(), list, &mut *values)
                     .unwrap();
                 gradix::pick_add(ViewMut::strided(table, &[len, 3], &strides, 0).unwrap(), list, T::ONE)
                     .unwrap();
                 let table = ViewMut::strided(table, &[len, 3], &strides, 0).unwrap();
-                gradix::pick_add_scaled(table, list, &*flow, T::ONE).unwrap();
+                gradix::pick_add_scaled(table, list, &*values, T::ONE).unwrap();
             }
         });
     }

@@ -13,11 +13,11 @@ fn check<T: Element + PartialEq, I: Index + TryFrom<i64>>(
     of: impl Fn(usize) -> T + Sync,
 ) {
     let (before, data): (Vec<T>, Vec<T>) =
-        ((0..case.table.len).map(&of).collect(), (0..case.flow.len).map(|i| of(i + 100)).collect());
+        ((0..case.table.len).map(&of).collect(), (0..case.values.len).map(|i| of(i + 100)).collect());
     let (list, value): (Vec<I>, Option<T>) = (case.buffer(), value.map(&of));
     let idx = case.indices(&list, of(3));
     // A pick's indices, one for each row, are no array of the table's rank: every put takes them for a misfit.
-    let src = case.flow.view(&data).unwrap();
+    let src = case.values.view(&data).unwrap();
     let put = |fast, dst: ViewMut<'_, T>| case.op.put(case.axis, fast, dst, idx, src, value);
     let mut expected = before.clone();
     let answer = put(false, case.table.view_mut(&mut expected).unwrap());

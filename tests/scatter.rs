@@ -22,9 +22,9 @@ fn values<T: Float>(len: usize, seed: u64) -> Vec<T> {
 
 fn check<T: Float, I: Index + TryFrom<i64>>(case: &Case, a: Option<f64>) {
     let a = a.map(T::from_f64);
-    let (before, data): (Vec<T>, Vec<T>) = (values(case.table.len, 1), values(case.flow.len, 2));
+    let (before, data): (Vec<T>, Vec<T>) = (values(case.table.len, 1), values(case.values.len, 2));
     let list: Vec<I> = case.buffer();
-    let (src, idx) = (case.flow.view(&data).unwrap(), case.indices(&list, T::from_f64(f64::NAN)));
+    let (src, idx) = (case.values.view(&data).unwrap(), case.indices(&list, T::from_f64(f64::NAN)));
     let mut expected = before.clone();
     let answer = case.op.scatter(case.axis, false, case.table.view_mut(&mut expected).unwrap(), idx, src, a);
     assert!(answer.is_ok() || expected == before);

@@ -26,15 +26,15 @@ fn check<T: Float, I: Index + TryFrom<i64>>(u: &mut Unstructured) -> arbitrary::
     let data: Vec<T> = numbers(u, case.table.len, 1.0)?;
     let buffer: Vec<I> = case.list.buffer();
     let (src, idx) = (case.table.view(&data).unwrap(), case.list.indices(&buffer, T::from_f64(0.25)));
-    let before = vec![T::from_f64(-77.25); case.flow.len];
+    let before = vec![T::from_f64(-77.25); case.values.len];
     let mut expected = before.clone();
-    let answer = case.op.gather(case.axis, false, src, idx, case.flow.view_mut(&mut expected).unwrap());
+    let answer = case.op.gather(case.axis, false, src, idx, case.values.view_mut(&mut expected).unwrap());
     if answer.is_err() {
         assert_same("the output after an error", &expected, &before);
     }
     everywhere(u, |_| {
         let mut out = before.clone();
-        let got = case.op.gather(case.axis, true, src, idx, case.flow.view_mut(&mut out).unwrap());
+        let got = case.op.gather(case.axis, true, src, idx, case.values.view_mut(&mut out).unwrap());
         assert_eq!(got, answer);
         assert_same("the output", &out, &expected);
         match allocate(&case, src, idx) {

@@ -11,11 +11,12 @@ fn check<T: Float, I: Index + TryFrom<i64>>(u: &mut Unstructured) -> arbitrary::
     let case = Call::new(u, false)?;
     let a = if u.arbitrary()? { Some(T::from_f64(u.arbitrary::<f32>()?.into())) } else { None };
     let (before, data): (Vec<T>, Vec<T>) =
-        (numbers(u, case.table.len, 1.0)?, numbers(u, case.flow.len, 1e3)?);
+        (numbers(u, case.table.len, 1.0)?, numbers(u, case.values.len, 1e3)?);
     let buffer: Vec<I> = case.list.buffer();
-    let (src, idx) = (case.flow.view(&data).unwrap(), case.list.indices(&buffer, T::from_f64(0.25)));
+    let (src, idx) = (case.values.view(&data).unwrap(), case.list.indices(&buffer, T::from_f64(0.25)));
     if u.ratio(1, 3)? {
-        let (mut expected, value) = (before.clone(), if u.arbitrary()? { Some(T::from_f64(0.5)) } else { None });
+        let (mut expected, value) =
+            (before.clone(), if u.arbitrary()? { Some(T::from_f64(0.5)) } else { None });
         let put = |fast, dst: ViewMut<'_, T>| case.op.put(case.axis, fast, dst, idx, src, value);
         let answer = put(false, case.table.view_mut(&mut expected).unwrap());
         return everywhere(u, |_| {

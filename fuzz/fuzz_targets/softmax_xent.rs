@@ -46,7 +46,11 @@ fn options<T: Float>(
     }
     if u.ratio(1, 4)? {
         // Tiny and huge ones, too.
-        let range = if T::NAME == "f32" { [1.0, 1e-40, 1e-20, 1e20, 3e37] } else { [1.0, 1e-310, 1e-200, 1e200, 1e307] };
+        let range = if T::NAME == "f32" {
+            [1.0, 1e-40, 1e-20, 1e20, 3e37]
+        } else {
+            [1.0, 1e-310, 1e-200, 1e200, 1e307]
+        };
         let most = number(u, 3.0)? * T::from_f64(*u.choose(&range)?);
         let mut next = xorshift(u.arbitrary()?);
         let mut weights: Vec<T> = (0..classes).map(|_| most * T::from_f64((next() % 5) as f64)).collect();
@@ -205,7 +209,8 @@ fn check<T: Float, I: Index + TryFrom<i64>>(u: &mut Unstructured) -> arbitrary::
     let mut data: Vec<T> = numbers(u, from.len, scale)?;
     if u.ratio(1, 8)? {
         // Finite masks.
-        let (mask, every) = (if T::NAME == "f32" { f64::from(f32::MIN) } else { f64::MIN }, u.int_in_range(1..=9)?);
+        let (mask, every) =
+            (if T::NAME == "f32" { f64::from(f32::MIN) } else { f64::MIN }, u.int_in_range(1..=9)?);
         data.iter_mut().step_by(every).for_each(|x| *x = T::from_f64(mask));
     }
     let to_shape = if method == 1 || method == 7 { shape.clone() } else { nearly(u, shape.clone(), true)? };
@@ -220,7 +225,8 @@ fn check<T: Float, I: Index + TryFrom<i64>>(u: &mut Unstructured) -> arbitrary::
     let first = if strides[0] < 0 { reach } else { 0 };
     let upstream = View::strided(&numbers_of_rows, &[upstreams], &strides, first).unwrap();
     if u.ratio(1, 6)? {
-        let weights: Vec<T> = numbers::<T>(u, rows, 1.0)?.iter().map(|w| T::from_f64(w.to_f64().abs())).collect();
+        let weights: Vec<T> =
+            numbers::<T>(u, rows, 1.0)?.iter().map(|w| T::from_f64(w.to_f64().abs())).collect();
         xent = xent.row_weights(&weights);
     }
     let mut soft: Vec<T> = numbers(u, rows * classes, 1.0)?;
@@ -234,7 +240,8 @@ fn check<T: Float, I: Index + TryFrom<i64>>(u: &mut Unstructured) -> arbitrary::
         known.pop();
     }
     let moderate =
-        [&data, &before, &numbers_of_rows].iter().all(|x| x.iter().all(|x| x.to_f64().abs() <= 1e3)) && method != 5;
+        [&data, &before, &numbers_of_rows].iter().all(|x| x.iter().all(|x| x.to_f64().abs() <= 1e3))
+            && method != 5;
     // Smoothing subtracts numbers of about 1.
     let least = moderate.then_some(if smooth { 1.0 } else { 1e-30 });
     let call = Call {

@@ -217,18 +217,18 @@ impl List {
     }
 }
 
-/// One call of gather or scatter: the table is indexed by the list; the flow is what gather writes and scatter reads.
+/// One call of gather or scatter: the table is indexed by the list; the values are what gather writes and scatter reads.
 pub struct Call {
     pub op: Op,
     pub axis: isize,
     pub table: Strided,
     pub list: List,
-    pub flow: Strided,
+    pub values: Strided,
 }
 
 impl Call {
-    /// Any call; where the flow is written the table may repeat elements, else the flow may.
-    pub fn new(u: &mut Unstructured, flow_is_written: bool) -> Result<Self> {
+    /// Any call; where the values are written the table may repeat elements, else the values may.
+    pub fn new(u: &mut Unstructured, values_are_written: bool) -> Result<Self> {
         // As the derived choice of one in four does it, so that kept inputs go on meaning the same.
         let ops = [Op::Flat, Op::Axis, Op::Along, Op::Pick];
         let op = ops[(u64::from(u.arbitrary::<u32>()?) * ops.len() as u64 >> 32) as usize];
@@ -258,20 +258,20 @@ impl Call {
             }
             Op::Pick => nearly(u, table[..table.len().min(1)].to_vec(), false)?,
         };
-        let flow = match op {
+        let values = match op {
             Op::Axis if !table.is_empty() => [&table[..at], &list, &table[at + 1..]].concat(),
             _ => list.clone(),
         };
-        let flow = nearly(u, flow, true)?;
+        let values = nearly(u, values, true)?;
         let bound = match op {
             Op::Flat => table.iter().product(),
             Op::Pick => table.get(1).copied().unwrap_or(3),
             _ => table.get(at).copied().unwrap_or(3),
         };
-        let table = layout(u, &table, flow_is_written)?;
+        let table = layout(u, &table, values_are_written)?;
         let list = List::new(u, &list, bound)?;
-        let flow = layout(u, &flow, !flow_is_written)?;
-        Ok(Call { op, axis, table, list, flow })
+        let values = layout(u, &values, !values_are_written)?;
+        Ok(Call { op, axis, table, list, values })
     }
 }
 

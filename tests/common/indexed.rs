@@ -15,7 +15,7 @@ pub enum Mode {
     Fill,
 }
 
-/// One call: the table is indexed by the list; the flow is what gather writes and scatter reads.
+/// One call: the table is indexed by the list; the values are what gather writes and scatter reads.
 #[derive(Debug, Clone)]
 pub struct Case {
     pub op: Op,
@@ -24,7 +24,7 @@ pub struct Case {
     mode: Mode,
     pub table: Strided,
     list: Strided,
-    pub flow: Strided,
+    pub values: Strided,
     /// For each element of the list's buffer: what the index is made from.
     seeds: Vec<i64>,
     /// The length of the indexed axis.
@@ -51,8 +51,8 @@ impl Case {
     }
 }
 
-/// Any call; where the flow is written the table may repeat elements, else the flow may.
-pub fn case(flow_is_written: bool) -> impl Strategy<Value = Case> {
+/// Any call; where the values are written the table may repeat elements, else the values may.
+pub fn case(values_are_written: bool) -> impl Strategy<Value = Case> {
     let op = prop_oneof![Just(Op::Flat), Just(Op::Axis), Just(Op::Along), Just(Op::Pick)];
     let mode = prop_oneof![3 => Just(Mode::Bare), 1 => Just(Mode::Wrap), 1 => Just(Mode::Clip), 1 => Just(Mode::Fill)];
     let length = || prop_oneof![1 => Just(0usize), 20 => 1usize..6, 2 => 6usize..40];
@@ -71,29 +71,30 @@ pub fn case(flow_is_written: bool) -> impl Strategy<Value = Case> {
                 }
                 Op::Pick => vec![table[0]],
             };
-            let flow = match op {
+            let values = match op {
                 Op::Axis => [&table[..axis], &list[..], &table[axis + 1..]].concat(),
                 _ => list.clone(),
             };
-            let flow = if flat { vec![flow.iter().product()] } else { flow };
+            let values = if flat { vec![values.iter().product()] } else { values };
             let bound = match op {
                 Op::Flat => table.iter().product(),
                 Op::Pick => table[1],
                 _ => table[axis],
             };
             let axis = axis as isize - if negative { rank as isize } else { 0 };
-            let arrays = (layout(table, flow_is_written), layout(list, true), layout(flow, !flow_is_written));
+            let arrays =
+                (layout(table, values_are_written), layout(list, true), layout(values, !values_are_written));
             (Just((op, axis, mode, bound)), arrays)
         })
-        .prop_flat_map(|(call, (table, list, flow))| {
+        .prop_flat_map(|(call, (table, list, values))| {
             let seeds = vec(prop_oneof![20 => -1000i64..1000, 1 => any::<i64>()], list.len);
-            (Just(call), Just((table, list, flow)), seeds, 0u32..10)
+            (Just(call), Just((table, list, values)), seeds, 0u32..10)
         })
-        .prop_map(|((op, axis, mode, bound), (table, list, flow), mut seeds, wild)| {
+        .prop_map(|((op, axis, mode, bound), (table, list, values), mut seeds, wild)| {
             // Nearly always in bounds where they must be.
             if matches!(mode, Mode::Bare) && wild > 0 && bound > 0 {
                 seeds.iter_mut().for_each(|seed| *seed = seed.rem_euclid(2 * bound as i64) - bound as i64);
             }
-            Case { op, axis, mode, table, list, flow, seeds, bound }
+            Case { op, axis, mode, table, list, values, seeds, bound }
         })
 }
