@@ -4,6 +4,7 @@
 //! ```text
 //! cargo run --release --bin rten               from this folder: 24 lengths from 2 to 8,192
 //! cargo run --release --bin rten -- --seed 7   others
+//! cargo run --release --bin rten -- --record   and keep the table, as results/<machine>/rten.md
 //! ```
 //!
 //! The answers are compared before anybody is timed.
@@ -12,10 +13,11 @@
 #[path = "../../common/mod.rs"]
 mod common;
 
-use clap::{Arg, Command, value_parser};
+use clap::{Arg, ArgAction, Command, value_parser};
 use common::data::normal;
+use common::machine::{Machine, Made};
 use common::paired::{Rounds, StopRule};
-use common::{pool, tables::table};
+use common::{pool, record, tables::table};
 use gradix::{SoftmaxXent, View, ViewMut};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
@@ -36,11 +38,16 @@ enum Side {
 
 fn main() {
     let seed = Arg::new("seed").long("seed").value_parser(value_parser!(u64)).default_value("1");
-    let arguments = Command::new("rten").about("gradix beside rten").arg(seed).get_matches();
+    let keep =
+        Arg::new("record").long("record").action(ArgAction::SetTrue).help("Keep the table in results/");
+    let arguments = Command::new("rten").about("gradix beside rten").args([seed, keep]).get_matches();
     let mut rng = ChaCha8Rng::seed_from_u64(arguments.get_one::<u64>("seed").copied().unwrap_or(1));
     let mut lengths: Vec<usize> = (0..24).map(|_| rng.random_range(1.0..13.0_f64).exp2() as usize).collect();
     lengths.sort_unstable();
-    let mut rows = table(&["classes", "softmax, ns a row", "rten / it", "gradient, ns a row", "rten and a loop / it"], 0);
+    let mut rows = table(
+        &["classes", "softmax, ns a row", "rten / it", "gradient, ns a row", "rten and a loop / it"],
+        1,
+    );
     for classes in lengths {
         let n = (ELEMENTS / classes).max(1);
         let [softmax, softmax_ratio, xent, xent_ratio] = pool(1).install(|| compare(n, classes));
@@ -54,6 +61,19 @@ fn main() {
         ]);
     }
     println!("{rows}");
+    if arguments.get_flag("record") {
+        let (machine, Made { commit, rustc, day }) = (Machine::here(), Made::now());
+        let text = format!(
+            "# {}: softmax and its gradient beside rten's\n\n\
+             `cargo run --release --bin rten -- --record` in `benches/peers`, {commit}, {rustc}, {day}: one thread, level {},\n\
+             `f32`, logits of 512 KiB. The last column is rten's softmax, and a loop that makes a loss and a gradient of it.\n\n\
+             {rows}\n",
+            machine.cpu, machine.best_level
+        );
+        let path = record::results().join(machine.name).join("rten.md");
+        std::fs::write(&path, text).expect("a file in results/");
+        println!("kept in {}", path.display());
+    }
 }
 
 /// rten's softmax of each row, in place.
