@@ -249,7 +249,7 @@ join_halves! {
     max_of_8 max_of_4: _mm_max_ps _mm_max_ss _mm_max_pd _mm_max_sd
 }
 
-/// Transposes the 4 x 4 squares in the 128-bit halves of four registers.
+/// Transposes the 4 x 4 matrices in the 128-bit halves of four registers.
 #[inline]
 #[target_feature(enable = "avx2")]
 fn turn_ps([a, b, c, d]: [__m256; 4]) -> [__m256; 4] {
@@ -261,7 +261,7 @@ fn turn_ps([a, b, c, d]: [__m256; 4]) -> [__m256; 4] {
     [_mm256_castpd_ps(a), _mm256_castpd_ps(b), _mm256_castpd_ps(c), _mm256_castpd_ps(d)]
 }
 
-/// Transposes the 2 x 2 squares in the 128-bit halves of two registers.
+/// Transposes the 2 x 2 matrices in the 128-bit halves of two registers.
 #[inline]
 #[target_feature(enable = "avx2")]
 fn turn_pd([a, b]: [__m256d; 2]) -> [__m256d; 2] {

@@ -120,7 +120,7 @@ const DISTANCE: usize = 64;
 /// Each index is compared with the table's length as it is read, which costs nothing beside the update; and all are
 /// looked at before the first update, but where the list leaves the first-level cache and is far larger than the
 /// table. Then that costs more than a copy of the table, which is put back where an index turns out to be wrong:
-/// nobody sees what was done meanwhile, as the caller lends the table exclusively, and nothing between the first
+/// nobody sees what was done until then, as the caller lends the table exclusively, and nothing between the first
 /// update and the last one can panic.
 #[inline(never)]
 pub(super) fn dense(vectors: &mut Vectors<'_, ErasedSliceMut<'_>, ErasedSlice<'_>>, op: Op) -> bool {

@@ -20,8 +20,8 @@
 //!    suffices: while a chunk's exponentials are summed and left where the gradient will be, the next chunk's
 //!    logits are read for their maximum, which gives memory something to do. Last, each chunk is multiplied
 //!    by 2^(its shift − the row's)·(scale/Z). Where the gradient is strided, exponentials wait in a scratch
-//!    row instead. Where it is large, they do, too: the gradients of one group of rows are written, past the
-//!    caches, while the next group's exponentials are made and take the place of its own, so that memory is
+//!    row instead. Where it is large, they do, too: the gradients of one group of rows are written by
+//!    streaming stores while the next group's exponentials are made and take the place of its own, so that memory is
 //!    read and written all the time, and the gradient's lines are never read.
 //! 3. *The target apart.* Maxima and sums are of all classes but the target, Z = others + e_y, so that nothing
 //!    underflows below a target that leads by far. The target's gradient is

@@ -252,17 +252,16 @@ pub(super) struct Columns<'a, 'b, T> {
 }
 
 impl<T: Float> Columns<'_, '_, T> {
-    /// Reads what is in the output into the buffer.
+    /// Reads a chunk of the logits into its buffer, or of what is in the output.
     #[inline(always)]
-    fn read_output<S: Simd<T>>(&mut self, s: S, chunk: usize) {
-        if let Some(to) = &self.to {
-            let from = to.as_axis_slices();
-            let (first, count, exponentials) = (self.first, self.count, &mut *self.exponentials);
-            outlined(
-                s,
-                Read { from, first, count, classes: range::<T, true>(chunk, self.classes), exponentials },
-            );
-        }
+    fn read<S: Simd<T>>(&mut self, s: S, chunk: usize, from_output: bool) {
+        let output = self.to.as_deref().map(AxisSlicesMut::as_axis_slices);
+        let Some(from) = self.from.filter(|_| !from_output).or(output) else { return };
+        let (first, count, exponentials) = (self.first, self.count, &mut *self.exponentials);
+        outlined(
+            s,
+            Read { from, first, count, classes: range::<T, true>(chunk, self.classes), exponentials },
+        );
     }
 
     /// The chunks.
@@ -274,16 +273,7 @@ impl<T: Float> Columns<'_, '_, T> {
     /// Reads a chunk's logits into its buffer.
     #[inline(always)]
     pub(super) fn load<S: Simd<T>>(&mut self, s: S, chunk: usize) {
-        match self.from {
-            Some(from) => {
-                let (first, count, exponentials) = (self.first, self.count, &mut *self.exponentials);
-                outlined(
-                    s,
-                    Read { from, first, count, classes: range::<T, true>(chunk, self.classes), exponentials },
-                );
-            }
-            None => self.read_output(s, chunk),
-        }
+        self.read(s, chunk, false);
     }
 
     /// The chunk's buffer as it was left.
@@ -305,7 +295,7 @@ impl<T: Float> Columns<'_, '_, T> {
     #[inline(always)]
     pub(super) fn restore<S: Simd<T>>(&mut self, s: S, chunk: usize) {
         if self.chunks().len() > 1 {
-            self.read_output(s, chunk);
+            self.read(s, chunk, true);
         }
     }
 
