@@ -28,6 +28,7 @@
 
 use super::by_row;
 use super::driver::{Job, aligned, pieces};
+use super::lanes::FEW_ROWS;
 use super::math::{self, ChunkStats, Group, NO_CLASS, Scratch, Shift};
 use super::plan::{chunk_classes, is_ordinary};
 use crate::parallel::Split;
@@ -43,10 +44,6 @@ const ROWS_OF_SMALL_GROUPS: usize = 8;
 
 /// Powers of two between the largest logit that a guess is made of and the window's upper end.
 const HEADROOM: f64 = 22.0;
-
-/// Rows, at most, that are served here though their sums are those of rows in lanes, one chain each: so few leave
-/// most lanes empty.
-const FEW_ROWS: usize = 4;
 
 /// Groups, at most, that are not guessed after a wrong guess.
 const MAX_PAUSE: usize = 63;

@@ -5,6 +5,7 @@
 
 use super::driver::{Job, Rows as Work, Targets};
 use super::labels::{Counted, Labels};
+use super::lanes::FEW_ROWS;
 use super::partial::Partial;
 use super::plan::{Classes, Plan, is_factor};
 use super::scale::{CallScale, LossSum};
@@ -149,8 +150,6 @@ compiled! {
 /// classes sit in lanes. In lanes and along vectors 65 classes take 2.0 and 2.4 ns a logit, 124 take 1.69 and 1.65
 /// (`f64` 3.4 and 3.7, 3.1 and 2.9).
 const UNFUSED_CLASSES_IN_LANES: usize = 96;
-/// Fewer rows sit in lanes only if their classes fill no vector: most lanes would have none.
-const UNFUSED_ROWS_IN_LANES: usize = 5;
 
 impl<T: Float> SoftmaxXent<T> {
     /// One value, or one for each of `rows` rows, in C order.
@@ -176,13 +175,12 @@ impl<T: Float> SoftmaxXent<T> {
         }
     }
 
-    /// Whether rows sit in lanes.
-    pub(super) fn is_row_per_lane(&self, axis: usize, shape: &[usize]) -> bool {
+    /// Whether rows sit in lanes at this level.
+    pub(super) fn is_row_per_lane(&self, axis: usize, shape: &[usize], level: Level) -> bool {
         let finds_maxima = self.label_smoothing > T::ZERO || self.z_loss > T::ZERO;
-        if Level::current().is_ok_and(|level| !level.has_fma()) && order::is_last_axis(shape, axis) {
+        if !level.has_fma() && order::is_last_axis(shape, axis) {
             let rows = shape.iter().product::<usize>().checked_div(shape[axis]).unwrap_or(0);
-            return shape[axis]
-                <= if rows < UNFUSED_ROWS_IN_LANES { T::LANES } else { UNFUSED_CLASSES_IN_LANES };
+            return shape[axis] <= if rows <= FEW_ROWS { T::LANES } else { UNFUSED_CLASSES_IN_LANES };
         }
         order::is_row_per_lane::<T>(shape, axis, finds_maxima)
     }
@@ -199,13 +197,15 @@ impl<T: Float> SoftmaxXent<T> {
         let axis = self.axis(shape)?;
         let here = shape[axis];
         let rows = shape.iter().enumerate().filter(|&(k, _)| k != axis).map(|(_, &n)| n).product::<usize>();
-        let row_per_lane = self.is_row_per_lane(axis, shape);
         let (first, all) = self.shard.unwrap_or((0, here));
-        let classes = Classes { all, first, here, row_per_lane };
+        let classes = |level| {
+            let row_per_lane = self.is_row_per_lane(axis, shape, level);
+            Classes { all, first, here, row_per_lane }
+        };
         let Some(labels) = labels else {
             let counted = Counted { rows, weight: Scaled::of_f64(rows as f64), heaviest: T::ONE };
             let (labels, level) = (kept.insert(Labels::none()), Level::current()?);
-            return Ok(Checked { xent: self, labels, classes, rows, axis, level, counted });
+            return Ok(Checked { xent: self, labels, classes: classes(level), rows, axis, level, counted });
         };
         self.check_options(all, in_parts)?;
         if first.checked_add(here).is_none_or(|end| end > all) {
@@ -225,7 +225,7 @@ impl<T: Float> SoftmaxXent<T> {
         let level = Level::current()?;
         let labels = kept.insert(Labels::new(&labels, self.ignore_index));
         let counted = labels.count(self, all, level)?;
-        Ok(Checked { xent: self, labels, classes, rows, axis, level, counted })
+        Ok(Checked { xent: self, labels, classes: classes(level), rows, axis, level, counted })
     }
 
     pub(super) fn check_row_weights(&self, rows: usize) -> Result<()> {
@@ -516,7 +516,7 @@ impl<T: Float> Call<'_, T> {
     /// The same call for some of its classes, which are numbered on.
     pub(crate) fn panel(&self, classes: Range<usize>) -> Call<'_, T> {
         let (all, first, here) = (self.plan.all_classes, classes.start, classes.len());
-        let row_per_lane = self.xent.is_row_per_lane(1, &[self.rows, here]);
+        let row_per_lane = self.xent.is_row_per_lane(1, &[self.rows, here], self.level);
         let plan = Plan::new(self.xent, Classes { all, first, here, row_per_lane }, self.counted.heaviest);
         let &Call { xent, labels, rows, axis, level, counted, .. } = self;
         Call { xent, plan, labels, rows, axis, here, row_per_lane, level, counted }
@@ -621,7 +621,7 @@ mod tests {
             let labels: Vec<i64> = (0..rows).map(label).collect();
             let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().expect("a pool");
             for (&level, offset) in Level::available().iter().flat_map(|level| [(level, 0), (level, 3)]) {
-                let [plain, past] = [false, true].map(|streams| {
+                let [plain, streamed] = [false, true].map(|streams| {
                     let mut grad = vec![T::NAN; x.len() + offset];
                     let mut losses = vec![T::NAN; rows];
                     level
@@ -645,7 +645,10 @@ mod tests {
                         })?
                         .map(|totals| (grad.split_off(offset), losses, totals))
                 });
-                assert!(plain.unwrap() == past.unwrap(), "{level}, {rows} x {classes}, {threads} threads");
+                assert!(
+                    plain.unwrap() == streamed.unwrap(),
+                    "{level}, {rows} x {classes}, {threads} threads"
+                );
             }
         }
         fn check_all<T: Float>() {

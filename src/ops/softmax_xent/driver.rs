@@ -74,9 +74,9 @@ impl Total {
         Total { start, ..Total::default() }
     }
 
-    /// Adds the losses of the rows from `row` on.
+    /// Adds the losses of `count` rows from `row` on. Where there are more losses, a vector of them, the others are 0.
     #[inline(always)]
-    pub(super) fn add<T: Float>(&mut self, row: usize, losses: &[T]) {
+    pub(super) fn add<T: Float>(&mut self, row: usize, losses: &[T], count: usize) {
         let Total { start, ordinary, huge, .. } = self;
         let row = row - *start;
         if losses.len() == T::LANES && row.is_multiple_of(T::LANES) {
@@ -84,7 +84,7 @@ impl Total {
                 add_loss(loss, sum, huge);
             }
         } else {
-            for (i, &loss) in losses.iter().enumerate() {
+            for (i, &loss) in losses[..count].iter().enumerate() {
                 let lane = (row + i) % T::LANES;
                 add_loss(loss, &mut ordinary[lane], &mut huge[lane]);
             }
@@ -699,9 +699,7 @@ impl<'a, T: Float> Job<'_, 'a, T> {
         // A select, not a branch: ignored rows come at random.
         let loss = s.select(have_target, row.loss(s, plan, &sums, term.own), zero);
         let [in_total, in_answer] = by.losses(s, loss);
-        // The losses of rows that are not there are 0.
-        let is_first = (group.first - total.start).is_multiple_of(T::LANES);
-        total.add(group.first, &stored(s, in_total).as_ref()[..if is_first { T::LANES } else { count }]);
+        total.add(group.first, stored(s, in_total).as_ref(), count);
         let has_won = s.bits(have_target) & s.bits(row.is_number(s)) & !group.lost;
         total.correct += u64::from((has_won & ((1u64 << count) - 1) as u32).count_ones());
         if let Some(losses) = &mut self.rows.losses {

@@ -5,6 +5,10 @@ use super::plan::{CLASSES_PER_LANE_CHUNK, Plan};
 use super::tile::Columns;
 use crate::simd::{Float, Kernel, Simd, exp};
 
+/// Rows, at most, that go along vectors though their sums are those of rows in lanes, one chain each: so few leave most
+/// lanes empty.
+pub(super) const FEW_ROWS: usize = 4;
+
 /// Finds the sums of the chunks and, if there is an output, leaves their exponentials in the tile.
 pub(super) struct Sum<'k, 'a, 'b, T: Float> {
     pub(super) plan: &'k Plan<'k, T>,

@@ -11,6 +11,7 @@
 
 use super::call::{Gradient, Request, mean};
 use super::driver::{Total, aligned, cut, pieces};
+use super::lanes::FEW_ROWS;
 use super::math::{self, Shift};
 use super::plan::{CLASSES_PER_LANE_CHUNK, chunk_classes};
 use super::scale::{CallScale, LossSum};
@@ -271,10 +272,6 @@ struct Scratch<T> {
     targets: Vec<T>,
 }
 
-/// Rows, at most, that lie along vectors though their sums are those of rows in lanes, one chain each: so few leave
-/// most lanes empty.
-const FEW_ROWS: usize = 4;
-
 impl<T: Float> Kernel<T> for &mut Piece<'_, '_, T> {
     type Output = ();
     #[inline(always)]
@@ -330,7 +327,7 @@ impl<T: Float> Kernel<T> for RowPerLane<'_, '_, '_, T> {
                 let weights = weights.map(|weights| &weights[first..first + here]);
                 let (loss, [by, less]) = soft.row(s, &sums, weights);
                 let loss = s.select(counts, loss, s.splat(T::ZERO));
-                total.add(first, &stored(s, loss).as_ref()[..here]);
+                total.add(first, &stored(s, loss).as_ref()[..here], here);
                 let counted = s.bits(counts) & ((1u64 << here) - 1) as u32;
                 count += counted.count_ones() as usize;
                 total.correct +=
@@ -390,7 +387,7 @@ impl<T: Float> Piece<'_, '_, T> {
                 let (loss, [by, less]) = soft.row(s, &sums, weights.map(|weights| &weights[i..=i]));
                 let loss = stored(s, loss).as_ref()[0];
                 let (by, less) = (s.splat(stored(s, by).as_ref()[0]), s.splat(stored(s, less).as_ref()[0]));
-                total.add(i, &[loss]);
+                total.add(i, &[loss], 1);
                 total.correct += u64::from(is_correct && !loss.is_nan());
                 count += 1;
                 slices::map_with(
