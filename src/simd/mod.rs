@@ -88,6 +88,13 @@ pub(crate) trait Simd<T: Float>: select::Compress<T> + Copy + Send + Sync + 'sta
     /// Runs a kernel inside a function compiled for this level.
     fn enter<K: Kernel<T>>(self, kernel: K) -> K::Output;
 
+    /// Runs a kernel as a function of its own, whose loop has registers for all its constants: as part of a large
+    /// function they are read from memory each time, and each of its callers would hold a copy.
+    #[inline(never)]
+    fn outlined<K: Kernel<T>>(self, kernel: K) -> K::Output {
+        self.enter(kernel)
+    }
+
     /// `x` in every lane.
     fn splat(self, x: T) -> Self::V;
     /// The block's elements. No alignment is asked for.

@@ -407,7 +407,7 @@ impl<T: Float> Kernel<T> for Select<'_, T> {
             s.store(v, to);
         }
         let rest = if part.is_empty() { &[] } else { &rest[..] };
-        let dense = Dense { s, comparison, groups, rest };
+        let dense = Dense { s, test, comparison, groups, rest };
         let nothing = &mut vec![(); to.len][..];
         macro_rules! fill {
             ($a:expr, $b:expr; $group:ident $at:ident $to_a:ident $to_b:ident: $put:expr) => {
@@ -458,20 +458,25 @@ const STAGE: usize = STAGED + WORD - 1;
 /// Elements under a comparison. A copy of it stays in registers.
 struct Dense<'a, T: Float, S: Simd<T>> {
     s: S,
+    test: &'a Test<T>,
     comparison: Comparison<S::V>,
     /// Whole groups, and the rest with elements after it that are no hits; none where there is no rest.
     groups: &'a [[T::Block; VECTORS]],
     rest: &'a [[T::Block; VECTORS]],
 }
 
-impl<T: Float, S: Simd<T>> Dense<'_, T, S> {
-    #[inline(always)]
-    fn look(s: S, comparison: Comparison<S::V>, from: &[T::Block; VECTORS]) -> Group<'_, T, S> {
-        let v = load_4(s, from);
-        let m = comparison.of_4(s, v);
-        Group { from, v, m, bits: s.bits_of_4(m) }
-    }
+#[inline(always)]
+fn look<T: Float, S: Simd<T>>(
+    s: S,
+    comparison: Comparison<S::V>,
+    from: &[T::Block; VECTORS],
+) -> Group<'_, T, S> {
+    let v = load_4(s, from);
+    let m = comparison.of_4(s, v);
+    Group { from, v, m, bits: s.bits_of_4(m) }
+}
 
+impl<T: Float, S: Simd<T>> Dense<'_, T, S> {
     /// Calls `put` for each group with the number of its first element, and places in `a` and `b`, which it
     /// fills from the front on; says how many hits there are. Nothing but the hits' places is written.
     ///
@@ -485,7 +490,7 @@ impl<T: Float, S: Simd<T>> Dense<'_, T, S> {
         b: &mut [B],
         put: impl Fn(Group<'_, T, S>, usize, &mut [A; WORD], &mut [B; WORD]),
     ) -> usize {
-        let Dense { s, comparison, .. } = *self;
+        let Dense { s, test, comparison, .. } = *self;
         let (mut own_a, mut own_b) = ([A::default(); STAGE], [B::default(); STAGE]);
         let (mut hits, mut staged) = (0, 0);
         // The groups that come next, the number of the first, and how many of a stretch's are left.
@@ -520,7 +525,7 @@ impl<T: Float, S: Simd<T>> Dense<'_, T, S> {
             for group in now {
                 let places = (first_chunk(to_a, k), first_chunk(to_b, k));
                 let (Some(to_a), Some(to_b)) = places else { break };
-                let group = Self::look(s, comparison, group);
+                let group = look(s, comparison, group);
                 let n = group.bits.count_ones() as usize;
                 put(group, (i + done) * VECTORS * T::LANES, to_a, to_b);
                 (k, done) = (k + n, done + 1);
@@ -531,7 +536,7 @@ impl<T: Float, S: Simd<T>> Dense<'_, T, S> {
             } else {
                 staged = k;
                 if !has_looked && left > 0 {
-                    (sure, has_looked) = (self.before_end(&groups[..left]), true);
+                    (sure, has_looked) = (s.outlined(BeforeEnd { test, groups: &groups[..left] }), true);
                 }
             }
         }
@@ -539,15 +544,23 @@ impl<T: Float, S: Simd<T>> Dense<'_, T, S> {
         b[hits..hits + staged].copy_from_slice(&own_b[..staged]);
         hits + staged
     }
+}
 
-    /// How many groups come before the shortest end of these that has as many hits as a vector has lanes; none
-    /// if all have not as many.
+/// How many of these groups come before their shortest end that has as many hits as a vector has lanes; none if all
+/// have not as many.
+struct BeforeEnd<'a, T: Float> {
+    test: &'a Test<T>,
+    groups: &'a [[T::Block; VECTORS]],
+}
+
+impl<T: Float> Kernel<T> for BeforeEnd<'_, T> {
+    type Output = usize;
     #[inline(always)]
-    fn before_end(&self, groups: &[[T::Block; VECTORS]]) -> usize {
-        let (mut i, mut hits) = (groups.len(), 0);
+    fn run<S: Simd<T>>(self, s: S) -> usize {
+        let (comparison, mut i, mut hits) = (Comparison::new(s, self.test), self.groups.len(), 0);
         while i > 0 && hits < SLACK {
             i -= 1;
-            hits += Self::look(self.s, self.comparison, &groups[i]).bits.count_ones() as usize;
+            hits += look(s, comparison, &self.groups[i]).bits.count_ones() as usize;
         }
         i
     }

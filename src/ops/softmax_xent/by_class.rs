@@ -399,7 +399,7 @@ impl<'a, T: Float> Job<'_, 'a, T> {
     ) -> bool {
         now.shift = Shift { origin: T::Block::default(), k: stored(s, s.splat(k)) };
         let make = Make::<T, true, false> { job: self, now, before, slots };
-        let is_inside = math::outlined(s, make);
+        let is_inside = s.outlined(make);
         let sum = s.sums_of_rows(&slots.sums, now.group.count);
         // A maximum that has this shift.
         let lift = T::from_f64(T::CHUNK_LIFT.into());
@@ -486,9 +486,9 @@ impl<'a, T: Float> Job<'_, 'a, T> {
         let Shift { origin, k } = Shift::of_chunk(s, s.load(&now.part.max));
         now.shift = Shift { origin: stored(s, origin), k: stored(s, k) };
         if self.plan.smoothing_weights(0, 0).is_some() {
-            math::outlined(s, Make::<T, false, true> { job: self, now, before, slots });
+            s.outlined(Make::<T, false, true> { job: self, now, before, slots });
         } else {
-            math::outlined(s, Make::<T, false, false> { job: self, now, before, slots });
+            s.outlined(Make::<T, false, false> { job: self, now, before, slots });
         }
         s.store(s.sums_of_rows(&slots.sums, now.group.count), &mut now.part.sum);
         self.combine(s, &mut now.group, std::slice::from_mut(&mut now.part));

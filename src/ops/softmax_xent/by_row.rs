@@ -1,6 +1,6 @@
 //! The kernels for a row along vectors: its sums, and its gradient.
 
-use super::math::{self, ChunkStats, Group, NO_CLASS, Shift, outlined};
+use super::math::{self, ChunkStats, Group, NO_CLASS, Shift};
 use super::plan::{Plan, chunk_classes};
 use super::tile::{ChunkInput, Chunks, Row};
 use crate::simd::slices::{self, Bounds, Mapped};
@@ -203,7 +203,7 @@ impl<T: Float, const PIPELINED: bool, const NORMAL: bool, const WEIGHTED: bool>
     }
 }
 
-/// By way of memory what [`Exponentials::make`] gives, for [`outlined`].
+/// By way of memory what [`Exponentials::make`] gives, for [`Simd::outlined`].
 impl<T: Float, const NORMAL: bool, const WEIGHTED: bool> Kernel<T>
     for Exponentials<'_, T, true, NORMAL, WEIGHTED>
 {
@@ -228,9 +228,9 @@ fn exponentials<T: Float, S: Simd<T>, L: Chunks<T>, const NORMAL: bool>(
     if L::PIPELINED {
         if chunk.before.as_ref().is_some_and(|before| before.weights.is_some()) {
             // Normal or not, the bits are the same: with weights, one function is enough.
-            return outlined(s, Exponentials::<T, true, false, true> { chunk, target, max });
+            return s.outlined(Exponentials::<T, true, false, true> { chunk, target, max });
         }
-        return outlined(s, Exponentials::<T, true, NORMAL, false> { chunk, target, max });
+        return s.outlined(Exponentials::<T, true, NORMAL, false> { chunk, target, max });
     }
     let (sum, bounds) = Exponentials::<T, false, NORMAL, false> { chunk, target, max }.make(s, shift);
     (s.sum_lanes(sum), bounds.of_all(s))

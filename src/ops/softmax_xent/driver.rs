@@ -323,9 +323,9 @@ impl<T: Float> Kernel<T> for &mut Job<'_, '_, T> {
             #[inline(always)]
             |scratch| {
                 if S::FUSED && self.fits_transpose_tiles() {
-                    math::outlined(s, ByTransposeTiles { job: self, scratch });
+                    s.outlined(ByTransposeTiles { job: self, scratch });
                 } else if S::FUSED && self.is_by_class() {
-                    math::outlined(s, ByClass { job: self, scratch });
+                    s.outlined(ByClass { job: self, scratch });
                 } else if S::FUSED && self.is_pipelined() {
                     self.pipelined_groups(s, scratch)
                 } else if self.row_per_lane {
@@ -601,7 +601,7 @@ impl<'a, T: Float> Job<'_, 'a, T> {
         }
         let done = group.with_target().count();
         let (group, parts) = (&*before.group, Some(&*before.parts));
-        math::outlined(s, GradientAlong { job: self, group, parts, done, scratch });
+        s.outlined(GradientAlong { job: self, group, parts, done, scratch });
         // What was streamed comes before this: a fence ends the call.
         self.rows.set_targets(before.group, plan.first_class);
     }
@@ -640,7 +640,7 @@ impl<'a, T: Float> Job<'_, 'a, T> {
     /// From the sums of the chunks those of the rows.
     #[inline(always)]
     pub(super) fn combine<S: Simd<T>>(&mut self, s: S, group: &mut Group<T>, parts: &mut [ChunkStats<T>]) {
-        math::outlined(s, Combine { job: self, group, parts });
+        s.outlined(Combine { job: self, group, parts });
     }
 
     /// [`Job::combine`], as part of its caller.
@@ -670,7 +670,7 @@ impl<'a, T: Float> Job<'_, 'a, T> {
         parts: &mut [ChunkStats<T>],
         total: &mut Total,
     ) {
-        math::outlined(s, Finish { job: self, group, parts, total });
+        s.outlined(Finish { job: self, group, parts, total });
     }
 
     /// [`Job::finish`], as part of its caller.
@@ -756,7 +756,7 @@ impl<'a, T: Float> Job<'_, 'a, T> {
             let tile = self.columns(group, &mut exponentials[number * *stride..]);
             s.enter(lanes::Write { plan, group, tile, parts });
         } else {
-            math::outlined(s, GradientAlong { job: self, group, parts, done: 0, scratch });
+            s.outlined(GradientAlong { job: self, group, parts, done: 0, scratch });
         }
     }
 

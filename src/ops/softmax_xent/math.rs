@@ -400,18 +400,11 @@ pub(super) fn add_gap<T: Float, S: Simd<T>>(s: S, sum: S::V, weight: S::V, gap: 
     s.mul_add(weight, s.select(s.ne(weight, zero), gap, zero), sum)
 }
 
-/// Runs a kernel as a function of its own, whose loop has registers for all its constants: as part of this
-/// crate's largest function they are read from memory each time.
-#[inline(never)]
-pub(super) fn outlined<T: Float, S: Simd<T>, K: Kernel<T>>(s: S, kernel: K) -> K::Output {
-    s.enter(kernel)
-}
-
 /// cap·tanh(x/cap) of each logit, if there is a cap; a masked class stays masked.
 #[inline(always)]
 pub(super) fn softcap<T: Float, S: Simd<T>>(s: S, cap: Option<T>, logits: &mut [T]) {
     if let Some(cap) = cap {
-        outlined(s, Softcap { cap, logits });
+        s.outlined(Softcap { cap, logits });
     }
 }
 
@@ -441,7 +434,7 @@ impl<T: Float> Kernel<T> for Softcap<'_, T> {
 /// Σ w_j·(x_j − anchor)·`gap_scale` over a chunk's logits, the target's included; 0 without smoothing.
 #[inline(always)]
 pub(super) fn gap<T: Float, S: Simd<T>>(s: S, plan: &Plan<'_, T>, logits: &[T], chunk: usize, max: T) -> T {
-    if plan.is_smooth() { outlined(s, Gap { plan, logits, chunk, max }) } else { T::ZERO }
+    if plan.is_smooth() { s.outlined(Gap { plan, logits, chunk, max }) } else { T::ZERO }
 }
 
 struct Gap<'a, T: Float> {

@@ -281,7 +281,7 @@ impl<T: Float> Kernel<T> for &mut Piece<'_, '_, T> {
         parallel::with_scratch(
             #[inline(always)]
             |scratch: &mut Scratch<T>| match self.soft.row_per_lane && !are_few {
-                true => math::outlined(s, RowPerLane { piece: self, scratch }),
+                true => s.outlined(RowPerLane { piece: self, scratch }),
                 false => self.along(s, scratch),
             },
         );

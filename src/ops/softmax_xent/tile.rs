@@ -1,7 +1,7 @@
 //! Where the kernel finds logits and leaves gradients: chunk by chunk, by way of a buffer in scratch or in the
 //! gradient itself.
 
-use super::math::{ChunkStats, outlined};
+use super::math::ChunkStats;
 use super::plan::chunk_classes;
 use crate::array::{AxisSlice, AxisSliceMut, AxisSlices, AxisSlicesMut};
 use crate::simd::slices::{self, take};
@@ -258,10 +258,7 @@ impl<T: Float> Columns<'_, '_, T> {
         let output = self.to.as_deref().map(AxisSlicesMut::as_axis_slices);
         let Some(from) = self.from.filter(|_| !from_output).or(output) else { return };
         let (first, count, exponentials) = (self.first, self.count, &mut *self.exponentials);
-        outlined(
-            s,
-            Read { from, first, count, classes: range::<T, true>(chunk, self.classes), exponentials },
-        );
+        s.outlined(Read { from, first, count, classes: range::<T, true>(chunk, self.classes), exponentials });
     }
 
     /// The chunks.
@@ -304,7 +301,7 @@ impl<T: Float> Columns<'_, '_, T> {
     pub(super) fn store<S: Simd<T>>(&mut self, s: S, chunk: usize) {
         let Some(to) = &mut self.to else { return };
         let (first, count, exponentials) = (self.first, self.count, &*self.exponentials);
-        outlined(s, Store { to, first, count, classes: range::<T, true>(chunk, self.classes), exponentials });
+        s.outlined(Store { to, first, count, classes: range::<T, true>(chunk, self.classes), exponentials });
     }
 }
 

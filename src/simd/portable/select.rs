@@ -1,4 +1,5 @@
-//! Selection by tables: eight bits of a word at a time.
+//! Selection by tables: eight bits of a word at a time. What is done with words of many hits is a function of its own
+//! (`dense`): a copy in each loop that calls it would be longer and no quicker.
 
 use super::Portable;
 use crate::simd::select::{Bits, Compress, SET_BITS, WORD, pack_8};
@@ -52,22 +53,30 @@ impl Bits for Portable {
         if is_sparse(bits) {
             return by_bits(bits, |k, i| to[k % WORD] = first.wrapping_add(i as u32));
         }
-        by_bytes(bits, to, |i, set, to| {
-            for (to, &bit) in to.iter_mut().zip(set) {
-                *to = first.wrapping_add(i as u32).wrapping_add(bit.into());
-            }
-        });
+        #[inline(never)]
+        fn dense(bits: u64, first: u32, to: &mut [u32; WORD]) {
+            by_bytes(bits, to, |i, set, to| {
+                for (to, &bit) in to.iter_mut().zip(set) {
+                    *to = first.wrapping_add(i as u32).wrapping_add(bit.into());
+                }
+            });
+        }
+        dense(bits, first, to);
     }
     #[inline(always)]
     fn positions_64(self, bits: u64, first: u64, to: &mut [u64; WORD]) {
         if is_sparse(bits) {
             return by_bits(bits, |k, i| to[k % WORD] = first + i as u64);
         }
-        by_bytes(bits, to, |i, set, to| {
-            for (to, &bit) in to.iter_mut().zip(set) {
-                *to = first + i as u64 + u64::from(bit);
-            }
-        });
+        #[inline(never)]
+        fn dense(bits: u64, first: u64, to: &mut [u64; WORD]) {
+            by_bytes(bits, to, |i, set, to| {
+                for (to, &bit) in to.iter_mut().zip(set) {
+                    *to = first + i as u64 + u64::from(bit);
+                }
+            });
+        }
+        dense(bits, first, to);
     }
     #[inline(always)]
     fn pack(self, from: &[bool; WORD]) -> u64 {
@@ -87,13 +96,17 @@ macro_rules! compress {
                 if is_sparse(bits) {
                     return by_bits(bits, |k, i| to[k % WORD] = from.get(i).copied().unwrap_or_default());
                 }
-                let mut k = 0;
-                for (from, byte) in from.as_chunks::<8>().0.iter().zip(bits.to_le_bytes()) {
-                    for (i, &x) in from.iter().enumerate() {
-                        to[k % WORD] = x; // at most one place was filled for each earlier element
-                        k += usize::from(byte >> i & 1);
+                #[inline(never)]
+                fn dense(bits: u64, from: &[$t], to: &mut [$t; WORD]) {
+                    let mut k = 0;
+                    for (from, byte) in from.as_chunks::<8>().0.iter().zip(bits.to_le_bytes()) {
+                        for (i, &x) in from.iter().enumerate() {
+                            to[k % WORD] = x; // at most one place was filled for each earlier element
+                            k += usize::from(byte >> i & 1);
+                        }
                     }
                 }
+                dense(bits, from, to);
             }
         }
     )*};
