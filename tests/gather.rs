@@ -411,6 +411,36 @@ fn culprits_at_every_position_and_width() {
     each::<i64>();
 }
 
+/// Rows are numbered by 32 bits: those of longer axes are moved all the same, and an index that only more bits tell from
+/// one inside is outside.
+#[cfg(target_pointer_width = "64")]
+#[test]
+fn rows_numbered_by_more_than_32_bits() {
+    let n: u64 = 1 << 33;
+    let row = [5.0f32, 6.0];
+    everywhere(|_, _| {
+        let many = View::strided(&row, &[n as usize, 2], &[0, 1], 0).unwrap();
+        let list = [0, 1 << 32, n - 1];
+        assert_eq!(gradix::take_axis(many, 0, &list).unwrap(), [row; 3].concat());
+        assert_eq!(gradix::take_axis(many, 0, Wrap(&[n + 5, 1 << 32])).unwrap(), [row; 2].concat());
+        assert_eq!(
+            gradix::take_axis(many, 0, Fill(&[n, (1 << 32) + 3], 9.0)).unwrap(),
+            [[9.0; 2], row].concat()
+        );
+        let error = Error::Index { position: 1, value: n.into(), bound: n as usize };
+        assert_eq!(gradix::take_axis(many, 0, &[0, n]), Err(error));
+
+        let (table, beyond) = (counted(6), [(1u64 << 32) + 1, 1]);
+        let few = View::new(&table, &[3, 2]).unwrap();
+        assert_eq!(gradix::take_axis(few, 0, Fill(&beyond, 7.0)).unwrap(), [7.0, 7.0, table[2], table[3]]);
+        let mut dst = table.clone();
+        let rows = View::new(&[1.0, 2.0, 3.0, 4.0], &[2, 2]).unwrap();
+        let to = ViewMut::new(&mut dst, &[3, 2]).unwrap();
+        gradix::put_axis(to, 0, Fill(&beyond, 0.0), rows).unwrap();
+        assert_eq!(dst, [&table[..2], &[3.0, 4.0], &table[4..]].concat());
+    });
+}
+
 /// What is outside, among much that is inside, for rows, columns and single elements of every width.
 #[test]
 fn fill_in_every_form() {

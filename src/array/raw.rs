@@ -120,6 +120,15 @@ impl<'a, T> From<&'a mut [T]> for AxisSliceMut<'a, T> {
     }
 }
 
+impl<'a> AxisSlice<'a, u32> {
+    /// The lower half of each.
+    #[inline(always)]
+    pub(crate) fn low_words(slice: &'a [u64]) -> Self {
+        let start = Start::<u32>::new(slice.as_ptr().cast());
+        AxisSlice::new(start.at(isize::from(cfg!(target_endian = "big"))), slice.len(), 2)
+    }
+}
+
 impl<'a, T> AxisSlice<'a, T> {
     /// For this folder, which has shown that these elements are borrowed for `'a`.
     #[inline(always)]
@@ -149,6 +158,22 @@ impl<'a, T> AxisSlice<'a, T> {
         assert!(i < self.len, "an element beyond the end");
         let one = AxisSlice::new(self.start.at(i as isize * self.stride), 1, 1);
         one.as_slice().expect("a run of one is dense")[0]
+    }
+
+    /// The first `len` elements in order.
+    #[inline(always)]
+    pub(crate) fn iter(&self, len: usize) -> impl Iterator<Item = T> + use<'a, T>
+    where
+        T: Copy,
+    {
+        assert!(len <= self.len, "elements beyond the end");
+        let (mut at, stride) = (self.start, self.stride);
+        // A `map` of a range: such iterators in step are one loop with one end.
+        (0..len).map(move |_| {
+            let one = AxisSlice::new(at, 1, 1);
+            at = at.at(stride);
+            one.as_slice().expect("a run of one is dense")[0]
+        })
     }
 
     /// Copies the elements from `first` on into `out`.
@@ -567,10 +592,13 @@ impl<'a> Erased3<'a> {
         Planes { first: Rows { start: rows.start.at(first as isize * step), ..rows }, step, len: end - first }
     }
 
-    /// The rows with the number `at` of each plane, which are dense, as one plane.
+    /// The rows with the number `at` of the planes from `first` to `end`, which are dense, as one plane.
     #[inline(always)]
-    pub(crate) fn along_planes<T: Word>(&self, at: usize) -> Planes<'a, T> {
-        Planes { first: self.dense_rows(OUTER, at), step: 0, len: 1 }
+    pub(crate) fn along_planes<T: Word>(&self, at: usize, [first, end]: [usize; 2]) -> Planes<'a, T> {
+        assert!(first <= end && end <= self.shape[OUTER], "planes beyond the end");
+        let rows = self.dense_rows(OUTER, at);
+        let start = rows.start.at(first as isize * rows.stride);
+        Planes { first: Rows { start, n: end - first, ..rows }, step: 0, len: 1 }
     }
 
     /// Of the first plane, or the row `at` of each.
@@ -642,8 +670,8 @@ impl<'a> Erased3Mut<'a> {
 
     /// As [`Erased3::along_planes`].
     #[inline(always)]
-    pub(crate) fn along_planes<T: Word>(&mut self, at: usize) -> PlanesMut<'_, T> {
-        PlanesMut(self.0.along_planes(at), PhantomData)
+    pub(crate) fn along_planes<T: Word>(&mut self, at: usize, planes: [usize; 2]) -> PlanesMut<'_, T> {
+        PlanesMut(self.0.along_planes(at, planes), PhantomData)
     }
 
     /// The first `mid` of an axis, and the rest: no element is in both.
@@ -704,6 +732,12 @@ impl<'a, T: Word> Planes<'a, T> {
 }
 
 impl<T: Word> PlanesMut<'_, T> {
+    /// As [`Planes::row_len`].
+    #[inline(always)]
+    pub(crate) fn row_len(&self) -> usize {
+        self.0.row_len()
+    }
+
     /// Plane after plane: no two share an element.
     #[inline(always)]
     pub(crate) fn iter_mut(&mut self) -> impl Iterator<Item = RowsMut<'_, T>> {
@@ -714,8 +748,8 @@ impl<T: Word> PlanesMut<'_, T> {
 impl<'a, T: Word> Rows<'a, T> {
     /// Row number `i`, if there is one.
     #[inline(always)]
-    pub(crate) fn get(&self, i: u64) -> Option<&'a [T]> {
-        if i < self.n as u64 { Some(self.row(i as usize)) } else { None }
+    pub(crate) fn get(&self, i: usize) -> Option<&'a [T]> {
+        if i < self.n { Some(self.row(i)) } else { None }
     }
 
     /// Row number `i`.
@@ -997,6 +1031,17 @@ impl<'a> Words<'a> {
         }
         // Each of the `len` places from the first on is one of the piece's.
         AxisSlice::new(piece.typed::<X>().start, len, 1).as_slice()
+    }
+
+    /// The indices of a dense, checked list of words of 32 or 64 bits, where 32 hold any of them.
+    #[inline(always)]
+    pub(crate) fn as_offsets(&self) -> Option<AxisSlice<'a, u32>> {
+        let is_narrow = self.below <= u32::MAX as usize;
+        match self.piece.width {
+            4 if is_narrow => self.as_slice().map(AxisSlice::<u32>::from),
+            8 if is_narrow => self.as_slice().map(AxisSlice::low_words),
+            _ => None,
+        }
     }
 
     /// Whether `look` says yes to every run of indices, dense or not.

@@ -4,7 +4,7 @@ use super::plan::{
     Form, Job, Numbers, PREFETCH_FROM, Vectors, are_rows, check_labels, of_dense, place, run_axis,
     with_index, with_widths, with_word,
 };
-use super::rows::{Block, any_length, exactly, for_each_block, rows_ahead, twice};
+use super::rows::{AnyLength, Block, CopyRow, Exactly, Twice, for_each_block, rows_ahead};
 use crate::array::{
     Erased3, Erased3Mut, ErasedSlice, ErasedSliceMut, ErasedView, ErasedViewMut, INDEX, INNER, LIST, OUTER,
     Plan, Planes, PlanesMut, Runs, RunsMut, TABLE, VALUES, Word, Words,
@@ -16,6 +16,7 @@ use crate::index::checked::{
 use crate::index::{ErasedIndices, Mode};
 use crate::parallel;
 use crate::simd::{self, Float, Kernel, Level, Simd, Streaming, slices};
+use std::marker::PhantomData;
 
 /// A gather, checked and cut into pieces.
 pub(super) type Gather<'a> = Job<'a, Erased3<'a>, Erased3Mut<'a>>;
@@ -276,7 +277,7 @@ impl Hints {
 /// By this thread.
 #[inline(always)]
 fn piece(job: &mut Gather<'_>, hints: Hints, level: Level) {
-    if are_rows(job.table.strides(), &job.list, &job.values) {
+    if are_rows(&job.table, &job.list, &job.values) {
         copy_rows(job, hints, level)
     } else {
         elements(job, hints.reach)
@@ -316,22 +317,22 @@ type Pair<'r, 'a, T> = (&'r Planes<'a, T>, &'r mut PlanesMut<'a, T>);
 #[inline(always)]
 fn copy_block(block: &Block<'_>, rows: Pair<'_, '_, u8>, level: Level) {
     match rows.0.row_len() {
-        1 => copy_rows_by(block, rows, exactly::<1>),
-        2 => copy_rows_by(block, rows, exactly::<2>),
-        4 => copy_rows_by(block, rows, exactly::<4>),
-        5..8 => copy_rows_by(block, rows, twice::<4>),
-        8 => copy_rows_by(block, rows, exactly::<8>),
-        9..16 => copy_rows_by(block, rows, twice::<8>),
-        16 => copy_rows_by(block, rows, exactly::<16>),
-        17..=32 => copy_rows_by(block, rows, twice::<16>),
-        33..=64 => f32::dispatch(level, CopyRows { block, rows, copy: twice::<32> }),
+        1 => copy_rows_by::<Exactly<1>>(block, rows),
+        2 => copy_rows_by::<Exactly<2>>(block, rows),
+        4 => copy_rows_by::<Exactly<4>>(block, rows),
+        5..8 => copy_rows_by::<Twice<4>>(block, rows),
+        8 => copy_rows_by::<Exactly<8>>(block, rows),
+        9..16 => copy_rows_by::<Twice<8>>(block, rows),
+        16 => copy_rows_by::<Exactly<16>>(block, rows),
+        17..=32 => copy_rows_by::<Twice<16>>(block, rows),
+        33..=64 => f32::dispatch(level, CopyRows::<Twice<32>> { block, rows, copy: PhantomData }),
         65..=128 if level != Level::Portable => {
-            f32::dispatch(level, CopyRows { block, rows, copy: twice::<64> })
+            f32::dispatch(level, CopyRows::<Twice<64>> { block, rows, copy: PhantomData })
         }
         129..=256 if level != Level::Portable => {
-            f32::dispatch(level, CopyRows { block, rows, copy: twice::<128> })
+            f32::dispatch(level, CopyRows::<Twice<128>> { block, rows, copy: PhantomData })
         }
-        _ => copy_rows_by(block, rows, any_length),
+        _ => copy_rows_by::<AnyLength>(block, rows),
     }
 }
 
@@ -339,20 +340,20 @@ fn copy_block(block: &Block<'_>, rows: Pair<'_, '_, u8>, level: Level) {
 struct CopyRows<'r, 'a, C> {
     block: &'r Block<'r>,
     rows: Pair<'r, 'a, u8>,
-    copy: C,
+    copy: PhantomData<C>,
 }
 
-impl<C: Fn(&[u8], &mut [u8])> Kernel<f32> for CopyRows<'_, '_, C> {
+impl<C: CopyRow> Kernel<f32> for CopyRows<'_, '_, C> {
     type Output = ();
     #[inline(always)]
     fn run<S: Simd<f32>>(self, _: S) {
-        self.block.gather(self.rows, self.copy);
+        self.block.gather(self.rows, C::LEAST, C::copy);
     }
 }
 
 #[inline(never)]
-fn copy_rows_by(block: &Block<'_>, rows: Pair<'_, '_, u8>, copy: impl Fn(&[u8], &mut [u8])) {
-    block.gather(rows, copy);
+fn copy_rows_by<C: CopyRow>(block: &Block<'_>, rows: Pair<'_, '_, u8>) {
+    block.gather(rows, C::LEAST, C::copy);
 }
 
 /// Overwrites a row with the value that fills.
@@ -376,6 +377,7 @@ impl Kernel<f32> for Streamed<'_, '_> {
         let streaming = Streaming::begin();
         self.block.gather(
             self.rows,
+            0,
             #[inline(always)]
             |from, to| {
                 slices::map_streaming(

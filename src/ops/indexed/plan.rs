@@ -453,9 +453,13 @@ fn run_axis_of_any(shape: &[usize; 3], values: &[isize; 3], list: &List<'_>) -> 
     nearest.unwrap_or_else(|| (0..3).max_by_key(|&axis| shape[axis]).unwrap_or(INDEX))
 }
 
-/// Whether one index names a run of neighbours: dense rows in both arrays.
+/// Whether one index names a run of neighbours: dense rows in both arrays, numbered by 32 bits.
 #[inline(always)]
-pub(crate) fn are_rows(table: &[isize; 3], list: &List<'_>, values: &impl Piece) -> bool {
+pub(crate) fn are_rows(table: &Erased3<'_>, list: &List<'_>, values: &impl Piece) -> bool {
     let values = values.as_piece();
-    values.shape()[INNER] > 1 && table[INNER] == 1 && values.strides()[INNER] == 1 && list.stride(INNER) == 0
+    values.shape()[INNER] > 1
+        && table.strides()[INNER] == 1
+        && values.strides()[INNER] == 1
+        && list.stride(INNER) == 0
+        && table.shape()[INDEX] <= u32::MAX as usize
 }

@@ -1,7 +1,7 @@
 //! Rows: one index names a run of neighbours. What gathers, puts and scatter-adds of rows share: a block of
 //! offsets at a time, and for each the two rows that belong together.
 
-use crate::array::{Erased3, Erased3Mut, INDEX, OUTER, Planes, PlanesMut, Word};
+use crate::array::{AxisSlice, Erased3, Erased3Mut, INDEX, OUTER, Planes, PlanesMut, Word};
 use crate::index::checked::{BLOCK, List, block_for};
 use crate::simd;
 
@@ -29,24 +29,15 @@ pub(super) fn rows_ahead(row: usize, reach: usize) -> usize {
     if reach < from || row > LONGEST_PREFETCHED || simd::is_intel() { 0 } else { (8192 / row).clamp(2, 16) }
 }
 
-/// Offsets as they stand in a block, or in a list that was checked.
-#[derive(Clone, Copy)]
-enum Offsets<'b> {
-    Words4(&'b [u32]),
-    Words8(&'b [u64]),
-    /// One index for all planes: rows with one number in the table, and another in the values.
-    Same {
-        table: usize,
-        values: usize,
-    },
-}
-
 /// The rows of a block that belong together, in some planes of both arrays: row `offsets[k]` of the table, and of the
 /// values the row with the number `k` from `first` on, or with the number `kept[k]` from there.
 #[derive(Clone, Copy)]
 pub(super) struct Block<'b> {
-    offsets: Offsets<'b>,
+    offsets: AxisSlice<'b, u32>,
     planes: [usize; 2],
+    /// Where one index is meant for all planes, and no offset: the number of their rows in the table, and in the
+    /// values.
+    along: Option<[usize; 2]>,
     first: usize,
     kept: Option<&'b [u8; BLOCK]>,
     /// How many rows a plane has; the offsets after these are to be prefetched alone.
@@ -63,9 +54,10 @@ impl Block<'_> {
         table: &'a mut Erased3Mut<'_>,
         values: &Erased3<'a>,
     ) -> (PlanesMut<'a, T>, Planes<'a, T>) {
-        match self.offsets {
-            Offsets::Same { table: to, values: from } => (table.along_planes(to), values.along_planes(from)),
-            _ => (table.planes(self.planes), values.planes(self.planes)),
+        let planes = self.planes;
+        match self.along {
+            Some([to, from]) => (table.along_planes(to, planes), values.along_planes(from, planes)),
+            None => (table.planes(planes), values.planes(planes)),
         }
     }
 
@@ -76,49 +68,44 @@ impl Block<'_> {
         table: &Erased3<'a>,
         values: &'a mut Erased3Mut<'_>,
     ) -> (Planes<'a, T>, PlanesMut<'a, T>) {
-        match self.offsets {
-            Offsets::Same { table: from, values: to } => (table.along_planes(from), values.along_planes(to)),
-            _ => (table.planes(self.planes), values.planes(self.planes)),
+        let planes = self.planes;
+        match self.along {
+            Some([from, to]) => (table.along_planes(from, planes), values.along_planes(to, planes)),
+            None => (table.planes(planes), values.planes(planes)),
         }
     }
 
-    /// Calls `update` with each pair of rows, the one of the values first.
+    /// Calls `update` with each pair of rows, the one of the values first. They have at least so many elements.
     #[inline(always)]
     pub(super) fn scatter<T: Word>(
         &self,
         (to, from): (&mut PlanesMut<'_, T>, &Planes<'_, T>),
+        least: usize,
         update: impl Fn(&[T], &mut [T]),
     ) {
-        match self.offsets {
-            Offsets::Words4(offsets) => self.scatter_by(offsets, to, from, update),
-            Offsets::Words8(offsets) => self.scatter_by(offsets, to, from, update),
-            Offsets::Same { .. } => {
-                let [first, end] = self.planes;
-                for (mut to, from) in to.iter_mut().zip(from.iter()) {
-                    let rows = to.from(first).zip(from.from(first));
-                    rows.take(end - first).for_each(|(to, from)| update(from, to));
+        let Block { offsets, first, len, ahead, .. } = *self;
+        assert!(from.row_len() >= least && to.row_len() == from.row_len(), "rows of another length");
+        if self.along.is_some() {
+            for (mut to, from) in to.iter_mut().zip(from.iter()) {
+                for (to, from) in to.from(0).zip(from.from(0)) {
+                    update(from, to);
                 }
             }
+            return;
         }
-    }
-
-    #[inline(always)]
-    fn scatter_by<T: Word, X: Word>(
-        &self,
-        offsets: &[X],
-        to: &mut PlanesMut<'_, T>,
-        from: &Planes<'_, T>,
-        update: impl Fn(&[T], &mut [T]),
-    ) {
-        let Block { first, len, ahead, .. } = *self;
         for (mut to, from) in to.iter_mut().zip(from.iter()) {
-            for (k, (o, from)) in offsets[..len].iter().zip(from.from(first)).enumerate() {
-                if ahead > 0
-                    && let Some(next) = offsets.get(k + ahead)
-                {
-                    to.as_rows().prefetch(next.to_offset(), 0);
+            let rows = offsets.iter(len).zip(from.from(first));
+            if ahead == 0 {
+                for (o, from) in rows {
+                    update(from, to.row(o as usize));
                 }
-                update(from, to.row(o.to_offset()));
+                continue;
+            }
+            for (k, (o, from)) in rows.enumerate() {
+                if k + ahead < offsets.len() {
+                    to.as_rows().prefetch(offsets.get(k + ahead) as usize, 0);
+                }
+                update(from, to.row(o as usize));
             }
         }
     }
@@ -136,68 +123,59 @@ impl Block<'_> {
         (to, from): (&mut PlanesMut<'_, T>, &Planes<'_, T>),
         update: impl Fn(&[T], &mut [T]),
     ) {
-        let Block { offsets: Offsets::Words8(offsets), first, kept: Some(kept), len, ahead, .. } = *self
-        else {
-            return;
-        };
+        let Block { offsets, first, kept: Some(kept), len, ahead, .. } = *self else { return };
         for (mut to, from) in to.iter_mut().zip(from.iter()) {
-            for (k, &o) in offsets[..len].iter().enumerate() {
-                if ahead > 0
-                    && let Some(&next) = offsets.get(k + ahead)
-                {
-                    to.as_rows().prefetch(next as usize, 0);
+            for k in 0..len {
+                if ahead > 0 && k + ahead < offsets.len() {
+                    to.as_rows().prefetch(offsets.get(k + ahead) as usize, 0);
                     // Where other threads have some of the rows, no CPU foresees which come next.
                     from.prefetch(first + kept[k + ahead] as usize, 0);
                 }
-                update(from.row(first + kept[k] as usize), to.row(o as usize));
+                update(from.row(first + kept[k] as usize), to.row(offsets.get(k) as usize));
             }
         }
     }
 
-    /// Calls `copy` with each pair of rows, the one of the table first.
+    /// Calls `copy` with each pair of rows, the one of the table first. They have at least so many elements.
     #[inline(always)]
     pub(super) fn gather<T: Word>(
         &self,
         (from, to): (&Planes<'_, T>, &mut PlanesMut<'_, T>),
+        least: usize,
         copy: impl Fn(&[T], &mut [T]),
     ) {
-        match self.offsets {
-            Offsets::Words4(offsets) => self.gather_by(offsets, from, to, copy),
-            Offsets::Words8(offsets) => self.gather_by(offsets, from, to, copy),
-            Offsets::Same { .. } => {
-                let [first, end] = self.planes;
-                for (from, mut to) in from.iter().zip(to.iter_mut()) {
-                    let rows = to.from(first).zip(from.from(first));
-                    rows.take(end - first).for_each(|(to, from)| copy(from, to));
+        let Block { offsets, first, len, ahead, .. } = *self;
+        assert!(from.row_len() >= least && to.row_len() == from.row_len(), "rows of another length");
+        if self.along.is_some() {
+            for (from, mut to) in from.iter().zip(to.iter_mut()) {
+                for (to, from) in to.from(0).zip(from.from(0)) {
+                    copy(from, to);
                 }
             }
+            return;
         }
-    }
-
-    #[inline(always)]
-    fn gather_by<T: Word, X: Word>(
-        &self,
-        offsets: &[X],
-        from: &Planes<'_, T>,
-        to: &mut PlanesMut<'_, T>,
-        copy: impl Fn(&[T], &mut [T]),
-    ) {
-        let Block { first, len, ahead, .. } = *self;
         // At the end of a plane, the first rows of the next one; of planes with fewer rows, the same row of a later
         // one. (Rows of a line or less are foreseen by the CPU.)
         let is_long = from.row_len() * size_of::<T>() > 64;
         let later = if is_long { from.distance(ahead.div_ceil(len.max(1))) } else { 0 };
         let back = len.saturating_sub(ahead);
         for (from, mut to) in from.iter().zip(to.iter_mut()) {
-            for (k, (o, to)) in offsets[..len].iter().zip(to.from(first)).enumerate() {
-                if ahead > 0 {
-                    match offsets.get(k + ahead) {
-                        Some(next) => from.prefetch(next.to_offset(), 0),
-                        None if later != 0 => from.prefetch(offsets[k - back].to_offset(), later),
-                        None => {}
+            let rows = offsets.iter(len).zip(to.from(first));
+            if ahead == 0 {
+                for (o, to) in rows {
+                    if let Some(from) = from.get(o as usize) {
+                        copy(from, to);
                     }
                 }
-                if let Some(from) = from.get(o.to_i64() as u64) {
+                continue;
+            }
+            for (k, (o, to)) in rows.enumerate() {
+                if k + ahead < offsets.len() {
+                    from.prefetch(offsets.get(k + ahead) as usize, 0);
+                } else if later != 0 {
+                    from.prefetch(offsets.get(k - back) as usize, later);
+                }
+                if let Some(from) = from.get(o as usize) {
                     copy(from, to);
                 }
             }
@@ -207,9 +185,7 @@ impl Block<'_> {
     /// The planes and the numbers of the rows whose index is none of `n`.
     pub(super) fn gaps(&self, n: usize) -> impl Iterator<Item = [usize; 2]> {
         let Block { offsets, planes: [start, end], first, len, .. } = *self;
-        // Lists that were checked, and are read where they stand, have none.
-        let offsets = if let Offsets::Words8(offsets) = offsets { offsets } else { &[] };
-        let gaps = move || (0..offsets.len().min(len)).filter(move |&k| offsets[k] >= n as u64);
+        let gaps = move || (0..len).filter(move |&k| offsets.get(k) as usize >= n);
         (start..end).flat_map(move |p| gaps().map(move |k| [p, first + k]))
     }
 }
@@ -234,21 +210,19 @@ pub(super) fn for_each_block(
         for start in (0..planes).step_by(PLANES) {
             let planes = [start, (start + PLANES).min(planes)];
             for (values, &o) in offsets.iter().enumerate() {
-                let offsets = Offsets::Same { table: o as usize, values };
-                work(&Block { offsets, planes, first: 0, kept: None, len, ahead: 0 });
+                let (offsets, along) = (AxisSlice::from(&[][..]), Some([o as usize, values]));
+                work(&Block { offsets, planes, along, first: 0, kept: None, len, ahead: 0 });
             }
         }
         return;
     }
     // A dense list of words of 32 or 64 bits that is read by all planes needs no block.
-    let in_place = match list.words.piece().width() {
-        _ if !is_shared || list.stride(INDEX) != 1 || !list.words.are_checked() => None,
-        4 => list.words.as_slice().map(Offsets::Words4),
-        8 => list.words.as_slice().map(Offsets::Words8),
-        _ => None,
-    };
-    if let Some(offsets) = in_place {
-        return work(&Block { offsets, planes: [0, planes], first: 0, kept: None, len, ahead });
+    if is_shared
+        && list.stride(INDEX) == 1
+        && let Some(offsets) = list.words.as_offsets()
+    {
+        let planes = [0, planes];
+        return work(&Block { offsets, planes, along: None, first: 0, kept: None, len, ahead });
     }
     block_for!(block, len);
     let together = if is_shared && len <= block.len() { planes.max(1) } else { 1 };
@@ -261,13 +235,17 @@ pub(super) fn for_each_block(
             let seen = (len - first).min(if own.is_some() { step } else { step + ahead }).min(block.len());
             let offsets = &mut block[..seen];
             list.fill(INDEX, [p, first, 0], offsets);
+            if list.has_gaps() {
+                // So that 32 bits hold them: what is beyond the table stays so.
+                offsets.iter_mut().for_each(|o| *o = (*o).min(u64::from(u32::MAX)));
+            }
             let (mut len, planes) = (seen.min(step), [p, p + together]);
             let kept = kept.as_mut().zip(own).map(|(kept, (from, n))| {
                 len = keep(offsets, from, n, kept);
                 &*kept
             });
-            let offsets = Offsets::Words8(if kept.is_some() { &offsets[..len] } else { offsets });
-            work(&Block { offsets, planes, first, kept, len, ahead });
+            let offsets = AxisSlice::low_words(if kept.is_some() { &offsets[..len] } else { offsets });
+            work(&Block { offsets, planes, along: None, first, kept, len, ahead });
         }
     }
 }
@@ -286,50 +264,78 @@ pub(super) fn keep(offsets: &mut [u64], first: usize, n: usize, kept: &mut [u8; 
     len
 }
 
-#[inline(always)]
-pub(super) fn exactly<const N: usize>(from: &[u8], to: &mut [u8]) {
-    if let (Some(from), Some(to)) = (from.first_chunk::<N>(), to.first_chunk_mut::<N>()) {
-        *to = *from;
+/// How rows of some lengths are copied.
+pub(super) trait CopyRow {
+    /// The shortest of them, in bytes.
+    const LEAST: usize;
+    fn copy(from: &[u8], to: &mut [u8]);
+}
+
+/// Of `N` bytes.
+pub(super) struct Exactly<const N: usize>;
+
+impl<const N: usize> CopyRow for Exactly<N> {
+    const LEAST: usize = N;
+    #[inline(always)]
+    fn copy(from: &[u8], to: &mut [u8]) {
+        if let (Some(from), Some(to)) = (from.first_chunk::<N>(), to.first_chunk_mut::<N>()) {
+            *to = *from;
+        }
     }
 }
 
-#[inline(always)]
-pub(super) fn any_length(from: &[u8], to: &mut [u8]) {
-    to.copy_from_slice(from);
+/// Of `N` to `2 * N` bytes: the first `N` and the last.
+pub(super) struct Twice<const N: usize>;
+
+impl<const N: usize> CopyRow for Twice<N> {
+    const LEAST: usize = N;
+    #[inline(always)]
+    fn copy(from: &[u8], to: &mut [u8]) {
+        if let (Some(first), Some(last)) = (from.first_chunk::<N>(), from.last_chunk::<N>()) {
+            let (first, last) = (*first, *last); // both read before either is written
+            if let Some(to) = to.first_chunk_mut::<N>() {
+                *to = first;
+            }
+            if let Some(to) = to.last_chunk_mut::<N>() {
+                *to = last;
+            }
+        }
+    }
 }
 
-/// A length from `N` to `2 * N`: the first `N` bytes and the last.
-#[inline(always)]
-pub(super) fn twice<const N: usize>(from: &[u8], to: &mut [u8]) {
-    if let (Some(first), Some(last)) = (from.first_chunk::<N>(), from.last_chunk::<N>()) {
-        let (first, last) = (*first, *last); // both read before either is written
-        if let Some(to) = to.first_chunk_mut::<N>() {
-            *to = first;
-        }
-        if let Some(to) = to.last_chunk_mut::<N>() {
-            *to = last;
-        }
+/// Of any length.
+pub(super) struct AnyLength;
+
+impl CopyRow for AnyLength {
+    const LEAST: usize = 0;
+    #[inline(always)]
+    fn copy(from: &[u8], to: &mut [u8]) {
+        to.copy_from_slice(from);
     }
 }
 
 /// Copies the rows of a put's block: up to 64 bytes by moves of 16, longer ones by `memcpy`, which knows the CPU.
 #[inline(never)]
 pub(super) fn put_block(block: &Block<'_>, table: &mut Erased3Mut<'_>, values: &Erased3<'_>) {
+    #[inline(always)]
+    fn put<C: CopyRow>(block: &Block<'_>, rows: (&mut PlanesMut<'_, u8>, &Planes<'_, u8>)) {
+        block.scatter(rows, C::LEAST, C::copy);
+    }
     let (mut to, from) = block.of_scatter::<u8>(table, values);
     let (row, rows) = (from.row_len(), (&mut to, &from));
     if block.kept.is_some() {
-        return block.scatter_kept(rows, any_length);
+        return block.scatter_kept(rows, AnyLength::copy);
     }
     match row {
-        1 => block.scatter(rows, exactly::<1>),
-        2 => block.scatter(rows, exactly::<2>),
-        4 => block.scatter(rows, exactly::<4>),
-        5..8 => block.scatter(rows, twice::<4>),
-        8 => block.scatter(rows, exactly::<8>),
-        9..16 => block.scatter(rows, twice::<8>),
-        16 => block.scatter(rows, exactly::<16>),
-        17..=32 => block.scatter(rows, twice::<16>),
-        33..=64 => block.scatter(rows, twice::<32>),
-        _ => block.scatter(rows, any_length),
+        1 => put::<Exactly<1>>(block, rows),
+        2 => put::<Exactly<2>>(block, rows),
+        4 => put::<Exactly<4>>(block, rows),
+        5..8 => put::<Twice<4>>(block, rows),
+        8 => put::<Exactly<8>>(block, rows),
+        9..16 => put::<Twice<8>>(block, rows),
+        16 => put::<Exactly<16>>(block, rows),
+        17..=32 => put::<Twice<16>>(block, rows),
+        33..=64 => put::<Twice<32>>(block, rows),
+        _ => put::<AnyLength>(block, rows),
     }
 }

@@ -408,7 +408,7 @@ fn piece(job: &mut Scatter<'_>, first: Option<usize>, op: Op, level: Level) {
         None if !job.list.has_gaps() => None,
         first => Some((first.unwrap_or(0), job.table.as_piece().shape()[INDEX])),
     };
-    if are_rows(job.table.as_piece().strides(), &job.list, &job.values) {
+    if are_rows(job.table.as_piece(), &job.list, &job.values) {
         update_rows(job, own, op, level)
     } else {
         elements(job, own, first.is_some(), op)
@@ -478,6 +478,7 @@ impl<T: Float + Word> AddRows<'_, '_, T> {
         if EXACTLY || !block.is_kept() {
             block.scatter(
                 rows,
+                if EXACTLY { N } else { 0 },
                 #[inline(always)]
                 |from, to| if EXACTLY { add_exactly::<T, N>(from, to, a) } else { add::<T, N>(from, to, a) },
             )
