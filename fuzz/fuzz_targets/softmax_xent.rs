@@ -242,8 +242,8 @@ fn check<T: Float, I: Index + TryFrom<i64>>(u: &mut Unstructured) -> arbitrary::
     let moderate =
         [&data, &before, &numbers_of_rows].iter().all(|x| x.iter().all(|x| x.to_f64().abs() <= 1e3))
             && method != 5;
-    // Smoothing subtracts numbers of about 1.
-    let least = moderate.then_some(if smooth { 1.0 } else { 1e-30 });
+    // With smoothing, or targets that are probabilities, numbers of about 1 are subtracted.
+    let least = moderate.then_some(if smooth || matches!(method, 6 | 7) { 1.0 } else { 1e-30 });
     let call = Call {
         method,
         xent,
