@@ -127,23 +127,35 @@ fn threads_of_the_global_pool() -> usize {
     })
 }
 
+thread_local! {
+    /// What calls on this thread have left for later ones.
+    static KEPT: RefCell<Vec<Box<dyn Any>>> = const { RefCell::new(Vec::new()) };
+}
+
 /// Calls `f` with the `S` that the last such call on this thread left, or with a new one where there is none.
 /// For scratch, which would otherwise be allocated for each piece of work.
 #[inline(always)] // it may be called, and `f` run, inside a level
 pub(crate) fn with_scratch<S: Default + 'static, R>(f: impl FnOnce(&mut S) -> R) -> R {
-    thread_local! {
-        static KEPT: RefCell<Vec<Box<dyn Any>>> = const { RefCell::new(Vec::new()) };
-    }
+    let mut s = kept_or_new();
+    let result = f(&mut s);
+    keep(s);
+    result
+}
+
+#[inline(never)]
+fn kept_or_new<S: Default + 'static>() -> Box<S> {
     let take = |kept: &RefCell<Vec<Box<dyn Any>>>| {
         let mut kept = kept.borrow_mut();
         let at = kept.iter().position(|s| s.is::<S>())?;
         kept.swap_remove(at).downcast::<S>().ok()
     };
     // Nothing is kept on a thread that ends, whose destructors may call us.
-    let mut s = KEPT.try_with(take).ok().flatten().unwrap_or_default();
-    let result = f(&mut s);
+    KEPT.try_with(take).ok().flatten().unwrap_or_default()
+}
+
+#[inline(never)]
+fn keep(s: Box<dyn Any>) {
     let _ = KEPT.try_with(|kept| kept.borrow_mut().push(s));
-    result
 }
 
 /// Help is offered when what is left would take the caller longer than this, as far as what it has done shows.

@@ -152,7 +152,7 @@ impl<'a, T: Float> Rows<'a, T> {
 
     /// Makes `group` that of these rows.
     #[inline(always)]
-    pub(super) fn load_targets(&mut self, plan: &Plan<'_, T>, group: &mut Group<T>, rows: Range<usize>) {
+    pub(super) fn load_targets(&self, plan: &Plan<'_, T>, group: &mut Group<T>, rows: Range<usize>) {
         let (first, count) = (rows.start, rows.end - rows.start);
         (group.first, group.count) = (first, count);
         if count < T::LANES {
@@ -352,11 +352,24 @@ pub(super) fn pieces(of: Range<usize>, step: usize) -> impl Iterator<Item = Rang
     )
 }
 
-/// `len` elements of scratch from a cache line's start on: vectors across two lines cost two reads.
-pub(super) fn aligned<T: Float>(buffer: &mut Vec<T>, len: usize) -> &mut [T] {
-    if buffer.len() < len + T::LANES {
-        *buffer = vec![T::ZERO; len + T::LANES];
+/// The first `len` of a list that is kept from call to call, and grows where it has not as many.
+#[inline(always)]
+pub(super) fn grown<E>(list: &mut Vec<E>, len: usize, new: impl Fn() -> E) -> &mut [E] {
+    #[cold]
+    #[inline(never)]
+    fn grow<E>(list: &mut Vec<E>, len: usize, new: impl Fn() -> E) {
+        list.resize_with(len, new);
     }
+    if list.len() < len {
+        grow(list, len, new);
+    }
+    &mut list[..len]
+}
+
+/// `len` elements of scratch from a cache line's start on: vectors across two lines cost two reads.
+#[inline(always)]
+pub(super) fn aligned<T: Float>(buffer: &mut Vec<T>, len: usize) -> &mut [T] {
+    let buffer = grown(buffer, len + T::LANES, || T::ZERO);
     let start = buffer.as_ptr().align_offset(64).min(T::LANES);
     &mut buffer[start..start + len]
 }
@@ -420,11 +433,9 @@ impl<'a, T: Float> Job<'_, 'a, T> {
             next_bounds: None,
             streaming,
         };
-        groups.resize_with(at_once.max(groups.len()), Group::default);
-        if self.rows.known.is_none() {
-            parts.resize(parts.len().max(at_once * chunks), ChunkStats::empty());
-        }
+        let groups = grown(groups, at_once, Group::default);
         let kept = if self.rows.known.is_some() { 0 } else { chunks };
+        let parts = grown(parts, at_once * kept, ChunkStats::empty);
         self.each_block(
             #[inline(always)]
             |job, block, total| {
@@ -432,8 +443,8 @@ impl<'a, T: Float> Job<'_, 'a, T> {
                     // Each step for all groups before the next step: so that one's operations fill the pauses of
                     // another's.
                     let mut count = 0;
-                    for (rows, group) in pieces(rows_of_groups, step).zip(groups.iter_mut()) {
-                        job.rows.load_targets(job.plan, group, rows);
+                    for (range, group) in pieces(rows_of_groups, step).zip(groups.iter_mut()) {
+                        s.outlined(LoadTargets { rows: job.rows, plan: job.plan, group, range });
                         count += 1;
                     }
                     let groups = &mut groups[..count];
@@ -471,7 +482,7 @@ impl<'a, T: Float> Job<'_, 'a, T> {
     fn tiles<S: Simd<T>>(&mut self, s: S, scratch: &mut Scratch<T>) {
         let Scratch { tiles, .. } = scratch;
         let (rows, width) = (self.rows.targets.len(), self.classes);
-        tiles.resize_with(GROUPS, TransposeTile::default);
+        let tiles = grown(tiles, GROUPS, TransposeTile::default);
         let from = self.rows.from.as_ref().and_then(|from| from.run(0, rows));
         self.each_block(
             #[inline(always)]
@@ -533,9 +544,8 @@ impl<'a, T: Float> Job<'_, 'a, T> {
         let chunks = self.classes.div_ceil(chunk_classes::<T, false>());
         let stride = self.classes.next_multiple_of(T::LANES);
         let step = (GROUP_BYTES / size_of::<T>() / stride).clamp(1, T::LANES);
-        groups.resize_with(groups.len().max(2), Group::default);
-        parts.resize(parts.len().max(2 * chunks), ChunkStats::empty());
-        let (groups, (parts, parts_b)) = (groups.split_at_mut(1), parts.split_at_mut(chunks));
+        let groups = grown(groups, 2, Group::default).split_at_mut(1);
+        let (parts, parts_b) = grown(parts, 2 * chunks, ChunkStats::empty).split_at_mut(chunks);
         let mut buffers = Buffers {
             exponentials: aligned(exponentials, step * stride),
             stride,
@@ -543,13 +553,14 @@ impl<'a, T: Float> Job<'_, 'a, T> {
             streaming: Some(streaming),
         };
         let mut now = InFlightGroup { group: &mut groups.0[0], parts };
-        let mut before = InFlightGroup { group: &mut groups.1[0], parts: &mut parts_b[..chunks] };
-        self.rows.load_targets(self.plan, before.group, 0..0);
+        let mut before = InFlightGroup { group: &mut groups.1[0], parts: parts_b };
+        s.outlined(LoadTargets { rows: self.rows, plan: self.plan, group: before.group, range: 0..0 });
         self.each_block(
             #[inline(always)]
             |job, block, total| {
-                for rows in pieces(block, step) {
-                    job.rows.load_targets(job.plan, now.group, rows);
+                for range in pieces(block, step) {
+                    let (rows, plan, group) = (&*job.rows, job.plan, &mut *now.group);
+                    s.outlined(LoadTargets { rows, plan, group, range });
                     let is_ignored = now.group.with_target().next().is_none();
                     if is_ignored {
                         job.rows.clear_ignored(s, now.group, buffers.streaming.as_ref());
@@ -871,11 +882,10 @@ impl<T: Float> Job<'_, '_, T> {
             let Scratch { parts, exponentials, .. } = scratch;
             let mut group = Group::default();
             let chunks = self.classes.div_ceil(chunk_classes::<T, false>());
-            parts.resize(parts.len().max(chunks), ChunkStats::empty());
             // The exponentials of rows that are cut, which are dense, wait as those of others do.
             let waits_in_output = self.rows.to.is_some() && !self.streams;
             let exponentials = aligned(exponentials, if waits_in_output { 0 } else { self.classes });
-            let parts = &mut parts[..chunks];
+            let parts = grown(parts, chunks, ChunkStats::empty);
             // A piece for each thread, both times the same ones: what one has in its cache is slow to reach
             // for another. No result depends on where a row is cut, as long as that is between chunks.
             let grain = (chunks / parallel::threads()).max(CHUNKS_OF_PIECE);
@@ -915,6 +925,23 @@ impl<T: Float> Job<'_, '_, T> {
                 }
             }
         });
+    }
+}
+
+/// [`Rows::load_targets`], compiled once.
+struct LoadTargets<'d, 'p, 'a, T: Float> {
+    rows: &'d Rows<'a, T>,
+    plan: &'d Plan<'p, T>,
+    group: &'d mut Group<T>,
+    range: Range<usize>,
+}
+
+impl<T: Float> Kernel<T> for LoadTargets<'_, '_, '_, T> {
+    type Output = ();
+    #[inline(always)]
+    fn run<S: Simd<T>>(self, _: S) {
+        let LoadTargets { rows, plan, group, range } = self;
+        rows.load_targets(plan, group, range);
     }
 }
 

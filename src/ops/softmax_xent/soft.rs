@@ -10,7 +10,7 @@
 //! scratch while all sums are made, and these the gradient; losses are added up as those of rows with labels are.
 
 use super::call::{Gradient, Request, mean};
-use super::driver::{Total, aligned, cut, pieces};
+use super::driver::{Total, aligned, cut, grown, pieces};
 use super::lanes::FEW_ROWS;
 use super::math::{self, Shift};
 use super::plan::{CLASSES_PER_LANE_CHUNK, chunk_classes};
@@ -354,11 +354,9 @@ impl<T: Float> Piece<'_, '_, T> {
         let (Some(targets), Some(grad)) = (targets, grad) else { return };
         let classes = targets.slice_len();
         let Scratch { exponentials, logits: capped, targets: weighted } = scratch;
-        for list in [&mut *exponentials, &mut *capped, &mut *weighted] {
-            list.resize(classes.max(list.len()), T::ZERO);
-        }
-        let (x, capped, weighted) =
-            (&mut exponentials[..classes], &mut capped[..classes], &mut weighted[..classes]);
+        let zero = || T::ZERO;
+        let (x, capped) = (grown(exponentials, classes, zero), grown(capped, classes, zero));
+        let weighted = grown(weighted, classes, zero);
         for (block, found) in pieces(0..rows, soft.block).zip(totals.iter_mut()) {
             let (mut total, mut count) = (Total::of_block(block.start), 0);
             for i in block {
