@@ -67,6 +67,16 @@ impl<'r, T: Float> Request<'r, T> {
         self.xent.check(self.shape(), self.labels, self.in_parts, labels)
     }
 
+    /// [`Request::call`], compiled once for those whose answers are vectors: beside an allocation it does not show that
+    /// what was checked goes through memory. (Few rows' gradients would take 35 ns more.)
+    #[inline(never)]
+    fn call_apart<'c>(&self, labels: &'c mut Option<Labels<'r>>) -> Result<Checked<'c, T>>
+    where
+        'r: 'c,
+    {
+        self.call(labels)
+    }
+
     /// The gradient and the loss.
     fn gradient(self) -> Result<Loss<T>> {
         let mut reshaped = None;
@@ -106,7 +116,7 @@ impl<'r, T: Float> Request<'r, T> {
     /// What there is to find out about the rows.
     fn forward(self) -> Result<Rows<T>> {
         let mut labels = None;
-        let call = self.call(&mut labels)?.call();
+        let call = self.call_apart(&mut labels)?.call();
         let mut rows = call.found()?;
         let mut totals = call.totals();
         call.run(
@@ -126,7 +136,7 @@ impl<'r, T: Float> Request<'r, T> {
     /// The sums of the rows.
     fn partials(self) -> Result<Vec<Partial<T>>> {
         let mut labels = None;
-        let call = self.call(&mut labels)?.call();
+        let call = self.call_apart(&mut labels)?.call();
         let mut partials: Vec<Partial<T>> = zeros(&[call.rows])?;
         call.run(self.logits, &mut Work { found: Some(&mut partials), ..call.work() });
         Ok(partials)
