@@ -302,6 +302,12 @@ impl List<'_> {
         below.map(|below| unsafe { self.words.set_below(below) }).is_some()
     }
 
+    /// [`List::check_in_place`], a function of its own.
+    #[inline(never)]
+    pub(crate) fn check_in_place_apart(&mut self, level: Level) -> bool {
+        self.check_in_place(level)
+    }
+
     /// As [`Meaning::settle`], for a dense list in which any index will do.
     pub(crate) fn settle(&mut self, level: Level) {
         self.level = level;

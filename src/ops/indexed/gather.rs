@@ -212,19 +212,25 @@ fn along(
     let list = |i| idx.piece(idx.list.piece_of(&plan, LIST, i), bound);
     // All indices are checked before anything is written: those of an only piece where they stand, if that will do.
     let mut only = (plan.pieces() == 1).then(|| list(0));
-    if !only.as_mut().is_some_and(|list| list.check_in_place(level)) {
+    if !only.as_mut().is_some_and(|list| list.check_in_place_apart(level)) {
         idx.check(bound, level)?;
     }
     for i in 0..plan.pieces() {
         let list = only.take().unwrap_or_else(|| {
             let mut list = list(i);
-            list.check_in_place(level);
+            list.check_in_place_apart(level);
             list
         });
         let (table, values) = (src.piece_of(&plan, TABLE, i), out.piece_of(&plan, VALUES, i));
-        run(&mut Job { table, list, values, axis: OUTER }, level);
+        run_apart(&mut Job { table, list, values, axis: OUTER }, level);
     }
     Ok(())
+}
+
+/// [`run`], a function of its own, for those beside whose work a call does not show.
+#[inline(never)]
+fn run_apart(job: &mut Gather<'_>, level: Level) {
+    run(job, level);
 }
 
 /// By one thread or several.
@@ -470,37 +476,36 @@ fn gather_or(job: &mut Gather<'_>, at: (usize, [usize; 3]), offsets: &[u64]) {
 
 /// From an array that no stride leads through in C order: the place of each element by a division.
 fn scattered(src: &ErasedView<'_>, idx: &ErasedIndices<'_>, out: &mut ErasedViewMut<'_>) -> Result<()> {
-    with_word!(src.width(), scattered_of(src, idx, out))
-}
-
-fn scattered_of<W: Word>(
-    src: &ErasedView<'_>,
-    idx: &ErasedIndices<'_>,
-    out: &mut ErasedViewMut<'_>,
-) -> Result<()> {
-    let flat = src.as_if_flat();
-    let level = Level::current()?;
+    let (flat, level) = (src.as_if_flat(), Level::current()?);
     let values = (out.as_view().layout(), "the output");
     let plan = Plan::new(&flat, 0, (idx.list.layout(), false), values)?;
     idx.check(src.len(), level)?;
-    let slices = src.axis_slices::<W>(src.rank() - 1); // an array of rank 0 is flat
-    let width = slices.slice_len();
     let mut offsets = [0; BLOCK];
     for i in 0..plan.pieces() {
         let list = idx.piece(idx.list.piece_of(&plan, LIST, i), src.len());
-        let value = W::from_bytes(&list.fill_value());
-        let mut out = out.piece_of(&plan, VALUES, i);
-        let len = out.as_piece().shape()[INDEX];
-        let mut out = out.typed::<W>().into_run(INDEX);
+        let mut values = out.piece_of(&plan, VALUES, i);
+        let len = values.as_piece().shape()[INDEX];
         for first in (0..len).step_by(BLOCK) {
             let offsets = &mut offsets[..(len - first).min(BLOCK)];
             list.fill(INDEX, [0, first, 0], offsets);
-            for (k, &o) in offsets.iter().enumerate() {
-                let inside = o < src.len() as u64;
-                let o = o as usize;
-                out.set(first + k, if inside { slices.slice(o / width).get(o % width) } else { value });
-            }
+            let values = values.part(INDEX, [0, first, 0], offsets.len());
+            with_word!(src.width(), scattered_block(src, offsets, values, &list.fill_value()));
         }
     }
     Ok(())
+}
+
+fn scattered_block<W: Word>(
+    src: &ErasedView<'_>,
+    offsets: &[u64],
+    mut values: Erased3Mut<'_>,
+    value: &[u8; 16],
+) {
+    let slices = src.axis_slices::<W>(src.rank() - 1); // an array of rank 0 is flat
+    let (width, value) = (slices.slice_len(), W::from_bytes(value));
+    let mut values = values.typed::<W>().into_run(INDEX);
+    for (k, &o) in offsets.iter().enumerate() {
+        let (inside, o) = (o < src.len() as u64, o as usize);
+        values.set(k, if inside { slices.slice(o / width).get(o % width) } else { value });
+    }
 }

@@ -307,19 +307,25 @@ fn along(
     let list = |i| idx.piece(idx.list.piece_of(&plan, LIST, i), bound);
     // All indices are checked before anything is written: those of an only piece where they stand, if that will do.
     let mut only = (plan.pieces() == 1).then(|| list(0));
-    if !only.as_mut().is_some_and(|list| list.check_in_place(level)) {
+    if !only.as_mut().is_some_and(|list| list.check_in_place_apart(level)) {
         idx.check(bound, level)?;
     }
     for i in 0..plan.pieces() {
         let list = only.take().unwrap_or_else(|| {
             let mut list = list(i);
-            list.check_in_place(level);
+            list.check_in_place_apart(level);
             list
         });
         let (table, values) = (dst.piece_of(&plan, TABLE, i), src.piece_of(&plan, VALUES, i));
-        run(&mut Job { table, list, values, axis: OUTER }, op, level);
+        run_apart(&mut Job { table, list, values, axis: OUTER }, op, level);
     }
     Ok(())
+}
+
+/// [`run`], a function of its own, for those beside whose work a call does not show.
+#[inline(never)]
+fn run_apart(job: &mut Scatter<'_>, op: Op, level: Level) {
+    run(job, op, level);
 }
 
 /// By one thread or several. No two ever update one element, so its sum is in the order of the indices.
@@ -648,35 +654,38 @@ fn scattered(
     src: &ErasedView<'_>,
     op: Op,
 ) -> Result<()> {
-    with_update!(op, src.width(), scattered_of(dst, idx, src))
-}
-
-fn scattered_of<T: Word>(
-    dst: &mut ErasedViewMut<'_>,
-    idx: &ErasedIndices<'_>,
-    src: &ErasedView<'_>,
-    update: impl Update<T>,
-) -> Result<()> {
     let (places, flat) = (dst.as_view().len(), dst.as_view().as_if_flat());
     let level = Level::current()?;
     let plan = Plan::new(&flat, 0, (idx.list.layout(), false), (src.layout(), "the source"))?;
     idx.check(places, level)?;
-    let rank = dst.as_view().rank(); // at least 2: others are flat
-    let mut lanes = dst.axis_slices::<T>(rank - 1);
-    let width = lanes.slice_len();
     let mut offsets = [0; BLOCK];
     for i in 0..plan.pieces() {
         let list = idx.piece(idx.list.piece_of(&plan, LIST, i), places);
-        let src = src.piece_of(&plan, VALUES, i).typed::<T>().run(INDEX, [0; 3]);
-        for first in (0..src.len()).step_by(BLOCK) {
-            let offsets = &mut offsets[..(src.len() - first).min(BLOCK)];
+        let values = src.piece_of(&plan, VALUES, i);
+        let len = values.shape()[INDEX];
+        for first in (0..len).step_by(BLOCK) {
+            let offsets = &mut offsets[..(len - first).min(BLOCK)];
             list.fill(INDEX, [0, first, 0], offsets);
-            for (k, &o) in offsets.iter().enumerate().filter(|&(_, &o)| o < places as u64) {
-                update.update(lanes.slice(o as usize / width).at(o as usize % width), src.get(first + k));
-            }
+            let values = values.part(INDEX, [0, first, 0], offsets.len());
+            with_update!(op, src.width(), scattered_block(dst, offsets, values));
         }
     }
     Ok(())
+}
+
+fn scattered_block<T: Word>(
+    dst: &mut ErasedViewMut<'_>,
+    offsets: &[u64],
+    values: Erased3<'_>,
+    update: impl Update<T>,
+) {
+    let (places, rank) = (dst.as_view().len(), dst.as_view().rank()); // of at least 2 axes: others are flat
+    let mut slices = dst.axis_slices::<T>(rank - 1);
+    let width = slices.slice_len();
+    let values = values.typed::<T>().run(INDEX, [0; 3]);
+    for (k, &o) in offsets.iter().enumerate().filter(|&(_, &o)| o < places as u64) {
+        update.update(slices.slice(o as usize / width).at(o as usize % width), values.get(k));
+    }
 }
 
 #[cfg(test)]
