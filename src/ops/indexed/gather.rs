@@ -300,7 +300,7 @@ fn copy_rows(job: &mut Gather<'_>, hints: Hints, level: Level) {
     let ahead = rows_ahead(row, if is_streamed { usize::MAX } else { hints.reach });
     let [planes, len, _] = *job.values.as_piece().shape();
     let Job { table, list, values, .. } = job;
-    for_each_block(list, [planes, len], None, ahead, |block| {
+    for_each_block(list, [planes, len, row], None, ahead, |block| {
         if is_streamed {
             let (from, mut to) = block.of_gather(table, values);
             f32::dispatch(level, Streamed { block, rows: (&from, &mut to) });

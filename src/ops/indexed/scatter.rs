@@ -431,7 +431,7 @@ fn update_rows(job: &mut Scatter<'_>, own: Own, op: Op, level: Level) {
         if reach < PREFETCH_ROWS_FROM || simd::is_intel() { 0 } else { ((32 << 10) / row).min(16) };
     let ahead = if matches!(op, Op::Put) { rows_ahead(row, reach) } else { adds_ahead };
     let Job { table, list, values, .. } = job;
-    for_each_block(list, [planes, len], own, ahead, |block| match op {
+    for_each_block(list, [planes, len, row], own, ahead, |block| match op {
         Op::AddF32(a) => add_rows(block, block.of_scatter(table, values), a, level),
         Op::AddF64(a) => add_rows(block, block.of_scatter(table, values), a, level),
         Op::Put => put_block(block, table, values),
