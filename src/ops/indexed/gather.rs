@@ -118,13 +118,13 @@ fn resolve_of<W: Word, I: Word>(
         #[inline(always)]
         fn run(self, offset: impl Fn(I) -> u64) {
             let Gather { table, list, values, .. } = self;
-            by_fours(values, list, |i| table[offset(i) as usize]);
+            set_each(values, list, |i| table[offset(i) as usize]);
         }
         #[inline(always)]
         fn run_with_gaps(self, offset: impl Fn(I) -> u64) {
             let Gather { table, list, values, value } = self;
             let at = |o: u64| usize::try_from(o).ok().and_then(|o| table.get(o));
-            by_fours(values, list, |i| *at(offset(i)).unwrap_or(&value));
+            set_each(values, list, |i| *at(offset(i)).unwrap_or(&value));
         }
     }
     let value = meaning.fill_value().map_or(W::default(), |value| W::from_bytes(&value));
@@ -134,7 +134,7 @@ fn resolve_of<W: Word, I: Word>(
 
 /// Each element of the output from its index. The compiler does not do four of them at once by itself.
 #[inline(always)]
-fn by_fours<W: Word, I: Word>(values: &mut [W], list: &[I], each: impl Fn(I) -> W) {
+fn set_each<W: Word, I: Word>(values: &mut [W], list: &[I], each: impl Fn(I) -> W) {
     let ((fours_of_values, values), (fours, rest)) = (values.as_chunks_mut::<4>(), list.as_chunks::<4>());
     for (values, four) in fours_of_values.iter_mut().zip(fours) {
         values.iter_mut().zip(four).for_each(|(values, &i)| *values = each(i));

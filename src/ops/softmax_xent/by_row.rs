@@ -1,8 +1,8 @@
 //! The kernels for a row along vectors: its sums, and its gradient.
 
+use super::chunks::{ChunkInput, Chunks, Row};
 use super::math::{self, ChunkStats, Group, NO_CLASS, Shift};
 use super::plan::{Plan, chunk_classes};
-use super::tile::{ChunkInput, Chunks, Row};
 use crate::simd::slices::{self, Bounds, Mapped};
 use crate::simd::{Float, Kernel, Simd, exp};
 use std::cmp::Ordering;
@@ -30,14 +30,14 @@ pub(super) struct Pass<'k, T: Float, L, P> {
     pub(super) plan: &'k Plan<'k, T>,
     pub(super) group: &'k Group<T>,
     /// The row in `lane`.
-    pub(super) tile: L,
+    pub(super) chunks: L,
     pub(super) lane: usize,
     /// What is known of the chunks.
     pub(super) parts: P,
 }
 
-/// Finds the sums of the chunks and, if there is an output, leaves their exponentials in the tile. Takes the
-/// bounds of the first chunk's logits, where they are known, and gives those of what the tile says comes
+/// Finds the sums of the chunks and, if there is an output, leaves their exponentials in their place. Takes the
+/// bounds of the first chunk's logits, where they are known, and gives those of what they say comes
 /// after the last.
 pub(super) struct Sum<P, T: Float>(pub(super) P, pub(super) Option<Bounds<T>>);
 
@@ -66,13 +66,13 @@ fn sums<T: Float, S: Simd<T>, L: Chunks<T>>(
     pass: Pass<'_, T, L, &mut [ChunkStats<T>]>,
     first: Option<Bounds<T>>,
 ) -> Option<Bounds<T>> {
-    let Pass { plan, group, mut tile, lane, parts } = pass;
-    let tile = &mut tile;
+    let Pass { plan, group, mut chunks, lane, parts } = pass;
+    let chunks = &mut chunks;
     let class = group.classes[lane];
     let mut bounds = first; // of the next chunk's logits
-    for (c, part) in tile.chunks().zip(parts) {
+    for (c, part) in chunks.numbers().zip(parts) {
         let at = place(plan, c, class);
-        let at_source = if !S::FUSED || plan.needs_logits() { None } else { tile.at_source(c) };
+        let at_source = if !S::FUSED || plan.needs_logits() { None } else { chunks.at_source(c) };
         let gap;
         if let Some(chunk) = at_source {
             let here = chunk.logits.unwrap_or(chunk.buffer);
@@ -95,8 +95,8 @@ fn sums<T: Float, S: Simd<T>, L: Chunks<T>>(
             bounds = is_more.then_some(found);
         } else {
             bounds = None;
-            tile.load(c);
-            let buffer = tile.buffer(c);
+            chunks.load(c);
+            let buffer = chunks.buffer(c);
             math::softcap(s, plan.cap, buffer);
             let all = Bounds::of(s, buffer).of_all(s);
             let max = find_target(s, buffer, at, lane, part, all).max;
@@ -238,23 +238,23 @@ fn exponentials<T: Float, S: Simd<T>, L: Chunks<T>, const NORMAL: bool>(
 
 #[inline(always)]
 fn gradient<T: Float, S: Simd<T>>(s: S, pass: Pass<'_, T, Row<'_, '_, T>, Option<&[ChunkStats<T>]>>) {
-    let Pass { plan, group, mut tile, lane, parts } = pass;
-    let tile = &mut tile;
+    let Pass { plan, group, mut chunks, lane, parts } = pass;
+    let chunks = &mut chunks;
     let factors = &group.factors;
     let of_row = &group.row.shift;
     let (smoothing, factor) = (s.splat(factors.smoothing(lane)), s.splat(factors.factor.as_ref()[lane]));
     let (origin, k) = (s.splat(of_row.origin.as_ref()[lane]), s.splat(of_row.k.as_ref()[lane]));
     let shift = Shift { origin, k }.lifted(s, T::CHUNK_LIFT);
     let class = group.classes[lane];
-    for (i, c) in tile.chunks().enumerate() {
+    for (i, c) in chunks.numbers().enumerate() {
         if parts.is_none() {
             // Made anew from the logits.
-            tile.load(c);
-            let buffer = tile.buffer(c);
+            chunks.load(c);
+            let buffer = chunks.buffer(c);
             math::softcap(s, plan.cap, buffer);
             leave_out(buffer, place(plan, c, class));
         }
-        let buffer = tile.buffer(c);
+        let buffer = chunks.buffer(c);
         let weights = plan.smoothing_weights(c * chunk_classes::<T, false>(), buffer.len());
         match (plan.cap, parts) {
             _ if plan.log => slices::map(
@@ -267,13 +267,13 @@ fn gradient<T: Float, S: Simd<T>>(s: S, pass: Pass<'_, T, Row<'_, '_, T>, Option
             (None, Some(parts)) => {
                 let factor = s.splat(parts[i].factor(lane));
                 let Some(weights) = weights else {
-                    tile.map_gradient(
+                    chunks.map_gradient(
                         s,
                         c,
                         #[inline(always)]
                         |power| s.mul_add(power, factor, smoothing),
                     );
-                    tile.store(c);
+                    chunks.store(c);
                     continue;
                 };
                 slices::map_with(
@@ -302,11 +302,11 @@ fn gradient<T: Float, S: Simd<T>>(s: S, pass: Pass<'_, T, Row<'_, '_, T>, Option
                 |x, smoothing| s.mul(s.mul_add(shift.exp(s, x), factor, smoothing), math::slope(s, cap, x)),
             ),
         }
-        tile.stream(s, c);
-        tile.store(c);
+        chunks.stream(s, c);
+        chunks.store(c);
     }
-    let at = place(plan, tile.chunks().start, class);
-    tile.finish(at, factors.target(lane));
+    let at = place(plan, chunks.numbers().start, class);
+    chunks.finish(at, factors.target(lane));
 }
 
 /// Turns a chunk's buffer into its gradient by `f` of it and `smoothing`, the latter times the weights where there

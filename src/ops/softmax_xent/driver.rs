@@ -2,13 +2,13 @@
 
 use super::by_class::ByClass;
 use super::by_row::{Pass, Sum, Write};
+use super::chunks::{Chunks, Columns, Pipelined, PreviousRow, Row};
 use super::labels::Labels;
 use super::lanes::{self, TransposeTile};
 use super::math::{self, ChunkStats, Group, LogSumExp, NO_CLASS, RowStats, Scratch, Stats};
 use super::partial::Partial;
 use super::plan::{Plan, chunk_classes};
 use super::scale::{CallScale, LossSum, add_loss};
-use super::tile::{Chunks, Columns, Pipelined, PreviousRow, Row};
 use crate::array::{AxisSlice, AxisSliceMut, AxisSlices, AxisSlicesMut};
 use crate::parallel::{self, Split};
 use crate::simd::slices::{self, Bounds, stored};
@@ -606,8 +606,8 @@ impl<'a, T: Float> Job<'_, 'a, T> {
                 })
             });
             let exponentials = &mut exponentials[place * *stride..];
-            let tile = Pipelined { from, exponentials, after, before: row_before };
-            let pass = Pass { plan, group, tile, lane, parts: &mut *now.parts };
+            let chunks = Pipelined { from, exponentials, after, before: row_before };
+            let pass = Pass { plan, group, chunks, lane, parts: &mut *now.parts };
             sum_row(s, pass, row, next, next_bounds);
         }
         let done = group.with_target().count();
@@ -633,16 +633,16 @@ impl<'a, T: Float> Job<'_, 'a, T> {
         }
         let Buffers { exponentials, stride, next_bounds, .. } = scratch;
         if ROW_PER_LANE {
-            let tile = self.columns(group, &mut exponentials[number * *stride..]);
-            s.enter(lanes::Sum { plan, group, tile, parts });
+            let chunks = self.columns(group, &mut exponentials[number * *stride..]);
+            s.enter(lanes::Sum { plan, group, chunks, parts });
         } else {
             let lanes = (0..group.count).filter(|&lane| !keep || group.classes[lane] != NO_CLASS);
             for (place, lane) in lanes.enumerate() {
                 let at = if keep { place * *stride } else { 0 };
                 let row = group.first + lane;
-                let tile =
+                let chunks =
                     self.row(row, exponentials.get_mut(at..).unwrap_or_default(), scratch.streaming.as_ref());
-                let pass = Pass { plan, group, tile, lane, parts: &mut *parts };
+                let pass = Pass { plan, group, chunks, lane, parts: &mut *parts };
                 sum_row(s, pass, row, row + 1, next_bounds);
             }
         }
@@ -764,8 +764,8 @@ impl<'a, T: Float> Job<'_, 'a, T> {
         let parts = self.rows.known.is_none().then_some(parts);
         if ROW_PER_LANE {
             let (plan, Buffers { exponentials, stride, .. }) = (self.plan, scratch);
-            let tile = self.columns(group, &mut exponentials[number * *stride..]);
-            s.enter(lanes::Write { plan, group, tile, parts });
+            let chunks = self.columns(group, &mut exponentials[number * *stride..]);
+            s.enter(lanes::Write { plan, group, chunks, parts });
         } else {
             s.outlined(GradientAlong { job: self, group, parts, done: 0, scratch });
         }
@@ -784,8 +784,8 @@ impl<'a, T: Float> Job<'_, 'a, T> {
     ) {
         let (plan, Buffers { exponentials, stride, streaming, .. }) = (self.plan, scratch);
         let exponentials = exponentials.get_mut(place * *stride..).unwrap_or_default();
-        let tile = self.row(group.first + lane, exponentials, streaming.as_ref());
-        s.enter(Write(Pass { plan, group, tile, lane, parts }));
+        let chunks = self.row(group.first + lane, exponentials, streaming.as_ref());
+        s.enter(Write(Pass { plan, group, chunks, lane, parts }));
     }
 
     /// Whether groups of as many rows as there are lanes fill a tile: they are dense one after the other,
@@ -813,7 +813,7 @@ impl<'a, T: Float> Job<'_, 'a, T> {
         exponentials: &'r mut [T],
         streaming: Option<&'r Streaming>,
     ) -> Row<'a, 'r, T> {
-        let chunks = 0..self.classes.div_ceil(chunk_classes::<T, false>());
+        let numbers = 0..self.classes.div_ceil(chunk_classes::<T, false>());
         let Job { classes, far, .. } = *self;
         let from = self.rows.from.as_ref().map(|from| from.slice(row));
         let after = self.rows.logits(row + 1);
@@ -825,11 +825,11 @@ impl<'a, T: Float> Job<'_, 'a, T> {
             lent.map_or((None, after), |(to, after)| (Some(to), after))
         };
         let after = first_chunk(after);
-        Row { from, to, chunks, classes, exponentials, after, streaming, far }
+        Row { from, to, numbers, classes, exponentials, after, streaming, far }
     }
 }
 
-/// The sums of the chunks of a row along vectors, whose tile has the row `next` after it; `next_bounds` is that of
+/// The sums of the chunks of a row along vectors, whose chunks have those of the row `next` after them; `next_bounds` is that of
 /// [`Buffers`].
 #[inline(always)]
 fn sum_row<T: Float, S: Simd<T>, L: Chunks<T>>(
@@ -897,8 +897,8 @@ impl<T: Float> Job<'_, '_, T> {
                 if !known && !ignored {
                     parallel::for_each(self.rows.piece(row, parts, exponentials), grain, |_, piece| {
                         let streaming = streams.then(Streaming::begin);
-                        let (tile, parts) = piece.tile(streaming.as_ref(), far);
-                        let pass = Pass { plan, group: &group, tile, lane: 0, parts };
+                        let (row, parts) = piece.row(streaming.as_ref(), far);
+                        let pass = Pass { plan, group: &group, chunks: row, lane: 0, parts };
                         T::dispatch(level, Sum(pass, None));
                     });
                 }
@@ -918,9 +918,9 @@ impl<T: Float> Job<'_, '_, T> {
                 } else if self.rows.to.is_some() {
                     parallel::for_each(self.rows.piece(row, parts, exponentials), grain, |_, piece| {
                         let streaming = streams.then(Streaming::begin);
-                        let (tile, parts) = piece.tile(streaming.as_ref(), far);
+                        let (row, parts) = piece.row(streaming.as_ref(), far);
                         let (group, parts) = (&group, (!known).then_some(&*parts));
-                        T::dispatch(level, Write(Pass { plan, group, tile, lane: 0, parts }));
+                        T::dispatch(level, Write(Pass { plan, group, chunks: row, lane: 0, parts }));
                     });
                 }
             }
@@ -1022,11 +1022,11 @@ impl<T: Float> Rows<'_, T> {
 }
 
 impl<'w, T: Float> Piece<'w, T> {
-    fn tile(self, streaming: Option<&'w Streaming>, far: bool) -> (Row<'w, 'w, T>, &'w mut [ChunkStats<T>]) {
-        let Piece { chunks, from, to, exponentials, parts } = self;
+    fn row(self, streaming: Option<&'w Streaming>, far: bool) -> (Row<'w, 'w, T>, &'w mut [ChunkStats<T>]) {
+        let Piece { chunks: numbers, from, to, exponentials, parts } = self;
         let classes = from.map_or_else(|| to.as_ref().map_or(0, |to| to.len()), <[T]>::len);
         let (from, to) = (from.map(AxisSlice::from), to.map(AxisSliceMut::from));
-        (Row { from, to, chunks, classes, exponentials, after: &[], streaming, far }, parts)
+        (Row { from, to, numbers, classes, exponentials, after: &[], streaming, far }, parts)
     }
 }
 

@@ -1,19 +1,19 @@
 //! The kernel for rows in lanes: a vector holds one class of several rows.
 
+use super::chunks::Columns;
 use super::math::{self, ChunkStats, GradCoeffs, Group, Shift};
 use super::plan::{CLASSES_PER_LANE_CHUNK, Plan};
-use super::tile::Columns;
 use crate::simd::{Float, Kernel, Simd, exp};
 
 /// Rows, at most, that go along vectors though their sums are those of rows in lanes, one chain each: so few leave most
 /// lanes empty.
 pub(super) const FEW_ROWS: usize = 4;
 
-/// Finds the sums of the chunks and, if there is an output, leaves their exponentials in the tile.
+/// Finds the sums of the chunks and, if there is an output, leaves their exponentials in their place.
 pub(super) struct Sum<'k, 'a, 'b, T: Float> {
     pub(super) plan: &'k Plan<'k, T>,
     pub(super) group: &'k Group<T>,
-    pub(super) tile: Columns<'a, 'b, T>,
+    pub(super) chunks: Columns<'a, 'b, T>,
     pub(super) parts: &'k mut [ChunkStats<T>],
 }
 
@@ -21,16 +21,16 @@ impl<T: Float> Kernel<T> for Sum<'_, '_, '_, T> {
     type Output = ();
     #[inline(always)]
     fn run<S: Simd<T>>(self, s: S) {
-        let Sum { plan, group, mut tile, parts } = self;
-        for (c, part) in tile.chunks().zip(parts) {
-            tile.load(s, c);
-            let buffer = tile.buffer(c);
+        let Sum { plan, group, mut chunks, parts } = self;
+        for (c, part) in chunks.numbers().zip(parts) {
+            chunks.load(s, c);
+            let buffer = chunks.buffer(c);
             math::softcap(s, plan.cap, buffer);
             let columns = T::blocks_mut(buffer).0;
             let columns_of_targets = target_columns(s, plan, group, c);
             let min = find_targets(s, columns_of_targets, columns, part);
             sum(s, plan, c, columns, columns_of_targets, min, part);
-            tile.save(s, c);
+            chunks.save(s, c);
         }
     }
 }
@@ -39,7 +39,7 @@ impl<T: Float> Kernel<T> for Sum<'_, '_, '_, T> {
 pub(super) struct Write<'k, 'a, 'b, T: Float> {
     pub(super) plan: &'k Plan<'k, T>,
     pub(super) group: &'k Group<T>,
-    pub(super) tile: Columns<'a, 'b, T>,
+    pub(super) chunks: Columns<'a, 'b, T>,
     pub(super) parts: Option<&'k [ChunkStats<T>]>,
 }
 
@@ -47,19 +47,19 @@ impl<T: Float> Kernel<T> for Write<'_, '_, '_, T> {
     type Output = ();
     #[inline(always)]
     fn run<S: Simd<T>>(self, s: S) {
-        let Write { plan, group, mut tile, parts } = self;
+        let Write { plan, group, mut chunks, parts } = self;
         let factors = &group.factors;
         let (factor, shift) = (s.load(&factors.factor), group.shift(s));
-        for (i, c) in tile.chunks().enumerate() {
+        for (i, c) in chunks.numbers().enumerate() {
             let columns_of_targets = target_columns(s, plan, group, c);
             if parts.is_some() {
-                tile.restore(s, c);
+                chunks.restore(s, c);
             } else {
                 // Made anew from the logits.
-                tile.load(s, c);
-                math::softcap(s, plan.cap, tile.buffer(c));
+                chunks.load(s, c);
+                math::softcap(s, plan.cap, chunks.buffer(c));
             }
-            let columns = T::blocks_mut(tile.buffer(c)).0;
+            let columns = T::blocks_mut(chunks.buffer(c)).0;
             match (plan.cap, parts) {
                 _ if plan.log => write_gradient(
                     s,
@@ -107,7 +107,7 @@ impl<T: Float> Kernel<T> for Write<'_, '_, '_, T> {
                     },
                 ),
             }
-            tile.store(s, c);
+            chunks.store(s, c);
         }
     }
 }

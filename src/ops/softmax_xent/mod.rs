@@ -6,6 +6,7 @@
 mod by_class;
 mod by_row;
 mod call;
+mod chunks;
 mod driver;
 mod labels;
 mod lanes;
@@ -15,7 +16,6 @@ mod plan;
 mod scale;
 mod soft;
 mod softmax;
-mod tile;
 
 use crate::array::{View, ViewMut};
 use crate::error::Result;

@@ -10,12 +10,12 @@
 //! scratch while all sums are made, and these the gradient; losses are added up as those of rows with labels are.
 
 use super::call::{Gradient, Request, mean};
+use super::chunks::Columns;
 use super::driver::{Total, aligned, cut, grown, pieces};
 use super::lanes::FEW_ROWS;
 use super::math::{self, Shift};
 use super::plan::{CLASSES_PER_LANE_CHUNK, chunk_classes};
 use super::scale::{CallScale, LossSum};
-use super::tile::Columns;
 use super::{Loss, Reduction, SoftmaxXent};
 use crate::array::{AxisSlices, AxisSlicesMut, View, ViewMut};
 use crate::error::{Error, Result};

@@ -13,7 +13,7 @@ pub(super) trait Chunks<T: Float> {
     /// Whether the gradient of the row before is written in the same loop.
     const PIPELINED: bool = false;
     /// The chunks that are here.
-    fn chunks(&self) -> Range<usize>;
+    fn numbers(&self) -> Range<usize>;
     /// Reads a chunk's logits into its buffer.
     fn load(&mut self, chunk: usize);
     /// The chunk's buffer as it was left.
@@ -57,7 +57,7 @@ pub(super) struct Row<'a, 'b, T> {
     pub(super) from: Option<AxisSlice<'a, T>>,
     pub(super) to: Option<AxisSliceMut<'b, T>>,
     /// The numbers of the chunks in the whole row.
-    pub(super) chunks: Range<usize>,
+    pub(super) numbers: Range<usize>,
     /// Their elements.
     pub(super) classes: usize,
     /// The buffers: of all chunks or, without `to`, of one; nothing where they are in `to`, which is dense
@@ -75,14 +75,14 @@ impl<T: Float> Row<'_, '_, T> {
     /// The chunk's elements in `from` and `to`.
     #[inline(always)]
     fn range(&self, chunk: usize) -> Range<usize> {
-        range::<T, false>(chunk - self.chunks.start, self.classes)
+        range::<T, false>(chunk - self.numbers.start, self.classes)
     }
 }
 
 impl<T: Float> Chunks<T> for Row<'_, '_, T> {
     #[inline(always)]
-    fn chunks(&self) -> Range<usize> {
-        self.chunks.clone()
+    fn numbers(&self) -> Range<usize> {
+        self.numbers.clone()
     }
 
     #[inline(always)]
@@ -201,7 +201,7 @@ impl<T: Float> Chunks<T> for Pipelined<'_, T> {
     const PIPELINED: bool = true;
 
     #[inline(always)]
-    fn chunks(&self) -> Range<usize> {
+    fn numbers(&self) -> Range<usize> {
         0..self.from.len().div_ceil(chunk_classes::<T, false>())
     }
 
@@ -263,7 +263,7 @@ impl<T: Float> Columns<'_, '_, T> {
 
     /// The chunks.
     #[inline(always)]
-    pub(super) fn chunks(&self) -> Range<usize> {
+    pub(super) fn numbers(&self) -> Range<usize> {
         0..self.classes.div_ceil(chunk_classes::<T, true>())
     }
 
@@ -283,7 +283,7 @@ impl<T: Float> Columns<'_, '_, T> {
     /// in the output.
     #[inline(always)]
     pub(super) fn save<S: Simd<T>>(&mut self, s: S, chunk: usize) {
-        if self.chunks().len() > 1 {
+        if self.numbers().len() > 1 {
             self.store(s, chunk);
         }
     }
@@ -291,7 +291,7 @@ impl<T: Float> Columns<'_, '_, T> {
     /// Brings a kept buffer back.
     #[inline(always)]
     pub(super) fn restore<S: Simd<T>>(&mut self, s: S, chunk: usize) {
-        if self.chunks().len() > 1 {
+        if self.numbers().len() > 1 {
             self.read(s, chunk, true);
         }
     }
