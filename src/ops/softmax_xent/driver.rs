@@ -829,7 +829,7 @@ impl<'a, T: Float> Job<'_, 'a, T> {
     }
 }
 
-/// The sums of the chunks of a row along vectors, whose chunks have those of the row `next` after them; `next_bounds` is that of
+/// The sums of the chunks of a row along vectors, after which those of the row `next` come; `next_bounds` is that of
 /// [`Buffers`].
 #[inline(always)]
 fn sum_row<T: Float, S: Simd<T>, L: Chunks<T>>(
