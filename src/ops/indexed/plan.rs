@@ -424,8 +424,9 @@ pub(crate) fn check_labels(
 
 /// The axis along which to go element by element: where the elements of the values are neighbours and so are the
 /// indices; else where those of the values are nearest to each other, as long as it is worth a run; else the longest.
+/// Runs of at most `short` neighbours are left for the indexed axis, or for planes.
 #[inline(always)]
-pub(crate) fn run_axis(shape: &[usize; 3], values: &[isize; 3], list: &List<'_>) -> usize {
+pub(crate) fn run_axis(shape: &[usize; 3], values: &[isize; 3], list: &List<'_>, short: usize) -> usize {
     if shape[OUTER] == 1 && shape[INNER] == 1
         || shape[INDEX] > 1 && values[INDEX] == 1 && list.stride(INDEX) == 1
     {
@@ -434,20 +435,27 @@ pub(crate) fn run_axis(shape: &[usize; 3], values: &[isize; 3], list: &List<'_>)
     if shape[INDEX] == 1 && shape[INNER] == 1 {
         return OUTER;
     }
-    if shape[OUTER] == 1 && shape[INNER] > 1 && values[INNER] == 1 && list.stride(INNER) == 1 {
+    if shape[OUTER] == 1 && shape[INNER] > short && values[INNER] == 1 && list.stride(INNER) == 1 {
         return INNER;
     }
-    run_axis_of_any(shape, values, list)
+    run_axis_of_any(shape, values, list, short)
 }
 
 #[inline(never)]
-fn run_axis_of_any(shape: &[usize; 3], values: &[isize; 3], list: &List<'_>) -> usize {
+fn run_axis_of_any(shape: &[usize; 3], values: &[isize; 3], list: &List<'_>, short: usize) -> usize {
     let is_dense = |&axis: &usize| shape[axis] > 1 && values[axis] == 1 && list.stride(axis) == 1;
+    let is_large = shape.iter().product::<usize>() >= 4096;
     if let Some(axis) = [INDEX, OUTER, INNER].into_iter().find(is_dense) {
+        let is_left = shape[axis] <= short;
+        if is_left && shape[INDEX] >= 8 {
+            return INDEX;
+        }
+        if is_left && shape[OUTER] >= 16 && (!is_large || shape[axis] == 2) {
+            return OUTER;
+        }
         return axis;
     }
     // Short runs cost less than going over values that leave the first-level cache, again and again.
-    let is_large = shape.iter().product::<usize>() >= 4096;
     let worth = |&axis: &usize| shape[axis] >= if is_large { 2 } else { 16 };
     let nearest = (0..3).filter(worth).min_by_key(|&axis| values[axis].unsigned_abs());
     nearest.unwrap_or_else(|| (0..3).max_by_key(|&axis| shape[axis]).unwrap_or(INDEX))

@@ -111,6 +111,9 @@ const LONG_LIST: usize = 32 << 10;
 /// A table of this part of a list's bytes is copied in half the time in which the list is read.
 const SMALL_TABLE: usize = 8;
 
+/// As in `gather`: longer runs with gaps between their elements are no quicker to be updated.
+const SHORT_RUN: usize = 2;
+
 /// How many indices ahead single elements are prefetched.
 const DISTANCE: usize = 64;
 
@@ -563,7 +566,7 @@ fn elements(job: &mut Scatter<'_>, own: Own, is_part: bool, op: Op) {
     } else if has_few_columns && shape[OUTER] >= MANY_PLANES && job.list.stride(OUTER) == 0 {
         OUTER
     } else {
-        run_axis(shape, strides, &job.list)
+        run_axis(shape, strides, &job.list, SHORT_RUN)
     };
     if own.is_some() || !job.list.words.are_checked() {
         return resolved(job, own, axis, op);
