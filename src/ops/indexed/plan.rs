@@ -450,10 +450,7 @@ fn run_axis_of_any(shape: &[usize; 3], values: &[isize; 3], list: &List<'_>, sho
         if is_left && shape[INDEX] >= 8 {
             return INDEX;
         }
-        if is_left && shape[OUTER] >= 16 && (!is_large || shape[axis] == 2) {
-            return OUTER;
-        }
-        return axis;
+        return if is_left && shape[OUTER] >= 16 && !is_large { OUTER } else { axis };
     }
     // Short runs cost less than going over values that leave the first-level cache, again and again.
     let worth = |&axis: &usize| shape[axis] >= if is_large { 2 } else { 16 };
