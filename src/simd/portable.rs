@@ -2,7 +2,7 @@
 
 mod select;
 
-use super::{Kernel, Level, Simd};
+use super::{Kernel, Level, Simd, block_of};
 use wide::{f32x16, f64x8};
 
 /// The level without a condition, and so without proof.
@@ -32,6 +32,10 @@ macro_rules! level {
             #[inline(always)]
             fn store(self, v: $v, to: &mut [$t; $lanes]) {
                 *to = v.to_array();
+            }
+            #[inline(always)]
+            fn load_few(self, from: &[$t], pad: $t) -> $v {
+                Simd::<$t>::load(self, &block_of(from, pad))
             }
             #[inline(always)]
             fn prefetch_after(self, _at: *const $t, _n: usize) {}

@@ -135,7 +135,7 @@ fn load_part<T: Float, S: Simd<T>>(s: S, part: &[T], pad: T) -> [S::V; VECTORS] 
 fn load_first<T: Float, S: Simd<T>>(s: S, part: &[T]) -> S::V {
     match T::blocks(part).0 {
         [block, ..] => s.load(block),
-        [] => s.load_up_to(part, T::NAN),
+        [] => s.load_few(part, T::NAN),
     }
 }
 
