@@ -85,7 +85,8 @@ fn block_of<T: Float>(from: &[T], pad: T) -> T::Block {
     block
 }
 
-/// [`block_of`] as a function of its own: what is left after many vectors takes 9 ns more, and each loop a kilobyte less.
+/// [`block_of`] as a function of its own: what is left after many vectors takes 9 ns more, and each loop is a kilobyte
+/// shorter.
 #[inline(never)]
 fn block_apart<T: Float>(from: &[T], pad: T) -> T::Block {
     block_of(from, pad)
@@ -126,7 +127,7 @@ pub(crate) trait Simd<T: Float>: select::Compress<T> + Copy + Send + Sync + 'sta
     fn load_up_to(self, from: &[T], pad: T) -> Self::V {
         self.load(&block_apart(from, pad))
     }
-    /// The same, where it is all that there is to load.
+    /// The same, where that may be most of what there is to load.
     #[inline(always)]
     fn load_few(self, from: &[T], pad: T) -> Self::V {
         self.load_up_to(from, pad)

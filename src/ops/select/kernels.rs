@@ -125,7 +125,7 @@ fn load_part<T: Float, S: Simd<T>>(s: S, part: &[T], pad: T) -> [S::V; VECTORS] 
         #[inline(always)]
         |i| {
             let (from, to) = ((i * T::LANES).min(part.len()), ((i + 1) * T::LANES).min(part.len()));
-            s.load_up_to(&part[from..to], pad)
+            s.load_few(&part[from..to], pad)
         },
     )
 }
