@@ -443,8 +443,8 @@ impl<'a, T: Float> Job<'_, 'a, T> {
                     // Each step for all groups before the next step: so that one's operations fill the pauses of
                     // another's.
                     let mut count = 0;
-                    for (range, group) in pieces(rows_of_groups, step).zip(groups.iter_mut()) {
-                        s.outlined(LoadTargets { rows: job.rows, plan: job.plan, group, range });
+                    for (rows, group) in pieces(rows_of_groups, step).zip(groups.iter_mut()) {
+                        job.load_targets(s, group, rows);
                         count += 1;
                     }
                     let groups = &mut groups[..count];
@@ -554,13 +554,12 @@ impl<'a, T: Float> Job<'_, 'a, T> {
         };
         let mut now = InFlightGroup { group: &mut groups.0[0], parts };
         let mut before = InFlightGroup { group: &mut groups.1[0], parts: parts_b };
-        s.outlined(LoadTargets { rows: self.rows, plan: self.plan, group: before.group, range: 0..0 });
+        before.group.count = 0;
         self.each_block(
             #[inline(always)]
             |job, block, total| {
-                for range in pieces(block, step) {
-                    let (rows, plan, group) = (&*job.rows, job.plan, &mut *now.group);
-                    s.outlined(LoadTargets { rows, plan, group, range });
+                for rows in pieces(block, step) {
+                    job.load_targets(s, now.group, rows);
                     let is_ignored = now.group.with_target().next().is_none();
                     if is_ignored {
                         job.rows.clear_ignored(s, now.group, buffers.streaming.as_ref());
@@ -646,6 +645,12 @@ impl<'a, T: Float> Job<'_, 'a, T> {
                 sum_row(s, pass, row, row + 1, next_bounds);
             }
         }
+    }
+
+    /// Makes `group` that of these rows.
+    #[inline(always)]
+    fn load_targets<S: Simd<T>>(&self, s: S, group: &mut Group<T>, rows: Range<usize>) {
+        s.outlined(LoadTargets { job: self, group, rows });
     }
 
     /// From the sums of the chunks those of the rows.
@@ -930,18 +935,17 @@ impl<T: Float> Job<'_, '_, T> {
 
 /// [`Rows::load_targets`], compiled once.
 struct LoadTargets<'d, 'p, 'a, T: Float> {
-    rows: &'d Rows<'a, T>,
-    plan: &'d Plan<'p, T>,
+    job: &'d Job<'p, 'a, T>,
     group: &'d mut Group<T>,
-    range: Range<usize>,
+    rows: Range<usize>,
 }
 
 impl<T: Float> Kernel<T> for LoadTargets<'_, '_, '_, T> {
     type Output = ();
     #[inline(always)]
     fn run<S: Simd<T>>(self, _: S) {
-        let LoadTargets { rows, plan, group, range } = self;
-        rows.load_targets(plan, group, range);
+        let LoadTargets { job, group, rows } = self;
+        job.rows.load_targets(job.plan, group, rows);
     }
 }
 
