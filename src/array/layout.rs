@@ -542,8 +542,7 @@ pub(crate) struct Plan {
 impl Plan {
     /// The plan for a table indexed along `axis` (which exists) by a list that is one for all rows, or `along` all of
     /// them. The third array, which goes by `name`, must have the shape OUTER × INDEX × INNER, or be of rank 1 with as
-    /// many
-    /// elements.
+    /// many elements.
     pub(crate) fn new(
         table: &Layout,
         axis: usize,

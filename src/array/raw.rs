@@ -1036,10 +1036,12 @@ impl<'a> Words<'a> {
     /// The indices of a dense, checked list of words of 32 or 64 bits, where 32 hold any of them.
     #[inline(always)]
     pub(crate) fn as_offsets(&self) -> Option<AxisSlice<'a, u32>> {
-        let is_narrow = self.are_checked() && self.below <= u32::MAX as usize;
+        if !self.are_checked() || self.below > u32::MAX as usize {
+            return None;
+        }
         match self.piece.width {
-            4 if is_narrow => self.as_slice().map(AxisSlice::<u32>::from),
-            8 if is_narrow => self.as_slice().map(AxisSlice::low_words),
+            4 => self.as_slice().map(AxisSlice::<u32>::from),
+            8 => self.as_slice().map(AxisSlice::low_words),
             _ => None,
         }
     }

@@ -4,7 +4,7 @@ use super::plan::{
     Form, Job, Numbers, PREFETCH_FROM, Vectors, are_rows, check_labels, of_dense, place, run_axis,
     with_index, with_widths, with_word,
 };
-use super::rows::{AnyLength, Block, CopyRow, Exactly, Twice, for_each_block, rows_ahead};
+use super::rows::{AnyLength, Block, CopyRow, Exactly, Twice, for_each_block, rows_ahead, with_copy_row};
 use crate::array::{
     Erased3, Erased3Mut, ErasedSlice, ErasedSliceMut, ErasedView, ErasedViewMut, INDEX, INNER, LIST, OUTER,
     Plan, Planes, PlanesMut, Runs, RunsMut, TABLE, VALUES, Word, Words,
@@ -140,15 +140,15 @@ fn resolve_of<W: Word, I: Word>(
 fn set_each<W: Word, I: Word>(values: &mut [W], list: &[I], each: impl Fn(I) -> W) {
     let ((fours_of_values, values), (fours, rest)) = (values.as_chunks_mut::<4>(), list.as_chunks::<4>());
     for (values, four) in fours_of_values.iter_mut().zip(fours) {
-        values.iter_mut().zip(four).for_each(|(values, &i)| *values = each(i));
+        values.iter_mut().zip(four).for_each(|(value, &i)| *value = each(i));
     }
-    values.iter_mut().zip(rest).for_each(|(values, &i)| *values = each(i));
+    values.iter_mut().zip(rest).for_each(|(value, &i)| *value = each(i));
 }
 
 /// The elements that the list names, as far as there is one for each index.
 #[inline(always)]
 fn gather_all<W: Word, X: Word>(table: &[W], list: &[X], values: &mut [W]) -> bool {
-    let set = |(values, &i): (&mut W, &X)| table.get(place(i)).map(|&x| *values = x).is_some();
+    let set = |(value, &i): (&mut W, &X)| table.get(place(i)).map(|&x| *value = x).is_some();
     let ((fours_of_values, values), (fours, rest)) = (values.as_chunks_mut::<4>(), list.as_chunks::<4>());
     fours_of_values.iter_mut().zip(fours).all(|(values, four)| values.iter_mut().zip(four).all(set))
         && values.iter_mut().zip(rest).all(set)
@@ -325,15 +325,7 @@ type Pair<'r, 'a, T> = (&'r Planes<'a, T>, &'r mut PlanesMut<'a, T>);
 /// the CPU. The loop over planes stands inside the choice of the move: planes may be many and have few rows each.
 #[inline(always)]
 fn copy_block(block: &Block<'_>, rows: Pair<'_, '_, u8>, level: Level) {
-    match rows.0.row_len() {
-        1 => copy_rows_by::<Exactly<1>>(block, rows),
-        2 => copy_rows_by::<Exactly<2>>(block, rows),
-        4 => copy_rows_by::<Exactly<4>>(block, rows),
-        5..8 => copy_rows_by::<Twice<4>>(block, rows),
-        8 => copy_rows_by::<Exactly<8>>(block, rows),
-        9..16 => copy_rows_by::<Twice<8>>(block, rows),
-        16 => copy_rows_by::<Exactly<16>>(block, rows),
-        17..=32 => copy_rows_by::<Twice<16>>(block, rows),
+    with_copy_row!(rows.0.row_len(), copy_rows_by(block, rows),
         33..=64 => f32::dispatch(level, CopyRows::<Twice<32>> { block, rows, copy: PhantomData }),
         65..=128 if level != Level::Portable => {
             f32::dispatch(level, CopyRows::<Twice<64>> { block, rows, copy: PhantomData })
@@ -342,7 +334,7 @@ fn copy_block(block: &Block<'_>, rows: Pair<'_, '_, u8>, level: Level) {
             f32::dispatch(level, CopyRows::<Twice<128>> { block, rows, copy: PhantomData })
         }
         _ => copy_rows_by::<AnyLength>(block, rows),
-    }
+    )
 }
 
 /// [`copy_rows_by`], at a level.

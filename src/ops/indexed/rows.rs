@@ -207,8 +207,8 @@ pub(super) fn for_each_block(
     mut work: impl FnMut(&Block<'_>),
 ) {
     let is_shared = own.is_none() && (planes == 1 || list.stride(OUTER) == 0);
-    let are_many = planes > 1 && planes > MANY_PLANES * len.saturating_sub(1).min(FEW);
-    if is_shared && are_many && len <= FEW && row < LONG_ROW && !list.has_gaps() {
+    let is_few = len <= FEW && planes > (MANY_PLANES * len.saturating_sub(1)).max(1);
+    if is_shared && is_few && row < LONG_ROW && !list.has_gaps() {
         let offsets = &mut [0; FEW][..len];
         list.fill(INDEX, [0; 3], offsets);
         for start in (0..planes).step_by(PLANES) {
@@ -239,7 +239,7 @@ pub(super) fn for_each_block(
             let seen = (len - first).min(if own.is_some() { step } else { step + ahead }).min(block.len());
             let offsets = &mut block[..seen];
             list.fill(INDEX, [p, first, 0], offsets);
-            if list.has_gaps() {
+            if own.is_none() && list.has_gaps() {
                 // So that 32 bits hold them: what is beyond the table stays so.
                 offsets.iter_mut().for_each(|o| *o = (*o).min(u64::from(u32::MAX)));
             }
@@ -318,6 +318,25 @@ impl CopyRow for AnyLength {
     }
 }
 
+/// Calls a function for how rows of so many bytes are copied, up to 32, by moves of registers; what is done with longer
+/// ones follows.
+macro_rules! with_copy_row {
+    ($row:expr, $f:ident($($a:expr),*), $($longer:tt)*) => {
+        match $row {
+            1 => $f::<Exactly<1>>($($a),*),
+            2 => $f::<Exactly<2>>($($a),*),
+            4 => $f::<Exactly<4>>($($a),*),
+            5..8 => $f::<Twice<4>>($($a),*),
+            8 => $f::<Exactly<8>>($($a),*),
+            9..16 => $f::<Twice<8>>($($a),*),
+            16 => $f::<Exactly<16>>($($a),*),
+            17..=32 => $f::<Twice<16>>($($a),*),
+            $($longer)*
+        }
+    };
+}
+pub(super) use with_copy_row;
+
 /// Copies the rows of a put's block: up to 64 bytes by moves of 16, longer ones by `memcpy`, which knows the CPU.
 #[inline(never)]
 pub(super) fn put_block(block: &Block<'_>, table: &mut Erased3Mut<'_>, values: &Erased3<'_>) {
@@ -330,16 +349,8 @@ pub(super) fn put_block(block: &Block<'_>, table: &mut Erased3Mut<'_>, values: &
     if block.kept.is_some() {
         return block.scatter_kept(rows, AnyLength::copy);
     }
-    match row {
-        1 => put::<Exactly<1>>(block, rows),
-        2 => put::<Exactly<2>>(block, rows),
-        4 => put::<Exactly<4>>(block, rows),
-        5..8 => put::<Twice<4>>(block, rows),
-        8 => put::<Exactly<8>>(block, rows),
-        9..16 => put::<Twice<8>>(block, rows),
-        16 => put::<Exactly<16>>(block, rows),
-        17..=32 => put::<Twice<16>>(block, rows),
+    with_copy_row!(row, put(block, rows),
         33..=64 => put::<Twice<32>>(block, rows),
         _ => put::<AnyLength>(block, rows),
-    }
+    )
 }
